@@ -1,0 +1,55 @@
+# Needs Python 3.11 or newer, make and git; everything else goes into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO := $(CURDIR)/demo
+SCALE ?= 0.05
+
+.PHONY: setup demo test check format bench lock clean
+.DEFAULT_GOAL := setup
+
+setup: $(INSTALLED)
+
+$(INSTALLED): requirements.lock pyproject.toml python_env.yaml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python scripts/install.py
+	$(BIN)/python scripts/seed_mlflow_env.py
+	@touch $@
+
+# The whole product in one go: cells in, a model trained and registered through an MLflow Project,
+# a plate scored that the model has not seen. Everything it makes is under demo/.
+demo: export MLFLOW_TRACKING_URI := sqlite:///$(DEMO)/mlflow.db
+demo: export COOS_CACHE := $(DEMO)/cache
+demo: export PATH := $(CURDIR)/$(BIN):$(PATH)
+demo: setup
+	mkdir -p $(DEMO)
+	coos simulate $(DEMO)/data --scale $(SCALE) --seed 0 --force
+	coos simulate-plate $(DEMO)/new_plate.h5 --like test3 --seed 11 --force
+	cd $(DEMO) && mlflow run $(CURDIR) -e texture --experiment-name coos-7 -P data=$(DEMO)/data
+	coos-score $(DEMO)/new_plate.h5 --model texture-lr --out $(DEMO)/scores --force
+
+test: setup
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest $(PYTEST)
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup
+	$(BIN)/python scripts/bench.py texture
+
+lock:
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python scripts/lock.py
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find coos_mlflow scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

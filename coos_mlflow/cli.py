@@ -1,0 +1,297 @@
+"""The commands `coos` and `coos-score`: parse, call, print, exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from coos_mlflow import __version__, cli_data
+from coos_mlflow.errors import CoosError, DataError
+
+EXIT_CODES = """\b
+Exit codes: 0 done; 1 something unforeseen; 2 bad input or usage; 3 model or tracking store not
+found or not fitting; 6 download failed; 7 results cannot be written; 130 interrupted."""
+
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MLFLOW_TRACKING_URI",
+        help="MLflow's tracking store; default sqlite:///mlflow.db here.",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace results that are there already.")]
+
+app = typer.Typer(
+    help="Train, register and inspect classifiers of single-cell images around COOS-7.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+cli_data.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def _main(version: Annotated[bool, typer.Option("--version", is_eager=True)] = False) -> None:
+    if version:
+        typer.echo(f"coos-mlflow {__version__}")
+        raise typer.Exit
+
+
+def coos() -> None:
+    """Run `coos`."""
+    _run(app)
+
+
+def coos_score() -> None:
+    """Run `coos-score`."""
+    scorer = typer.Typer(
+        pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=False
+    )
+    scorer.command(epilog=EXIT_CODES)(score)
+    _run(scorer)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder for the five files.")],
+    scale: Annotated[float, typer.Option(help="1 is the size of COOS-7: 132,209 cells.")] = 0.1,
+    seed: Seed = 0,
+    force: Force = False,
+) -> None:
+    """Simulate a data set like COOS-7: five splits that drift further and further away.
+
+    Example: coos simulate data --scale 0.05 --seed 1
+    """
+    from coos_mlflow.progress import progress
+    from coos_mlflow.simulate import planned_cells, simulate_dataset
+
+    planned = planned_cells(scale)
+    with progress("Simulating", total=sum(planned.values()), unit="cells") as advance:
+        paths = simulate_dataset(out, scale, seed, on_progress=advance, force=force)
+    for split, path in paths.items():
+        typer.echo(f"{path}  {planned[split]:,} simulated cells")
+
+
+@app.command()
+def simulate_plate(
+    out: Annotated[Path, typer.Argument(help="The plate file to write.")],
+    like: Annotated[str, typer.Option(help="training, test2, test3 or test4.")] = "training",
+    classes: Annotated[
+        str, typer.Option(help="Labels on the plate, such as 0,4.")
+    ] = "0,1,2,3,4,5,6",
+    wells: Annotated[int, typer.Option(min=1, help="Wells for each class.")] = 8,
+    cells: Annotated[int, typer.Option(min=1, help="Cells in a well.")] = 100,
+    seed: Seed = 0,
+    force: Force = False,
+) -> None:
+    """Simulate one new plate from the population of a split.
+
+    Example: coos simulate-plate new_plate.h5 --like test3 --classes 0,4 --seed 7
+    """
+    from coos_mlflow import simulate as simulator
+    from coos_mlflow.progress import progress
+
+    labels = _labels(classes)
+    total = len(labels) * wells * cells
+    with progress("Simulating", total=total, unit="cells") as advance:
+        simulator.simulate_plate(
+            out,
+            like=like,
+            classes=labels,
+            seed=seed,
+            wells_per_class=wells,
+            cells_per_well=cells,
+            on_progress=advance,
+            force=force,
+        )
+    typer.echo(f"{out}  {total:,} simulated cells like {like}")
+
+
+@app.command()
+def contact_sheet(
+    folder: Annotated[Path, typer.Argument(help="A data set: a folder with the five files.")],
+    out: Annotated[Path, typer.Argument(help="The PNG to write.")],
+) -> None:
+    """Draw example cells, classes by splits, to look at a data set.
+
+    Example: coos contact-sheet data sheet.png
+    """
+    from coos_mlflow.simulate import contact_sheet as draw
+
+    draw(folder, out)
+    typer.echo(str(out))
+
+
+@app.command()
+def train(
+    representation: Annotated[str, typer.Argument(help="Such as texture.")] = "texture",
+    data: Annotated[
+        str,
+        typer.Option(
+            help="auto (COOS-7 where it is on disk, else simulated), simulated, a folder."
+        ),
+    ] = "auto",
+    preset: Annotated[
+        str, typer.Option(help="paper, quick, or auto (paper on real data, quick on simulated).")
+    ] = "auto",
+    classifiers: Annotated[str, typer.Option(help="Some of knn,lr,rf.")] = "knn,lr,rf",
+    scale: Annotated[float, typer.Option(help="Of simulated data; 1 is the size of COOS-7.")] = 0.1,
+    seed: Seed = 0,
+    neighbours: Annotated[int, typer.Option(help="k of kNN; the paper's 11.")] = 11,
+    inverse_penalty: Annotated[float, typer.Option(help="C of the logistic regression.")] = 1.0,
+    search_samples: Annotated[
+        str, typer.Option(help="Forests tried; auto: the preset's.")
+    ] = "auto",
+    cv_folds: Annotated[str, typer.Option(help="Folds on Training; auto: the preset's.")] = "auto",
+    folds: Annotated[
+        str, typer.Option(help="stratified as in the paper, or plate.")
+    ] = "stratified",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="A parameter of the representation, such as reading=downsample."
+        ),
+    ] = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Train, evaluate and register a representation's classifiers.
+
+    Example: coos train texture --classifiers lr --scale 0.05
+    """
+    _use_store(tracking_uri)
+    from coos_mlflow import baselines, terminal
+    from coos_mlflow.representations import create
+    from coos_mlflow.training_data import choose
+
+    made = create(representation, **_settings(settings or []))
+    chosen = choose(data, scale, seed)
+    terminal.say_data(chosen, baselines.choose_preset(preset, chosen))
+    protocol = {
+        "neighbours": neighbours,
+        "inverse_penalty": inverse_penalty,
+        "search_samples": _auto_int("search-samples", search_samples),
+        "cv_folds": _auto_int("cv-folds", cv_folds),
+        "folds": folds,
+        "seed": seed,
+    }
+    rows = baselines.train(
+        made,
+        chosen,
+        classifiers=[kind.strip() for kind in classifiers.split(",")],
+        preset=preset,
+        overrides={key: value for key, value in protocol.items() if value is not None},
+    )
+    terminal.show_rows(rows, chosen)
+
+
+@app.command()
+def models(tracking_uri: TrackingUri = None) -> None:
+    """List the registered models with their errors.
+
+    Example: coos models --tracking-uri sqlite:///demo/mlflow.db
+    """
+    _use_store(tracking_uri)
+    from coos_mlflow import terminal
+    from coos_mlflow.tracking import registry
+    from coos_mlflow.tracking.runs import prepare_store
+
+    uri = prepare_store()
+    terminal.show_models(registry.list_models(), uri)
+
+
+@app.command()
+def score(
+    plates: Annotated[list[Path], typer.Argument(help="Plate files (HDF5) to score.")],
+    model: Annotated[
+        str,
+        typer.Option(help="texture-lr (its champion), texture-lr@alias, texture-lr/3, models:/..."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder; each plate gets one of its own in it.")] = Path(
+        "scores"
+    ),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check plates and model, write nothing.")
+    ] = False,
+    force: Force = False,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Label every cell of new plates, and say whether the labels can be trusted.
+
+    Writes OUT/PLATE/{predictions.parquet,drift.json,report.html} and an MLflow run.
+
+    Example: coos-score new_plate.h5 --model texture-lr --out scores
+    """
+    _use_store(tracking_uri)
+    from coos_mlflow import scoring, terminal
+
+    scorer = scoring.Scorer.load(model)
+    for plate in plates:
+        if dry_run:
+            terminal.say_plan(plate, scorer, out)
+        else:
+            terminal.show_scores(scorer.score(plate, out, force=force))
+
+
+def _run(command: typer.Typer) -> None:
+    """Run a typer app; what is the input's fault becomes one sentence and an exit code."""
+    _quieten()
+    try:
+        command()
+    except CoosError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)
+
+
+def _quieten() -> None:
+    """Keep what libraries say to their developers away from users."""
+    warnings.filterwarnings("ignore")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+
+
+def _use_store(uri: str | None) -> None:
+    if uri:
+        os.environ["MLFLOW_TRACKING_URI"] = uri
+
+
+def _labels(text: str) -> list[int]:
+    from coos_mlflow.data.cells import CLASSES
+
+    parts = [part.strip() for part in text.split(",")]
+    known = {str(label) for label in range(len(CLASSES))}
+    if not set(parts) <= known or len(set(parts)) < len(parts):
+        raise DataError(f"--classes {text!r} found, expected different labels 0..6, such as 0,4.")
+    return [int(part) for part in parts]
+
+
+def _auto_int(name: str, text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdigit():
+        raise DataError(f"--{name} {text!r} found, expected a whole number or auto.")
+    return int(text)
+
+
+def _settings(pairs: list[str]) -> dict[str, Any]:
+    import yaml
+
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise DataError(f"--set {pair!r} found, expected name=value.")
+        found[key.strip()] = yaml.safe_load(value)
+    return found

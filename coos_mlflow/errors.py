@@ -1,0 +1,36 @@
+"""The errors a user can meet, each with the exit code that the commands end with.
+
+Every message is one sentence that says what came, what was expected, where, and what to do.
+Each class is also the fitting builtin, so that a caller who knows nothing of this package can
+still catch it.
+"""
+
+
+class CoosError(Exception):
+    """Base of all errors that are the input's or the environment's fault, not a defect."""
+
+    exit_code = 1
+
+
+class DataError(CoosError, ValueError):
+    """A plate, an image or a folder does not hold what the contract asks for (exit code 2)."""
+
+    exit_code = 2
+
+
+class RegistryError(CoosError, LookupError):
+    """A model, version, alias or tracking store cannot be found or does not fit (exit code 3)."""
+
+    exit_code = 3
+
+
+class DownloadError(CoosError, OSError):
+    """A download failed or arrived damaged (exit code 6)."""
+
+    exit_code = 6
+
+
+class OutputError(CoosError, OSError):
+    """Results cannot be written where they were asked for (exit code 7)."""
+
+    exit_code = 7

@@ -1,0 +1,108 @@
+"""Feature matrices of whole plates, extracted once and kept on disk.
+
+A cache entry is a folder of ``.npy`` files named by the SHA-256 of the plate file and by what was
+computed with which parameters, so that three classifiers do not extract three times and a plate
+that changed is never mistaken for what it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from platformdirs import user_cache_path
+
+from coos_mlflow.data.plate import file_digest, open_plate
+from coos_mlflow.progress import progress
+from coos_mlflow.representations.base import Representation
+
+BATCH = 1024
+
+Transform = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+def cache_home() -> Path:
+    """Return the folder of the cache: ``$COOS_CACHE``, else the platform's cache folder."""
+    named = os.environ.get("COOS_CACHE")
+    return Path(named) if named else user_cache_path("coos_mlflow")
+
+
+def extract(path: Path, representation: Representation) -> dict[str, np.ndarray]:
+    """Compute or recall every layer of a representation for a whole plate file.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (cells, d), float32
+        One matrix for each layer.
+    """
+    return compute_once(path, identity(representation), representation.transform)
+
+
+def identity(representation: Representation) -> dict[str, Any]:
+    """Return what the features of a representation depend on, JSON-ready."""
+    return {
+        "representation": representation.key,
+        "version": representation.version,
+        "params": representation.params(),
+    }
+
+
+def compute_once(path: Path, what: dict[str, Any], compute: Transform) -> dict[str, np.ndarray]:
+    """Return `compute` over all cells of a plate, from the cache where it is there.
+
+    Parameters
+    ----------
+    path : Path
+        A plate file.
+    what : dict
+        Says, JSON-ready, what `compute` does; with the file's digest it is the cache's key.
+    compute : callable
+        Takes images (n, 2, 64, 64), returns named arrays of n rows.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Rows in the order of the file.
+    """
+    name = str(what.get("representation", what.get("name")))
+    entry = cache_home() / "features" / f"{file_digest(path)[:24]}-{name}-{_short_hash(what)}"
+    if not entry.exists():
+        _store(entry, _compute(path, name, compute))
+    return {file.stem: np.load(file, mmap_mode="r") for file in sorted(entry.glob("*.npy"))}
+
+
+def _compute(path: Path, name: str, compute: Transform) -> dict[str, np.ndarray]:
+    parts: list[dict[str, np.ndarray]] = []
+    with (
+        open_plate(path) as plate,
+        progress(f"{name} of {path.name}", total=plate.n_cells, unit="cells") as advance,
+    ):
+        for batch in plate.batches(BATCH):
+            parts.append(compute(batch.images))
+            advance(len(batch))
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _store(entry: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an entry whole or not at all; whoever comes second keeps the first's."""
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=entry.parent))
+    try:
+        for key, array in arrays.items():
+            np.save(partial / f"{key}.npy", array)
+        partial.rename(entry)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        if not entry.exists():
+            raise
+
+
+def _short_hash(what: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,92 @@
+"""The table of predictions: one row a cell, written as Parquet batch by batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coos_mlflow.data.cells import CLASSES, CellBatch
+from coos_mlflow.data.wells import OPAQUE, well_names, well_positions
+
+SCHEMA = pa.schema(
+    [
+        ("Metadata_Index", pa.int64()),
+        ("Metadata_Plate", pa.string()),
+        ("Metadata_Well", pa.string()),
+        ("Metadata_Row", pa.int16()),
+        ("Metadata_Column", pa.int16()),
+        ("label", pa.int8()),
+        ("class_name", pa.dictionary(pa.int8(), pa.string())),
+        *((f"p_{label}", pa.float32()) for label in range(len(CLASSES))),
+        ("confidence", pa.float32()),
+    ]
+)
+"""Names as in profiles of CellProfiler and pycytominer, where Metadata_ marks what is no feature.
+
+Plate and well are null where the file has no ids; row and column, counted from 1, are null where
+a well's id does not say them; confidence is the largest of p_0..p_6.
+"""
+
+
+class PredictionWriter:
+    """Writes predictions of consecutive batches; a context manager.
+
+    Parameters
+    ----------
+    path : Path
+        The Parquet file.
+    facts : dict of str to str
+        Kept as the file's metadata: model, plate digest, whether anything is simulated.
+    """
+
+    def __init__(self, path: Path, facts: dict[str, str]):
+        self._schema = SCHEMA.with_metadata(facts)
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+
+    def add(self, batch: CellBatch, probabilities: np.ndarray) -> None:
+        """Append a row group with the rows of a batch; probabilities are (n, 7)."""
+        labels = probabilities.argmax(axis=1).astype(np.int8)
+        columns = [
+            np.arange(batch.start, batch.start + len(batch)),
+            _strings(batch.plates, len(batch)),
+            *_places(batch.wells, len(batch)),
+            labels,
+            pa.DictionaryArray.from_arrays(labels, list(CLASSES)),
+            *probabilities.astype(np.float32).T,
+            probabilities.max(axis=1).astype(np.float32),
+        ]
+        arrays = [
+            pa.array(column, field.type) if isinstance(column, np.ndarray) else column
+            for column, field in zip(columns, self._schema, strict=True)
+        ]
+        self._writer.write_batch(pa.record_batch(arrays, self._schema))
+
+    def __enter__(self) -> PredictionWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._writer.close()
+
+
+def _strings(ids: np.ndarray | None, n: int) -> pa.Array:
+    return pa.nulls(n, pa.string()) if ids is None else pa.array(ids.tolist(), pa.string())
+
+
+def _places(wells: np.ndarray | None, n: int) -> list[pa.Array]:
+    """Return names, rows and columns of wells."""
+    if wells is None:
+        return [pa.nulls(n, pa.string()), pa.nulls(n, pa.int16()), pa.nulls(n, pa.int16())]
+    positions = (
+        pa.array(axis.astype(np.int16), pa.int16(), mask=axis == OPAQUE)
+        for axis in well_positions(wells)
+    )
+    return [_strings(well_names(wells), n), *positions]

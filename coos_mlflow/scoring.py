@@ -1,0 +1,298 @@
+"""A plate through a registered model: predictions, drift and report, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow.entities import LoggedModelInput
+
+from coos_mlflow.data.cells import CLASSES, CellBatch
+from coos_mlflow.data.plate import Plate, file_digest, open_plate
+from coos_mlflow.data.wells import well_names
+from coos_mlflow.drift.profile import Profile, ProfileBuilder
+from coos_mlflow.drift.verdict import assess
+from coos_mlflow.drift.views import raw_figures
+from coos_mlflow.errors import CoosError, OutputError
+from coos_mlflow.examples import ExamplePicker
+from coos_mlflow.predictions import PredictionWriter
+from coos_mlflow.progress import progress
+from coos_mlflow.report import summarise, write_report
+from coos_mlflow.tracking import registry
+from coos_mlflow.tracking.artifacts import describe_dataset
+from coos_mlflow.tracking.pyfunc import CellClassifier
+from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, package_versions, prepare_store, run
+
+BATCH = 1024
+
+PREDICTIONS, DRIFT, REPORT = "predictions.parquet", "drift.json", "report.html"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Results of one plate.
+
+    Parameters
+    ----------
+    plate : Path
+        The file that was scored.
+    folder : Path
+        Where the results are.
+    model : ModelRef
+    drift : dict
+        What `drift.json` holds.
+    seconds : float
+        From opening the plate to the last file.
+    run_id : str or None
+        The MLflow run; None when it could not be logged.
+    """
+
+    plate: Path
+    folder: Path
+    model: registry.ModelRef
+    drift: dict[str, Any]
+    class_counts: dict[str, int]
+    seconds: float
+    run_id: str | None = None
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return sum(self.class_counts.values())
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that were written."""
+        return tuple(self.folder / name for name in (PREDICTIONS, DRIFT, REPORT))
+
+    @property
+    def simulated(self) -> dict[str, bool]:
+        """Whether the plate, and what the model was trained on, is simulated."""
+        return dict(self.drift["simulated"])
+
+
+@dataclass(frozen=True)
+class _Streamed:
+    """What one pass over the cells leaves."""
+
+    profile: Profile
+    examples: ExamplePicker
+    confidence: dict[tuple[str, str], tuple[int, float]]
+
+
+class Scorer:
+    """A registered model, ready for plates.
+
+    Parameters
+    ----------
+    model : ModelRef
+    classifier : CellClassifier
+    """
+
+    def __init__(self, model: registry.ModelRef, classifier: CellClassifier):
+        self.model = model
+        self.classifier = classifier
+
+    @classmethod
+    def load(cls, asked: str) -> Scorer:
+        """Load the model that `asked` names; see `coos_mlflow.tracking.registry.resolve`."""
+        prepare_store()
+        model = registry.resolve(asked)
+        loaded = mlflow.pyfunc.load_model(model.uri)
+        return cls(model, loaded.unwrap_python_model())
+
+    @staticmethod
+    def folder_for(plate: Path, out: Path) -> Path:
+        """Return the folder of a plate's results: `out` / the file's name without its ending."""
+        return out / plate.stem
+
+    def score(self, plate: Path, out: Path, *, force: bool = False) -> Scored:
+        """Score a plate and write its results.
+
+        Parameters
+        ----------
+        plate : Path
+            See `coos_mlflow.data.plate.open_plate`.
+        out : Path
+            The results come into a folder of the plate's name in it.
+        force : bool
+            Replace results that are there.
+
+        Raises
+        ------
+        DataError
+            When the plate is not fit to be scored; nothing is written then.
+        OutputError
+            When the results are there already, or cannot be written.
+        """
+        began = time.perf_counter()
+        with open_plate(plate) as opened, _whole_folder(self.folder_for(plate, out), force) as new:
+            digest = file_digest(plate)
+            streamed = self._stream(opened, new / PREDICTIONS, digest)
+            drift = self._assess(opened, streamed.profile, digest)
+            (new / DRIFT).write_text(json.dumps(drift, indent=1, sort_keys=True) + "\n")
+            seconds = time.perf_counter() - began
+            page = summarise(
+                assessment=drift,
+                profile=streamed.profile,
+                examples=streamed.examples.cells(),
+                reference=self.classifier.reference,
+                confidence=streamed.confidence,
+                command=" ".join(sys.argv),
+                seconds=seconds,
+            )
+            write_report(page, new / REPORT)
+        counts = streamed.profile.class_counts().tolist()
+        scored = Scored(
+            plate=plate,
+            folder=self.folder_for(plate, out),
+            model=self.model,
+            drift=drift,
+            class_counts=dict(zip(CLASSES, counts, strict=True)),
+            seconds=time.perf_counter() - began,
+        )
+        return replace(scored, run_id=_log(scored))
+
+    def _stream(self, plate: Plate, predictions: Path, digest: str) -> _Streamed:
+        builder, examples = ProfileBuilder(), ExamplePicker()
+        confidence: dict[tuple[str, str], tuple[int, float]] = {}
+        facts = {"model": str(self.model), "plate_sha256": digest} | self._simulated_facts(plate)
+        with (
+            PredictionWriter(predictions, facts) as writer,
+            progress(f"Scoring {plate.path.name}", total=plate.n_cells, unit="cells") as advance,
+        ):
+            for batch in plate.batches(BATCH):
+                scores = self.classifier.score(batch.images)
+                plates, wells = _origin(batch)
+                writer.add(batch, scores.probabilities)
+                builder.add(
+                    plates=plates,
+                    wells=wells,
+                    predicted=scores.labels,
+                    softmax=scores.probabilities,
+                    features=scores.features,
+                    raw=raw_figures(batch.images),
+                )
+                novelty = self.classifier.reference.novelty(scores.features, scores.labels)
+                examples.add(batch, scores.probabilities, novelty)
+                _add_confidence(confidence, plates, wells, scores.probabilities.max(axis=1))
+                advance(len(batch))
+        return _Streamed(builder.build(), examples, confidence)
+
+    def _assess(self, plate: Plate, profile: Profile, digest: str) -> dict[str, Any]:
+        """Return the content of drift.json: the same for the same plate and model, always."""
+        assessment = assess(
+            self.classifier.reference,
+            profile,
+            has_plate_ids=plate.plates is not None,
+            has_well_ids=plate.wells is not None,
+        )
+        return assessment | {
+            "simulated": {"plate": plate.simulated, "model": self.model.simulated},
+            "plate_file": {"name": plate.path.name, "sha256": digest, "n_cells": plate.n_cells},
+            "model": {
+                "name": self.model.name,
+                "version": self.model.version,
+                "trained_on": self.model.tags.get("dataset"),
+                "dataset_sha256": self.model.tags.get("dataset_digest"),
+            },
+            "versions": package_versions(),
+        }
+
+    def _simulated_facts(self, plate: Plate) -> dict[str, str]:
+        return {
+            "plate_simulated": str(plate.simulated),
+            "model_simulated": str(self.model.simulated),
+        }
+
+
+def _origin(batch: CellBatch) -> tuple[np.ndarray, np.ndarray]:
+    """Return plates and wells; one empty name for all cells where the file has no ids."""
+    nameless = np.full(len(batch), "")
+    return (
+        nameless if batch.plates is None else batch.plates,
+        nameless if batch.wells is None else well_names(batch.wells),
+    )
+
+
+def _add_confidence(
+    totals: dict[tuple[str, str], tuple[int, float]],
+    plates: np.ndarray,
+    wells: np.ndarray,
+    confidence: np.ndarray,
+) -> None:
+    """Add cells and summed confidence of a batch to each well's."""
+    units, unit = np.unique(np.stack([plates, wells]), axis=1, return_inverse=True)
+    counts = np.bincount(unit.ravel())
+    sums = np.bincount(unit.ravel(), weights=confidence)
+    for plate, well, n, total in zip(*units.tolist(), counts.tolist(), sums.tolist(), strict=True):
+        cells, before = totals.get((plate, well), (0, 0.0))
+        totals[plate, well] = (cells + n, before + total)
+
+
+@contextmanager
+def _whole_folder(folder: Path, force: bool) -> Iterator[Path]:
+    """Give a new folder to write into, which becomes `folder` only when all went well."""
+    if folder.exists() and not force:
+        raise OutputError(f"{folder}: results are there already; --force replaces them.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error
+    try:
+        yield partial
+        partial.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    except CoosError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error}).") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _log(scored: Scored) -> str | None:
+    """Make the scoring an MLflow run linked to the model; its results are on disk already."""
+    drift = scored.drift
+    tags = {
+        "model": f"{scored.model.name}/{scored.model.version}",
+        "verdict": drift["verdict"],
+        "reason": drift["reason"],
+        "simulated_plate": drift["simulated"]["plate"],
+        "simulated_model": drift["simulated"]["model"],
+        "results": str(scored.folder.resolve()),
+    }
+    with run(f"score {scored.plate.stem}", SCORING_EXPERIMENT, tags) as active:
+        dataset = describe_dataset(scored.plate, scored.plate.name, drift["plate_file"]["sha256"])
+        linked = LoggedModelInput(scored.model.model_id) if scored.model.model_id else None
+        sha256 = {"sha256": drift["plate_file"]["sha256"]}
+        mlflow.log_input(dataset, context="scoring", tags=sha256, model=linked)
+        mlflow.log_metrics(_metrics(scored))
+        for path in (scored.folder / DRIFT, scored.folder / REPORT):
+            mlflow.log_artifact(str(path))
+        return str(active.info.run_id)
+
+
+def _metrics(scored: Scored) -> dict[str, float]:
+    metrics = {"n_cells": scored.n_cells, "seconds": scored.seconds}
+    for name, cells in scored.class_counts.items():
+        metrics[f"share {name}"] = cells / scored.n_cells
+    placed = [p for p in scored.drift["plates"] if p["score"] is not None]
+    if placed:
+        worst = max(placed, key=lambda p: p["score"])
+        metrics |= {"plate_p": worst["p"], "plate_score": worst["score"]}
+        metrics |= {f"distance {view}": d for view, d in worst["distances"].items()}
+    return metrics

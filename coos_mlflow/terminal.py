@@ -1,0 +1,111 @@
+"""What the commands print: tables of errors, models and verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from coos_mlflow.data.cells import SPLIT_TITLES, SPLITS
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+    from coos_mlflow.baselines import Row
+    from coos_mlflow.scoring import Scored, Scorer
+    from coos_mlflow.training_data import TrainingData
+
+VERDICT_STYLES = {"in range": "bold green", "shifted": "bold red", "cannot tell": "bold yellow"}
+
+
+def say_data(data: TrainingData, preset: str) -> None:
+    """Say which data a run trains on, loudly where it is simulated."""
+    console = Console()
+    if data.simulated:
+        console.print(f"[bold yellow]SIMULATED cells[/] from {escape(str(data.folder))}")
+        console.print("No figure of this run says anything about COOS-7 or a real microscope.")
+    else:
+        console.print(f"{data.name} from {escape(str(data.folder))}")
+    console.print(f"preset: {preset}")
+
+
+def show_rows(rows: list[Row], data: TrainingData) -> None:
+    """Print the errors of registered versions, as the paper's Table 3 does."""
+    from coos_mlflow.classifiers import TITLES
+
+    title = "Balanced error (%)" + (", simulated cells" if data.simulated else "")
+    table = _error_table(title)
+    for row in rows:
+        kind = TITLES[row.model.tags["classifier"]]
+        name = f"{row.model.name} v{row.model.version}" + ("" if row.trained else " (was there)")
+        table.add_row(name, kind, *_errors(row.errors), f"{row.cv_error:.1f}")
+    Console().print(table)
+
+
+def show_models(versions: list[ModelVersion], store: str) -> None:
+    """Print the newest version of every model."""
+    console = Console()
+    if not versions:
+        console.print(f"No models in {store}; `coos train texture` makes some.")
+        return
+    table = _error_table(f"Newest versions in {store}; balanced error (%)")
+    for version in versions:
+        tags = version.tags
+        name = f"{version.name} v{version.version}" + ("".join(f" @{a}" for a in version.aliases))
+        errors = {split: float(tags[f"error_{split}"]) for split in SPLITS}
+        table.add_row(name, tags["dataset"], *_errors(errors), f"{float(tags['cv_error']):.1f}")
+    console.print(table)
+
+
+def say_plan(plate: Path, scorer: Scorer, out: Path) -> None:
+    """Print what scoring a plate would read and write."""
+    from coos_mlflow.data.plate import open_plate
+
+    with open_plate(plate) as opened:
+        cells = opened.n_cells
+    console = Console(soft_wrap=True)
+    console.print(f"would score {cells:,} cells of {escape(str(plate))} with {scorer.model}")
+    console.print(f"would write {escape(str(scorer.folder_for(plate, out)))}")
+
+
+def show_scores(scored: Scored) -> None:
+    """Print the verdict on a plate, the shares of the classes, and where the results are."""
+    console = Console(soft_wrap=True)
+    drift = scored.drift
+    style = VERDICT_STYLES[drift["verdict"]]
+    console.print(f"[{style}]{drift['verdict']}[/]  {escape(drift['reason'])}")
+    shares = Table(title=f"{scored.n_cells:,} cells by predicted class", title_justify="left")
+    shares.add_column("class")
+    shares.add_column("cells", justify="right")
+    shares.add_column("share", justify="right")
+    for name, cells in scored.class_counts.items():
+        shares.add_row(name, f"{cells:,}", f"{100 * cells / scored.n_cells:.1f} %")
+    console.print(shares)
+    notes = [f"the {what}" for what, is_so in scored.simulated.items() if is_so]
+    if notes:
+        console.print(f"[bold yellow]simulated:[/] {' and '.join(notes)}")
+    rate = scored.n_cells / scored.seconds
+    console.print(f"{scored.seconds:.1f} s, {rate:,.0f} cells/s, {scorer_line(scored)}")
+    for path in scored.files:
+        console.print(escape(str(path)))
+
+
+def scorer_line(scored: Scored) -> str:
+    """Return the model and run of a scoring in one line."""
+    return f"model {scored.model}, MLflow run {scored.run_id or 'not logged'}"
+
+
+def _error_table(title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("model")
+    table.add_column("")
+    for heading in (*(SPLIT_TITLES[split] for split in SPLITS), "CV"):
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _errors(errors: dict[str, Any]) -> list[str]:
+    return [f"{errors[split]:.1f}" for split in SPLITS]

@@ -1,0 +1,1 @@
+"""What MLflow keeps: runs, registered models with their aliases, and the pyfunc itself."""

@@ -1,0 +1,137 @@
+"""What runs log: data sets, evaluations as tables and figures, the model itself."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import mlflow
+import numpy as np
+from matplotlib.figure import Figure
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.data.sources import LocalArtifactDatasetSource
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from sklearn.pipeline import Pipeline
+
+import coos_mlflow
+from coos_mlflow.data.cells import CLASS_ABBREVIATIONS, SPLIT_TITLES
+from coos_mlflow.drift.reference import Reference
+from coos_mlflow.evaluation import Evaluation, confusion_table
+from coos_mlflow.representations import Representation
+from coos_mlflow.tracking import pyfunc
+from coos_mlflow.tracking.runs import package_versions
+from coos_mlflow.training_data import TrainingData
+
+SERVED_PACKAGES = (
+    "mlflow",
+    "numba",
+    "numpy",
+    "pandas",
+    "platformdirs",
+    "h5py",
+    "scikit-learn",
+    "scipy",
+    "skops",
+)
+"""What a served model imports; the package's own code travels with it."""
+
+_DIGEST_LENGTH = 36
+"""Characters that MLflow's stores keep of a digest; the whole SHA-256 is in the input's tags."""
+
+
+def describe_dataset(path: Path, name: str, digest: str) -> MetaDataset:
+    """Return a plate file as MLflow knows data sets, under our digest of the whole file.
+
+    MLflow's own digest looks at the first 10,000 numbers, which is 1.2 cells.
+    """
+    source = LocalArtifactDatasetSource(str(path.resolve()))
+    return MetaDataset(source, name=name, digest=digest[:_DIGEST_LENGTH])
+
+
+def log_data(data: TrainingData) -> None:
+    """Log the five splits as the run's inputs."""
+    for split, path in data.paths.items():
+        digest = data.digests[split]
+        dataset = describe_dataset(path, f"{data.name} {SPLIT_TITLES[split]}", digest)
+        tags = {"sha256": digest, "simulated": str(data.simulated)}
+        mlflow.log_input(dataset, context=split, tags=tags)
+
+
+def log_evaluations(evaluations: dict[str, Evaluation], title: str, simulated: bool) -> None:
+    """Log metrics per split, confusion matrices as tables, and one figure of all."""
+    metrics: dict[str, float] = {}
+    for split, evaluation in evaluations.items():
+        low, high = evaluation.interval
+        metrics |= {
+            f"{split}_balanced_error": evaluation.balanced_error,
+            f"{split}_balanced_error_low": low,
+            f"{split}_balanced_error_high": high,
+        }
+        names_recalls = zip(CLASS_ABBREVIATIONS, evaluation.recalls, strict=True)
+        metrics |= {f"{split}_recall_{name}": r for name, r in names_recalls if not np.isnan(r)}
+        mlflow.log_text(confusion_table(evaluation).to_csv(), f"confusion/{split}.csv")
+    mlflow.log_metrics(metrics)
+    mlflow.log_dict({s: e.as_dict() for s, e in evaluations.items()}, "evaluation.json")
+    mlflow.log_figure(confusion_figure(evaluations, title, simulated), "confusion/splits.png")
+
+
+def confusion_figure(evaluations: dict[str, Evaluation], title: str, simulated: bool) -> Figure:
+    """Draw the confusion matrices of all splits, rows in % of the true class."""
+    figure = Figure(figsize=(4 * len(evaluations), 4.6), layout="constrained")
+    axes = figure.subplots(1, len(evaluations), squeeze=False)[0]
+    ticks = range(len(CLASS_ABBREVIATIONS))
+    for ax, (split, evaluation) in zip(axes, evaluations.items(), strict=True):
+        cells = evaluation.confusion.sum(axis=1, keepdims=True)
+        share = 100 * evaluation.confusion / np.maximum(cells, 1)
+        ax.imshow(share, cmap="Blues", vmin=0, vmax=100)
+        for row, column in np.argwhere(share >= 0.5):
+            ink = "white" if share[row, column] > 60 else "black"
+            text = f"{share[row, column]:.0f}"
+            ax.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
+        ax.set_xticks(ticks, CLASS_ABBREVIATIONS, rotation=60, fontsize=8)
+        ax.set_yticks(ticks, CLASS_ABBREVIATIONS, fontsize=8)
+        ax.set_title(f"{SPLIT_TITLES[split]}: {evaluation.balanced_error:.1f} %")
+        ax.set_xlabel("predicted class")
+    axes[0].set_ylabel("true class")
+    figure.suptitle(f"{title}: cells in % of the true class; balanced error above each split")
+    if simulated:
+        figure.text(0.995, 0.005, "simulated cells", ha="right", va="bottom", fontsize=9)
+    return figure
+
+
+def log_model(
+    representation: Representation,
+    layer: str,
+    classifier: Pipeline,
+    reference: Reference,
+) -> str:
+    """Log the pyfunc of a classifier in the active run and return its ``models:/m-...``."""
+    package = Path(coos_mlflow.__file__).parent
+    versions = package_versions()
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder) / pyfunc.ARTIFACT
+        pyfunc.save_bundle(bundle, representation, layer, classifier, reference)
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(package / "tracking" / "model.py"),
+            code_paths=[str(package)],
+            artifacts={pyfunc.ARTIFACT: str(bundle)},
+            signature=_signature(),
+            pip_requirements=[f"{name}=={versions[name]}" for name in SERVED_PACKAGES],
+        )
+    return logged.model_uri
+
+
+def _signature() -> ModelSignature:
+    """Declare the output alone.
+
+    With an input schema MLflow would cast what a request brings to the declared type without a
+    word: [0, 1]-scaled floats would become the count 0 before the model could refuse them.
+    """
+    columns = [
+        ColSpec(DataType.long, "label"),
+        ColSpec(DataType.string, "class_name"),
+        *(ColSpec(DataType.double, name) for name in pyfunc.PROBABILITY_COLUMNS),
+    ]
+    return ModelSignature(outputs=Schema(columns))

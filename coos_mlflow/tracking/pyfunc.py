@@ -1,0 +1,217 @@
+"""The model as MLflow serves it: cells in, a table of class probabilities out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import skops.io
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PythonModel, PythonModelContext
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import Pipeline
+
+from coos_mlflow import __version__
+from coos_mlflow.classifiers import class_probabilities
+from coos_mlflow.data.cells import CELL_SHAPE, CLASSES, check_images
+from coos_mlflow.drift.reference import Reference
+from coos_mlflow.errors import DataError, RegistryError
+from coos_mlflow.representations import Representation, create
+
+ARTIFACT = "bundle"
+"""Name of the one artifact, a folder."""
+
+PROBABILITY_COLUMNS = tuple(f"p_{label}" for label in range(len(CLASSES)))
+
+_DESCRIPTION = "model.json"
+_CLASSIFIER = "classifier.skops"
+_REFERENCE = "reference"
+
+_FOREST_NODES = "sklearn.tree._tree.Tree"
+"""The one type that skops leaves to its caller: node indices that nothing checks; `_audit` does."""
+
+
+@dataclass(frozen=True)
+class CellScores:
+    """What a model says of some cells.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float64, shape (n, 7)
+    features : ndarray of float32, shape (n, d)
+        Principal components of the representation, for the drift assessment.
+    """
+
+    probabilities: np.ndarray
+    features: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Most probable class 0..6 of each cell, int64, shape (n,)."""
+        return self.probabilities.argmax(axis=1)
+
+    def table(self) -> pd.DataFrame:
+        """Return label, class_name and p_0..p_6, one row a cell."""
+        labels = self.labels
+        table = pd.DataFrame({"label": labels, "class_name": np.array(CLASSES)[labels]})
+        return table.join(pd.DataFrame(self.probabilities, columns=list(PROBABILITY_COLUMNS)))
+
+
+class CellClassifier(PythonModel):
+    """A representation, one of its layers, a classifier on it, and the drift reference."""
+
+    representation: Representation
+    layer: str
+    classifier: Pipeline
+    reference: Reference
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the bundle that `save_bundle` wrote."""
+        self.load(Path(context.artifacts[ARTIFACT]))
+
+    def load(self, folder: Path) -> CellClassifier:
+        """Load the bundle in `folder`.
+
+        Raises
+        ------
+        RegistryError
+            When the installed package computes other features than those it was trained on.
+        """
+        said = json.loads((folder / _DESCRIPTION).read_text())
+        self.representation = create(said["representation"], **said["params"])
+        if self.representation.version != said["representation_version"]:
+            raise RegistryError(
+                f"The model was trained on {said['representation']} features of version "
+                f"{said['representation_version']} (coos-mlflow {said['package_version']}); "
+                f"coos-mlflow {__version__} computes version {self.representation.version}: "
+                f"install coos-mlflow=={said['package_version']} or train again."
+            )
+        self.representation.restore(folder)
+        self.layer = said["layer"]
+        self.classifier = _load_classifier(folder / _CLASSIFIER)
+        self.reference = Reference.load(folder / _REFERENCE)
+        return self
+
+    def score(self, images: np.ndarray) -> CellScores:
+        """Score cells that have passed `check_images`; uint16 or float32 (n, 2, 64, 64)."""
+        features = self.representation.transform(images)[self.layer]
+        probabilities = class_probabilities(self.classifier, features)
+        return CellScores(probabilities, self.reference.projection.project(features))
+
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: np.ndarray,
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Score what a request brought.
+
+        MLflow casts a request to the type hint of `model_input`, except for NumPy's and pandas'
+        types: it passes those as they are, a DataFrame too.
+
+        Parameters
+        ----------
+        model_input : ndarray (n, 2, 64, 64), or DataFrame of one column of flat lists of 8,192
+            Raw camera counts.
+
+        Returns
+        -------
+        DataFrame
+            label, class_name, p_0..p_6.
+
+        Raises
+        ------
+        MlflowException
+            INVALID_PARAMETER_VALUE, a clean 400 when served, for what `check_images` refuses.
+        """
+        try:
+            return self.score(as_images(model_input)).table()
+        except DataError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from None
+
+
+def as_images(model_input: Any) -> np.ndarray:
+    """Turn the input of `CellClassifier.predict` into checked images (n, 2, 64, 64).
+
+    Raises
+    ------
+    DataError
+        For anything that is not cells of raw counts.
+    """
+    where = "the request"
+    if isinstance(model_input, pd.DataFrame):
+        model_input = _unpack_column(model_input, where)
+    images = np.asarray(model_input)
+    check_images(images, where)
+    return images if images.dtype in (np.uint16, np.float32) else images.astype(np.float32)
+
+
+def save_bundle(
+    folder: Path,
+    representation: Representation,
+    layer: str,
+    classifier: Pipeline,
+    reference: Reference,
+) -> None:
+    """Write all that a model needs into `folder`, without pickle."""
+    said = {
+        "representation": representation.key,
+        "representation_version": representation.version,
+        "params": representation.params(),
+        "layer": layer,
+        "package_version": __version__,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _DESCRIPTION).write_text(json.dumps(said, indent=1, sort_keys=True))
+    representation.save(folder)
+    skops.io.dump(classifier, folder / _CLASSIFIER)
+    reference.save(folder / _REFERENCE)
+
+
+def _unpack_column(frame: pd.DataFrame, where: str) -> np.ndarray:
+    if frame.shape[1] != 1:
+        raise DataError(
+            f"{where}: {frame.shape[1]} columns found, expected one column of flat lists of "
+            f"{np.prod(CELL_SHAPE)} counts (2 x 64 x 64), one list a cell."
+        )
+    rows = [np.asarray(row) for row in frame.iloc[:, 0]]
+    for index, row in enumerate(rows):
+        if row.shape != (np.prod(CELL_SHAPE),) or row.dtype.kind not in "uif":
+            raise DataError(
+                f"{where}: cell {index} is {row.dtype} {row.shape}, expected a flat list of "
+                f"{np.prod(CELL_SHAPE)} counts (2 x 64 x 64)."
+            )
+    return np.stack(rows).reshape(-1, *CELL_SHAPE) if rows else np.empty((0, *CELL_SHAPE))
+
+
+def _load_classifier(path: Path) -> Pipeline:
+    loaded = skops.io.load(path, trusted=[_FOREST_NODES])
+    if not isinstance(loaded, Pipeline):
+        raise RegistryError(f"{path.name} holds a {type(loaded).__name__}, expected a Pipeline.")
+    if isinstance(loaded[-1], RandomForestClassifier):
+        refuse = partial(RegistryError, f"{path.name} holds a tree whose nodes point astray.")
+        _audit(loaded[-1], refuse)
+    return loaded
+
+
+def _audit(forest: RandomForestClassifier, refuse: partial[RegistryError]) -> None:
+    """Refuse trees through which a prediction could walk out of bounds or in circles.
+
+    scikit-learn builds depth first, so that children stand behind their parent; it follows node
+    indices without a check.
+    """
+    for tree in (member.tree_ for member in forest.estimators_):
+        node = np.arange(tree.node_count)
+        leaf = tree.children_left == -1
+        for child in (tree.children_left, tree.children_right):
+            astray = (child <= node) | (child >= tree.node_count)
+            if len(child) != tree.node_count or (astray & ~leaf).any():
+                raise refuse()
+        inside = (tree.feature >= 0) & (tree.feature < forest.n_features_in_)
+        if not (inside | leaf).all() or len(tree.value) != tree.node_count:
+            raise refuse()

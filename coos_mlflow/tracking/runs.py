@@ -1,0 +1,114 @@
+"""One MLflow run: where it goes, and what every run of this package says of itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import requires, version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from filelock import FileLock
+from mlflow.entities import Run
+from packaging.requirements import Requirement
+from platformdirs import user_cache_path
+
+from coos_mlflow.errors import RegistryError
+
+PACKAGE = "coos-mlflow"
+
+TRAINING_EXPERIMENT = "coos-7"
+SCORING_EXPERIMENT = "coos-score"
+
+
+def prepare_store() -> str:
+    """Return the tracking URI after making sure that its store can be used.
+
+    A fresh SQLite file migrates itself when it is first opened, and two processes doing that at
+    once break each other; so the first touch happens under a lock.
+
+    Raises
+    ------
+    RegistryError
+        When the store does not answer.
+    """
+    uri = mlflow.get_tracking_uri()
+    lock = user_cache_path("coos_mlflow", ensure_exists=True) / "tracking-store.lock"
+    try:
+        with FileLock(lock):
+            mlflow.MlflowClient().search_experiments(max_results=1)
+    except Exception as error:
+        raise RegistryError(
+            f"The tracking store {uri} does not answer ({_first_line(error)}); "
+            "check MLFLOW_TRACKING_URI or --tracking-uri."
+        ) from error
+    return uri
+
+
+@contextmanager
+def run(name: str, experiment: str, tags: dict[str, Any], nested: bool = False) -> Iterator[Run]:
+    """Open a run, the one that ``mlflow run`` has made where there is one.
+
+    Parameters
+    ----------
+    name : str
+        The run's name.
+    experiment : str
+        Where to put it; ignored when MLflow made the run already or for a nested run.
+    tags : dict
+        Added to those that `provenance` gives.
+    nested : bool
+        Make it a child of the active run.
+    """
+    if not nested and "MLFLOW_RUN_ID" not in os.environ:
+        mlflow.set_experiment(experiment)
+    with mlflow.start_run(run_name=name, nested=nested) as active:
+        mlflow.set_tags(provenance() | {k: str(v) for k, v in tags.items()})
+        yield active
+
+
+def provenance() -> dict[str, str]:
+    """Return package version and git commit, as tags."""
+    return {"coos_mlflow.version": version(PACKAGE), "coos_mlflow.git_commit": git_commit()}
+
+
+def git_commit() -> str:
+    """Return the commit of the package's checkout, "+" behind it where files differ, or "none"."""
+    folder = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "none"
+    return described.stdout.strip()
+
+
+def package_versions() -> dict[str, str]:
+    """Return the installed versions of this package and of all that it requires."""
+    needed = [Requirement(line) for line in requires(PACKAGE) or []]
+    names = sorted(r.name for r in needed if r.marker is None or r.marker.evaluate({"extra": ""}))
+    return {name: version(name) for name in [PACKAGE, *names]}
+
+
+def log_new_params(params: dict[str, Any]) -> None:
+    """Log the parameters that the run does not have yet.
+
+    ``mlflow run`` has logged its -P values as raw strings, and MLflow refuses the same key with
+    another spelling.
+    """
+    active = mlflow.active_run()
+    known = mlflow.get_run(active.info.run_id).data.params if active else {}
+    mlflow.log_params({k: v for k, v in params.items() if k not in known})
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
