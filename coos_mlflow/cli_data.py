@@ -1,0 +1,228 @@
+"""The verbs of the data: check, download, unpack, pack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from coos_mlflow.data.inspect_plate import PlateSummary
+    from coos_mlflow.data.zenodo import DownloadPlan
+
+_SHOWN_NAMES = 8
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of the data to an app; each raises CoosError for what a user can mend."""
+    app.command()(check)
+    app.command()(download)
+    app.command()(unpack)
+    app.command()(pack)
+
+
+def check(
+    file: Annotated[Path, typer.Argument(help="HDF5 file with cells in COOS-7's layout.")],
+) -> None:
+    """Say what a plate file holds, or in one sentence why it cannot be used.
+
+    Example: coos check new_plate.h5
+    """
+    from coos_mlflow.data.inspect_plate import inspect
+    from coos_mlflow.data.plate import open_plate
+    from coos_mlflow.progress import progress
+
+    with open_plate(file) as plate:
+        n_cells = plate.n_cells
+    with progress("Reading", total=n_cells, unit="cells") as advance:
+        summary = inspect(file, advance)
+    print_summary(summary, _stdout())
+
+
+def download(
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Folder to fetch into; by default $COOS7_HOME or the user's cache."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be fetched, and fetch nothing.")
+    ] = False,
+) -> None:
+    """Fetch COOS-7 from Zenodo (about 4 GB); what is there already is not fetched again.
+
+    Example: coos download --to coos7
+    """
+    from coos_mlflow.data import zenodo
+    from coos_mlflow.data.dataset import coos7_home
+    from coos_mlflow.progress import progress
+
+    with progress("Verifying", unit="bytes") as advance:
+        plan = zenodo.plan_download(to or coos7_home(), on_progress=advance)
+    console = _stdout()
+    _print_plan(plan, console)
+    console.print(f"Licence: {zenodo.LICENCE}\nPlease cite: {zenodo.CITATION}", markup=False)
+    zenodo.check_space(plan)
+    if dry_run or not plan.wanted:
+        return
+    with progress("Downloading", total=plan.bytes_wanted, unit="bytes") as advance:
+        fetched = zenodo.fetch(plan, advance)
+    console.print(f"{len(fetched)} files fetched and verified in {plan.folder}", markup=False)
+
+
+def unpack(
+    file: Annotated[Path, typer.Argument(help="HDF5 file with cells in COOS-7's layout.")],
+    out: Annotated[Path, typer.Argument(help="New folder for the images.")],
+) -> None:
+    """Write a plate as a folder of TIFF images by class, and a CSV with what is known of each.
+
+    Example: coos unpack COOS7_v1.1_test4.hdf5 test4_images
+    """
+    from coos_mlflow.data import tiff
+    from coos_mlflow.data.pairs import CELLS_CSV
+    from coos_mlflow.data.plate import open_plate
+    from coos_mlflow.progress import progress
+
+    with open_plate(file) as plate:
+        n_cells = plate.n_cells
+        with progress("Unpacking", total=n_cells, unit="cells") as advance:
+            tiff.unpack(plate, out, advance)
+    _stdout().print(f"{n_cells:,} cells in {out}, listed in {out / CELLS_CSV}", markup=False)
+
+
+def pack(
+    folder: Annotated[Path, typer.Argument(help="Folder with two TIFF images for each cell.")],
+    out: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
+    protein: Annotated[
+        str, typer.Option(help="Names of the protein images, with one *.")
+    ] = "*_protein.tif",
+    nucleus: Annotated[
+        str, typer.Option(help="Names of the nucleus images, with one *.")
+    ] = "*_nucleus.tif",
+    levels: Annotated[
+        str | None,
+        typer.Option(help="What the folders stand for, e.g. plate/well; - skips a level."),
+    ] = None,
+    name_regex: Annotated[
+        str | None,
+        typer.Option(
+            help="Regular expression for the names, with groups named plate, well, date, "
+            "microscope or label, e.g. '(?P<plate>[^_/]+)_(?P<well>[A-P]\\d+)'."
+        ),
+    ] = None,
+    metadata: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with the columns file, label, plate, well, date, microscope; by default "
+            "cells.csv in the folder, where it is there and no other source is named."
+        ),
+    ] = None,
+    rescale: Annotated[
+        float | None,
+        typer.Option(help="Multiply images that were divided by this, e.g. 4095, into counts."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write pairs of TIFF images as a plate file; what `coos unpack` wrote comes back exactly.
+
+    Example: coos pack images plate.h5 --protein '*_gfp.tif' --nucleus '*_rfp.tif'
+    """
+    from coos_mlflow.data import tiff
+    from coos_mlflow.data.pairs import find_pairs
+    from coos_mlflow.progress import progress
+
+    pairs = find_pairs(
+        folder, (protein, nucleus), levels=levels, name_regex=name_regex, metadata=metadata
+    )
+    with progress("Packing", total=len(pairs.stems), unit="cells") as advance:
+        tiff.pack(pairs, out, rescale=rescale, force=force, on_progress=advance)
+    known = ", ".join(pairs.columns) or "nothing but the images"
+    _stdout().print(f"{len(pairs.stems):,} cells in {out} with {known}", markup=False)
+
+
+def print_summary(summary: PlateSummary, console: Console) -> None:
+    """Show what a plate holds as two tables."""
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(summary):
+        facts.add_row(Text(name, style="bold"), Text(value))
+    console.print(Text(str(summary.path), style="bold"))
+    if summary.simulated:
+        console.print(Text("SIMULATED cells, no microscope made them", style="bold yellow"))
+    console.print(facts)
+    console.print(_intensities(summary))
+    if summary.well_note:
+        console.print(Text(summary.well_note + ".", style="yellow"))
+    console.print(Text("Every cell passed the checks.", style="green"))
+
+
+def _facts(summary: PlateSummary) -> list[tuple[str, str]]:
+    wells = "not given" if summary.n_wells is None else f"{summary.n_wells:,}"
+    chunks = "contiguous" if summary.chunks is None else "x".join(map(str, summary.chunks))
+    stored = f"{summary.dtype}, chunks {chunks}, compression {summary.compression}"
+    return [
+        ("cells", f"{summary.n_cells:,} ({summary.file_bytes / 1e6:,.1f} MB)"),
+        ("classes", _names(summary.classes)),
+        ("plates", _names(summary.plates)),
+        ("wells", wells),
+        ("dates", _names(summary.dates)),
+        ("microscopes", _names(summary.microscopes)),
+        ("stored as", stored),
+        ("missing", ", ".join(summary.missing) or "nothing"),
+    ]
+
+
+def _names(counts: dict[str, int] | None) -> str:
+    if counts is None:
+        return "not given"
+    there = [(name, count) for name, count in counts.items() if count]
+    shown = ", ".join(f"{name} ({count:,})" for name, count in there[:_SHOWN_NAMES])
+    more = len(there) - _SHOWN_NAMES
+    return f"{len(there)}: {shown}" + (f" and {more:,} more" if more > 0 else "")
+
+
+def _intensities(summary: PlateSummary) -> Table:
+    from rich.table import Table
+
+    table = Table("channel", title="Raw counts", title_justify="left")
+    levels = list(summary.channels[0].percentiles)
+    for heading in ["min", *(f"{level:g} %" for level in levels), "max", "saturated"]:
+        table.add_column(heading, justify="right")
+    for channel in summary.channels:
+        counts = [channel.minimum, *channel.percentiles.values(), channel.maximum]
+        table.add_row(
+            channel.name, *(f"{count:,.6g}" for count in counts), f"{channel.saturated:.3%}"
+        )
+    return table
+
+
+def _print_plan(plan: DownloadPlan, console: Console) -> None:
+    from rich.table import Table
+
+    table = Table("file", "", title=str(plan.folder), title_justify="left")
+    table.add_column("MB", justify="right")
+    for file, state in [(file, "there") for file in plan.present] + [
+        (file, "to fetch") for file in plan.wanted
+    ]:
+        table.add_row(file.name, state, f"{file.size / 1e6:,.1f}")
+    console.print(table)
+    console.print(
+        f"{plan.bytes_wanted / 1e6:,.1f} MB to fetch, {plan.bytes_free / 1e6:,.1f} MB free"
+    )
+
+
+def _stdout() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=not _is_terminal())
+
+
+def _is_terminal() -> bool:
+    import sys
+
+    return sys.stdout.isatty()

@@ -1,0 +1,110 @@
+"""The columns beside the images: class labels, and ids of plate, well, date and microscope."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from coos_mlflow.data.cells import CLASSES
+from coos_mlflow.errors import DataError
+
+ID_DATASETS = {
+    "plates": "plateIDs",
+    "wells": "wellIDs",
+    "dates": "dateIDs",
+    "microscopes": "microscopeIDs",
+}
+"""Our name of each id column, and its HDF5 dataset in COOS-7 (facts printed from a real file)."""
+
+MAX_ID_CHARACTERS = 256
+"""Ids become table cells, file names and labels of figures; anything longer is no name."""
+
+
+def clean_labels(raw: np.ndarray, where: str) -> np.ndarray:
+    """Return class labels as int64.
+
+    Parameters
+    ----------
+    raw : ndarray, shape (n,)
+        Integers, or floats with whole values.
+    where : str
+        What to name in the message, such as ``"plate.h5:/labels"``.
+
+    Raises
+    ------
+    DataError
+        For values that are not whole numbers 0..6.
+    """
+    if raw.dtype.kind not in "uif":
+        raise DataError(
+            f"{where}: dtype {raw.dtype} found, expected integers 0..{len(CLASSES) - 1}."
+        )
+    with np.errstate(invalid="ignore"):
+        bad = ~((raw >= 0) & (raw < len(CLASSES)) & (raw == np.floor(raw)))
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise DataError(
+            f"{where}: label {raw[first]:g} of cell {first} found, expected a whole number "
+            f"0..{len(CLASSES) - 1} ({_count(bad)} such cells); leave labels out of a plate whose "
+            "classes are not known."
+        )
+    return raw.astype(np.int64)
+
+
+def clean_ids(raw: Iterable[object], where: str, start: int = 0) -> np.ndarray:
+    """Return ids as printable text.
+
+    Parameters
+    ----------
+    raw : iterable of bytes, str or int
+        One id for each cell.
+    where : str
+        What to name in the message.
+    start : int
+        Index of the first cell, for the message.
+
+    Returns
+    -------
+    ndarray of str, shape (n,)
+        Bytes that are not UTF-8, and characters that do not print (NUL, newline, terminal
+        escapes), stand as their backslash escapes.
+
+    Raises
+    ------
+    DataError
+        For an id longer than 256 characters, and for values that are neither text nor integers.
+    """
+    known: dict[object, str] = {}
+    texts = []
+    for index, value in enumerate(raw):
+        text = known.get(value)
+        if text is None:
+            text = known[value] = _clean_id(value, f"{where}: the id of cell {start + index}")
+        texts.append(text)
+    return np.array(texts, dtype=str)
+
+
+def _clean_id(value: object, what: str) -> str:
+    if isinstance(value, bytes):
+        text = value.decode("utf-8", errors="backslashreplace")
+    elif isinstance(value, str):
+        text = value
+    elif isinstance(value, int | np.integer) and not isinstance(value, bool):
+        text = str(int(value))
+    else:
+        raise DataError(f"{what} is a {type(value).__name__}, expected text or an integer.")
+    if len(text) > MAX_ID_CHARACTERS:
+        raise DataError(
+            f"{what} has {len(text):,} characters ({text[:20]!r}...), "
+            f"expected at most {MAX_ID_CHARACTERS}."
+        )
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def _count(bad: np.ndarray) -> str:
+    return f"{int(bad.sum()):,} of {len(bad):,}"

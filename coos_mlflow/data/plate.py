@@ -1,0 +1,206 @@
+"""A plate of cells in an HDF5 file: verify its structure, read it in batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from coos_mlflow.data import _hdf5
+from coos_mlflow.data.cells import CellBatch, check_images, check_shape
+from coos_mlflow.data.columns import ID_DATASETS, clean_labels
+from coos_mlflow.data.plate_writer import PlateWriter
+from coos_mlflow.errors import DataError
+
+__all__ = ["Plate", "PlateWriter", "file_digest", "open_plate"]
+
+_DIGEST_BYTES = 2**22
+
+
+class Plate:
+    """A plate file that is open for reading; use `open_plate`.
+
+    Opening verifies all that can be known without reading pixels; pixels are checked as they
+    stream. Counts of any integer or float type are taken: what is stored as integer comes out
+    as uint16, what is stored as float (half, single, double; either byte order) as float32.
+
+    Parameters
+    ----------
+    path : Path
+        The HDF5 file.
+
+    Attributes
+    ----------
+    n_cells : int
+    dtype : numpy.dtype
+        Of the batches: uint16 or float32.
+    stored_dtype : numpy.dtype
+        Of the file.
+    chunks : tuple of int, or None
+    compression : str
+        Names of the filters, such as ``"shuffle, deflate"``; ``"none"`` where there are none.
+    attrs : dict
+        Attributes of the file that are numbers, text of fixed length or short lists.
+    simulated : bool
+        Whether the file says that no microscope made it.
+    labels : ndarray of int64, shape (n_cells,), or None
+    plates, wells, dates, microscopes : ndarray of str, shape (n_cells,), or None
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = _hdf5.open_file(path)
+        try:
+            with _hdf5.reading(path):
+                self._read_structure()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_structure(self) -> None:
+        if not _hdf5.has(self._file, "data"):
+            found = ", ".join(sorted(self._file)[:10]) or "nothing"
+            raise DataError(
+                f"{self.path}: no dataset /data with the cells found, only {found[:200]}; "
+                "expected (N, 2, 64, 64) raw counts."
+            )
+        data = _hdf5.own_dataset(self._file, "data")
+        where = f"{self.path}:/data"
+        check_shape(data.shape or (), data.dtype, where)
+        _hdf5.check_stored(data, where, self.path.stat().st_size)
+        self._data = data
+        self.n_cells = int(data.shape[0])
+        self.stored_dtype: np.dtype = data.dtype.newbyteorder("=")
+        self.dtype = np.dtype(np.float32 if data.dtype.kind == "f" else np.uint16)
+        self.chunks: tuple[int, ...] | None = data.chunks
+        self.compression = _hdf5.filters(data)
+        self.attrs = _hdf5.plain_attributes(self._file)
+        self.simulated = self.attrs.get("simulated") in (True, 1, "true", "True")
+        self.labels = self._column("labels")
+        ids = {name: self._column(dataset) for name, dataset in ID_DATASETS.items()}
+        self.plates, self.wells = ids["plates"], ids["wells"]
+        self.dates, self.microscopes = ids["dates"], ids["microscopes"]
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the classes of the cells are known."""
+        return self.labels is not None
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """HDF5 names of the optional columns that the file does not have."""
+        columns = {"labels": self.labels}
+        columns |= {dataset: getattr(self, name) for name, dataset in ID_DATASETS.items()}
+        return tuple(dataset for dataset, column in columns.items() if column is None)
+
+    def batches(
+        self, size: int = 1024, start: int = 0, stop: int | None = None
+    ) -> Iterator[CellBatch]:
+        """Read cells in their order, a batch at a time.
+
+        Parameters
+        ----------
+        size : int
+            Cells in a batch; the last one may be shorter.
+        start, stop : int
+            Range of cells; the whole plate by default.
+
+        Yields
+        ------
+        CellBatch
+            Its images have `dtype` and have passed `check_images`.
+
+        Raises
+        ------
+        DataError
+            For pixels that cannot be read, and for all that `check_images` refuses.
+        """
+        end = self.n_cells if stop is None else min(stop, self.n_cells)
+        for first in range(start, end, size):
+            rows = slice(first, min(first + size, end))
+            with _hdf5.reading(self.path, f"/data, cells {rows.start} to {rows.stop - 1},"):
+                raw = self._data[rows]
+            raw = raw.astype(self.stored_dtype, copy=False)
+            check_images(raw, f"{self.path}:/data", first)
+            columns = {
+                name: None if (column := getattr(self, name)) is None else column[rows]
+                for name in ("labels", *ID_DATASETS)
+            }
+            yield CellBatch(first, raw.astype(self.dtype, copy=False), **columns)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Plate:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _column(self, name: str) -> np.ndarray | None:
+        if not _hdf5.has(self._file, name):
+            return None
+        dataset = _hdf5.own_dataset(self._file, name)
+        where = f"{self.path}:/{name}"
+        if dataset.shape != (self.n_cells,):
+            raise DataError(
+                f"{where}: shape {dataset.shape} found, expected ({self.n_cells},), "
+                "one entry for each cell of /data."
+            )
+        _hdf5.check_stored(dataset, where, self.path.stat().st_size)
+        if name == "labels":
+            if dataset.dtype.kind not in "uif":
+                return clean_labels(np.empty(0, dataset.dtype), where)
+            return clean_labels(dataset[:].astype(dataset.dtype.newbyteorder("=")), where)
+        return _hdf5.read_ids(dataset, where)
+
+
+def open_plate(path: str | Path) -> Plate:
+    """Open a plate file and verify its structure.
+
+    Parameters
+    ----------
+    path : path
+        HDF5 in COOS-7's layout: ``data`` (N, 2, 64, 64), and, where known, ``labels``,
+        ``plateIDs``, ``wellIDs``, ``dateIDs``, ``microscopeIDs``, each of length N.
+
+    Returns
+    -------
+    Plate
+        A context manager.
+
+    Raises
+    ------
+    DataError
+        With the file, the HDF5 path, the value found and the one expected.
+    """
+    return Plate(Path(path))
+
+
+def file_digest(path: str | Path, on_progress: Callable[[int], None] | None = None) -> str:
+    """Return the SHA-256 of a whole file, as hexadecimal digits.
+
+    Parameters
+    ----------
+    path : path
+    on_progress : callable or None
+        Told the bytes read since its last call.
+
+    Raises
+    ------
+    DataError
+        Where the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with Path(path).open("rb") as file:
+            while block := file.read(_DIGEST_BYTES):
+                digest.update(block)
+                if on_progress:
+                    on_progress(len(block))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+    return digest.hexdigest()

@@ -1,0 +1,109 @@
+"""A progress bar for the terminal, and plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+Advance = Callable[[int], None]
+"""Told how many units were done since the last call."""
+
+SHOW_AFTER_SECONDS = 2.0
+LINE_EVERY_SECONDS = 10.0
+
+
+@contextmanager
+def progress(
+    title: str, total: int | None = None, unit: str = "", console: Console | None = None
+) -> Iterator[Advance]:
+    """Show how far a piece of work is, on stderr, once it has lasted two seconds.
+
+    Parameters
+    ----------
+    title : str
+        What is being done, such as ``"Reading"``.
+    total : int or None
+        Units of the whole work; None where nobody knows.
+    unit : str
+        What is counted, such as ``"cells"``; ``"bytes"`` is shown as kB, MB, GB.
+    console : rich.console.Console or None
+        Where to show it; stderr by default.
+
+    Yields
+    ------
+    callable
+        ``advance(n)``: n more units are done.
+    """
+    console = console or Console(stderr=True)
+    meter = _BarMeter if console.is_terminal else _LineMeter
+    shown = meter(console, title, total, unit)
+    try:
+        yield shown.advance
+    finally:
+        shown.stop()
+
+
+class _BarMeter:
+    """A rich progress bar that appears late, so that short work leaves the terminal quiet."""
+
+    def __init__(self, console: Console, title: str, total: int | None, unit: str) -> None:
+        count: ProgressColumn = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+        named = [] if unit == "bytes" else [TextColumn(unit)]
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            count,
+            *named,
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task = self._bar.add_task(title, total=total)
+        self._show_at = time.monotonic() + SHOW_AFTER_SECONDS
+        self._shown = False
+
+    def advance(self, n: int = 1) -> None:
+        self._bar.advance(self._task, n)
+        if not self._shown and time.monotonic() >= self._show_at:
+            self._shown = True
+            self._bar.start()
+
+    def stop(self) -> None:
+        if self._shown:
+            self._bar.stop()
+
+
+class _LineMeter:
+    """One plain line every ten seconds, for logs and pipes."""
+
+    def __init__(self, console: Console, title: str, total: int | None, unit: str) -> None:
+        self._console, self._title, self._total, self._unit = console, title, total, unit
+        self._done = 0
+        self._next_line = time.monotonic() + LINE_EVERY_SECONDS
+
+    def advance(self, n: int = 1) -> None:
+        self._done += n
+        if time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + LINE_EVERY_SECONDS
+            of_total = "" if self._total is None else f" of {self._total:,}"
+            self._console.print(
+                f"{self._title}: {self._done:,}{of_total} {self._unit}".rstrip(),
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    def stop(self) -> None:
+        """Nothing to clear: lines stay."""

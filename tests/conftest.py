@@ -1,0 +1,160 @@
+"""What every test may use: plausible cells and small plate files, made without the simulator."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from coos_mlflow.data.cells import CELL_SHAPE, CLASSES, IMAGE_SIZE
+from coos_mlflow.data.plate import PlateWriter
+
+if TYPE_CHECKING:
+    from coos_mlflow.baselines import Row
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def random_cells(n: int, seed: int = 0, dtype: str = "uint16") -> np.ndarray:
+    """Two blobs on a noisy background of about 200 counts, shape (n, 2, 64, 64)."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE]
+    centre = rng.uniform(26, 38, (n, 2, 2, 1, 1))
+    width = rng.uniform(5, 11, (n, 2, 1, 1))
+    distance2 = (y - centre[:, :, 0]) ** 2 + (x - centre[:, :, 1]) ** 2
+    light = 200 + rng.uniform(500, 3000, (n, 2, 1, 1)) * np.exp(-distance2 / (2 * width**2))
+    counts = rng.poisson(light).clip(0, 65535)
+    assert counts.shape == (n, *CELL_SHAPE)
+    return counts.astype(dtype)
+
+
+def plate_columns(n: int, n_plates: int = 2, n_wells: int = 3) -> dict[str, np.ndarray]:
+    """Labels and ids of n cells, sorted by plate and well as in COOS-7."""
+    cell = np.arange(n)
+    plate = cell * n_plates // n
+    well = (cell * n_plates * n_wells // n) % n_wells
+    return {
+        "labels": cell % len(CLASSES),
+        "plates": np.array(["59", "109", "116", "7"])[plate % 4],
+        "wells": np.array([f"{2 + 5 * w:03d}{3 + w:03d}000" for w in range(n_wells)])[well],
+        "dates": np.array(["2017-03-01", "2017-03-02", "2017-06-11", "2018-01-09"])[plate % 4],
+        "microscopes": np.array(["1", "1", "1", "2"])[plate % 4],
+    }
+
+
+@pytest.fixture(name="random_cells")
+def random_cells_fixture() -> Callable[..., np.ndarray]:
+    """Factory ``random_cells(n, seed=0, dtype="uint16")`` -> (n, 2, 64, 64)."""
+    return random_cells
+
+
+@pytest.fixture
+def make_plate(tmp_path: Path) -> Callable[..., Path]:
+    """Factory of plate files; keywords that are columns replace them, None leaves one out."""
+
+    def make(
+        name: str = "plate.h5",
+        n: int = 24,
+        *,
+        seed: int = 0,
+        dtype: str = "uint16",
+        images: np.ndarray | None = None,
+        attrs: dict[str, Any] | None = None,
+        **columns: np.ndarray | None,
+    ) -> Path:
+        images = random_cells(n, seed, dtype) if images is None else images
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with PlateWriter(path, len(images), dtype=images.dtype, attrs=attrs, force=True) as writer:
+            writer.append(images, **(plate_columns(len(images)) | columns))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def shared_file() -> Callable[[str], Path]:
+    """Find a file beside the repository, or skip the test."""
+
+    def find(name: str) -> Path:
+        path = REPOSITORY.parent / "shared" / name
+        if not path.exists():
+            pytest.skip(f"{name} is not beside the repository")
+        return path
+
+    return find
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Factory ``small_disk(n_bytes)`` of folders on a disk of that size, where root may mount."""
+    mounted: list[Path] = []
+
+    def mount(n_bytes: int) -> Path:
+        folder = tmp_path / f"disk{len(mounted)}"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={n_bytes}", "tmpfs", str(folder)]
+        able = shutil.which("mount") is not None
+        if not able or subprocess.run(command, check=False, capture_output=True).returncode:
+            pytest.skip("a small disk needs the right to mount one")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def places_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep caches, data and the tracking store of whoever runs the tests out of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("home")
+        patch.setenv("COOS_CACHE", str(home / "cache"))
+        patch.setenv("COOS7_HOME", str(home / "coos7"))
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+        patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        patch.delenv("MLFLOW_RUN_ID", raising=False)
+        patch.chdir(home)
+        yield
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A small simulated data set and the texture models registered on it."""
+
+    data: Path
+    rows: list[Row]
+
+    def row(self, name: str) -> Row:
+        return next(row for row in self.rows if row.model.name == name)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Train and register the three texture models once for all tests."""
+    from coos_mlflow import baselines
+    from coos_mlflow.representations import create
+    from coos_mlflow.simulate import simulate_dataset
+    from coos_mlflow.training_data import choose
+
+    data = tmp_path_factory.mktemp("simulated")
+    simulate_dataset(data, scale=0.01, seed=1)
+    overrides = {"search_samples": 2, "cv_folds": 2}
+    rows = baselines.train(create("texture"), choose(str(data)), overrides=overrides)
+    return Trained(data, rows)
+
+
+@pytest.fixture(scope="session")
+def new_plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes on one simulated plate that no model has seen, 160 cells in 8 wells."""
+    from coos_mlflow.simulate import simulate_plate
+
+    path = tmp_path_factory.mktemp("plates") / "new_plate.h5"
+    return simulate_plate(path, classes=[0, 6], seed=5, wells_per_class=4, cells_per_well=20)
