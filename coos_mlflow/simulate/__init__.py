@@ -1,0 +1,15 @@
+"""Simulated COOS-7: cells, microscope and experiment, deterministic by seed."""
+
+from __future__ import annotations
+
+from coos_mlflow.simulate.contact_sheet import contact_sheet
+from coos_mlflow.simulate.experiment import simulate_dataset, simulate_plate, simulate_plate_cells
+from coos_mlflow.simulate.layout import planned_cells
+
+__all__ = [
+    "contact_sheet",
+    "planned_cells",
+    "simulate_dataset",
+    "simulate_plate",
+    "simulate_plate_cells",
+]

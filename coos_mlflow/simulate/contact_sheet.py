@@ -1,0 +1,165 @@
+"""A contact sheet, classes by splits, for eyes that judge whether cells look like cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from coos_mlflow.data.cells import CLASSES, IMAGE_SIZE, SPLIT_MEANINGS, SPLIT_TITLES, SPLITS
+from coos_mlflow.data.dataset import find_splits
+from coos_mlflow.data.plate import open_plate
+from coos_mlflow.errors import DataError
+
+LabelledCells = tuple[np.ndarray, np.ndarray]
+"""Images (n, 2, 64, 64) and labels (n,)."""
+
+STRETCH = (0.2, 99.8)
+"""Percentiles of an image shown as black and white; the paper rescales each image alike."""
+
+NUCLEUS_RGB = (0.35, 0.45, 1.0)
+PROTEIN_RGB = (0.45, 1.0, 0.35)
+"""Colours of the composite: a blue nucleus under a green protein."""
+
+_GAP_PX, _GROUP_GAP_PX = 2, 12
+_INCHES_PER_CELL = 0.62
+
+
+def contact_sheet(
+    source: str | Path | Mapping[str, LabelledCells],
+    out_png: str | Path,
+    *,
+    cells_per_split: int = 3,
+    composite: bool = False,
+    seed: int = 0,
+    title: str | None = None,
+) -> Path:
+    """Draw a few cells of every class and split into a PNG.
+
+    Parameters
+    ----------
+    source : path or mapping
+        A folder of split files, or simulated images and labels by split.
+    out_png : path
+    cells_per_split : int
+        Cells of one class and split.
+    composite : bool
+        Show the nucleus in blue under the protein in green; otherwise the protein alone.
+    seed : int
+        Which cells are drawn by lot.
+    title : str or None
+        What to write above; by default whether the cells are simulated.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    DataError
+        Where a split has no labels or fewer cells of a class than are to be shown.
+    """
+    rng = np.random.default_rng(seed)
+    simulated = True
+    if isinstance(source, Mapping):
+        picked = {split: _pick(*source[split], cells_per_split, rng, split) for split in source}
+    else:
+        paths = find_splits(source)
+        picked = {split: _read(paths[split], cells_per_split, rng) for split in SPLITS}
+        simulated = all(map(_is_simulated, paths.values()))
+    title = title or ("Simulated cells" if simulated else "Cells")
+    blocks = [_block(images, composite) for images in picked.values()]
+    return _draw(blocks, list(picked), Path(out_png), title, cells_per_split)
+
+
+def _choose(labels: np.ndarray, count: int, rng: np.random.Generator, where: str) -> np.ndarray:
+    """Return indices (7, count) of cells drawn by lot, class by class."""
+    rows = []
+    for label, name in enumerate(CLASSES):
+        cells = np.flatnonzero(labels == label)
+        if len(cells) < count:
+            raise DataError(f"{where}: {len(cells)} cells of {name} found, expected {count}.")
+        rows.append(rng.choice(cells, count, replace=False))
+    return np.array(rows)
+
+
+def _pick(
+    images: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator, where: str
+) -> np.ndarray:
+    return images[_choose(labels, count, rng, where)]
+
+
+def _read(path: Path, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the chosen cells of a file, shape (7, count, 2, 64, 64), reading no others."""
+    with open_plate(path) as plate:
+        if plate.labels is None:
+            raise DataError(f"{path}: no /labels found, expected the classes of the cells.")
+        chosen = _choose(plate.labels, count, rng, str(path))
+        cells = [next(plate.batches(1, i, i + 1)).images[0] for i in chosen.ravel().tolist()]
+    return np.stack(cells).reshape(*chosen.shape, *cells[0].shape)
+
+
+def _is_simulated(path: Path) -> bool:
+    with open_plate(path) as plate:
+        return plate.simulated
+
+
+def stretch(images: np.ndarray) -> np.ndarray:
+    """Return images (..., 64, 64) rescaled one by one to [0, 1] between their percentiles."""
+    low, high = np.percentile(images, STRETCH, axis=(-2, -1), keepdims=True)
+    return np.clip((images - low) / np.maximum(high - low, 1.0), 0.0, 1.0)
+
+
+def _block(images: np.ndarray, composite: bool) -> np.ndarray:
+    """Return the cells (rows, columns, 2, 64, 64) of one split as one RGB picture."""
+    shown = stretch(images.astype(np.float64))
+    protein, nucleus = shown[:, :, 0, ..., None], shown[:, :, 1, ..., None]
+    colour = protein * PROTEIN_RGB + nucleus * NUCLEUS_RGB if composite else protein * (1, 1, 1)
+    pad = ((0, 0), (0, 0), (0, _GAP_PX), (0, _GAP_PX), (0, 0))
+    tiles = np.pad(np.clip(colour, 0, 1), pad, constant_values=1.0)
+    rows, columns, height, width, _ = tiles.shape
+    picture = tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)
+    return picture[:-_GAP_PX, :-_GAP_PX]
+
+
+def _draw(blocks: list[np.ndarray], splits: list[str], path: Path, title: str, count: int) -> Path:
+    gap = np.ones((len(blocks[0]), _GROUP_GAP_PX, 3))
+    parts = [part for block in blocks for part in (block, gap)][:-1]
+    picture = np.concatenate(parts, axis=1)
+    cell = IMAGE_SIZE + _GAP_PX
+    scale = _INCHES_PER_CELL / cell
+    height, width = picture.shape[0] * scale, picture.shape[1] * scale
+    left, top = 1.5, 0.82
+    figure = Figure(figsize=(left + width + 0.1, height + top + 0.1), facecolor="white")
+    FigureCanvasAgg(figure)
+    total_width, total_height = figure.get_size_inches()
+    axes = figure.add_axes(
+        (left / total_width, 0.1 / total_height, width / total_width, height / total_height)
+    )
+    axes.imshow(picture, interpolation="lanczos", aspect="auto")
+    axes.set_yticks([(i + 0.5) * cell for i in range(len(CLASSES))], _wrapped(), fontsize=9)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    step = count * cell - _GAP_PX + _GROUP_GAP_PX
+    for i, split in enumerate(splits):
+        middle = (i * step + (step - _GROUP_GAP_PX) / 2, -6)
+        axes.annotate(
+            SPLIT_TITLES[split], middle, xytext=(0, 13), textcoords="offset points", ha="center",
+            fontsize=10, fontweight="bold", annotation_clip=False,
+        )  # fmt: skip
+        axes.annotate(
+            SPLIT_MEANINGS[split], middle, xytext=(0, 2), textcoords="offset points",
+            ha="center", fontsize=6.5, color="0.35", annotation_clip=False,
+        )  # fmt: skip
+    figure.text(0.1 / total_width, 1 - 0.28 / total_height, title, fontsize=12, fontweight="bold")
+    figure.savefig(path, dpi=150, metadata={"Title": title})
+    return path
+
+
+def _wrapped() -> list[str]:
+    """Return the class names with the last word on a line of its own where they are long."""
+    return ["\n".join(name.rsplit(" ", 1)) if len(name) > 16 else name for name in CLASSES]

@@ -1,0 +1,210 @@
+"""Compartments that fill space: ER, cytosol, nuclear envelope and unbound protein.
+
+A density is computed pixel by pixel from the maps of a patch and scaled to a cell's photons.
+The figures in the densities are chosen.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from coos_mlflow.simulate.tissue import Cells, Maps, OrganelleShape, smoothstep, value_noise
+
+FREE = -1
+"""The pattern of soluble protein that is bound to no compartment."""
+
+ER, CYTOSOL, ENVELOPE = 0, 5, 6
+"""Labels of the compartments drawn here, in the order of `cells.CLASSES`."""
+
+MESH_TILE = 128
+"""Side of the tile of ER network that a patch's cells share at random offsets (chosen)."""
+
+MESH_UM, TUBULE_UM = 1.6, 0.3
+"""Distance and half width of the ER's tubules: meshes of 1 to 3 um hold most of the peripheral
+network, the tubules' own 0.1 um is below the resolution; the values are chosen."""
+
+LUMP_UM = 1.1
+"""Length over which densities vary within a compartment; chosen."""
+
+
+class Look(NamedTuple):
+    """One cell's own variation, lengths in pixels."""
+
+    scale: float
+    decay: float
+    width: float
+    exclusion: float
+    fold: float
+    fold_angle: float
+    fold_offset: float
+
+
+@njit(cache=True, nogil=True)
+def tubule_mesh(rng: np.random.Generator, shape: OrganelleShape) -> np.ndarray:
+    """Return a tile of polygonal mesh that closes on itself: 1 on its lines, 0 between.
+
+    The lines are the borders of the Voronoi cells of jittered points: three-way junctions of
+    straight tubules, as in the peripheral ER.
+    """
+    spacing, width = MESH_UM * shape.scale * shape.length, TUBULE_UM * shape.scale * shape.width
+    side = max(round(MESH_TILE / spacing), 3)
+    points = rng.random((side, side, 2))
+    unit = MESH_TILE / side
+    tile = np.empty((MESH_TILE, MESH_TILE), np.float32)
+    for y in range(MESH_TILE):
+        for x in range(MESH_TILE):
+            border = 0.5 * unit / width * _border_distance(points, y / unit, x / unit)
+            tile[y, x] = math.exp(-border * border)
+    return tile
+
+
+@njit(cache=True, nogil=True)
+def _border_distance(points: np.ndarray, v: float, u: float) -> float:
+    """Return how much farther the second-nearest point is than the nearest, in grid units."""
+    row, column = int(v), int(u)
+    side = points.shape[0]
+    first, second = 9.0, 9.0
+    for i in range(row - 1, row + 2):
+        for j in range(column - 1, column + 2):
+            dy = i + points[i % side, j % side, 0] - v
+            dx = j + points[i % side, j % side, 1] - u
+            distance = dy * dy + dx * dx
+            if distance < first:
+                first, second = distance, first
+            elif distance < second:
+                second = distance
+    return math.sqrt(second) - math.sqrt(first)
+
+
+@njit(cache=True, nogil=True)
+def _random_look(rng: np.random.Generator, shape: OrganelleShape, nuclear_radius: float) -> Look:
+    """Draw one cell's variation; a third of the envelopes carry a visible fold (chosen)."""
+    return Look(
+        scale=shape.scale,
+        decay=2.6 * shape.scale / shape.gather * math.exp(0.2 * rng.normal()),
+        width=0.24 * shape.scale * shape.width * math.exp(0.1 * rng.normal()),
+        exclusion=min(max(shape.exclusion * math.exp(0.2 * rng.normal()), 0.05), 0.95),
+        fold=max(1.2 * rng.random() - 0.8, 0.0),
+        fold_angle=rng.random() * math.pi,
+        fold_offset=0.4 * nuclear_radius * rng.normal(),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _rim_at(rim: float, width: float) -> float:
+    """Return the share of the nuclear envelope at a signed distance from it, 1 on it."""
+    return math.exp(-0.5 * (rim / width) ** 2)
+
+
+@njit(cache=True, nogil=True)
+def _reticulum_at(rim: float, body: float, lump: float, mesh: float, look: Look) -> float:
+    """Return the ER's density: a network denser near the nucleus, continuous with its rim."""
+    if rim < 0.0:
+        base = 0.16 + 0.1 * lump
+    else:
+        near = math.exp(-rim / look.decay)
+        sheet = 0.5 * near * lump
+        base = (0.18 + near) * (sheet + (0.12 + 1.3 * mesh) * (0.4 + 1.2 * lump))
+    return body * (base + 0.75 * _rim_at(rim, 1.3 * look.width))
+
+
+@njit(cache=True, nogil=True)
+def _cytosol_at(rim: float, body: float, lump: float, fine: float, look: Look) -> float:
+    """Return the cytosol's density: dimmer over the nucleus, dark where organelles exclude it."""
+    nucleus = smoothstep((0.7 * look.scale - rim) / (1.2 * look.scale))
+    shadow = 0.45 * smoothstep((fine - 0.7) / 0.2) * (1.0 - nucleus)
+    return body * (0.75 + 0.5 * lump) * (1.0 - look.exclusion * nucleus) * (1.0 - shadow)
+
+
+@njit(cache=True, nogil=True)
+def _envelope_at(rim: float, body: float, lump: float, dy: float, dx: float, look: Look) -> float:
+    """Return the envelope's density: a grainy rim, its top and bottom, folds, some in the ER."""
+    inner = smoothstep(-rim / (0.5 * look.scale))
+    across = dy * math.cos(look.fold_angle) + dx * math.sin(look.fold_angle)
+    crease = look.fold * _rim_at(across - look.fold_offset, 1.2 * look.width)
+    outside = 0.22 * body * math.exp(-max(rim, 0.0) / look.decay) * (1.0 - inner)
+    return _rim_at(rim, look.width) * (0.4 + 1.2 * lump) + inner * (0.17 + crease) + outside
+
+
+@njit(cache=True, nogil=True)
+def _free_at(rim: float, body: float, lump: float, look: Look) -> float:
+    """Return the density of soluble protein that enters the nucleus in part."""
+    nucleus = smoothstep(-rim / (0.5 * look.scale))
+    return body * (0.8 + 0.4 * lump) * (1.0 - 0.35 * nucleus)
+
+
+@njit(cache=True, nogil=True)
+def _expected_sum(label: int, outline: np.ndarray, nucleus: np.ndarray, look: Look) -> float:
+    """Return about the sum of a density over a whole, isolated cell.
+
+    The divisor of the photons: by the expected sum, not the sum drawn, a cell that is cut by
+    the patch's border or pressed by neighbours keeps its brightness.
+    """
+    radius, nuclear = outline.mean(), nucleus.mean()
+    if label == ENVELOPE:
+        rim = math.sqrt(2.0 * math.pi) * look.width * 2.0 * math.pi * nuclear
+        return rim + 0.19 * math.pi * nuclear**2 + 0.5 * nuclear * look.decay
+    return (0.33 if label == ER else 0.55) * math.pi * radius**2
+
+
+@njit(cache=True, nogil=True)
+def fill(
+    rng: np.random.Generator,
+    canvas: np.ndarray,
+    cells: Cells,
+    maps: Maps,
+    label: int,
+    shape: OrganelleShape,
+    tile: np.ndarray,
+    amounts: np.ndarray,
+) -> None:
+    """Add a compartment that fills space, or free protein, in every cell.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    canvas : ndarray of float32, shape (size, size)
+        Added to in place.
+    cells, maps : Cells, Maps
+    label : int
+        ER, CYTOSOL, ENVELOPE or FREE.
+    shape : OrganelleShape
+    tile : ndarray
+        What `tubule_mesh` returned.
+    amounts : ndarray, shape (cells,)
+        Photons expected of each whole cell; a cell with 0 is skipped.
+    """
+    size = canvas.shape[0]
+    for cell in range(len(amounts)):
+        if amounts[cell] <= 0.0:
+            continue
+        cy, cx = cells.centre[cell, 0], cells.centre[cell, 1]
+        reach = cells.outline[cell].max() + 1.0
+        turn_y, turn_x = int(MESH_TILE * rng.random()), int(MESH_TILE * rng.random())
+        lumps = rng.random((16, 16))
+        look = _random_look(rng, shape, cells.nucleus[cell].mean())
+        factor = amounts[cell] / _expected_sum(
+            label, cells.outline[cell], cells.nucleus[cell], look
+        )
+        coarse, finer = 1.0 / (LUMP_UM * shape.scale), 2.2 / (LUMP_UM * shape.scale)
+        for y in range(max(0, int(cy - reach)), min(size, int(cy + reach) + 2)):
+            for x in range(max(0, int(cx - reach)), min(size, int(cx + reach) + 2)):
+                if maps.owner[y, x] != cell:
+                    continue
+                body, rim = maps.body[y, x], maps.rim[y, x]
+                lump = value_noise(lumps, y * coarse, x * coarse)
+                if label == ER:
+                    mesh = tile[(y + turn_y) % MESH_TILE, (x + turn_x) % MESH_TILE]
+                    value = _reticulum_at(rim, body, lump, mesh, look)
+                elif label == CYTOSOL:
+                    fine = value_noise(lumps, y * finer, x * finer)
+                    value = _cytosol_at(rim, body, lump, fine, look)
+                elif label == ENVELOPE:
+                    value = _envelope_at(rim, body, lump, y - cy, x - cx, look)
+                else:
+                    value = _free_at(rim, body, lump, look)
+                canvas[y, x] += factor * value

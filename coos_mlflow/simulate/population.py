@@ -1,0 +1,161 @@
+"""The populations that plates come from: every factor, its random effects and its shifts.
+
+A factor is log-normal: base * exp(day + plate + well effects + severity * shift). Plates of
+Training, Test3 and Test4 share the variance components and differ in their means. The bases
+with a unit are measured sizes or the camera's; all standard deviations and shifts are chosen,
+such that a plate explains a few per cent of the variance between cells and the shifts several
+standard deviations of a plate.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from coos_mlflow.simulate import microscope
+from coos_mlflow.simulate.microscope import Instrument
+from coos_mlflow.simulate.tissue import OrganelleShape, TissueShape
+
+
+class Effect(NamedTuple):
+    """How one factor varies: its base, deviations by level, and shifts of the log mean."""
+
+    base: float
+    day: float = 0.0
+    plate: float = 0.0
+    well: float = 0.0
+    edge: float = 0.0
+    drift: float = 0.0
+    transfer: float = 0.0
+
+
+EFFECTS: dict[str, Effect] = {
+    # Tissue, in um.
+    "spacing": Effect(16.0, plate=0.02, well=0.05, edge=0.05, drift=0.08, transfer=0.05),
+    "cell_radius": Effect(8.8, plate=0.015, well=0.03, edge=0.02, drift=0.07),
+    "nucleus_radius": Effect(4.5, plate=0.008, well=0.015, edge=0.01, drift=0.05),
+    "elongation": Effect(0.16, plate=0.05, well=0.10, edge=0.10, drift=0.30),
+    "ruffle": Effect(0.07, plate=0.05, well=0.10),
+    # Nuclear stain.
+    "chromocentres": Effect(9.0, plate=0.02, well=0.06, drift=-0.15),
+    "chromatin_contrast": Effect(0.75, plate=0.02, well=0.06, edge=0.03, drift=-0.15),
+    "nucleus_photons": Effect(260.0, day=0.04, plate=0.04, well=0.08, edge=-0.1, drift=-0.35),
+    # Protein.
+    "photons": Effect(
+        1.0, day=0.05, plate=0.14, well=0.10, edge=-0.06, drift=-0.25, transfer=-0.35
+    ),
+    "level_spread": Effect(0.40, plate=0.05, well=0.08),
+    "pool": Effect(0.25, day=0.03, plate=0.14, well=0.10, edge=0.04, drift=0.40),
+    "number": Effect(1.0, plate=0.09, well=0.05, edge=-0.03, drift=-0.15),
+    "width": Effect(1.0, plate=0.03, well=0.03, drift=0.10),
+    "length": Effect(1.0, plate=0.07, well=0.05, edge=-0.04, drift=-0.15),
+    "gather": Effect(1.0, plate=0.07, well=0.05, edge=-0.03, drift=0.12),
+    "fragments": Effect(0.16, plate=0.16, well=0.12, edge=0.05, drift=0.45),
+    "exclusion": Effect(0.50, plate=0.05, well=0.05, drift=-0.10),
+    # Instrument.
+    "pixel_um": Effect(microscope.PIXEL_UM, transfer=0.08),
+    "blur": Effect(1.10, day=0.01, plate=0.015, well=0.01, transfer=0.32),
+    "defocus_um": Effect(0.45, day=0.05, plate=0.06, well=0.10, edge=0.06, transfer=0.3),
+    "haze": Effect(0.26, day=0.02, plate=0.03, well=0.03, transfer=0.5),
+    "falloff": Effect(0.18, transfer=0.5),
+    "background": Effect(
+        22.0, day=0.05, plate=0.08, well=0.08, edge=0.08, drift=0.15, transfer=0.6
+    ),
+    "offset": Effect(microscope.OFFSET_COUNTS, transfer=0.35),
+    "gain": Effect(microscope.COUNTS_PER_E, day=0.005, transfer=-0.45),
+    "read_noise": Effect(microscope.READ_NOISE_E, transfer=-0.25),
+}
+
+UNIT_FACTORS = frozenset(
+    ["photons", "level_spread", "pool", "number", "width", "length", "gather", "fragments",
+     "exclusion"]
+)  # fmt: skip
+"""Factors of the stable line that expresses a protein: each class of a plate draws its own."""
+
+CELL_PHOTONS = (110000.0, 90000.0, 45000.0, 40000.0, 55000.0, 160000.0, 65000.0)
+"""Photons that a cell of mean expression sends, by class; chosen, so that brightness alone
+tells no class from all others."""
+
+CLASS_POOL = (0.6, 0.8, 1.0, 1.2, 1.5, 1.0, 0.6)
+"""Multiplies `pool` by class: Rab5-like endosomal proteins exchange with the cytosol, membrane
+proteins of ER and nuclear envelope do not; the figures are chosen."""
+
+SHIFTS: dict[str, tuple[str, ...]] = {
+    "training": (),
+    "test1": (),
+    "test2": ("edge",),
+    "test3": ("drift",),
+    "test4": ("transfer",),
+}
+"""Which shifts act on the wells of a split."""
+
+MICROSCOPES = {split: "opera-2" if split == "test4" else "opera-1" for split in SHIFTS}
+"""Ids by split: Test4 was imaged on another instrument of the same make."""
+
+Logs = dict[str, float]
+
+
+def draw_effects(rng: np.random.Generator, level: str) -> Logs:
+    """Return the random effect of one day, plate or well on the log of every factor.
+
+    Every factor takes one draw, so that changing one deviation leaves the others' values.
+    """
+    return {
+        name: getattr(effect, level) * rng.standard_normal() for name, effect in EFFECTS.items()
+    }
+
+
+def merge_unit(plate: Logs, unit: Logs) -> Logs:
+    """Return the plate's effects with those of the line of one class in place of its own."""
+    return {name: (unit if name in UNIT_FACTORS else plate)[name] for name in EFFECTS}
+
+
+def mean_shift(split: str, severity: float = 1.0) -> Logs:
+    """Return the shift of every log mean of a split's population, times `severity`."""
+    return {
+        name: severity * sum(getattr(effect, kind) for kind in SHIFTS[split])
+        for name, effect in EFFECTS.items()
+    }
+
+
+class WellState(NamedTuple):
+    """Everything that the cells of one well share."""
+
+    tissue: TissueShape
+    organelles: OrganelleShape
+    instrument: Instrument
+    level_spread: float
+    cell_photons: float
+    nucleus_photons: float
+
+
+def well_state(label: int, *effects: Logs) -> WellState:
+    """Return the state of a well of one class from all effects that act on it."""
+    value = {
+        name: effect.base * math.exp(sum(logs[name] for logs in effects))
+        for name, effect in EFFECTS.items()
+    }
+    scale = 1.0 / value["pixel_um"]
+    # Larger pixels gather the light of more specimen.
+    light = (value["pixel_um"] / microscope.PIXEL_UM) ** 2
+    for name in ("spacing", "cell_radius", "nucleus_radius"):
+        value[name] *= scale
+    value["background"] *= light
+    value["haze"] = min(value["haze"], 0.8)
+    value["pool"] = min(value["pool"] * CLASS_POOL[label], 0.85)
+    value["scale"] = scale
+    return WellState(
+        tissue=_take(TissueShape, value),
+        organelles=_take(OrganelleShape, value),
+        instrument=_take(Instrument, value),
+        level_spread=value["level_spread"],
+        cell_photons=value["photons"] * CELL_PHOTONS[label],
+        nucleus_photons=value["nucleus_photons"] * light,
+    )
+
+
+def _take(kind, value):  # type: ignore[no-untyped-def]
+    """Return a NamedTuple of the values that bear its fields' names."""
+    return kind(**{name: value[name] for name in kind._fields})

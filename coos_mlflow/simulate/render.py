@@ -1,0 +1,119 @@
+"""One well as images: patches of tissue are drawn, imaged and cut into cells."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from coos_mlflow.data.cells import CELL_SHAPE, IMAGE_SIZE
+from coos_mlflow.simulate import microscope
+from coos_mlflow.simulate.organelles import draw_protein
+from coos_mlflow.simulate.population import WellState
+from coos_mlflow.simulate.tissue import Cells, divide, draw_nuclei, grow_cells
+
+CENTRING_PX = 1.0
+"""Standard deviation of a crop's centre around the nucleus's, as segmentation errs; chosen."""
+
+FIELD_DEFOCUS = 0.25
+"""Deviation of the log of defocus between the fields of a well (chosen)."""
+
+_HALF = IMAGE_SIZE // 2
+
+
+def draw_scene(
+    rng: np.random.Generator, label: int, state: WellState, size: int
+) -> tuple[np.ndarray, Cells]:
+    """Draw a patch of tissue without optics and without noise.
+
+    Returns
+    -------
+    scene : ndarray of float32, shape (2, size, size)
+        Photons per pixel of protein and nucleus dye.
+    cells : Cells
+        What was drawn.
+    """
+    cells = grow_cells(rng, size, state.tissue, state.level_spread)
+    maps = divide(cells, size)
+    scene = np.zeros((2, size, size), np.float32)
+    draw_protein(rng, cells, maps, label, state.organelles, state.cell_photons, scene[0])
+    draw_nuclei(rng, cells, maps, state.tissue, scene[1])
+    scene[1] *= state.nucleus_photons
+    return scene, cells
+
+
+def image_scene(
+    rng: np.random.Generator, scene: np.ndarray, instrument: microscope.Instrument
+) -> np.ndarray:
+    """Return the photo-electrons expected from a scene somewhere in the field.
+
+    Returns
+    -------
+    ndarray of float32, shape (2, size, size)
+    """
+    size = scene.shape[1]
+    height, width = microscope.FIELD_SHAPE
+    top = int(rng.integers(0, max(height - size, 1)))
+    left = int(rng.integers(0, max(width - size, 1)))
+    light = microscope.illumination(top, left, size, instrument)
+    wavelengths = (microscope.PROTEIN_EMISSION_UM, microscope.NUCLEUS_EMISSION_UM)
+    images = [
+        microscope.optical_image(channel, instrument, wavelength) * light
+        for channel, wavelength in zip(scene, wavelengths, strict=True)
+    ]
+    return np.stack(images)
+
+
+def render_field(rng: np.random.Generator, label: int, state: WellState, wanted: int) -> np.ndarray:
+    """Return `wanted` cells of one field, each with the neighbours that lie beside it.
+
+    Returns
+    -------
+    ndarray of uint16, shape (wanted, 2, 64, 64)
+    """
+    jitter = np.exp(FIELD_DEFOCUS * rng.standard_normal())
+    instrument = state.instrument._replace(defocus_um=state.instrument.defocus_um * jitter)
+    cut: list[np.ndarray] = []
+    while len(cut) < wanted:
+        side = state.tissue.spacing * np.sqrt(1.12 * (wanted - len(cut)) + 2.0)
+        size = min(IMAGE_SIZE + 4 + int(side), microscope.FIELD_SHAPE[0])
+        scene, cells = draw_scene(rng, label, state, size)
+        electrons = image_scene(rng, scene, instrument)
+        cut += _crops(rng, electrons, cells.centre)
+    photons = np.stack(cut[:wanted])
+    return microscope.expose(rng, photons, instrument)
+
+
+def _crops(rng: np.random.Generator, image: np.ndarray, centres: np.ndarray) -> list[np.ndarray]:
+    """Cut every cell whose crop lies wholly on the patch, in random order."""
+    corners = np.rint(centres + CENTRING_PX * rng.standard_normal(centres.shape)).astype(int)
+    corners = rng.permutation(corners - _HALF)
+    inside = ((corners >= 0) & (corners <= image.shape[1] - IMAGE_SIZE)).all(axis=1)
+    return [
+        image[:, top : top + IMAGE_SIZE, left : left + IMAGE_SIZE] for top, left in corners[inside]
+    ]
+
+
+def render_well(
+    rng: np.random.Generator, label: int, state: WellState, per_field: list[int]
+) -> np.ndarray:
+    """Return the cells of a well, field after field.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        The well's own, so that no other well changes its cells.
+    label : int
+        Class 0..6.
+    state : WellState
+    per_field : list of int
+        Cells wanted of each field.
+
+    Returns
+    -------
+    ndarray of uint16, shape (sum(per_field), 2, 64, 64)
+    """
+    images = np.empty((sum(per_field), *CELL_SHAPE), np.uint16)
+    start = 0
+    for wanted in per_field:
+        images[start : start + wanted] = render_field(rng, label, state, wanted)
+        start += wanted
+    return images

@@ -1,0 +1,61 @@
+"""The simulated benchmark is neither trivial nor hopeless, and shift makes it harder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from coos_mlflow.data.cells import SPLITS
+from coos_mlflow.data.plate import open_plate
+from coos_mlflow.simulate import simulate_dataset
+
+texture = pytest.importorskip("coos_mlflow.representations.texture")
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    read = {}
+    for split, path in simulate_dataset(tmp_path_factory.mktemp("hard"), 0.1, 1).items():
+        with open_plate(path) as plate:
+            images = np.concatenate([batch.images for batch in plate.batches()])
+            read[split] = images, plate.labels
+    return read
+
+
+def errors(splits, channel: int) -> dict[str, float]:
+    """Balanced error in per cent of an L1 logistic regression on one channel's texture."""
+    keep = slice(None) if channel == 0 else slice(-1)  # the last correlates both channels
+    features = {
+        split: texture.Texture().transform(images[:, [channel, 1 - channel]])["haralick"][:, keep]
+        for split, (images, _) in splits.items()
+    }
+    regression = LogisticRegression(l1_ratio=1.0, solver="liblinear", tol=1e-3)
+    model = make_pipeline(StandardScaler(), OneVsRestClassifier(regression))
+    model.fit(features["training"], splits["training"][1])
+    return {
+        split: 100 * (1 - balanced_accuracy_score(labels, model.predict(features[split])))
+        for split, (_, labels) in splits.items()
+    }
+
+
+@pytest.mark.slow
+def test_protein_texture_errs_as_often_as_asked_and_more_under_shift(splits):
+    error = errors(splits, 0)
+    assert tuple(error) == SPLITS
+    assert 3 <= error["test1"] <= 15
+    assert abs(error["test2"] - error["test1"]) < 4
+    for split in ("test3", "test4"):
+        assert error["test1"] + 3 < error[split] < 40
+
+
+@pytest.mark.slow
+def test_nucleus_channel_alone_stays_near_chance(splits):
+    chance = 100 * 6 / 7
+    error = errors(splits, 1)
+    assert error["test1"] > 0.85 * chance
+    assert error["test2"] > 0.9 * chance
