@@ -1,0 +1,1 @@
+"""Where a plate stands beside the plates a model knows: profiles, reference, verdict."""

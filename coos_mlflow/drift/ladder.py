@@ -1,0 +1,175 @@
+"""Where plates stand beside the reference plates: distances in the three views and their score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from coos_mlflow.data.cells import CLASSES, SPLITS
+from coos_mlflow.drift.profile import Profile
+from coos_mlflow.drift.reference import Reference
+from coos_mlflow.drift.statistics.plate_distance import Comparison, Groups, Yardstick
+from coos_mlflow.drift.views import VIEWS
+
+NEAR = 0.25
+"""Distances below this count as this: how near is no matter, and its logarithm has no end."""
+
+
+@dataclass(frozen=True)
+class PlacedPlate:
+    """One plate beside the reference.
+
+    Parameters
+    ----------
+    plate : str
+        Its id.
+    n_cells, n_wells : int
+        All its cells and wells.
+    classes : ndarray of int, shape (classes,)
+        Predicted classes that are judged; none where the reference knows none of them.
+    shares : ndarray of float64, shape (classes,)
+        Of the judged cells.
+    squares : ndarray of float64, shape (views, classes)
+        Squared distances; 1 is ordinary.
+    noise_share : float
+        Share of the expected square that is owed to having few cells and wells.
+    raw_move : ndarray of float64, shape (len(RAW_FIGURES),)
+        Mean difference of the raw-image figures from the reference, within classes.
+    """
+
+    plate: str
+    n_cells: int
+    n_wells: int
+    classes: np.ndarray
+    shares: np.ndarray
+    squares: np.ndarray
+    noise_share: float
+    raw_move: np.ndarray
+
+    def log_distances(self, n_classes: int) -> np.ndarray:
+        """Return logarithms of the distances by every choice of at most `n_classes` classes.
+
+        Parameters
+        ----------
+        n_classes : int
+            A plate with fewer classes has the one choice of them all.
+
+        Returns
+        -------
+        ndarray of float64, shape (choices, views)
+        """
+        size = min(n_classes, len(self.classes))
+        picks = [list(pick) for pick in combinations(range(len(self.classes)), size)]
+        squares = [np.average(self.squares[:, p], axis=1, weights=self.shares[p]) for p in picks]
+        return np.log(np.maximum(squares, NEAR**2)) / 2
+
+    def distances(self) -> dict[str, float]:
+        """Return the distance in each view; 1 is ordinary."""
+        values = np.sqrt(self.squares @ self.shares)
+        return {view: float(value) for view, value in zip(VIEWS, values, strict=True)}
+
+
+class Ladder:
+    """Measures plates against the Training plates of a reference, in all views.
+
+    Parameters
+    ----------
+    reference : Reference
+        What the model version remembers.
+    """
+
+    def __init__(self, reference: Reference) -> None:
+        training = reference.profiles["training"]
+        self._reference = reference
+        self._rods = {
+            view: Yardstick(_groups(training, view), len(CLASSES), shared_scale=view == "softmax")
+            for view in VIEWS
+        }
+        self._without: dict[str, dict[str, Yardstick]] = {
+            plate: {view: rod.leaving_out(plate) for view, rod in self._rods.items()}
+            for plate in np.unique(training.plates).tolist()
+        }
+
+    def place(self, profile: Profile, *, known: bool) -> list[PlacedPlate]:
+        """Measure the plates of a profile, in the order of their ids.
+
+        Parameters
+        ----------
+        profile : Profile
+            Plates to place.
+        known : bool
+            Whether they are the model's own reference plates. Those are compared with the
+            Training plates other than themselves.
+        """
+        placed = []
+        for plate in np.unique(profile.plates).tolist():
+            rods = self._without.get(plate, self._rods) if known else self._rods
+            placed.append(_place(profile.of_plate(plate), rods))
+        return placed
+
+    def reference_plates(self) -> dict[str, list[PlacedPlate]]:
+        """Return by split the reference's own plates, those left out that cannot be compared."""
+        profiles = self._reference.profiles
+        return {
+            split: [
+                plate for plate in self.place(profiles[split], known=True) if len(plate.classes)
+            ]
+            for split in SPLITS
+            if split in profiles
+        }
+
+    def wells(self, profile: Profile) -> list[dict[str, Any]]:
+        """Return plate, well, n_cells and distance of each well.
+
+        The distance allows for the few cells of a well; it is None where the reference knows no
+        class of the well.
+        """
+        squares = np.mean(
+            [self._rods[view].compare_wells(_groups(profile, view)) for view in VIEWS], axis=0
+        )
+        rows = []
+        for plate, well in sorted(
+            set(zip(profile.plates.tolist(), profile.wells.tolist(), strict=True))
+        ):
+            member = (profile.plates == plate) & (profile.wells == well)
+            known = member & np.isfinite(squares)
+            distance = None
+            if known.any():
+                weighted = np.average(squares[known], weights=profile.counts[known])
+                distance = float(np.sqrt(weighted))
+            cells = int(profile.counts[member].sum())
+            rows.append({"plate": plate, "well": well, "n_cells": cells, "distance": distance})
+        return rows
+
+
+def _groups(profile: Profile, view: str) -> Groups:
+    return Groups(
+        profile.plates,
+        profile.wells,
+        profile.classes,
+        profile.counts,
+        profile.means[view].astype(np.float64),
+        profile.variances[view].astype(np.float64),
+    )
+
+
+def _place(profile: Profile, rods: dict[str, Yardstick]) -> PlacedPlate:
+    """Place a profile of one plate in all views; its judged units are the same in each."""
+    compared: dict[str, Comparison] = {
+        view: rods[view].compare(_groups(profile, view)) for view in VIEWS
+    }
+    raw = compared["raw"]
+    shares = raw.counts / max(raw.counts.sum(), 1)
+    return PlacedPlate(
+        plate=str(profile.plates[0]),
+        n_cells=int(profile.counts.sum()),
+        n_wells=len(np.unique(profile.wells)),
+        classes=raw.classes,
+        shares=shares,
+        squares=np.stack([compared[view].distances for view in VIEWS]),
+        noise_share=float(np.mean([compared[view].noise_share @ shares for view in VIEWS])),
+        raw_move=shares @ raw.deviations,
+    )

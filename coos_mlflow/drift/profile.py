@@ -1,0 +1,173 @@
+"""What is kept of a plate: counts, means and variances per well and predicted class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from coos_mlflow.data.cells import CLASSES
+from coos_mlflow.drift.views import VIEWS
+from coos_mlflow.errors import DataError
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Groups of cells: those of one well of one plate that were given one class.
+
+    Parameters
+    ----------
+    plates, wells : ndarray of str, shape (groups,)
+        Ids as the file spells them.
+    classes : ndarray of int64, shape (groups,)
+        Predicted class 0..6.
+    counts : ndarray of int64, shape (groups,)
+        Cells in the group, at least 1.
+    means, variances : dict of ndarray of float32, shape (groups, dimensions)
+        For each of `VIEWS`; the variance is that of the group's cells, divided by their number.
+        The softmax view holds square roots of probabilities, whose spread depends less on the
+        class (and from whose mean and variance the mean probability is had: mean^2 + variance).
+    """
+
+    plates: np.ndarray
+    wells: np.ndarray
+    classes: np.ndarray
+    counts: np.ndarray
+    means: dict[str, np.ndarray]
+    variances: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        """Return the number of groups."""
+        return len(self.counts)
+
+    def of_plate(self, plate: str) -> Profile:
+        """Return the groups of one plate."""
+        keep = self.plates == plate
+        return Profile(
+            plates=self.plates[keep],
+            wells=self.wells[keep],
+            classes=self.classes[keep],
+            counts=self.counts[keep],
+            means={view: values[keep] for view, values in self.means.items()},
+            variances={view: values[keep] for view, values in self.variances.items()},
+        )
+
+    def class_counts(self) -> np.ndarray:
+        """Return the cells per predicted class, shape (7,), int64."""
+        return np.bincount(self.classes, weights=self.counts, minlength=len(CLASSES)).astype(int)
+
+
+class ProfileBuilder:
+    """Builds a profile batch by batch, in memory that grows with the wells, not with the cells.
+
+    Sums are kept in float64 and the profile is rounded to float32, so that another division into
+    batches changes a figure by at most one unit in the last place of float32. The same batches
+    give the same bytes.
+    """
+
+    def __init__(self) -> None:
+        self._index: dict[tuple[str, str, int], int] = {}
+        self._counts = np.zeros(0, dtype=np.int64)
+        self._sums: dict[str, np.ndarray] = {}
+        self._squares: dict[str, np.ndarray] = {}
+
+    def add(
+        self,
+        *,
+        plates: np.ndarray,
+        wells: np.ndarray,
+        predicted: np.ndarray,
+        softmax: np.ndarray,
+        features: np.ndarray,
+        raw: np.ndarray,
+    ) -> None:
+        """Add a batch of cells.
+
+        Parameters
+        ----------
+        plates, wells : ndarray of str, shape (n,)
+            Ids; one constant value where the file has none.
+        predicted : ndarray of int, shape (n,)
+            Classes 0..6.
+        softmax : ndarray, shape (n, 7)
+            Probabilities of the classes.
+        features : ndarray, shape (n, dims)
+            The representation, already projected (`Projection.project`).
+        raw : ndarray, shape (n, len(RAW_FIGURES))
+            What `raw_figures` returned.
+
+        Raises
+        ------
+        DataError
+            If a figure is not finite.
+        """
+        if len(predicted) == 0:
+            return
+        values = {"softmax": np.sqrt(softmax), "features": features, "raw": raw}
+        for view, array in values.items():
+            if not np.isfinite(array).all():
+                raise DataError(
+                    f"{view}: a figure of the plate is not finite, expected finite numbers from "
+                    "the model; look for cells that the representation cannot describe."
+                )
+        order, starts, targets, counts = self._groups(plates, wells, predicted)
+        self._grow(len(self._index), {view: array.shape[1] for view, array in values.items()})
+        self._counts[targets] += counts
+        for view, array in values.items():
+            ordered = np.asarray(array, dtype=np.float64)[order]
+            self._sums[view][targets] += np.add.reduceat(ordered, starts, axis=0)
+            self._squares[view][targets] += np.add.reduceat(ordered**2, starts, axis=0)
+
+    def build(self) -> Profile:
+        """Return the profile of all cells added so far, its groups in the order of their ids.
+
+        Raises
+        ------
+        DataError
+            If no cell was added.
+        """
+        if not self._index:
+            raise DataError("profile: no cells were added, expected at least one.")
+        keys = sorted(self._index)
+        order = np.array([self._index[key] for key in keys])
+        counts = self._counts[order]
+        means, variances = {}, {}
+        for view in VIEWS:
+            mean = self._sums[view][order] / counts[:, None]
+            square = self._squares[view][order] / counts[:, None]
+            means[view] = mean.astype(np.float32)
+            variances[view] = np.maximum(square - mean**2, 0.0).astype(np.float32)
+        plates, wells, classes = zip(*keys, strict=True)
+        return Profile(
+            plates=np.array(plates, dtype=str),
+            wells=np.array(wells, dtype=str),
+            classes=np.array(classes, dtype=np.int64),
+            counts=counts,
+            means=means,
+            variances=variances,
+        )
+
+    def _groups(
+        self, plates: np.ndarray, wells: np.ndarray, predicted: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return the order that sorts cells by group, the starts, rows and sizes of the groups."""
+        plate_names, plate_codes = np.unique(np.asarray(plates, dtype=str), return_inverse=True)
+        well_names, well_codes = np.unique(np.asarray(wells, dtype=str), return_inverse=True)
+        codes = (plate_codes * len(well_names) + well_codes) * len(CLASSES) + predicted
+        order = np.argsort(codes, kind="stable")
+        groups, starts, counts = np.unique(codes[order], return_index=True, return_counts=True)
+        targets = np.empty(len(groups), dtype=np.int64)
+        for row, group in enumerate(groups.tolist()):
+            place, label = divmod(group, len(CLASSES))
+            plate, well = divmod(place, len(well_names))
+            key = (str(plate_names[plate]), str(well_names[well]), label)
+            targets[row] = self._index.setdefault(key, len(self._index))
+        return order, starts, targets, counts
+
+    def _grow(self, rows: int, dimensions: dict[str, int]) -> None:
+        more = rows - len(self._counts)
+        self._counts = np.concatenate([self._counts, np.zeros(more, dtype=np.int64)])
+        for store in (self._sums, self._squares):
+            for view, dims in dimensions.items():
+                old = store.get(view, np.zeros((0, dims)))
+                store[view] = np.concatenate([old, np.zeros((more, dims))])

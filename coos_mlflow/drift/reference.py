@@ -1,0 +1,255 @@
+"""What a model version remembers of Training and Test1..4, in at most 5 MB and without pickle."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+from coos_mlflow.data.cells import CLASSES, IMAGE_SIZE, SPLITS
+from coos_mlflow.drift.profile import Profile
+from coos_mlflow.drift.statistics.cell_novelty import cell_novelty, class_moments
+from coos_mlflow.drift.views import VIEWS
+from coos_mlflow.errors import OutputError, RegistryError
+
+ARRAYS_FILE = "reference.npz"
+FACTS_FILE = "reference.json"
+SIZE_LIMIT = 5_000_000
+"""Bytes that a reference may take on disk."""
+
+SCHEMA_VERSION = 1
+_FIT_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Principal axes of a representation, fitted on Training.
+
+    Parameters
+    ----------
+    mean, scale : ndarray of float32, shape (D,)
+        Of the Training cells.
+    components : ndarray of float32, shape (dims, D)
+        Orthonormal rows.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    components: np.ndarray
+
+    def project(self, features: np.ndarray) -> np.ndarray:
+        """Return features (n, D) on the axes, shape (n, dims), float32."""
+        standardised = (np.asarray(features, dtype=np.float32) - self.mean) / self.scale
+        return standardised @ self.components.T
+
+
+def fit_projection(features: np.ndarray, seed: int = 0, dims: int = 16) -> Projection:
+    """Fit the projection on Training features, on at most 20,000 cells drawn with `seed`.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n, D)
+        The representation of the Training cells, before any scaling.
+    seed : int
+        For the draw of cells.
+    dims : int
+        Axes to keep; fewer where D or n allow no more.
+    """
+    rows = np.arange(len(features))
+    if len(features) > _FIT_ROWS:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, _FIT_ROWS, replace=False))
+    sample = np.asarray(features[rows], dtype=np.float64)
+    mean, scale = sample.mean(axis=0), sample.std(axis=0)
+    scale = np.where(scale > 1e-12 * np.maximum(np.abs(mean), 1.0), scale, 1.0)
+    kept = min(dims, sample.shape[1], len(sample))
+    pca = PCA(n_components=kept, svd_solver="full").fit((sample - mean) / scale)
+    return Projection(
+        mean.astype(np.float32), scale.astype(np.float32), pca.components_.astype(np.float32)
+    )
+
+
+@dataclass(frozen=True)
+class ReferenceCells:
+    """A bounded sample of reference cells to look at.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, 2, 64, 64), uint8 or uint16
+        Raw counts.
+    labels : ndarray of int64, shape (n,)
+        True classes.
+    splits, plates, wells : ndarray of str, shape (n,)
+        Where each cell comes from.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    splits: np.ndarray
+    plates: np.ndarray
+    wells: np.ndarray
+
+    def __len__(self) -> int:
+        """Return the number of cells."""
+        return len(self.images)
+
+    @classmethod
+    def none(cls) -> ReferenceCells:
+        """Return an empty sample."""
+        names = np.zeros(0, dtype=str)
+        images = np.zeros((0, 2, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint16)
+        return cls(images, np.zeros(0, dtype=np.int64), names, names, names)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a model version remembers.
+
+    Parameters
+    ----------
+    profiles : dict of Profile
+        By split. That of Training is made of out-of-fold predictions with whole plates left
+        out: a model looks surer of cells, or of plates, that it was fitted on.
+    projection : Projection
+        From the representation to the axes of the "features" view.
+    cells : ReferenceCells
+        For pictures.
+    confusions : dict of ndarray of int64, shape (7, 7)
+        By split; rows are true classes, columns predicted ones.
+    errors : dict of float
+        Balanced error in % by split.
+    provenance : dict
+        JSON-ready: ``dataset`` (name), ``digest`` (SHA-256), ``simulated`` (bool), and what else
+        is worth keeping.
+    """
+
+    profiles: dict[str, Profile]
+    projection: Projection
+    cells: ReferenceCells
+    confusions: dict[str, np.ndarray]
+    errors: dict[str, float]
+    provenance: dict[str, Any]
+
+    def project(self, features: np.ndarray) -> np.ndarray:
+        """Return features (n, D) on the projection's axes, shape (n, dims), float32."""
+        return self.projection.project(features)
+
+    def novelty(self, features: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """Return how far cells lie from the Training cells given the same class, shape (n,).
+
+        Parameters
+        ----------
+        features : ndarray, shape (n, dims)
+            Projected features.
+        predicted : ndarray of int, shape (n,)
+            Predicted classes.
+
+        Returns
+        -------
+        ndarray of float64
+            Root mean squared deviation, in standard deviations of single cells: 1 is ordinary.
+        """
+        training = self.profiles["training"]
+        centres, spreads = class_moments(
+            training.classes,
+            training.counts,
+            training.means["features"],
+            training.variances["features"],
+            len(CLASSES),
+        )
+        return cell_novelty(features, predicted, centres, spreads)
+
+    def save(self, folder: Path) -> None:
+        """Write the reference into `folder`, which is made where it is missing.
+
+        Raises
+        ------
+        OutputError
+            If it takes more than `SIZE_LIMIT` bytes.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(folder / ARRAYS_FILE, allow_pickle=False, **self._arrays())
+        facts = {
+            "schema_version": SCHEMA_VERSION,
+            "splits": [split for split in SPLITS if split in self.profiles],
+            "errors": {split: float(error) for split, error in self.errors.items()},
+            "provenance": self.provenance,
+        }
+        text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
+        (folder / FACTS_FILE).write_text(text, encoding="utf-8")
+        size = sum((folder / name).stat().st_size for name in (ARRAYS_FILE, FACTS_FILE))
+        if size > SIZE_LIMIT:
+            raise OutputError(
+                f"{folder}: the reference takes {size} bytes, expected at most {SIZE_LIMIT}; "
+                "keep fewer reference cells."
+            )
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        arrays = {f"projection/{name}": value for name, value in vars(self.projection).items()}
+        arrays |= {f"cells/{name}": value for name, value in vars(self.cells).items()}
+        arrays |= {f"confusion/{split}": value for split, value in self.confusions.items()}
+        for split, profile in self.profiles.items():
+            for name in ("plates", "wells", "classes", "counts"):
+                arrays[f"profile/{split}/{name}"] = getattr(profile, name)
+            for view in VIEWS:
+                arrays[f"profile/{split}/mean/{view}"] = profile.means[view]
+                arrays[f"profile/{split}/variance/{view}"] = profile.variances[view]
+        return arrays
+
+    @classmethod
+    def load(cls, folder: Path) -> Reference:
+        """Read a reference that `save` wrote.
+
+        Raises
+        ------
+        RegistryError
+            If a file is missing, damaged or of another schema.
+        """
+        try:
+            facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+            packed = io.BytesIO((folder / ARRAYS_FILE).read_bytes())
+            with np.load(packed, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            version = facts["schema_version"]
+            if version != SCHEMA_VERSION:
+                raise ValueError(f"schema version {version} found, expected {SCHEMA_VERSION}")
+            return cls._from_stored(facts, arrays)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as problem:
+            raise RegistryError(
+                f"{folder}: the drift reference of this model version cannot be read ({problem}); "
+                "register the model again."
+            ) from problem
+
+    @classmethod
+    def _from_stored(cls, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Reference:
+        def group(prefix: str) -> dict[str, np.ndarray]:
+            return {
+                name.removeprefix(prefix): value
+                for name, value in arrays.items()
+                if name.startswith(prefix)
+            }
+
+        profiles = {
+            split: Profile(
+                **{
+                    name: arrays[f"profile/{split}/{name}"]
+                    for name in ("plates", "wells", "classes", "counts")
+                },
+                means=group(f"profile/{split}/mean/"),
+                variances=group(f"profile/{split}/variance/"),
+            )
+            for split in facts["splits"]
+        }
+        return cls(
+            profiles=profiles,
+            projection=Projection(**group("projection/")),
+            cells=ReferenceCells(**group("cells/")),
+            confusions=group("confusion/"),
+            errors=facts["errors"],
+            provenance=facts["provenance"],
+        )

@@ -1,0 +1,340 @@
+"""The verdict on plates: in range, shifted, or cannot tell, with a reason in plain words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from coos_mlflow.data.cells import CLASSES
+from coos_mlflow.drift.ladder import Ladder, PlacedPlate
+from coos_mlflow.drift.profile import Profile
+from coos_mlflow.drift.reference import Reference
+from coos_mlflow.drift.statistics.conformal_rank import conformal_rank
+from coos_mlflow.drift.statistics.label_shift import corrected_shares
+from coos_mlflow.drift.statistics.prediction_interval import plate_moments, upper_limit
+from coos_mlflow.drift.statistics.robust_z import MOVED, robust_z
+from coos_mlflow.drift.views import RAW_FIGURE_TABLE, VIEWS
+
+SCHEMA_VERSION = 1
+IN_RANGE, SHIFTED, CANNOT_TELL = "in range", "shifted", "cannot tell"
+
+ALPHA = 0.05
+"""Share of plates from the reference's own population that may be called shifted."""
+
+LEAST_PLATES = 5
+"""Reference plates below which no limit is drawn."""
+
+LEAST_CELLS = 50
+"""Cells below which a plate is not judged at all."""
+
+LEAST_WELLS = 2
+"""Wells below which what belongs to the plate cannot be told from what belongs to the well."""
+
+MOST_NOISE = 0.5
+"""Share of the expected distance that may be owed to having few cells: above it, a plate as
+unusual as plates ever are would look like an ordinary one."""
+
+UNJUDGED_CELLS = 0.05
+"""Share of a file's cells that may lie on plates that cannot be judged."""
+
+LEAST_FIGURE_SPREAD = 0.01
+"""Least spread of a raw-image figure over plates: 1 % of an intensity, 0.01 of a correlation."""
+
+LEAST_LOG_SPREAD = 0.1
+"""Least standard deviation of log distances over plates: 10 % of a distance."""
+
+VIEW_WORDS = {
+    "softmax": "the model's answers differ by",
+    "features": "what the model sees differs by",
+    "raw": "the raw images differ by",
+}
+
+_DIGITS = 6
+
+Known = dict[str, list[PlacedPlate]]
+
+
+def assess(
+    reference: Reference, profile: Profile, *, has_plate_ids: bool, has_well_ids: bool
+) -> dict[str, Any]:
+    """Judge the plates of a profile against what a model version remembers.
+
+    Parameters
+    ----------
+    reference : Reference
+        What the model version remembers.
+    profile : Profile
+        The scored plates.
+    has_plate_ids, has_well_ids : bool
+        Whether the file named them; without either, distances are given but no verdict.
+
+    Returns
+    -------
+    dict
+        Ready for JSON, numbers rounded to six significant digits: ``verdict`` and ``reason``;
+        ``plates``, with the verdict, rank p and distances of each; ``reference``, with m, the
+        smallest reachable p and the ladder; ``class_shares``, ``raw_moves``, ``wells`` and
+        ``settings``. Distances are in units of how far a plate of the reference's own population
+        is expected to lie: 1 is ordinary.
+    """
+    ladder = Ladder(reference)
+    known = ladder.reference_plates()
+    placed = ladder.place(profile, known=False)
+    plates = [_judge(plate, known, (has_plate_ids, has_well_ids)) for plate in placed]
+    verdict, reason = _overall(plates)
+    assessment = {
+        "schema_version": SCHEMA_VERSION,
+        "verdict": verdict,
+        "reason": reason,
+        "n_cells": int(profile.counts.sum()),
+        "has_plate_ids": has_plate_ids,
+        "has_well_ids": has_well_ids,
+        "plates": plates,
+        "expected_by_chance": ALPHA * len(plates),
+        "reference": _reference_entry(known),
+        "class_shares": _class_shares(reference, profile),
+        "raw_moves": _raw_moves(placed, known["training"]),
+        "wells": ladder.wells(profile),
+        "settings": {
+            "alpha": ALPHA,
+            "least_cells": LEAST_CELLS,
+            "least_wells": LEAST_WELLS,
+            "least_reference_plates": LEAST_PLATES,
+            "most_noise": MOST_NOISE,
+            "moved_at": MOVED,
+        },
+    }
+    rounded: dict[str, Any] = _rounded(assessment)
+    return rounded
+
+
+def _judge(plate: PlacedPlate, known: Known, has_ids: tuple[bool, bool]) -> dict[str, Any]:
+    m = len(known["training"])
+    entry: dict[str, Any] = {
+        "plate": plate.plate,
+        "n_cells": plate.n_cells,
+        "n_wells": plate.n_wells,
+        "classes": plate.classes.tolist(),
+        "smallest_p": 1 / (m + 1),
+    }
+    comparable = len(plate.classes) > 0 and m >= LEAST_PLATES
+    entry |= _standing(plate, known) if comparable else _NO_STANDING
+    obstacle = _obstacle(plate, m, has_ids)
+    if obstacle is None and entry["score"] > entry["limit"]:
+        verdict, reason = SHIFTED, _shifted_reason(entry)
+    elif obstacle is None and plate.noise_share <= MOST_NOISE:
+        verdict, reason = IN_RANGE, _in_range_reason(entry)
+    else:
+        verdict, reason = CANNOT_TELL, obstacle or _noise_reason(plate)
+    return {"plate": plate.plate, "verdict": verdict, "reason": reason} | entry
+
+
+_NO_STANDING: dict[str, Any] = {
+    "p": None,
+    "score": None,
+    "limit": None,
+    "noise_share": None,
+    "known_plates": 0,
+    "known_nearer": 0,
+    "distances": dict.fromkeys(VIEWS),
+    "usual": dict.fromkeys(VIEWS),
+    "stands_out_in": None,
+}
+
+
+class _Scale:
+    """Puts log distances of the views on one scale, that of the Training plates.
+
+    A plate is scored by the view in which it stands out most: one test, not one for each view,
+    since m plates are too few to share alpha among views by rank.
+    """
+
+    def __init__(self, training: list[PlacedPlate], n_classes: int) -> None:
+        # Plates of few classes scatter more than plates of many: compare like with like.
+        self.n_classes = n_classes
+        logs = [plate.log_distances(n_classes) for plate in training]
+        self.mean, deviation = plate_moments(logs)
+        self.deviation = np.maximum(deviation, LEAST_LOG_SPREAD)
+        self.training = [self._score(values) for values in logs]
+        self.limit = upper_limit(self.training, ALPHA)
+
+    def score(self, plate: PlacedPlate) -> float:
+        """Return the score of a plate, the mean over its choices of classes."""
+        return float(self._score(plate.log_distances(self.n_classes)).mean())
+
+    def usual(self) -> dict[str, float]:
+        """Return the distance in each view above which the score exceeds its limit."""
+        values = np.exp(self.mean + self.limit * self.deviation)
+        return {view: float(value) for view, value in zip(VIEWS, values, strict=True)}
+
+    def _score(self, logs: np.ndarray) -> np.ndarray:
+        return ((logs - self.mean) / self.deviation).max(axis=1)
+
+
+def _standing(plate: PlacedPlate, known: Known) -> dict[str, Any]:
+    """Rank a plate among the reference plates, each judged by no more classes than it is."""
+    scale = _Scale(known["training"], len(plate.classes))
+    score = scale.score(plate)
+    others = np.array([scale.score(other) for plates in known.values() for other in plates])
+    distances, usual = plate.distances(), scale.usual()
+    return {
+        "p": conformal_rank(score, scale.training),
+        "score": score,
+        "limit": scale.limit,
+        "noise_share": plate.noise_share,
+        "known_plates": len(others),
+        "known_nearer": int((others < score).sum()),
+        "distances": distances,
+        "usual": usual,
+        "stands_out_in": max(VIEWS, key=lambda view: distances[view] / usual[view]),
+    }
+
+
+def _obstacle(plate: PlacedPlate, m: int, has_ids: tuple[bool, bool]) -> str | None:
+    """Return why no verdict can be given, in one sentence, or None."""
+    for present, name in zip(has_ids, ("plate", "well"), strict=True):
+        if not present:
+            return (
+                f"The file has no {name} ids, and without them the differences between ordinary "
+                "plates and wells cannot be told from a shift."
+            )
+    if m < LEAST_PLATES:
+        return (
+            f"The model remembers {m} plates that a new one can be compared with; at least "
+            f"{LEAST_PLATES} are needed to know how much plates ordinarily differ."
+        )
+    if plate.n_cells < LEAST_CELLS:
+        return (
+            f"The plate has {plate.n_cells} cells; with fewer than {LEAST_CELLS} chance alone "
+            "moves its averages as much as a shift would."
+        )
+    if plate.n_wells < LEAST_WELLS:
+        return (
+            f"All cells come from {plate.n_wells} well; with fewer than {LEAST_WELLS} a peculiar "
+            "well cannot be told from a shifted plate."
+        )
+    if len(plate.classes) == 0:
+        return "No reference plates carry the classes that the model found on this plate."
+    return None
+
+
+def _noise_reason(plate: PlacedPlate) -> str:
+    return (
+        f"The plate looks ordinary, but {plate.n_cells} cells in {plate.n_wells} wells are too few "
+        "to notice if it were not: chance moves their averages more than plates differ."
+    )
+
+
+def _in_range_reason(entry: dict[str, Any]) -> str:
+    return (
+        "The plate differs from those that the model was trained on no more than they usually "
+        f"differ from each other; closest to the limit {_standing_words(entry)}."
+    )
+
+
+def _shifted_reason(entry: dict[str, Any]) -> str:
+    differs = (
+        "The plate differs from those that the model was trained on more than they usually differ "
+        f"from each other: {_standing_words(entry)}"
+    )
+    if entry["known_nearer"] < entry["known_plates"]:
+        return f"{differs}."
+    return (
+        f"The plate lies far outside what the model knows, beyond all {entry['known_plates']} "
+        f"reference plates of Training and the test sets: {_standing_words(entry)}."
+    )
+
+
+def _standing_words(entry: dict[str, Any]) -> str:
+    view = entry["stands_out_in"]
+    return (
+        f"{VIEW_WORDS[view]} {entry['distances'][view]:.1f} times the ordinary difference between "
+        f"plates, where up to {entry['usual'][view]:.1f} is usual"
+    )
+
+
+def _overall(plates: list[dict[str, Any]]) -> tuple[str, str]:
+    """Return verdict and reason for a file of one or more plates."""
+    if len(plates) == 1:
+        return plates[0]["verdict"], plates[0]["reason"]
+    shifted = [plate for plate in plates if plate["verdict"] == SHIFTED]
+    unjudged = [plate for plate in plates if plate["verdict"] == CANNOT_TELL]
+    total = sum(plate["n_cells"] for plate in plates)
+    chance = f"{ALPHA * len(plates):.1f} expected by chance if none were"
+    if shifted:
+        worst = max(shifted, key=lambda plate: plate["score"])
+        detail = worst["reason"].replace("The plate", "The farthest", 1)
+        return SHIFTED, f"{len(shifted)} of {len(plates)} plates are shifted ({chance}). {detail}"
+    if sum(plate["n_cells"] for plate in unjudged) > UNJUDGED_CELLS * total:
+        first = unjudged[0]["reason"]
+        return CANNOT_TELL, f"{len(unjudged)} of {len(plates)} plates cannot be judged. {first}"
+    aside = f"; {len(unjudged)} cannot be judged" if unjudged else ""
+    return IN_RANGE, f"None of {len(plates)} plates is shifted ({chance}){aside}."
+
+
+def _reference_entry(known: Known) -> dict[str, Any]:
+    m = len(known["training"])
+    return {
+        "m": m,
+        "smallest_p": 1 / (m + 1),
+        "ladder": {
+            split: [
+                {
+                    "plate": plate.plate,
+                    "n_cells": plate.n_cells,
+                    "classes": plate.classes.tolist(),
+                    "distances": plate.distances(),
+                }
+                for plate in plates
+            ]
+            for split, plates in known.items()
+        },
+    }
+
+
+def _class_shares(reference: Reference, profile: Profile) -> dict[str, Any]:
+    counts = profile.class_counts()
+    confusion = reference.confusions.get("training", np.eye(len(CLASSES)))
+    return {
+        "classes": list(CLASSES),
+        "predicted": (counts / counts.sum()).tolist(),
+        "corrected": corrected_shares(counts, confusion).tolist(),
+    }
+
+
+def _raw_moves(placed: list[PlacedPlate], training: list[PlacedPlate]) -> list[dict[str, Any]]:
+    """Compare the raw-image figures of each plate with those of the Training plates."""
+    if not training:
+        return []
+    usual = np.stack([plate.raw_move for plate in training])
+    moves = []
+    for plate in placed:
+        if len(plate.classes) == 0:
+            continue
+        scores = robust_z(plate.raw_move, usual, LEAST_FIGURE_SPREAD)
+        for figure, z, move in zip(RAW_FIGURE_TABLE, scores, plate.raw_move, strict=True):
+            logarithm = figure.scale == "log"
+            moves.append(
+                {
+                    "plate": plate.plate,
+                    "figure": figure.name,
+                    "channel": figure.channel,
+                    "z": float(z),
+                    "moved": bool(abs(z) >= MOVED),
+                    "change": float(np.exp(move) if logarithm else move),
+                    "change_is": "factor" if logarithm else "difference",
+                }
+            )
+    return moves
+
+
+def _rounded(value: Any) -> Any:
+    """Round every float, so that the last bits of sums do not reach the file."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}")
+    return value

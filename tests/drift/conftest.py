@@ -1,0 +1,133 @@
+"""Simulated plates for the drift tests: cells in wells in plates, as numbers, without images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from coos_mlflow.data.cells import CLASSES
+from coos_mlflow.drift.profile import Profile, ProfileBuilder
+from coos_mlflow.drift.reference import Projection, Reference, ReferenceCells
+from coos_mlflow.drift.views import RAW_FIGURES
+
+DIMS = 16
+FIGURES = len(RAW_FIGURES)
+
+TWO_CLASSES = [(0, 1), (2, 3), (4, 5), (6, 0), (1, 2), (3, 4), (5, 6), (0, 1)]
+ONE_CLASS = [(0,), (1,), (2,), (2,), (3,), (3,), (4,), (4,), (5,), (5,), (6,), (6,)]
+LAYOUT = TWO_CLASSES + ONE_CLASS
+"""20 plates with one or two of seven classes, each class on four: 28 units, as in COOS-7."""
+
+
+@dataclass
+class World:
+    """A population of plates whose variance lies to known shares between plates and wells."""
+
+    seed: int = 0
+    plate_share: float = 0.05
+    well_share: float = 0.05
+    centres: np.ndarray = field(init=False)
+    factor: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        rng = np.random.default_rng([7, self.seed])
+        spread = np.concatenate([np.linspace(1.8, 0.4, DIMS), np.full(FIGURES, 0.3)])
+        self.centres = rng.normal(size=(len(CLASSES), DIMS + FIGURES)) * spread
+        loadings = rng.normal(size=(DIMS + FIGURES, 3))
+        covariance = 0.27 * loadings @ loadings.T + 0.2 * np.eye(DIMS + FIGURES)
+        deviation = np.sqrt(np.diag(covariance))
+        self.factor = np.linalg.cholesky(covariance / np.outer(deviation, deviation))
+
+    def _effect(self, rng: np.random.Generator, share: float) -> np.ndarray:
+        return np.sqrt(share) * (self.factor @ rng.normal(size=DIMS + FIGURES))
+
+    def add_plate(
+        self,
+        builder: ProfileBuilder,
+        name: str,
+        classes: Sequence[int],
+        rng: np.random.Generator,
+        *,
+        wells: int = 8,
+        cells: float = 15,
+        shift: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Add a plate, half of whose deviation is shared by its classes; return confusions."""
+        confusion = np.zeros((len(CLASSES),) * 2, dtype=np.int64)
+        whole = self._effect(rng, self.plate_share / 2)
+        rest = 1 - self.plate_share - self.well_share
+        for label in classes:
+            unit = whole + self._effect(rng, self.plate_share / 2) + self.centres[label]
+            for well in range(wells):
+                n = max(1, rng.poisson(cells))
+                values = unit + self._effect(rng, self.well_share)
+                values = values + np.sqrt(rest) * rng.normal(size=(n, DIMS + FIGURES))
+                values = values if shift is None else values + shift
+                softmax = self._softmax(values[:, :DIMS])
+                predicted = softmax.argmax(axis=1)
+                np.add.at(confusion[label], predicted, 1)
+                builder.add(
+                    plates=np.full(n, name),
+                    wells=np.full(n, f"{label}-{well}"),
+                    predicted=predicted,
+                    softmax=softmax,
+                    features=values[:, :DIMS],
+                    raw=values[:, DIMS:],
+                )
+        return confusion
+
+    def _softmax(self, features: np.ndarray) -> np.ndarray:
+        distance = ((features[:, None] - self.centres[:, :DIMS]) ** 2).sum(axis=2) / 2
+        weight = np.exp(distance.min(axis=1, keepdims=True) - distance)
+        return weight / weight.sum(axis=1, keepdims=True)
+
+    def plate(self, classes: Sequence[int], seed: int, name: str = "new", **how: object) -> Profile:
+        builder = ProfileBuilder()
+        self.add_plate(builder, name, classes, np.random.default_rng([self.seed, seed]), **how)
+        return builder.build()
+
+    def plates(self, layouts: dict[str, Sequence[int]], seed: int, **how: object) -> Profile:
+        builder = ProfileBuilder()
+        rng = np.random.default_rng([self.seed, seed])
+        for name, classes in layouts.items():
+            self.add_plate(builder, name, classes, rng, **how)
+        return builder.build()
+
+    def shift(self, size: float, seed: int) -> np.ndarray:
+        """Return a shift in a random direction, `size` times the deviation of plates."""
+        rng = np.random.default_rng([self.seed, seed, 3])
+        return size * np.sqrt(self.plate_share) * rng.normal(size=DIMS + FIGURES)
+
+    def reference(self, layout: Sequence[Sequence[int]] = LAYOUT, **how: object) -> Reference:
+        builder = ProfileBuilder()
+        rng = np.random.default_rng([self.seed, 1])
+        confusions = [
+            self.add_plate(builder, f"t{number}", classes, rng, **how)
+            for number, classes in enumerate(layout)
+        ]
+        return Reference(
+            profiles={"training": builder.build()},
+            projection=Projection(np.zeros(DIMS), np.ones(DIMS), np.eye(DIMS)),
+            cells=ReferenceCells.none(),
+            confusions={"training": sum(confusions)},
+            errors={"training": 3.0},
+            provenance={"dataset": "numbers", "digest": "0" * 64, "simulated": True},
+        )
+
+
+@pytest.fixture(scope="session")
+def make_world() -> type[World]:
+    return World
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    return World()
+
+
+@pytest.fixture(scope="session")
+def reference(world: World) -> Reference:
+    return world.reference()

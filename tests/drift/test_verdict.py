@@ -1,0 +1,200 @@
+"""Verdicts: rare false alarms, shifts found, the mix of classes ignored, "cannot tell" said."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from coos_mlflow.drift.verdict import CANNOT_TELL, IN_RANGE, SHIFTED, assess
+from coos_mlflow.drift.views import RAW_FIGURES, VIEWS
+
+IDS = {"has_plate_ids": True, "has_well_ids": True}
+
+
+def verdict_of(reference, profile):
+    return assess(reference, profile, **IDS)["verdict"]
+
+
+@pytest.fixture(scope="module")
+def populations(make_world):
+    """Eight populations with their references; some have 2 % of the variance in plates."""
+    worlds = [make_world(seed, *((0.05, 0.05) if seed % 2 else (0.02, 0.02))) for seed in range(8)]
+    return [(world, world.reference()) for world in worlds]
+
+
+def test_false_alarms_are_rare_whatever_the_mix_of_classes(populations):
+    alarms = [
+        verdict_of(reference, world.plate(classes, seed=100 + number)) == SHIFTED
+        for world, reference in populations
+        for number, classes in enumerate([(0,), (2,), (4,), (6,), (1, 5), (0, 3), tuple(range(7))])
+    ]
+    assert len(alarms) == 56
+    assert np.mean(alarms) <= 0.08
+
+
+def test_false_alarms_are_rare_when_cells_are_fewer_or_more_than_in_training(populations):
+    alarms = [
+        verdict_of(reference, world.plate((number % 7,), seed=300 + number, cells=cells)) == SHIFTED
+        for number, (world, reference) in enumerate(populations)
+        for cells in (8, 8.5, 100, 101)
+    ]
+    assert np.mean(alarms) <= 0.1
+
+
+def test_power_rises_with_the_shift(populations):
+    def found(size: float) -> float:
+        return float(
+            np.mean(
+                [
+                    verdict_of(
+                        reference,
+                        world.plate((number % 7,), seed=500 + number, shift=world.shift(size, s)),
+                    )
+                    == SHIFTED
+                    for number, (world, reference) in enumerate(populations)
+                    for s in range(2)
+                ]
+            )
+        )
+
+    small, middle, large = found(0.5), found(1.2), found(2.5)
+    assert small < middle < large
+    assert large >= 0.95
+
+
+def test_a_shift_in_one_view_is_found_and_named(reference, world):
+    shift = np.zeros(16 + len(RAW_FIGURES))
+    shift[16:] = 1.5
+    assessment = assess(reference, world.plate((3,), seed=1, shift=shift), **IDS)
+    plate = assessment["plates"][0]
+    assert assessment["verdict"] == SHIFTED
+    assert plate["stands_out_in"] == "raw"
+    assert "the raw images differ by" in assessment["reason"]
+    assert plate["distances"]["features"] < plate["usual"]["features"]
+    assert all(move["moved"] for move in assessment["raw_moves"] if "nucleus" in move["figure"])
+    assert assessment["raw_moves"][0]["change"] == pytest.approx(np.exp(1.5), rel=0.3)
+
+
+def test_a_limit_in_some_view_is_passed_if_and_only_if_shifted(populations):
+    for number, (world, reference) in enumerate(populations):
+        for size in (0, 1.2):
+            shift = world.shift(size, number)
+            profile = world.plate((number % 7,), seed=800, shift=shift)
+            plate = assess(reference, profile, **IDS)["plates"][0]
+            passed = any(plate["distances"][view] > plate["usual"][view] for view in VIEWS)
+            assert passed == (plate["verdict"] == SHIFTED)
+
+
+def test_a_plate_beyond_all_is_far_outside(reference, world):
+    assessment = assess(reference, world.plate((1, 2), seed=2, shift=world.shift(40, 0)), **IDS)
+    plate = assessment["plates"][0]
+    assert assessment["verdict"] == SHIFTED
+    assert "far outside what the model knows, beyond all 20 reference plates" in plate["reason"]
+    assert plate["known_nearer"] == plate["known_plates"] == 20
+    assert plate["p"] == plate["smallest_p"] == pytest.approx(1 / 21, rel=1e-5)
+
+
+def test_label_shift_is_reported_apart(reference, world):
+    one = assess(reference, world.plate((2,), seed=3), **IDS)
+    assert one["class_shares"]["predicted"][2] > 0.9
+    assert one["class_shares"]["corrected"][2] > 0.95
+    assert sum(one["class_shares"]["corrected"]) == pytest.approx(1)
+    assert one["verdict"] == IN_RANGE
+
+
+@pytest.mark.parametrize("missing", ["plate", "well"])
+def test_without_ids_it_cannot_tell(reference, world, missing):
+    ids = {"has_plate_ids": missing != "plate", "has_well_ids": missing != "well"}
+    assessment = assess(reference, world.plate((2,), seed=3, shift=world.shift(40, 0)), **ids)
+    assert assessment["verdict"] == CANNOT_TELL
+    assert f"no {missing} ids" in assessment["reason"]
+    assert assessment["plates"][0]["distances"]["raw"] > 5
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"wells": 8, "cells": 2}, "The plate has 1[0-9] cells; with fewer than 50"),
+        ({"wells": 1, "cells": 90}, "All cells come from 1 well"),
+    ],
+)
+def test_too_little_to_judge(reference, world, how, words):
+    assessment = assess(reference, world.plate((2,), seed=4, **how), **IDS)
+    assert assessment["verdict"] == CANNOT_TELL
+    assert re.search(words, assessment["reason"])
+
+
+def test_noisy_plates_are_not_called_in_range(make_world):
+    world = make_world(3, 0.005, 0.05)
+    reference = world.reference(cells=60)
+    plate = assess(reference, world.plate((2,), seed=1, wells=2, cells=30), **IDS)["plates"][0]
+    assert plate["noise_share"] > 0.5
+    assert plate["verdict"] == CANNOT_TELL
+    assert "too few to notice" in plate["reason"]
+
+
+def test_too_few_reference_plates(world):
+    reference = world.reference([(0, 1), (0, 1), (0, 1), (1, 0)])
+    assessment = assess(reference, world.plate((0,), seed=4), **IDS)
+    assert assessment["verdict"] == CANNOT_TELL
+    assert "remembers 4 plates" in assessment["reason"]
+
+
+def test_one_reference_plate_is_no_reference(world):
+    assessment = assess(world.reference([(0, 1)]), world.plate((0,), seed=4), **IDS)
+    assert assessment["verdict"] == CANNOT_TELL
+    assert assessment["wells"][0]["distance"] is None
+
+
+def test_classes_that_no_reference_plate_carries(world):
+    reference = world.reference([(0, 1)] * 6)
+    assessment = assess(reference, world.plate((5,), seed=4, cells=40), **IDS)
+    assert assessment["verdict"] == CANNOT_TELL
+    assert "No reference plates carry the classes" in assessment["reason"]
+
+
+def test_several_plates_have_a_verdict_each(reference, world):
+    layouts = {f"p{number}": (number % 7,) for number in range(3)}
+    fine = world.plates(layouts, seed=9)
+    assessment = assess(reference, fine, **IDS)
+    assert [plate["verdict"] for plate in assessment["plates"]] == [IN_RANGE] * 3
+    assert assessment["verdict"] == IN_RANGE
+    assert assessment["expected_by_chance"] == pytest.approx(0.15)
+    shifted = assess(reference, world.plates(layouts, seed=9, shift=world.shift(20, 1)), **IDS)
+    assert shifted["verdict"] == SHIFTED
+    assert shifted["reason"].startswith("3 of 3 plates are shifted (0.2 expected by chance")
+
+
+def test_the_ladder_leaves_each_plate_out_of_its_own_comparison(reference, world):
+    """A Training plate scored as a stranger is nearer than on the ladder: it pulls the mean."""
+    ladder = assess(reference, world.plate((0,), seed=1), **IDS)["reference"]["ladder"]["training"]
+    by_name = {entry["plate"]: entry["distances"] for entry in ladder}
+    assert len(by_name) == 20
+    nearer = []
+    for plate in ("t8", "t9", "t10", "t12", "t14"):
+        own = reference.profiles["training"].of_plate(plate)
+        distances = assess(reference, own, **IDS)["plates"][0]["distances"]
+        nearer.append(distances["features"] < by_name[plate]["features"])
+    assert all(nearer)
+
+
+def test_it_is_json_and_the_same_every_time(reference, world):
+    first, second = (
+        json.dumps(assess(reference, world.plate((0, 4), seed=6), **IDS), sort_keys=True)
+        for _ in range(2)
+    )
+    assert first == second
+    assert "NaN" not in first
+    assert json.loads(first)["schema_version"] == 1
+
+
+def test_wells_are_all_there(reference, world):
+    assessment = assess(reference, world.plate((0, 4), seed=6), **IDS)
+    wells = assessment["wells"]
+    assert len(wells) == 16
+    assert sum(well["n_cells"] for well in wells) == assessment["n_cells"]
+    distances = np.array([well["distance"] for well in wells])
+    assert 0.6 < np.median(distances) < 1.6
