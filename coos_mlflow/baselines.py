@@ -80,13 +80,20 @@ class _Prepared:
     seconds: float
 
 
+def check_request(classifiers: Sequence[str], preset: str) -> None:
+    """Refuse names of classifiers and presets that are not known, before any work is done."""
+    unknown = [kind for kind in classifiers if kind not in TITLES]
+    if unknown:
+        raise DataError(f"Classifier {unknown[0]!r} is not known; there are {', '.join(TITLES)}.")
+    if preset not in (AUTO, *PRESETS):
+        raise DataError(f"preset={preset!r} found, expected {AUTO}, {' or '.join(PRESETS)}.")
+
+
 def choose_preset(preset: str, data: TrainingData) -> str:
     """Return the preset's name; "auto" is "paper" on real data and "quick" on simulated data."""
-    if preset == AUTO:
-        return "quick" if data.simulated else "paper"
-    if preset not in PRESETS:
-        raise DataError(f"preset={preset!r} found, expected auto, {' or '.join(PRESETS)}.")
-    return preset
+    if preset != AUTO:
+        return preset
+    return "quick" if data.simulated else "paper"
 
 
 def train(
@@ -115,9 +122,7 @@ def train(
     list of Row
         One for each layer and classifier, in that order.
     """
-    unknown = [kind for kind in classifiers if kind not in TITLES]
-    if unknown:
-        raise DataError(f"Classifier {unknown[0]!r} is not known; there are {', '.join(TITLES)}.")
+    check_request(classifiers, preset)
     preset = choose_preset(preset, data)
     protocol = Protocol(**(PRESETS[preset] | (overrides or {})))
     prepare_store()

@@ -116,7 +116,7 @@ def fit(kind: str, X: np.ndarray, y: np.ndarray, plates: np.ndarray, protocol: P
     candidates = [make(kind, chosen, protocol) for chosen in _candidates(kind, protocol)]
     errors = _cross_validate(kind, candidates, X, y, plates, protocol)
     best = int(np.argmin(errors))
-    pipeline = clone(candidates[best]).set_params(**_use_all_cores(kind)).fit(X, y)
+    pipeline = _fit_on_all_cores(kind, clone(candidates[best]), X, y)
     params = {k: v for k, v in pipeline[-1].get_params(deep=False).items() if _plain(v)}
     return Fitted(pipeline, params, float(errors[best]))
 
@@ -231,8 +231,15 @@ def _fit_predict(
     return class_probabilities(clone(pipeline).fit(X[fitted], y[fitted]), X[held])
 
 
-def _use_all_cores(kind: str) -> dict[str, Any]:
-    return {} if kind == "lr" else {"classify__n_jobs": -1}
+def _fit_on_all_cores(kind: str, pipeline: Pipeline, X: np.ndarray, y: np.ndarray) -> Pipeline:
+    """Fit a forest's trees side by side, but let it answer on one core.
+
+    Threads would add up the trees' votes in the order in which they end, and the last digit of a
+    probability would differ from one prediction to the next.
+    """
+    if kind != "rf":
+        return pipeline.fit(X, y)
+    return pipeline.set_params(classify__n_jobs=-1).fit(X, y).set_params(classify__n_jobs=None)
 
 
 def _plain(value: Any) -> bool:

@@ -172,6 +172,8 @@ def train(
     from coos_mlflow.representations import create
     from coos_mlflow.training_data import choose
 
+    kinds = [kind.strip() for kind in classifiers.split(",")]
+    baselines.check_request(kinds, preset)
     made = create(representation, **_settings(settings or []))
     chosen = choose(data, scale, seed)
     terminal.say_data(chosen, baselines.choose_preset(preset, chosen))
@@ -186,7 +188,7 @@ def train(
     rows = baselines.train(
         made,
         chosen,
-        classifiers=[kind.strip() for kind in classifiers.split(",")],
+        classifiers=kinds,
         preset=preset,
         overrides={key: value for key, value in protocol.items() if value is not None},
     )
@@ -195,7 +197,7 @@ def train(
 
 @app.command()
 def models(tracking_uri: TrackingUri = None) -> None:
-    """List the registered models with their errors.
+    """List the champion of every registered model with its errors.
 
     Example: coos models --tracking-uri sqlite:///demo/mlflow.db
     """
@@ -205,7 +207,7 @@ def models(tracking_uri: TrackingUri = None) -> None:
     from coos_mlflow.tracking.runs import prepare_store
 
     uri = prepare_store()
-    terminal.show_models(registry.list_models(), uri)
+    terminal.show_models(registry.champions(), uri)
 
 
 @app.command()

@@ -29,12 +29,12 @@ class Evaluation:
     @property
     def balanced_error(self) -> float:
         """Balanced classification error in %, 100 * (1 - mean recall) (Lu et al. 2019)."""
-        return float(_balanced_errors(self.confusion[None])[0])
+        return float(_balanced_errors(self.confusion))
 
     @property
     def recalls(self) -> list[float]:
         """Recall per class 0..6; NaN for a class that the split does not hold."""
-        return [float(r) for r in _recalls(self.confusion[None])[0]]
+        return [float(r) for r in recalls(self.confusion)]
 
     @property
     def n_cells(self) -> int:
@@ -100,12 +100,12 @@ def _draw_wells(plates: np.ndarray, draws: int, rng: np.random.Generator) -> np.
     return weights
 
 
-def _recalls(confusions: np.ndarray) -> np.ndarray:
-    """Return recalls (n, 7) of confusions (n, 7, 7), NaN where a class has no cell."""
-    cells = confusions.sum(axis=2)
-    right = np.einsum("nii->ni", confusions)
+def recalls(confusions: np.ndarray) -> np.ndarray:
+    """Return recalls (..., 7) of confusions (..., 7, 7), NaN where a class has no cell."""
+    cells = confusions.sum(axis=-1)
+    right = np.einsum("...ii->...i", confusions)
     return np.divide(right, cells, out=np.full(cells.shape, np.nan), where=cells > 0)
 
 
 def _balanced_errors(confusions: np.ndarray) -> np.ndarray:
-    return 100 * (1 - np.nanmean(_recalls(confusions), axis=1))
+    return 100 * (1 - np.nanmean(recalls(confusions), axis=-1))

@@ -27,7 +27,9 @@ from coos_mlflow.errors import CoosError, OutputError
 from coos_mlflow.examples import ExamplePicker
 from coos_mlflow.predictions import PredictionWriter
 from coos_mlflow.progress import progress
-from coos_mlflow.report import summarise, write_report
+from coos_mlflow.report.html import render
+from coos_mlflow.report.summary import summarise
+from coos_mlflow.reporting import WellConfidence, cells_to_look_at, model_info, well_table
 from coos_mlflow.tracking import registry
 from coos_mlflow.tracking.artifacts import describe_dataset
 from coos_mlflow.tracking.pyfunc import CellClassifier
@@ -87,7 +89,7 @@ class _Streamed:
 
     profile: Profile
     examples: ExamplePicker
-    confidence: dict[tuple[str, str], tuple[int, float]]
+    confidence: WellConfidence
 
 
 class Scorer:
@@ -142,16 +144,8 @@ class Scorer:
             drift = self._assess(opened, streamed.profile, digest)
             (new / DRIFT).write_text(json.dumps(drift, indent=1, sort_keys=True) + "\n")
             seconds = time.perf_counter() - began
-            page = summarise(
-                assessment=drift,
-                profile=streamed.profile,
-                examples=streamed.examples.cells(),
-                reference=self.classifier.reference,
-                confidence=streamed.confidence,
-                command=" ".join(sys.argv),
-                seconds=seconds,
-            )
-            write_report(page, new / REPORT)
+            page = self._page(opened, streamed, drift, seconds)
+            (new / REPORT).write_text(page, encoding="utf-8")
         counts = streamed.profile.class_counts().tolist()
         scored = Scored(
             plate=plate,
@@ -165,7 +159,7 @@ class Scorer:
 
     def _stream(self, plate: Plate, predictions: Path, digest: str) -> _Streamed:
         builder, examples = ProfileBuilder(), ExamplePicker()
-        confidence: dict[tuple[str, str], tuple[int, float]] = {}
+        confidence = WellConfidence()
         facts = {"model": str(self.model), "plate_sha256": digest} | self._simulated_facts(plate)
         with (
             PredictionWriter(predictions, facts) as writer,
@@ -185,7 +179,7 @@ class Scorer:
                 )
                 novelty = self.classifier.reference.novelty(scores.features, scores.labels)
                 examples.add(batch, scores.probabilities, novelty)
-                _add_confidence(confidence, plates, wells, scores.probabilities.max(axis=1))
+                confidence.add(plates, wells, scores.probabilities.max(axis=1))
                 advance(len(batch))
         return _Streamed(builder.build(), examples, confidence)
 
@@ -209,6 +203,24 @@ class Scorer:
             "versions": package_versions(),
         }
 
+    def _page(
+        self, plate: Plate, streamed: _Streamed, drift: dict[str, Any], seconds: float
+    ) -> str:
+        """Return the report; it alone tells of this machine, this command and the time taken."""
+        picked = streamed.examples.cells()
+        reference = self.classifier.reference
+        origin = {key: drift[key] for key in ("plate_file", "model", "versions")}
+        page = summarise(
+            drift,
+            wells=well_table(drift, streamed.profile, streamed.confidence),
+            cells=cells_to_look_at(picked, reference.cells),
+            model=model_info(self.model, reference),
+            plate_name=plate.path.name,
+            plate_simulated=plate.simulated,
+            provenance=origin | {"command": " ".join(sys.argv), "seconds": seconds},
+        )
+        return render(page)
+
     def _simulated_facts(self, plate: Plate) -> dict[str, str]:
         return {
             "plate_simulated": str(plate.simulated),
@@ -223,21 +235,6 @@ def _origin(batch: CellBatch) -> tuple[np.ndarray, np.ndarray]:
         nameless if batch.plates is None else batch.plates,
         nameless if batch.wells is None else well_names(batch.wells),
     )
-
-
-def _add_confidence(
-    totals: dict[tuple[str, str], tuple[int, float]],
-    plates: np.ndarray,
-    wells: np.ndarray,
-    confidence: np.ndarray,
-) -> None:
-    """Add cells and summed confidence of a batch to each well's."""
-    units, unit = np.unique(np.stack([plates, wells]), axis=1, return_inverse=True)
-    counts = np.bincount(unit.ravel())
-    sums = np.bincount(unit.ravel(), weights=confidence)
-    for plate, well, n, total in zip(*units.tolist(), counts.tolist(), sums.tolist(), strict=True):
-        cells, before = totals.get((plate, well), (0, 0.0))
-        totals[plate, well] = (cells + n, before + total)
 
 
 @contextmanager

@@ -12,10 +12,9 @@ from rich.table import Table
 from coos_mlflow.data.cells import SPLIT_TITLES, SPLITS
 
 if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
-
     from coos_mlflow.baselines import Row
     from coos_mlflow.scoring import Scored, Scorer
+    from coos_mlflow.tracking.registry import ModelRef
     from coos_mlflow.training_data import TrainingData
 
 VERDICT_STYLES = {"in range": "bold green", "shifted": "bold red", "cannot tell": "bold yellow"}
@@ -45,17 +44,18 @@ def show_rows(rows: list[Row], data: TrainingData) -> None:
     Console().print(table)
 
 
-def show_models(versions: list[ModelVersion], store: str) -> None:
-    """Print the newest version of every model."""
-    console = Console()
-    if not versions:
-        console.print(f"No models in {store}; `coos train texture` makes some.")
+def show_models(champions: list[ModelRef], store: str) -> None:
+    """Print the champion of every model."""
+    console = Console(soft_wrap=True)
+    if not champions:
+        console.print(f"No models in {escape(store)}; `coos train texture` makes some.")
         return
-    table = _error_table(f"Newest versions in {store}; balanced error (%)")
-    for version in versions:
-        tags = version.tags
-        name = f"{version.name} v{version.version}" + ("".join(f" @{a}" for a in version.aliases))
+    console.print(f"{escape(store)}")
+    table = _error_table("Champions; balanced error (%)")
+    for model in champions:
+        tags = model.tags
         errors = {split: float(tags[f"error_{split}"]) for split in SPLITS}
+        name = f"{model.name} v{model.version} @{model.alias}"
         table.add_row(name, tags["dataset"], *_errors(errors), f"{float(tags['cv_error']):.1f}")
     console.print(table)
 

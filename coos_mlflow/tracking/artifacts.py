@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
-from matplotlib.figure import Figure
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource
 from mlflow.models import ModelSignature
@@ -22,6 +22,9 @@ from coos_mlflow.representations import Representation
 from coos_mlflow.tracking import pyfunc
 from coos_mlflow.tracking.runs import package_versions
 from coos_mlflow.training_data import TrainingData
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SERVED_PACKAGES = (
     "mlflow",
@@ -78,6 +81,9 @@ def log_evaluations(evaluations: dict[str, Evaluation], title: str, simulated: b
 
 def confusion_figure(evaluations: dict[str, Evaluation], title: str, simulated: bool) -> Figure:
     """Draw the confusion matrices of all splits, rows in % of the true class."""
+    # Imported here: a scorer that draws nothing starts faster without.
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(4 * len(evaluations), 4.6), layout="constrained")
     axes = figure.subplots(1, len(evaluations), squeeze=False)[0]
     ticks = range(len(CLASS_ABBREVIATIONS))

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import skops.io
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from sklearn.ensemble import RandomForestClassifier
@@ -22,6 +21,7 @@ from coos_mlflow.data.cells import CELL_SHAPE, CLASSES, check_images
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import DataError, RegistryError
 from coos_mlflow.representations import Representation, create
+from coos_mlflow.tracking import _skops
 
 ARTIFACT = "bundle"
 """Name of the one artifact, a folder."""
@@ -169,7 +169,7 @@ def save_bundle(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _DESCRIPTION).write_text(json.dumps(said, indent=1, sort_keys=True))
     representation.save(folder)
-    skops.io.dump(classifier, folder / _CLASSIFIER)
+    _skops.dump(classifier, folder / _CLASSIFIER)
     reference.save(folder / _REFERENCE)
 
 
@@ -190,7 +190,7 @@ def _unpack_column(frame: pd.DataFrame, where: str) -> np.ndarray:
 
 
 def _load_classifier(path: Path) -> Pipeline:
-    loaded = skops.io.load(path, trusted=[_FOREST_NODES])
+    loaded = _skops.load(path, trusted=[_FOREST_NODES])
     if not isinstance(loaded, Pipeline):
         raise RegistryError(f"{path.name} holds a {type(loaded).__name__}, expected a Pipeline.")
     if isinstance(loaded[-1], RandomForestClassifier):

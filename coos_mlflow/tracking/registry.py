@@ -118,11 +118,11 @@ def crown(name: str) -> ModelRef:
     return _reference(best, CHAMPION)
 
 
-def list_models() -> list[ModelVersion]:
-    """Return the newest version of every model registered by this package, by name."""
-    found = MlflowClient().search_registered_models()
-    named = sorted(model.name for model in found)
-    return [newest[-1] for newest in map(versions, named) if "fingerprint" in newest[-1].tags]
+def champions() -> list[ModelRef]:
+    """Return the champion of every model registered by this package, by name."""
+    found = sorted(MlflowClient().search_registered_models(), key=lambda model: model.name)
+    crowned = (resolve(model.name) for model in found if CHAMPION in model.aliases)
+    return [model for model in crowned if "fingerprint" in model.tags]
 
 
 def _merit(version: ModelVersion) -> tuple[bool, int, float, int]:

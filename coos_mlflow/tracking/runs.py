@@ -14,9 +14,9 @@ import mlflow
 from filelock import FileLock
 from mlflow.entities import Run
 from packaging.requirements import Requirement
-from platformdirs import user_cache_path
 
 from coos_mlflow.errors import RegistryError
+from coos_mlflow.features import cache_home
 
 PACKAGE = "coos-mlflow"
 
@@ -36,9 +36,9 @@ def prepare_store() -> str:
         When the store does not answer.
     """
     uri = mlflow.get_tracking_uri()
-    lock = user_cache_path("coos_mlflow", ensure_exists=True) / "tracking-store.lock"
+    cache_home().mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(lock):
+        with FileLock(cache_home() / "tracking-store.lock"):
             mlflow.MlflowClient().search_experiments(max_results=1)
     except Exception as error:
         raise RegistryError(

@@ -1,0 +1,103 @@
+"""The commands as a shell sees them: output, sentences, exit codes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from coos_mlflow.cli import app
+
+BIN = Path(sys.executable).parent
+
+
+def shell(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [str(BIN / str(arguments[0])), *map(str, arguments[1:])]
+    settings = os.environ | {"COLUMNS": "200"} | environment
+    return subprocess.run(
+        command, capture_output=True, text=True, env=settings, check=False, timeout=120
+    )
+
+
+def commands() -> list[str]:
+    return sorted(typer.main.get_command(app).commands)
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_explains_itself_with_an_example(name):
+    command = typer.main.get_command(app).commands[name]
+    assert "Example: coos" in command.help
+    documented = [p for p in command.params if p.name != "help"]
+    assert all(getattr(p, "help", None) for p in documented), name
+
+
+def test_readme_names_every_command():
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    assert [name for name in commands() if f"coos {name}" not in readme] == []
+
+
+def test_scoring_never_loads_torch(trained, new_plate, tmp_path):
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from coos_mlflow.scoring import Scorer\n"
+        f"Scorer.load('texture-lr').score(Path({str(new_plate)!r}), Path({str(tmp_path)!r}))\n"
+        "sys.exit('torch' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_score_from_the_shell(trained, new_plate, tmp_path):
+    done = shell("coos-score", new_plate, "--model", "texture-lr", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "simulated" in done.stdout and "report.html" in done.stdout
+    assert (tmp_path / "new_plate" / "report.html").exists()
+    again = shell("coos-score", new_plate, "--model", "texture-lr", "--out", tmp_path)
+    assert again.returncode == 7
+    assert again.stderr.startswith("error: ") and again.stderr.count("\n") == 1
+
+
+def test_a_dry_run_writes_nothing(trained, new_plate, tmp_path):
+    done = shell(
+        "coos-score", new_plate, "--model", "texture-lr", "--out", tmp_path / "x", "--dry-run"
+    )
+    assert done.returncode == 0 and "160 cells" in done.stdout
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["coos", "check", "none.h5"], 2, "none.h5"),
+        (["coos", "train", "textures"], 2, "texture"),
+        (["coos", "train", "--preset", "fast"], 2, "paper or quick"),
+        (["coos", "train", "--classifiers", "svm"], 2, "knn, lr, rf"),
+        (["coos", "train", "--set", "scales=[0]"], 2, "1..32"),
+        (["coos", "train", "--set", "colour=red"], 2, "scales, reading"),
+        (["coos", "train", "--data", "nowhere"], 2, "nowhere"),
+        (["coos", "simulate", "x", "--scale", "-1"], 2, "scale"),
+        (["coos", "simulate-plate", "x.h5", "--classes", "0,9"], 2, "0..6"),
+        (["coos-score", "none.h5", "--model", "no-such-model"], 3, "no-such-model"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_an_exit_code(trained, tmp_path, arguments, code, sentence):
+    done = shell(*arguments, COOS_CACHE=str(tmp_path))
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith("error: ") and sentence in done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_store_that_does_not_answer_is_named():
+    uri = "sqlite:////proc/nowhere/mlflow.db"
+    done = shell("coos", "models", "--tracking-uri", uri)
+    assert done.returncode == 3
+    assert uri in done.stderr and "Traceback" not in done.stderr
+
+
+def test_models_lists_names_errors_and_where_they_come_from(trained):
+    done = shell("coos", "models")
+    assert done.returncode == 0
+    for name in ("texture-knn v1 @champion", "texture-lr v1 @champion", "simulated"):
+        assert name in done.stdout

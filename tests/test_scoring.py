@@ -1,0 +1,173 @@
+"""A plate through a registered model: what is written, what is refused, what is left behind."""
+
+import json
+
+import h5py
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from mlflow import MlflowClient
+
+from coos_mlflow import scoring
+from coos_mlflow.data.cells import CLASSES
+from coos_mlflow.data.plate import file_digest, open_plate
+from coos_mlflow.errors import DataError, OutputError
+from coos_mlflow.predictions import SCHEMA
+
+
+@pytest.fixture(scope="module")
+def scorer(trained):
+    return scoring.Scorer.load("texture-lr")
+
+
+@pytest.fixture(scope="module")
+def scored(scorer, new_plate, tmp_path_factory):
+    return scorer.score(new_plate, tmp_path_factory.mktemp("scores"))
+
+
+def test_one_row_a_cell_in_the_order_of_the_plate(scored, new_plate):
+    table = pq.read_table(scored.folder / "predictions.parquet")
+    assert table.schema.names == SCHEMA.names
+    frame = table.to_pandas()
+    with open_plate(new_plate) as plate:
+        assert list(frame["Metadata_Index"]) == list(range(plate.n_cells))
+        assert list(frame["Metadata_Plate"]) == list(plate.plates)
+        rows = [int(well[:3]) for well in plate.wells]
+        columns = [int(well[3:6]) for well in plate.wells]
+    assert list(frame["Metadata_Row"]) == rows and list(frame["Metadata_Column"]) == columns
+    assert list(frame["Metadata_Well"]) == [
+        f"{chr(64 + row)}{column:02d}" for row, column in zip(rows, columns, strict=True)
+    ]
+    assert list(frame["class_name"]) == [CLASSES[label] for label in frame["label"]]
+    assert scored.n_cells == len(frame) == sum(scored.class_counts.values())
+
+
+def test_labels_are_those_of_the_pyfunc(scored, new_plate, trained):
+    model = mlflow.pyfunc.load_model(trained.row("texture-lr").model.uri)
+    with open_plate(new_plate) as plate:
+        images = np.concatenate([batch.images for batch in plate.batches()])
+    expected = model.predict(images)
+    frame = pd.read_parquet(scored.folder / "predictions.parquet")
+    names = [f"p_{label}" for label in range(7)]
+    np.testing.assert_array_equal(frame["label"], expected["label"])
+    np.testing.assert_allclose(frame[names], expected[names], atol=1e-6)
+    np.testing.assert_allclose(frame["confidence"], expected[names].max(axis=1), atol=1e-6)
+
+
+def test_a_class_that_is_on_the_plate_is_found(scored):
+    """Better than chance by far, on a plate of ER and nuclear envelope alone."""
+    right = scored.class_counts["Endoplasmic Reticulum"] + scored.class_counts["Nuclear Envelope"]
+    assert right / scored.n_cells > 0.6
+
+
+def test_drift_says_what_was_scored_by_what(scored, new_plate):
+    drift = json.loads((scored.folder / "drift.json").read_text())
+    assert drift == scored.drift
+    assert drift["verdict"] in ("in range", "shifted", "cannot tell")
+    assert drift["plate_file"]["sha256"] == file_digest(new_plate)
+    assert drift["simulated"] == {"plate": True, "model": True}
+    assert drift["model"]["name"] == "texture-lr" and drift["model"]["version"] == "1"
+
+
+def test_scoring_again_gives_the_same_bytes_but_for_the_report(scorer, scored, new_plate, tmp_path):
+    again = scorer.score(new_plate, tmp_path)
+    for name in ("drift.json", "predictions.parquet"):
+        assert (again.folder / name).read_bytes() == (scored.folder / name).read_bytes()
+
+
+def test_batches_do_not_matter(scorer, scored, new_plate, tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, "BATCH", 7)
+    again = scorer.score(new_plate, tmp_path)
+    whole, parts = (pd.read_parquet(s.folder / "predictions.parquet") for s in (scored, again))
+    pd.testing.assert_frame_equal(whole, parts, rtol=1e-5)
+    assert again.drift["verdict"] == scored.drift["verdict"]
+
+
+def test_report_names_simulated_data_and_asks_for_nothing(scored):
+    page = (scored.folder / "report.html").read_text()
+    assert "simulated" in page.lower()
+    assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
+    assert len(page) < 3_000_000
+
+
+def test_the_run_is_linked_to_model_and_plate(scored, new_plate, trained):
+    run = MlflowClient().get_run(scored.run_id)
+    assert run.data.tags["verdict"] == scored.drift["verdict"]
+    assert run.data.tags["simulated_plate"] == "True"
+    assert run.data.metrics["n_cells"] == scored.n_cells
+    assert [m.model_id for m in run.inputs.model_inputs] == [
+        trained.row("texture-lr").model.model_id
+    ]
+    (dataset,) = run.inputs.dataset_inputs
+    assert dataset.dataset.name == new_plate.name
+    assert file_digest(new_plate) in {tag.value for tag in dataset.tags}
+    assert {f.path for f in MlflowClient().list_artifacts(scored.run_id)} == {
+        "drift.json",
+        "report.html",
+    }
+
+
+def test_results_are_not_replaced_unasked(scorer, scored, new_plate):
+    out = scored.folder.parent
+    before = (scored.folder / "drift.json").stat().st_mtime_ns
+    with pytest.raises(OutputError, match="--force"):
+        scorer.score(new_plate, out)
+    assert (scored.folder / "drift.json").stat().st_mtime_ns == before
+    forced = scorer.score(new_plate, out, force=True)
+    assert (forced.folder / "drift.json").stat().st_mtime_ns != before
+    assert [p.name for p in out.iterdir()] == [scored.folder.name]
+
+
+def spoil(path, cell):
+    """Make a channel of a cell constant, behind the back of the writer, which would refuse it."""
+    with h5py.File(path, "r+") as file:
+        file["data"][cell, 0] = 5
+    return path
+
+
+def test_a_bad_cell_at_the_end_leaves_nothing_behind(scorer, make_plate, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(DataError, match="cell 29"):
+        scorer.score(spoil(make_plate(n=30), 29), out)
+    assert list(out.iterdir()) == []
+
+
+def test_a_failure_while_replacing_keeps_the_old_results(scorer, make_plate, tmp_path):
+    good = scorer.score(make_plate(), tmp_path / "out")
+    with pytest.raises(DataError):
+        scorer.score(spoil(good.plate, 23), tmp_path / "out", force=True)
+    assert sorted(p.name for p in good.folder.iterdir()) == [
+        "drift.json",
+        "predictions.parquet",
+        "report.html",
+    ]
+
+
+def test_a_plate_of_data_alone_is_scored_but_not_judged(scorer, make_plate, tmp_path):
+    path = make_plate(labels=None, plates=None, wells=None, dates=None, microscopes=None)
+    scored = scorer.score(path, tmp_path)
+    assert scored.drift["verdict"] == "cannot tell"
+    frame = pd.read_parquet(scored.folder / "predictions.parquet")
+    assert frame["Metadata_Plate"].isna().all() and frame["Metadata_Row"].isna().all()
+
+
+def test_hostile_names_come_out_as_text(scorer, make_plate, tmp_path):
+    names = np.array(["<script>alert(1)</script>", "\u202eabc", "x" * 256, "a,b\n"])
+    path = make_plate(plates=names[np.arange(24) // 6], wells=names[np.arange(24) % 4])
+    scored = scorer.score(path, tmp_path)
+    page = (scored.folder / "report.html").read_text()
+    assert "<script>alert" not in page
+    frame = pd.read_parquet(scored.folder / "predictions.parquet")
+    # What does not print is kept as its escape, so that no name can look like another.
+    written = {name.encode("unicode_escape").decode() for name in names}
+    assert set(frame["Metadata_Plate"]) == written
+
+
+def test_real_cells_of_another_organism_are_called_far_outside(scorer, shared_file, tmp_path):
+    scored = scorer.score(shared_file("real/yeast_cells.hdf5"), tmp_path)
+    assert scored.drift["verdict"] == "shifted"
+    assert scored.drift["simulated"] == {"plate": False, "model": True}
+    assert "far outside" in scored.drift["reason"]
+    assert "far outside" in (scored.folder / "report.html").read_text()

@@ -1,0 +1,114 @@
+"""The model as it is loaded and served: what it takes, refuses and answers."""
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from mlflow.exceptions import MlflowException
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import Pipeline
+
+from coos_mlflow.data.cells import CLASSES
+from coos_mlflow.data.plate import open_plate
+from coos_mlflow.errors import RegistryError
+from coos_mlflow.tracking import pyfunc
+
+
+@pytest.fixture(scope="module", params=["texture-knn", "texture-lr", "texture-rf"])
+def model(request, trained):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+        return mlflow.pyfunc.load_model(trained.row(request.param).model.uri)
+
+
+@pytest.fixture(scope="module")
+def cells(new_plate):
+    with open_plate(new_plate) as plate:
+        return next(plate.batches(12)).images
+
+
+def test_answer_is_a_table_of_classes_and_probabilities(model, cells):
+    table = model.predict(cells)
+    probabilities = table[[f"p_{label}" for label in range(7)]].to_numpy()
+    assert list(table.columns[:2]) == ["label", "class_name"] and len(table) == len(cells)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(table["label"], probabilities.argmax(axis=1))
+    assert [CLASSES[label] for label in table["label"]] == list(table["class_name"])
+
+
+def test_tensors_of_any_kind_and_flat_lists_give_the_same(model, cells):
+    expected = model.predict(cells)
+    flat = pd.DataFrame({"cell": list(cells.reshape(len(cells), -1))})
+    lists = pd.DataFrame({"cell": [row.tolist() for row in cells.reshape(len(cells), -1)]})
+    for same in (cells.astype(np.float32), cells.astype(np.int64), flat, lists):
+        pd.testing.assert_frame_equal(model.predict(same), expected)
+
+
+def test_one_cell_alone_is_scored_as_among_others(model, cells):
+    together = model.predict(cells)
+    alone = pd.concat([model.predict(cell[None]) for cell in cells], ignore_index=True)
+    pd.testing.assert_frame_equal(alone, together, rtol=1e-6)
+
+
+def spoilt(cells: np.ndarray) -> dict[str, object]:
+    constant, negative = cells.copy(), cells.astype(np.int16)
+    constant[3, 1] = 7
+    negative[2, 0, 5, 5] = -1
+    nan = cells.astype(np.float32)
+    nan[1, 0, 0, 0] = np.nan
+    columns = pd.DataFrame(np.ones((2, 3)))
+    return {
+        "scaled to": (cells / 65535.0).astype(np.float32),
+        "cell 3.*constant": constant,
+        "cell 2.*negative": negative,
+        "cell 1.*finite": nan,
+        "above 65535": cells.astype(np.int64) + 70000,
+        "channels last": np.moveaxis(cells, 1, 3),
+        "one channel": cells[:, :1],
+        "3 axes": cells[0],
+        "no cells": cells[:0],
+        "3 columns": columns,
+        "flat list of 8192": pd.DataFrame({"cell": [[1, 2, 3]]}),
+        "dtype": np.array([["a"]]),
+    }
+
+
+@pytest.mark.parametrize("problem", list(spoilt(np.zeros((4, 2, 64, 64), np.uint16))))
+def test_what_the_scorer_refuses_is_a_clean_bad_request(model, cells, problem):
+    with pytest.raises(MlflowException, match=problem) as caught:
+        model.predict(spoilt(cells)[problem])
+    assert caught.value.get_http_status_code() == 400
+    assert "\n" not in caught.value.message
+
+
+def test_a_bundle_holds_no_pickle(trained):
+    folder = mlflow.artifacts.download_artifacts(trained.row("texture-rf").model.uri)
+    names = [p.name for p in pyfunc.Path(folder).rglob("*") if p.is_file()]
+    assert "classifier.skops" in names and "reference.npz" in names
+    assert not [n for n in names if n.endswith((".pkl", ".pickle", ".joblib", ".pyc"))]
+
+
+def test_a_model_of_another_feature_version_is_refused(trained, tmp_path, monkeypatch):
+    uri = trained.row("texture-lr").model.uri
+    folder = pyfunc.Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path)))
+    said = next(folder.rglob("model.json"))
+    text = said.read_text()
+    said.write_text(text.replace('"representation_version": "1"', '"representation_version": "0"'))
+    assert said.read_text() != text
+    with pytest.raises(RegistryError, match="features of version 0"):
+        pyfunc.CellClassifier().load(said.parent)
+
+
+@pytest.mark.parametrize(("field", "value"), [("left_child", 0), ("right_child", 9999)])
+def test_a_tree_that_points_astray_is_refused_before_it_predicts(tmp_path, field, value):
+    rng = np.random.default_rng(0)
+    forest = RandomForestClassifier(2, random_state=0).fit(rng.random((50, 4)), np.arange(50) % 7)
+    tree = forest.estimators_[1].tree_
+    state = tree.__getstate__()
+    state["nodes"][field][0] = value
+    tree.__setstate__(state)
+    path = tmp_path / "classifier.skops"
+    skops.io.dump(Pipeline([("classify", forest)]), path)
+    with pytest.raises(RegistryError, match="astray"):
+        pyfunc._load_classifier(path)

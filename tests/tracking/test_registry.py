@@ -1,0 +1,109 @@
+"""Names, versions and the champion, on a real SQLite store."""
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from coos_mlflow import baselines
+from coos_mlflow.data.cells import SPLITS
+from coos_mlflow.errors import RegistryError
+from coos_mlflow.representations import create
+from coos_mlflow.tracking import registry
+from coos_mlflow.training_data import choose
+
+
+@pytest.mark.parametrize(
+    "asked", ["texture-lr", "texture-lr@champion", "texture-lr/1", "models:/texture-lr@champion"]
+)
+def test_every_spelling_finds_the_version(trained, asked):
+    assert registry.resolve(asked).uri == "models:/texture-lr/1"
+
+
+@pytest.mark.parametrize(
+    ("asked", "listed"),
+    [
+        ("texture-svm", "texture-knn, texture-lr, texture-rf"),
+        ("texture-lr@best", "@champion"),
+        ("texture-lr/7", "/1"),
+        ("models:/texture-lr/7", "/1"),
+    ],
+)
+def test_a_name_that_is_not_there_lists_those_that_are(trained, asked, listed):
+    with pytest.raises(RegistryError) as caught:
+        registry.resolve(asked)
+    assert listed in str(caught.value)
+    assert mlflow.get_tracking_uri() in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("asked", ["", "a@b@c", "a/b", "runs:/x/y"])
+def test_what_is_no_name_is_refused(trained, asked):
+    with pytest.raises(RegistryError, match="expected name"):
+        registry.resolve(asked)
+
+
+def test_training_the_same_again_makes_no_second_version(trained):
+    overrides = {"search_samples": 2, "cv_folds": 2}
+    data = choose(str(trained.data))
+    again = baselines.train(create("texture"), data, classifiers=["knn", "lr"], overrides=overrides)
+    assert [row.trained for row in again] == [False, False]
+    assert [row.model.version for row in again] == ["1", "1"]
+    assert again[0].errors == pytest.approx(trained.rows[0].errors, rel=1e-4)
+    assert len(registry.versions("texture-lr")) == 1
+
+
+def test_tags_say_what_the_version_is(trained):
+    tags = registry.resolve("texture-rf").tags
+    assert (tags["simulated"], tags["dataset"]) == ("True", "simulated")
+    assert (tags["layer"], tags["preset"], tags["classifier"]) == ("haralick", "quick", "rf")
+    assert {f"error_{split}" for split in SPLITS} <= set(tags)
+    assert len(tags["dataset_digest"]) == 64
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    """A registered model whose versions carry just the tags that the champion is judged by."""
+    client = MlflowClient()
+    client.create_registered_model("shelf")
+
+    def put(**tags) -> str:
+        plain = {key: str(value) for key, value in tags.items()}
+        return str(client.create_model_version("shelf", tmp_path.as_uri(), tags=plain).version)
+
+    yield put
+    client.delete_registered_model("shelf")
+
+
+def test_champion_is_the_best_by_cross_validation_whatever_the_test_splits_say(shelf):
+    shelf(simulated=True, training_cells=100, cv_error=9.0, error_test3=1.0)
+    best = shelf(simulated=True, training_cells=100, cv_error=3.0, error_test3=50.0)
+    shelf(simulated=True, training_cells=100, cv_error=4.0, error_test3=0.5)
+    assert registry.crown("shelf").version == best
+    assert registry.resolve("shelf").version == best
+
+
+def test_real_data_come_before_simulated_and_more_cells_before_fewer(shelf):
+    shelf(simulated=True, training_cells=900, cv_error=1.0)
+    fewer = shelf(simulated=False, training_cells=50, cv_error=5.0)
+    assert registry.crown("shelf").version == fewer
+    more = shelf(simulated=False, training_cells=80, cv_error=9.0)
+    assert registry.crown("shelf").version == more
+
+
+def test_runs_keep_what_the_paper_reports(trained):
+    model = trained.row("texture-lr").model
+    run = MlflowClient().get_run(model.run_id)
+    assert run.data.metrics["test3_balanced_error"] == pytest.approx(
+        trained.row("texture-lr").errors["test3"]
+    )
+    assert {i.dataset.name for i in _inputs(run)} >= {"simulated Training", "simulated Test4"}
+    digests = {t.value for i in _inputs(run) for t in i.tags if t.key == "sha256"}
+    assert digests == set(choose(str(trained.data)).digests.values())
+    names = {file.path for file in MlflowClient().list_artifacts(run.info.run_id, "confusion")}
+    assert "confusion/splits.png" in names and "confusion/test4.csv" in names
+
+
+def _inputs(run):
+    """Data sets are logged once, by the run of the whole representation."""
+    parent = MlflowClient().get_run(run.data.tags["mlflow.parentRunId"])
+    return parent.inputs.dataset_inputs
