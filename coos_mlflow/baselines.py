@@ -147,12 +147,14 @@ def train(
 
 def _prepare(representation: Representation, data: TrainingData) -> _Prepared:
     began = time.perf_counter()
-    features = {split: extract(data.paths[split], representation) for split in SPLITS}
+    features = {
+        split: extract(data.paths[split], data.digests[split], representation) for split in SPLITS
+    }
     return _Prepared(
         data=data,
         annotations={split: data.annotations(split) for split in SPLITS},
         features=features,
-        raw={split: raw_figures_of(data.paths[split]) for split in SPLITS},
+        raw={split: raw_figures_of(data, split) for split in SPLITS},
         seconds=time.perf_counter() - began,
     )
 

@@ -235,6 +235,7 @@ def score(
     _use_store(tracking_uri)
     from coos_mlflow import scoring, terminal
 
+    scoring.Scorer.check_names(plates)
     scorer = scoring.Scorer.load(model)
     for plate in plates:
         if dry_run:

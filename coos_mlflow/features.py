@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from platformdirs import user_cache_path
 
-from coos_mlflow.data.plate import file_digest, open_plate
+from coos_mlflow.data.plate import open_plate
 from coos_mlflow.progress import progress
 from coos_mlflow.representations.base import Representation
 
@@ -34,15 +34,22 @@ def cache_home() -> Path:
     return Path(named) if named else user_cache_path("coos_mlflow")
 
 
-def extract(path: Path, representation: Representation) -> dict[str, np.ndarray]:
+def extract(path: Path, digest: str, representation: Representation) -> dict[str, np.ndarray]:
     """Compute or recall every layer of a representation for a whole plate file.
+
+    Parameters
+    ----------
+    path : Path
+        A plate file.
+    digest : str
+        Its SHA-256 (`coos_mlflow.data.plate.file_digest`).
 
     Returns
     -------
     dict of str to ndarray, shape (cells, d), float32
         One matrix for each layer.
     """
-    return compute_once(path, identity(representation), representation.transform)
+    return compute_once(path, digest, identity(representation), representation.transform)
 
 
 def identity(representation: Representation) -> dict[str, Any]:
@@ -54,15 +61,17 @@ def identity(representation: Representation) -> dict[str, Any]:
     }
 
 
-def compute_once(path: Path, what: dict[str, Any], compute: Transform) -> dict[str, np.ndarray]:
+def compute_once(
+    path: Path, digest: str, what: dict[str, Any], compute: Transform
+) -> dict[str, np.ndarray]:
     """Return `compute` over all cells of a plate, from the cache where it is there.
 
     Parameters
     ----------
-    path : Path
-        A plate file.
+    path, digest : Path, str
+        A plate file and its SHA-256.
     what : dict
-        Says, JSON-ready, what `compute` does; with the file's digest it is the cache's key.
+        Says, JSON-ready, what `compute` does; with the digest it is the cache's key.
     compute : callable
         Takes images (n, 2, 64, 64), returns named arrays of n rows.
 
@@ -72,7 +81,7 @@ def compute_once(path: Path, what: dict[str, Any], compute: Transform) -> dict[s
         Rows in the order of the file.
     """
     name = str(what.get("representation", what.get("name")))
-    entry = cache_home() / "features" / f"{file_digest(path)[:24]}-{name}-{_short_hash(what)}"
+    entry = cache_home() / "features" / f"{digest[:24]}-{name}-{_short_hash(what)}"
     if not entry.exists():
         _store(entry, _compute(path, name, compute))
     return {file.stem: np.load(file, mmap_mode="r") for file in sorted(entry.glob("*.npy"))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,17 +72,18 @@ class _BarMeter:
             transient=True,
         )
         self._task = self._bar.add_task(title, total=total)
-        self._show_at = time.monotonic() + SHOW_AFTER_SECONDS
-        self._shown = False
+        # A timer, since the first unit itself may take long: loops that compile, large blocks.
+        self._late = threading.Timer(SHOW_AFTER_SECONDS, self._bar.start)
+        self._late.daemon = True
+        self._late.start()
 
     def advance(self, n: int = 1) -> None:
         self._bar.advance(self._task, n)
-        if not self._shown and time.monotonic() >= self._show_at:
-            self._shown = True
-            self._bar.start()
 
     def stop(self) -> None:
-        if self._shown:
+        self._late.cancel()
+        self._late.join()
+        if self._bar.live.is_started:
             self._bar.stop()
 
 

@@ -35,10 +35,11 @@ class SplitScores:
     features: np.ndarray
 
 
-def raw_figures_of(path: Path) -> np.ndarray:
-    """Return the raw-image figures of a plate's cells, from the cache where they are there."""
+def raw_figures_of(data: TrainingData, split: str) -> np.ndarray:
+    """Return the raw-image figures of a split's cells, from the cache where they are there."""
+    path, digest = data.paths[split], data.digests[split]
     what = {"name": "raw", "figures": list(RAW_FIGURES)}
-    return compute_once(path, what, lambda images: {"raw": raw_figures(images)})["raw"]
+    return compute_once(path, digest, what, lambda images: {"raw": raw_figures(images)})["raw"]
 
 
 def collect(

@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import mlflow
 import numpy as np
 from mlflow.entities import LoggedModelInput
+from mlflow.exceptions import MlflowException
 
 from coos_mlflow.data.cells import CLASSES, CellBatch
 from coos_mlflow.data.plate import Plate, file_digest, open_plate
@@ -23,7 +24,7 @@ from coos_mlflow.data.wells import well_names
 from coos_mlflow.drift.profile import Profile, ProfileBuilder
 from coos_mlflow.drift.verdict import assess
 from coos_mlflow.drift.views import raw_figures
-from coos_mlflow.errors import CoosError, OutputError
+from coos_mlflow.errors import CoosError, DataError, OutputError, RegistryError
 from coos_mlflow.examples import ExamplePicker
 from coos_mlflow.predictions import PredictionWriter
 from coos_mlflow.progress import progress
@@ -55,8 +56,10 @@ class Scored:
         What `drift.json` holds.
     seconds : float
         From opening the plate to the last file.
+    class_counts : dict of str to int
+        Cells by the name of their predicted class.
     run_id : str or None
-        The MLflow run; None when it could not be logged.
+        The MLflow run, once it is logged.
     """
 
     plate: Path
@@ -114,6 +117,18 @@ class Scorer:
         return cls(model, loaded.unwrap_python_model())
 
     @staticmethod
+    def check_names(plates: Sequence[Path]) -> None:
+        """Refuse plates whose results would come into the same folder."""
+        seen: dict[str, Path] = {}
+        for plate in plates:
+            first = seen.setdefault(plate.stem, plate)
+            if first is not plate:
+                raise DataError(
+                    f"{first} and {plate} would both be scored into {plate.stem}; "
+                    "rename one, or score them into different --out folders."
+                )
+
+    @staticmethod
     def folder_for(plate: Path, out: Path) -> Path:
         """Return the folder of a plate's results: `out` / the file's name without its ending."""
         return out / plate.stem
@@ -136,10 +151,12 @@ class Scorer:
             When the plate is not fit to be scored; nothing is written then.
         OutputError
             When the results are there already, or cannot be written.
+        RegistryError
+            When the results were written but the tracking store took no run.
         """
         began = time.perf_counter()
         with open_plate(plate) as opened, _whole_folder(self.folder_for(plate, out), force) as new:
-            digest = file_digest(plate)
+            digest = _digest(plate)
             streamed = self._stream(opened, new / PREDICTIONS, digest)
             drift = self._assess(opened, streamed.profile, digest)
             (new / DRIFT).write_text(json.dumps(drift, indent=1, sort_keys=True) + "\n")
@@ -155,7 +172,13 @@ class Scorer:
             class_counts=dict(zip(CLASSES, counts, strict=True)),
             seconds=time.perf_counter() - began,
         )
-        return replace(scored, run_id=_log(scored))
+        try:
+            return replace(scored, run_id=_log(scored))
+        except (MlflowException, OSError) as error:
+            raise RegistryError(
+                f"{scored.folder}: the results are there, but their run could not be logged in "
+                f"{mlflow.get_tracking_uri()} ({str(error).splitlines()[0]})."
+            ) from error
 
     def _stream(self, plate: Plate, predictions: Path, digest: str) -> _Streamed:
         builder, examples = ProfileBuilder(), ExamplePicker()
@@ -226,6 +249,12 @@ class Scorer:
             "plate_simulated": str(plate.simulated),
             "model_simulated": str(self.model.simulated),
         }
+
+
+def _digest(plate: Path) -> str:
+    total = plate.stat().st_size
+    with progress(f"Hashing {plate.name}", total=total, unit="bytes") as advance:
+        return file_digest(plate, advance)
 
 
 def _origin(batch: CellBatch) -> tuple[np.ndarray, np.ndarray]:

@@ -95,7 +95,7 @@ def show_scores(scored: Scored) -> None:
 
 def scorer_line(scored: Scored) -> str:
     """Return the model and run of a scoring in one line."""
-    return f"model {scored.model}, MLflow run {scored.run_id or 'not logged'}"
+    return f"model {scored.model}, MLflow run {scored.run_id}"
 
 
 def _error_table(title: str) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -45,11 +46,13 @@ def test_short_work_shows_nothing(clock: list[float], terminal: bool) -> None:
 
 
 @pytest.mark.parametrize(("unit", "count"), [("cells", "60/200 cells"), ("bytes", "60/200 bytes")])
-def test_a_bar_on_a_terminal_after_two_seconds(clock: list[float], unit: str, count: str) -> None:
+def test_a_bar_on_a_terminal_after_a_while(monkeypatch, unit: str, count: str) -> None:
+    monkeypatch.setattr(module, "SHOW_AFTER_SECONDS", 0.05)
     out = console(terminal=True)
     with progress("Reading", total=200, unit=unit, console=out) as advance:
-        for clock[0] in (1.0, 2.5):
-            advance(30)
+        time.sleep(0.3)
+        assert "Reading" in shown(out)  # before the first unit is done
+        advance(60)
     plain = shown(out)
     assert "Reading" in plain
     assert count in plain.replace("\x1b[32m", "").replace("\x1b[0m", "")
