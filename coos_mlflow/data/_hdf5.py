@@ -80,6 +80,8 @@ def open_file(path: Path) -> h5py.File:
             raise DataError(f"{path}: is {kind}, expected a plate in an HDF5 file.")
         with path.open("rb") as file:
             head = file.read(len(_SIGNATURE))
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}).") from error
     except ValueError as error:
