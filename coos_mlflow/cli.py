@@ -120,6 +120,9 @@ def simulate_plate(
 def contact_sheet(
     folder: Annotated[Path, typer.Argument(help="A data set: a folder with the five files.")],
     out: Annotated[Path, typer.Argument(help="The PNG to write.")],
+    composite: Annotated[
+        bool, typer.Option("--composite", help="Protein in green over the nucleus in blue.")
+    ] = False,
 ) -> None:
     """Draw example cells, classes by splits, to look at a data set.
 
@@ -127,7 +130,7 @@ def contact_sheet(
     """
     from coos_mlflow.simulate import contact_sheet as draw
 
-    draw(folder, out)
+    draw(folder, out, composite=composite)
     typer.echo(str(out))
 
 

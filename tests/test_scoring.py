@@ -1,6 +1,7 @@
 """A plate through a registered model: what is written, what is refused, what is left behind."""
 
 import json
+from pathlib import Path
 
 import h5py
 import mlflow
@@ -69,6 +70,11 @@ def test_drift_says_what_was_scored_by_what(scored, new_plate):
     assert drift["plate_file"]["sha256"] == file_digest(new_plate)
     assert drift["simulated"] == {"plate": True, "model": True}
     assert drift["model"]["name"] == "texture-lr" and drift["model"]["version"] == "1"
+
+
+def test_every_key_of_drift_json_is_documented(scored):
+    said = (Path(__file__).parents[1] / "docs" / "drift.md").read_text()
+    assert [key for key in scored.drift if f"`{key}`" not in said] == []
 
 
 def test_scoring_again_gives_the_same_bytes_but_for_the_report(scorer, scored, new_plate, tmp_path):

@@ -27,17 +27,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SERVED_PACKAGES = (
+    "joblib",
     "mlflow",
     "numba",
     "numpy",
     "pandas",
-    "platformdirs",
-    "h5py",
+    "rich",
     "scikit-learn",
-    "scipy",
     "skops",
 )
-"""What a served model imports; the package's own code travels with it."""
+"""What the code of a served model imports; that code travels with it. Held by a test."""
 
 _DIGEST_LENGTH = 36
 """Characters that MLflow's stores keep of a digest; the whole SHA-256 is in the input's tags."""
@@ -124,6 +123,7 @@ def log_model(
             code_paths=[str(package)],
             artifacts={pyfunc.ARTIFACT: str(bundle)},
             signature=_signature(),
+            input_example=reference.cells.images[:1],
             pip_requirements=[f"{name}=={versions[name]}" for name in SERVED_PACKAGES],
         )
     return logged.model_uri

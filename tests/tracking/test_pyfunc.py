@@ -1,5 +1,11 @@
 """The model as it is loaded and served: what it takes, refuses and answers."""
 
+import ast
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
 import mlflow
 import numpy as np
 import pandas as pd
@@ -13,6 +19,7 @@ from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.data.plate import open_plate
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.tracking import pyfunc
+from coos_mlflow.tracking.artifacts import SERVED_PACKAGES
 
 
 @pytest.fixture(scope="module", params=["texture-knn", "texture-lr", "texture-rf"])
@@ -84,14 +91,14 @@ def test_what_the_scorer_refuses_is_a_clean_bad_request(model, cells, problem):
 
 def test_a_bundle_holds_no_pickle(trained):
     folder = mlflow.artifacts.download_artifacts(trained.row("texture-rf").model.uri)
-    names = [p.name for p in pyfunc.Path(folder).rglob("*") if p.is_file()]
+    names = [p.name for p in Path(folder).rglob("*") if p.is_file()]
     assert "classifier.skops" in names and "reference.npz" in names
     assert not [n for n in names if n.endswith((".pkl", ".pickle", ".joblib", ".pyc"))]
 
 
 def test_a_model_of_another_feature_version_is_refused(trained, tmp_path, monkeypatch):
     uri = trained.row("texture-lr").model.uri
-    folder = pyfunc.Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path)))
+    folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path)))
     said = next(folder.rglob("model.json"))
     text = said.read_text()
     said.write_text(text.replace('"representation_version": "1"', '"representation_version": "0"'))
@@ -112,3 +119,34 @@ def test_a_tree_that_points_astray_is_refused_before_it_predicts(tmp_path, field
     skops.io.dump(Pipeline([("classify", forest)]), path)
     with pytest.raises(RegistryError, match="astray"):
         pyfunc._load_classifier(path)
+
+
+def test_the_model_asks_for_what_its_code_imports_and_no_more():
+    """The packages of a served model, found by reading the modules that loading it imports."""
+    code = (
+        "import sys, coos_mlflow.tracking.model, coos_mlflow.representations.texture\n"
+        "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('coos_mlflow')))"
+    )
+    files = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    owners = packages_distributions()
+    needed = {
+        min(owners[name], key=len).lower()
+        for file in files
+        for name in imported(Path(file))
+        if name not in sys.stdlib_module_names and name != "coos_mlflow"
+    }
+    assert needed == set(SERVED_PACKAGES)
+
+
+def imported(file: Path) -> set[str]:
+    """Top-level names that a module imports when it is itself imported."""
+    names = set()
+    for node in ast.parse(file.read_text()).body:
+        for part in ast.walk(node) if isinstance(node, ast.Try) else [node]:
+            if isinstance(part, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in part.names}
+            elif isinstance(part, ast.ImportFrom):
+                names.add(str(part.module).split(".")[0])
+    return names
