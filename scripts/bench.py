@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from coos_mlflow.representations import create
 from coos_mlflow.representations._glcm import haralick
-from coos_mlflow.representations.texture import quantise, rescale
+from coos_mlflow.representations.texture import quantise
 from coos_mlflow.simulate import simulate_plate_cells
 
 Images = NDArray[np.uint8]
@@ -44,7 +44,7 @@ def texture(cells: int, rounds: int) -> dict[str, Any]:
     distances = np.array([1, 2, 4, 8, 16])
     per_class = -(-cells // 7)
     plate = simulate_plate_cells(seed=0, wells_per_class=1, cells_per_well=per_class)["images"]
-    images = quantise(rescale(plate[:cells, 0]))
+    images = quantise(plate[:cells, 0])
 
     @threadpool_limits.wrap(limits=1)
     def by_mahotas() -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from joblib import cpu_count
+from numba import njit
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.representations._glcm import FEATURES, haralick
@@ -76,19 +77,16 @@ class Texture(Representation):
             return {LAYER: np.concatenate(list(pool.map(self._block, blocks)))}
 
     def _block(self, images: np.ndarray) -> np.ndarray:
-        protein = rescale(images[:, 0])
-        return np.concatenate(
-            [self._textures(protein), intensities(protein, images[:, 1])], axis=1
-        ).astype(np.float32)
+        images = images.astype(np.float32, copy=False)
+        textures = self._textures(images[:, 0]).reshape(len(images), -1)
+        return np.concatenate([textures, intensities(images)], axis=1).astype(np.float32)
 
     def _textures(self, protein: np.ndarray) -> np.ndarray:
         if self.reading == "distance":
-            found = haralick(quantise(protein), np.array(self.scales))
-        else:
-            one = np.array([1])
-            shrunk = (rescale(block_mean(protein, s)) for s in self.scales)
-            found = np.concatenate([haralick(quantise(image), one) for image in shrunk], axis=1)
-        return found.reshape(len(protein), -1)
+            return haralick(quantise(protein), np.array(self.scales))
+        one = np.array([1])
+        shrunk = (block_mean(protein, side) for side in self.scales)
+        return np.concatenate([haralick(quantise(image), one) for image in shrunk], axis=1)
 
 
 def _are_scales(scales: Any) -> bool:
@@ -96,17 +94,22 @@ def _are_scales(scales: Any) -> bool:
     return listed and all(isinstance(s, int) and 1 <= s <= LARGEST_SCALE for s in scales)
 
 
-def rescale(images: np.ndarray) -> np.ndarray:
-    """Stretch each image (n, height, width) from its minimum and maximum to float64 [0, 1]."""
-    stretched = images.astype(np.float64)
-    stretched -= stretched.min(axis=(1, 2), keepdims=True)
-    stretched /= np.maximum(stretched.max(axis=(1, 2), keepdims=True), np.finfo(np.float64).tiny)
-    return stretched
-
-
 def quantise(images: np.ndarray) -> np.ndarray:
-    """Round images in [0, 1] to 8 bit."""
-    return np.rint(images * 255).astype(np.uint8)
+    """Stretch each image (n, height, width) from its minimum and maximum to 8 bit."""
+    found = np.zeros(images.shape, np.uint8)
+    _quantise_all(images, found)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _quantise_all(images, found):  # type: ignore[no-untyped-def]
+    for i in range(len(images)):
+        low = np.float64(images[i].min())
+        spread = np.float64(images[i].max()) - low
+        if spread > 0:
+            for y in range(images.shape[1]):
+                for x in range(images.shape[2]):
+                    found[i, y, x] = np.uint8(np.rint((images[i, y, x] - low) / spread * 255))
 
 
 def block_mean(images: np.ndarray, side: int) -> np.ndarray:
@@ -117,27 +120,50 @@ def block_mean(images: np.ndarray, side: int) -> np.ndarray:
     return kept.reshape(n, rows, side, columns, side).mean(axis=(2, 4))
 
 
-def intensities(protein: np.ndarray, nucleus: np.ndarray) -> np.ndarray:
+def intensities(images: np.ndarray) -> np.ndarray:
     """Return mean, sum and deviation of the rescaled protein, and its correlation with the nucleus.
 
     Parameters
     ----------
-    protein : ndarray of float64, shape (n, h, w)
-        Rescaled to [0, 1].
-    nucleus : ndarray, shape (n, h, w)
-        Any linear scale: the correlation does not depend on it.
+    images : ndarray of float32, shape (n, 2, height, width)
+        Raw counts; the protein is rescaled to [0, 1] here, the correlation has no scale.
 
     Returns
     -------
     ndarray of float64, shape (n, 4)
     """
-    p = protein.reshape(len(protein), -1)
-    q = nucleus.reshape(len(nucleus), -1).astype(np.float64)
-    mean, deviation = p.mean(axis=1), p.std(axis=1)
-    covariance = ((p - mean[:, None]) * (q - q.mean(axis=1, keepdims=True))).mean(axis=1)
-    scale = deviation * q.std(axis=1)
-    correlation = np.divide(covariance, scale, out=np.zeros_like(mean), where=scale > 0)
-    return np.stack([mean, p.sum(axis=1), deviation, correlation], axis=1)
+    found = np.zeros((len(images), len(INTENSITY_FEATURES)))
+    _intensities_all(images, found)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _intensities_all(images, found):  # type: ignore[no-untyped-def]
+    pixels = images.shape[2] * images.shape[3]
+    for i in range(len(images)):
+        protein, nucleus = images[i, 0], images[i, 1]
+        low = np.float64(protein.min())
+        spread = np.float64(protein.max()) - low
+        mean_p = mean_n = 0.0
+        for y in range(images.shape[2]):
+            for x in range(images.shape[3]):
+                mean_p += protein[y, x]
+                mean_n += nucleus[y, x]
+        mean_p /= pixels
+        mean_n /= pixels
+        square_p = square_n = product = 0.0
+        for y in range(images.shape[2]):
+            for x in range(images.shape[3]):
+                p, n = protein[y, x] - mean_p, nucleus[y, x] - mean_n
+                square_p += p * p
+                square_n += n * n
+                product += p * n
+        if spread > 0:
+            found[i, 0] = (mean_p - low) / spread
+            found[i, 1] = pixels * found[i, 0]
+            found[i, 2] = np.sqrt(square_p / pixels) / spread
+        if square_p > 0 and square_n > 0:
+            found[i, 3] = product / np.sqrt(square_p * square_n)
 
 
 REPRESENTATION = Texture
