@@ -147,12 +147,13 @@ def train(
 
 def _prepare(representation: Representation, data: TrainingData) -> _Prepared:
     began = time.perf_counter()
+    annotations = {split: data.annotations(split) for split in SPLITS}
     features = {
         split: extract(data.paths[split], data.digests[split], representation) for split in SPLITS
     }
     return _Prepared(
         data=data,
-        annotations={split: data.annotations(split) for split in SPLITS},
+        annotations=annotations,
         features=features,
         raw={split: raw_figures_of(data, split) for split in SPLITS},
         seconds=time.perf_counter() - began,
@@ -175,11 +176,15 @@ def _row(
         registry.crown(name)
         return Row(known, _errors_in(known.tags), float(known.tags["cv_error"]), trained=False)
     tags = tags | {"layer": layer, "classifier": kind}
+    training = prepared.annotations["training"]
     with run(f"{name} {layer}", TRAINING_EXPERIMENT, tags, nested=True):
         log_new_params(_flat(protocol, representation) | {"layer": layer, "classifier": kind})
+        log_data(prepared.data)
+        _log_representation(representation, prepared)
         fitted, evaluations, reference = _fit_and_evaluate(layer, kind, prepared, protocol)
         log_new_params({f"classifier.{k}": v for k, v in fitted.params.items()})
-        mlflow.log_metric("cv_error", fitted.cv_error)
+        left_out = reference.errors["training"]
+        mlflow.log_metrics({"cv_error": fitted.cv_error, "left_out_error": left_out})
         log_evaluations(
             evaluations, f"{representation.title} {TITLES[kind]}", prepared.data.simulated
         )
@@ -192,7 +197,9 @@ def _row(
             | {f"error_{split}": f"{error:.6g}" for split, error in errors.items()}
             | {
                 "cv_error": f"{fitted.cv_error:.6g}",
-                "training_cells": len(prepared.annotations["training"].labels),
+                "left_out_error": f"{left_out:.6g}",
+                "training_cells": len(training.labels),
+                "training_classes": len(np.unique(training.labels)),
                 "fingerprint": fingerprint,
                 "package_version": __version__,
             },
@@ -265,7 +272,7 @@ def _fingerprint(
         "representation": identity(representation),
         "layer": layer,
         "classifier": kind,
-        "protocol": protocol.params(),
+        "protocol": protocol.params_of(kind),
         "package": __version__,
     }
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]

@@ -41,6 +41,12 @@ FOREST_GRID = {
 
 FOLDS = ("stratified", "plate")
 
+_DEPENDS_ON = {
+    "knn": ("neighbours",),
+    "lr": ("inverse_penalty", "seed"),
+    "rf": ("search_samples", "cv_folds", "folds", "seed"),
+}
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -75,10 +81,36 @@ class Protocol:
         for name, least in (("neighbours", 1), ("search_samples", 1), ("cv_folds", 2)):
             if getattr(self, name) < least:
                 raise DataError(f"{name}={getattr(self, name)} found, expected at least {least}.")
+        if not 0 < self.inverse_penalty < np.inf:
+            raise DataError(f"inverse_penalty={self.inverse_penalty} found, expected above 0.")
+        if not 0 <= self.seed < 2**32:
+            raise DataError(f"seed={self.seed} found, expected 0 to 4294967295.")
 
     def params(self) -> dict[str, Any]:
         """Return all settings, JSON-ready."""
         return asdict(self)
+
+    def params_of(self, kind: str) -> dict[str, Any]:
+        """Return the settings on which a fitted classifier of this kind depends."""
+        return {name: getattr(self, name) for name in _DEPENDS_ON[kind]}
+
+    def check(self, y: np.ndarray, plates: np.ndarray) -> None:
+        """Refuse Training data that are too few for these settings."""
+        counts = np.unique(y, return_counts=True)[1]
+        if len(counts) < 2:
+            raise DataError(f"Training holds {len(counts)} class, expected at least 2.")
+        units, what = counts.min(), "cells of the rarest class"
+        if self.folds == "plate":
+            units, what = len(np.unique(plates)), "plates"
+        if self.cv_folds > units:
+            raise DataError(
+                f"cv_folds={self.cv_folds} found, but Training has {units} {what}; ask for fewer."
+            )
+        fewest = len(y) * (self.cv_folds - 1) // self.cv_folds
+        if self.neighbours > fewest:
+            raise DataError(
+                f"neighbours={self.neighbours} found, but a fold is fitted on about {fewest} cells."
+            )
 
 
 @dataclass(frozen=True)
@@ -113,10 +145,12 @@ def fit(kind: str, X: np.ndarray, y: np.ndarray, plates: np.ndarray, protocol: P
         Plate of each cell, for plate-grouped folds.
     protocol : Protocol
     """
+    protocol.check(y, plates)
     candidates = [make(kind, chosen, protocol) for chosen in _candidates(kind, protocol)]
     errors = _cross_validate(kind, candidates, X, y, plates, protocol)
     best = int(np.argmin(errors))
-    pipeline = _fit_on_all_cores(kind, clone(candidates[best]), X, y)
+    with progress(f"{TITLES[kind]} on all of Training", unit="fits"):
+        pipeline = _fit_on_all_cores(kind, clone(candidates[best]), X, y)
     params = {k: v for k, v in pipeline[-1].get_params(deep=False).items() if _plain(v)}
     return Fitted(pipeline, params, float(errors[best]))
 
@@ -228,6 +262,9 @@ def _fold_error(
 def _fit_predict(
     pipeline: Pipeline, X: np.ndarray, y: np.ndarray, fitted: np.ndarray, held: np.ndarray
 ) -> np.ndarray:
+    classes = np.unique(y[fitted])
+    if len(classes) == 1:
+        return np.tile(np.eye(len(CLASSES))[classes[0]], (len(held), 1))
     return class_probabilities(clone(pipeline).fit(X[fitted], y[fitted]), X[held])
 
 

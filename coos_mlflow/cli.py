@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -16,7 +17,8 @@ from coos_mlflow.errors import CoosError, DataError
 
 EXIT_CODES = """\b
 Exit codes: 0 done; 1 something unforeseen; 2 bad input or usage; 3 model or tracking store not
-found or not fitting; 6 download failed; 7 results cannot be written; 130 interrupted."""
+found or not fitting; 6 download failed; 7 results cannot be written; 130 interrupted; 143 ended by
+SIGTERM."""
 
 TrackingUri = Annotated[
     str | None,
@@ -25,7 +27,7 @@ TrackingUri = Annotated[
         help="MLflow's tracking store; default sqlite:///mlflow.db here.",
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is random.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace results that are there already.")]
 
 app = typer.Typer(
@@ -123,6 +125,7 @@ def contact_sheet(
     composite: Annotated[
         bool, typer.Option("--composite", help="Protein in green over the nucleus in blue.")
     ] = False,
+    force: Force = False,
 ) -> None:
     """Draw example cells, classes by splits, to look at a data set.
 
@@ -130,7 +133,7 @@ def contact_sheet(
     """
     from coos_mlflow.simulate import contact_sheet as draw
 
-    draw(folder, out, composite=composite)
+    draw(folder, out, composite=composite, force=force)
     typer.echo(str(out))
 
 
@@ -238,11 +241,13 @@ def score(
     _use_store(tracking_uri)
     from coos_mlflow import scoring, terminal
 
-    scoring.Scorer.check_names(plates)
     scorer = scoring.Scorer.load(model)
+    scorer.check(plates, out, force=force)
     for plate in plates:
         if dry_run:
-            terminal.say_plan(plate, scorer, out)
+            cells = cli_data.inspect_with_progress(plate).n_cells
+            typer.echo(f"would score {cells:,} cells of {plate} with {scorer.model}")
+            typer.echo(f"would write {scorer.folder_for(plate, out)}")
         else:
             terminal.show_scores(scorer.score(plate, out, force=force))
 
@@ -250,6 +255,8 @@ def score(
 def _run(command: typer.Typer) -> None:
     """Run a typer app; what is the input's fault becomes one sentence and an exit code."""
     _quieten()
+    # The default would end the process at once and leave half-written files behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         command()
     except CoosError as error:
@@ -265,6 +272,7 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     logging.getLogger("alembic").setLevel(logging.ERROR)
 
 
@@ -286,7 +294,7 @@ def _labels(text: str) -> list[int]:
 def _auto_int(name: str, text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdigit():
+    if not (text.isascii() and text.isdecimal()):
         raise DataError(f"--{name} {text!r} found, expected a whole number or auto.")
     return int(text)
 
@@ -299,5 +307,8 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals:
             raise DataError(f"--set {pair!r} found, expected name=value.")
-        found[key.strip()] = yaml.safe_load(value)
+        try:
+            found[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise DataError(f"--set {pair!r} found, expected a value such as [1, 2].") from error
     return found

@@ -32,15 +32,19 @@ def check(
 
     Example: coos check new_plate.h5
     """
+    print_summary(inspect_with_progress(file), _stdout())
+
+
+def inspect_with_progress(file: Path) -> PlateSummary:
+    """Read a whole plate, checking every cell, with a bar where that takes long."""
     from coos_mlflow.data.inspect_plate import inspect
     from coos_mlflow.data.plate import open_plate
     from coos_mlflow.progress import progress
 
     with open_plate(file) as plate:
         n_cells = plate.n_cells
-    with progress("Reading", total=n_cells, unit="cells") as advance:
-        summary = inspect(file, advance)
-    print_summary(summary, _stdout())
+    with progress(f"Reading {file.name}", total=n_cells, unit="cells") as advance:
+        return inspect(file, advance)
 
 
 def download(

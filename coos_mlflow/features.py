@@ -20,6 +20,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from coos_mlflow.data.plate import open_plate
+from coos_mlflow.errors import OutputError
 from coos_mlflow.progress import progress
 from coos_mlflow.representations.base import Representation
 
@@ -32,6 +33,24 @@ def cache_home() -> Path:
     """Return the folder of the cache: ``$COOS_CACHE``, else the platform's cache folder."""
     named = os.environ.get("COOS_CACHE")
     return Path(named) if named else user_cache_path("coos_mlflow")
+
+
+def make_cache_home() -> Path:
+    """Make the folder of the cache.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be made.
+    """
+    try:
+        cache_home().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{cache_home()}: the cache folder cannot be made ({error.strerror}); "
+            "set COOS_CACHE to a folder that can be written."
+        ) from error
+    return cache_home()
 
 
 def extract(path: Path, digest: str, representation: Representation) -> dict[str, np.ndarray]:
@@ -82,9 +101,21 @@ def compute_once(
     """
     name = str(what.get("representation", what.get("name")))
     entry = cache_home() / "features" / f"{digest[:24]}-{name}-{_short_hash(what)}"
-    if not entry.exists():
+    make_cache_home()
+    try:
+        found = _load(entry)
+    except (OSError, ValueError, EOFError):  # missing, or cut by a full disk or a crash
+        shutil.rmtree(entry, ignore_errors=True)
         _store(entry, _compute(path, name, compute))
-    return {file.stem: np.load(file, mmap_mode="r") for file in sorted(entry.glob("*.npy"))}
+        found = _load(entry)
+    return found
+
+
+def _load(entry: Path) -> dict[str, np.ndarray]:
+    files = sorted(entry.glob("*.npy"))
+    if not files:
+        raise FileNotFoundError(entry)
+    return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in files}
 
 
 def _compute(path: Path, name: str, compute: Transform) -> dict[str, np.ndarray]:

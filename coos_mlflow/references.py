@@ -12,7 +12,7 @@ from coos_mlflow.data.cells import CLASSES, SPLITS
 from coos_mlflow.data.plate import open_plate
 from coos_mlflow.drift.profile import Profile, ProfileBuilder
 from coos_mlflow.drift.reference import Reference, ReferenceCells, fit_projection
-from coos_mlflow.drift.views import RAW_FIGURES, raw_figures
+from coos_mlflow.drift.views import FIGURES_VERSION, RAW_FIGURES, raw_figures
 from coos_mlflow.features import compute_once
 from coos_mlflow.training_data import Annotations, TrainingData
 
@@ -38,7 +38,7 @@ class SplitScores:
 def raw_figures_of(data: TrainingData, split: str) -> np.ndarray:
     """Return the raw-image figures of a split's cells, from the cache where they are there."""
     path, digest = data.paths[split], data.digests[split]
-    what = {"name": "raw", "figures": list(RAW_FIGURES)}
+    what = {"name": "raw", "version": FIGURES_VERSION, "figures": list(RAW_FIGURES)}
     return compute_once(path, digest, what, lambda images: {"raw": raw_figures(images)})["raw"]
 
 

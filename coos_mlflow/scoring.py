@@ -38,7 +38,7 @@ from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, package_versions, prep
 
 BATCH = 1024
 
-PREDICTIONS, DRIFT, REPORT = "predictions.parquet", "drift.json", "report.html"
+RESULTS = PREDICTIONS, DRIFT, REPORT = "predictions.parquet", "drift.json", "report.html"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Scored:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that were written."""
-        return tuple(self.folder / name for name in (PREDICTIONS, DRIFT, REPORT))
+        return tuple(self.folder / name for name in RESULTS)
 
     @property
     def simulated(self) -> dict[str, bool]:
@@ -110,15 +110,39 @@ class Scorer:
 
     @classmethod
     def load(cls, asked: str) -> Scorer:
-        """Load the model that `asked` names; see `coos_mlflow.tracking.registry.resolve`."""
+        """Load the model that `asked` names; see `coos_mlflow.tracking.registry.resolve`.
+
+        Raises
+        ------
+        RegistryError
+            When it is not there, cannot be read, or is no model of this package.
+        """
         prepare_store()
         model = registry.resolve(asked)
-        loaded = mlflow.pyfunc.load_model(model.uri)
-        return cls(model, loaded.unwrap_python_model())
+        try:
+            loaded = mlflow.pyfunc.load_model(model.uri).unwrap_python_model()
+        except (MlflowException, OSError) as error:
+            raise RegistryError(
+                f"{model} cannot be loaded from {mlflow.get_registry_uri()} "
+                f"({str(error).splitlines()[0]}); its files may have been moved."
+            ) from error
+        if not isinstance(loaded, CellClassifier):
+            raise RegistryError(
+                f"{model} is a {type(loaded).__name__}, expected a cell classifier of coos-mlflow; "
+                "`coos models` lists those."
+            )
+        return cls(model, loaded)
 
-    @staticmethod
-    def check_names(plates: Sequence[Path]) -> None:
-        """Refuse plates whose results would come into the same folder."""
+    def check(self, plates: Sequence[Path], out: Path, *, force: bool = False) -> None:
+        """Refuse, before the first cell is scored, what could not be scored or written in the end.
+
+        Raises
+        ------
+        DataError
+            For a plate whose file is unfit, or two whose results would share a folder.
+        OutputError
+            For results that are there already.
+        """
         seen: dict[str, Path] = {}
         for plate in plates:
             first = seen.setdefault(plate.stem, plate)
@@ -127,6 +151,9 @@ class Scorer:
                     f"{first} and {plate} would both be scored into {plate.stem}; "
                     "rename one, or score them into different --out folders."
                 )
+            _check_folder(self.folder_for(plate, out), force)
+            with open_plate(plate):
+                pass
 
     @staticmethod
     def folder_for(plate: Path, out: Path) -> Path:
@@ -211,8 +238,8 @@ class Scorer:
         assessment = assess(
             self.classifier.reference,
             profile,
-            has_plate_ids=plate.plates is not None,
-            has_well_ids=plate.wells is not None,
+            has_plate_ids=_are_named(plate.plates),
+            has_well_ids=_are_named(plate.wells),
         )
         return assessment | {
             "simulated": {"plate": plate.simulated, "model": self.model.simulated},
@@ -251,6 +278,11 @@ class Scorer:
         }
 
 
+def _are_named(ids: np.ndarray | None) -> bool:
+    """Tell whether a column of ids says anything."""
+    return ids is not None and bool((ids != "").any())
+
+
 def _digest(plate: Path) -> str:
     total = plate.stat().st_size
     with progress(f"Hashing {plate.name}", total=total, unit="bytes") as advance:
@@ -266,11 +298,27 @@ def _origin(batch: CellBatch) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
+def _check_folder(folder: Path, force: bool) -> None:
+    """Refuse a folder that holds results, unless they may go, or anything that is no result."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; results need a folder of that name.")
+    others = sorted(p.name for p in folder.iterdir() if p.name not in RESULTS)
+    if others:
+        raise OutputError(
+            f"{folder}: holds {others[0]!r}, which is no result of a scoring; "
+            "choose another --out folder."
+        )
+    if not force:
+        raise OutputError(f"{folder}: results are there already; --force replaces them.")
+
+
 @contextmanager
 def _whole_folder(folder: Path, force: bool) -> Iterator[Path]:
     """Give a new folder to write into, which becomes `folder` only when all went well."""
-    if folder.exists() and not force:
-        raise OutputError(f"{folder}: results are there already; --force replaces them.")
+    _check_folder(folder, force)
+    made = [parent for parent in folder.parents if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -279,15 +327,30 @@ def _whole_folder(folder: Path, force: bool) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+        _swap(partial, folder)
     except CoosError:
         raise
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error}).") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        for parent in made:
+            if not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Put `new` in the place of `folder`, which stays as it is should that fail."""
+    old = new.with_name(f"{new.name}-old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _log(scored: Scored) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,7 +12,7 @@ from coos_mlflow.data.cells import SPLIT_TITLES, SPLITS
 
 if TYPE_CHECKING:
     from coos_mlflow.baselines import Row
-    from coos_mlflow.scoring import Scored, Scorer
+    from coos_mlflow.scoring import Scored
     from coos_mlflow.tracking.registry import ModelRef
     from coos_mlflow.training_data import TrainingData
 
@@ -58,17 +57,6 @@ def show_models(champions: list[ModelRef], store: str) -> None:
         name = f"{model.name} v{model.version} @{model.alias}"
         table.add_row(name, tags["dataset"], *_errors(errors), f"{float(tags['cv_error']):.1f}")
     console.print(table)
-
-
-def say_plan(plate: Path, scorer: Scorer, out: Path) -> None:
-    """Print what scoring a plate would read and write."""
-    from coos_mlflow.data.plate import open_plate
-
-    with open_plate(plate) as opened:
-        cells = opened.n_cells
-    console = Console(soft_wrap=True)
-    console.print(f"would score {cells:,} cells of {escape(str(plate))} with {scorer.model}")
-    console.print(f"would write {escape(str(scorer.folder_for(plate, out)))}")
 
 
 def show_scores(scored: Scored) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from coos_mlflow import __version__
 from coos_mlflow.data.cells import SPLITS
 from coos_mlflow.data.dataset import coos7_home, coos7_present, find_splits
 from coos_mlflow.data.plate import file_digest, open_plate
@@ -25,7 +26,13 @@ DEFAULT_SCALE = 0.1
 
 @dataclass(frozen=True)
 class Annotations:
-    """Labels and origin of every cell of a split; wells as names such as "L03"."""
+    """Labels and origin of every cell of a split; wells as names such as "L03".
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (n,)
+    plates, wells : ndarray of str, shape (n,)
+    """
 
     labels: np.ndarray
     plates: np.ndarray
@@ -119,7 +126,7 @@ def _is_simulated(path: Path) -> bool:
 def _simulate_once(scale: float, seed: int) -> dict[str, Path]:
     from coos_mlflow.simulate import planned_cells, simulate_dataset
 
-    folder = cache_home() / "simulated" / f"scale-{scale:g}-seed-{seed}"
+    folder = cache_home() / "simulated" / f"{__version__}-scale-{scale!r}-seed-{seed}"
     try:
         return find_splits(folder)
     except DataError:

@@ -110,11 +110,48 @@ def test_the_search_keeps_the_best_of_its_draws(blobs):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"folds": "wells"}, {"neighbours": 0}, {"cv_folds": 1}, {"search_samples": 0}]
+    "settings",
+    [
+        {"folds": "wells"},
+        {"neighbours": 0},
+        {"cv_folds": 1},
+        {"search_samples": 0},
+        {"inverse_penalty": 0.0},
+        {"inverse_penalty": float("nan")},
+        {"seed": 2**32},
+    ],
 )
 def test_protocols_that_make_no_sense_are_refused(settings):
     with pytest.raises(DataError, match="expected"):
         Protocol(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"cv_folds": 61}, "60 cells of the rarest class"),
+        ({"cv_folds": 9, "folds": "plate"}, "8 plates"),
+        ({"neighbours": 300, "cv_folds": 2}, "about 210 cells"),
+    ],
+)
+def test_settings_that_do_not_fit_the_data_are_refused(blobs, settings, sentence):
+    with pytest.raises(DataError, match=sentence):
+        fit("knn", *blobs, Protocol(**settings))
+
+
+def test_training_of_one_class_is_refused(blobs):
+    X, y, plates = blobs
+    with pytest.raises(DataError, match="holds 1 class"):
+        fit("lr", X[y == 2], y[y == 2], plates[y == 2], QUICK)
+
+
+def test_leaving_out_a_plate_may_leave_a_single_class(blobs):
+    X, y, _ = blobs
+    two = y < 2
+    found = classifiers.left_out_probabilities(
+        make("lr", {}, QUICK), X[two], y[two], y[two].astype(str)
+    )
+    np.testing.assert_array_equal(found.argmax(axis=1), 1 - y[two])
 
 
 def test_an_unknown_classifier_lists_the_known_ones():

@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import h5py
 import pytest
 import typer
 
@@ -67,6 +69,26 @@ def test_a_dry_run_writes_nothing(trained, new_plate, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_a_dry_run_looks_at_every_cell(trained, make_plate, tmp_path):
+    plate = make_plate(n=30)
+    with h5py.File(plate, "r+") as file:
+        file["data"][29, 1] = 9
+    done = shell("coos-score", plate, "--model", "texture-lr", "--out", tmp_path, "--dry-run")
+    assert done.returncode == 2 and "cell 29" in done.stderr
+
+
+def test_sigterm_leaves_nothing_half_written(trained, make_plate, tmp_path):
+    plate = make_plate(n=20_000)
+    command = [BIN / "coos-score", plate, "--model", "texture-lr", "--out", tmp_path / "out"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    while process.poll() is None and not list(tmp_path.glob("out/.plate-*/predictions.parquet")):
+        time.sleep(0.05)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
@@ -77,6 +99,8 @@ def test_a_dry_run_writes_nothing(trained, new_plate, tmp_path):
         (["coos", "train", "--set", "scales=[0]"], 2, "1..32"),
         (["coos", "train", "--set", "colour=red"], 2, "scales, reading"),
         (["coos", "train", "--data", "nowhere"], 2, "nowhere"),
+        (["coos", "train", "--set", "scales=[1"], 2, "scales=[1"),
+        (["coos", "train", "--search-samples", "\u00b2"], 2, "whole number"),
         (["coos", "simulate", "x", "--scale", "-1"], 2, "scale"),
         (["coos", "simulate-plate", "x.h5", "--classes", "0,9"], 2, "0..6"),
         (["coos-score", "none.h5", "--model", "no-such-model"], 3, "no-such-model"),

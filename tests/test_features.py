@@ -5,7 +5,7 @@ import pytest
 
 from coos_mlflow import features
 from coos_mlflow.data.plate import file_digest, open_plate
-from coos_mlflow.errors import DataError
+from coos_mlflow.errors import DataError, OutputError
 from coos_mlflow.features import compute_once, extract
 from coos_mlflow.representations import create
 
@@ -59,6 +59,25 @@ def test_a_failure_leaves_no_entry(make_plate, cache):
     with pytest.raises(DataError):
         compute_once(path, file_digest(path), {"name": "mean"}, fail)
     assert not cache.exists() or list(cache.iterdir()) == []
+
+
+def test_an_entry_that_was_cut_is_made_again(make_plate, cache):
+    path = make_plate()
+    count = Counter()
+    first = np.array(compute_once(path, file_digest(path), {"name": "mean"}, count)["mean"])
+    (entry,) = cache.glob("*/mean.npy")
+    entry.write_bytes(entry.read_bytes()[:150])
+    again = compute_once(path, file_digest(path), {"name": "mean"}, count)["mean"]
+    np.testing.assert_array_equal(again, first)
+    assert count.cells == 48
+
+
+def test_a_cache_that_cannot_be_made_is_named(make_plate, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("COOS_CACHE", str(tmp_path / "file"))
+    path = make_plate()
+    with pytest.raises(OutputError, match="COOS_CACHE"):
+        compute_once(path, file_digest(path), {"name": "mean"}, Counter())
 
 
 def test_representations_are_told_apart_by_their_parameters(make_plate, cache):

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from coos_mlflow import scoring
 from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.data.plate import file_digest, open_plate
-from coos_mlflow.errors import DataError, OutputError
+from coos_mlflow.errors import DataError, OutputError, RegistryError
 from coos_mlflow.predictions import SCHEMA
 
 
@@ -134,10 +134,68 @@ def spoil(path, cell):
 
 
 def test_a_bad_cell_at_the_end_leaves_nothing_behind(scorer, make_plate, tmp_path):
-    out = tmp_path / "out"
+    out = tmp_path / "new" / "out"
     with pytest.raises(DataError, match="cell 29"):
         scorer.score(spoil(make_plate(n=30), 29), out)
-    assert list(out.iterdir()) == []
+    assert not out.parent.exists()
+
+
+def test_force_replaces_results_and_nothing_else(scorer, make_plate, tmp_path):
+    """The plate itself may lie in the folder of its name."""
+    plate = make_plate("exp/exp.h5")
+    with pytest.raises(OutputError, match=r"'exp.h5', which is no result"):
+        scorer.score(plate, tmp_path, force=True)
+    assert plate.exists()
+
+
+def test_results_stay_when_new_ones_cannot_take_their_place(
+    scorer, make_plate, tmp_path, monkeypatch
+):
+    scored = scorer.score(make_plate(), tmp_path / "out")
+    before = {p.name: p.read_bytes() for p in scored.folder.iterdir()}
+    rename = Path.rename
+
+    def fail_at_the_end(self, target):
+        if Path(target) == scored.folder and not self.name.endswith("-old"):
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_at_the_end)
+    with pytest.raises(OutputError, match="No space"):
+        scorer.score(scored.plate, tmp_path / "out", force=True)
+    assert {p.name: p.read_bytes() for p in scored.folder.iterdir()} == before
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["plate"]
+
+
+def test_plates_are_checked_before_the_first_is_scored(scorer, make_plate, tmp_path):
+    good, same = make_plate("a/x.h5"), make_plate("b/x.h5")
+    with pytest.raises(DataError, match="both be scored into x"):
+        scorer.check([good, same], tmp_path)
+    with pytest.raises(DataError, match="no such file"):
+        scorer.check([good, tmp_path / "none.h5"], tmp_path)
+    scorer.score(good, tmp_path / "out")
+    with pytest.raises(OutputError, match="--force"):
+        scorer.check([good], tmp_path / "out")
+
+
+def test_a_model_of_somebody_else_is_refused(trained, tmp_path):
+    class Foreign(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input: np.ndarray, params=None):
+            return model_input
+
+    with mlflow.start_run():
+        mlflow.pyfunc.log_model(
+            name="model", python_model=Foreign(), registered_model_name="foreign",
+            pip_requirements=[],
+        )  # fmt: skip
+    with pytest.raises(RegistryError, match="is a Foreign, expected a cell classifier"):
+        scoring.Scorer.load("foreign/1")
+
+
+def test_empty_ids_are_no_ids(scorer, make_plate, tmp_path):
+    scored = scorer.score(make_plate(plates=np.full(24, "")), tmp_path)
+    assert scored.drift["has_plate_ids"] is False
+    assert scored.drift["verdict"] == "cannot tell"
 
 
 def test_a_failure_while_replacing_keeps_the_old_results(scorer, make_plate, tmp_path):

@@ -108,7 +108,7 @@ def check_images(images: np.ndarray, where: str, start: int = 0) -> None:
     _refuse(low < 0, low, "is negative; raw camera counts start at 0", where, start)
     _refuse(high > 65535, high, "is above 65535, the largest 16-bit count", where, start)
     _refuse(
-        (high <= 1.0).all(axis=1, keepdims=True) & (high > low),
+        (high <= 1.0) & (high > low),
         high,
         "is the maximum, as if scaled to [0, 1]; raw camera counts are needed "
         "(`coos pack --rescale 4095` restores images that were divided)",

@@ -84,11 +84,6 @@ class Plate:
         self.dates, self.microscopes = ids["dates"], ids["microscopes"]
 
     @property
-    def has_labels(self) -> bool:
-        """Whether the classes of the cells are known."""
-        return self.labels is not None
-
-    @property
     def missing(self) -> tuple[str, ...]:
         """HDF5 names of the optional columns that the file does not have."""
         columns = {"labels": self.labels}

@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 from sklearn.decomposition import PCA
 
-from coos_mlflow.data.cells import CLASSES, IMAGE_SIZE, SPLITS
+from coos_mlflow.data.cells import CLASSES, SPLITS
 from coos_mlflow.drift.profile import Profile
 from coos_mlflow.drift.statistics.cell_novelty import cell_novelty, class_moments
 from coos_mlflow.drift.views import VIEWS
@@ -98,13 +98,6 @@ class ReferenceCells:
         """Return the number of cells."""
         return len(self.images)
 
-    @classmethod
-    def none(cls) -> ReferenceCells:
-        """Return an empty sample."""
-        names = np.zeros(0, dtype=str)
-        images = np.zeros((0, 2, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint16)
-        return cls(images, np.zeros(0, dtype=np.int64), names, names, names)
-
 
 @dataclass(frozen=True)
 class Reference:
@@ -134,10 +127,6 @@ class Reference:
     confusions: dict[str, np.ndarray]
     errors: dict[str, float]
     provenance: dict[str, Any]
-
-    def project(self, features: np.ndarray) -> np.ndarray:
-        """Return features (n, D) on the projection's axes, shape (n, dims), float32."""
-        return self.projection.project(features)
 
     def novelty(self, features: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """Return how far cells lie from the Training cells given the same class, shape (n,).

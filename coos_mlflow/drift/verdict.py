@@ -12,15 +12,21 @@ from coos_mlflow.drift.profile import Profile
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.drift.statistics.conformal_rank import conformal_rank
 from coos_mlflow.drift.statistics.label_shift import corrected_shares
-from coos_mlflow.drift.statistics.prediction_interval import plate_moments, upper_limit
+from coos_mlflow.drift.statistics.prediction_interval import (
+    exceedance,
+    plate_moments,
+    upper_limit,
+)
 from coos_mlflow.drift.statistics.robust_z import MOVED, robust_z
+from coos_mlflow.drift.statistics.simes import simes
 from coos_mlflow.drift.views import RAW_FIGURE_TABLE, VIEWS
 
 SCHEMA_VERSION = 1
 IN_RANGE, SHIFTED, CANNOT_TELL = "in range", "shifted", "cannot tell"
 
 ALPHA = 0.05
-"""Share of plates from the reference's own population that may be called shifted."""
+"""Share of plates, and of files of them, from the reference's own population that may be called
+shifted."""
 
 LEAST_PLATES = 5
 """Reference plates below which no limit is drawn."""
@@ -134,6 +140,7 @@ _NO_STANDING: dict[str, Any] = {
     "p": None,
     "score": None,
     "limit": None,
+    "exceedance": None,
     "noise_share": None,
     "known_plates": 0,
     "known_nearer": 0,
@@ -182,6 +189,7 @@ def _standing(plate: PlacedPlate, known: Known) -> dict[str, Any]:
         "p": conformal_rank(score, scale.training),
         "score": score,
         "limit": scale.limit,
+        "exceedance": exceedance(score, scale.training),
         "noise_share": plate.noise_share,
         "known_plates": len(others),
         "known_nearer": int((others < score).sum()),
@@ -262,7 +270,8 @@ def _overall(plates: list[dict[str, Any]]) -> tuple[str, str]:
     unjudged = [plate for plate in plates if plate["verdict"] == CANNOT_TELL]
     total = sum(plate["n_cells"] for plate in plates)
     chance = f"{ALPHA * len(plates):.1f} expected by chance if none were"
-    if shifted:
+    judged = [plate["exceedance"] for plate in plates if plate["verdict"] != CANNOT_TELL]
+    if shifted and simes(np.array(judged)) <= ALPHA:
         worst = max(shifted, key=lambda plate: plate["score"])
         detail = worst["reason"].replace("The plate", "The farthest", 1)
         return SHIFTED, f"{len(shifted)} of {len(plates)} plates are shifted ({chance}). {detail}"
@@ -270,7 +279,10 @@ def _overall(plates: list[dict[str, Any]]) -> tuple[str, str]:
         first = unjudged[0]["reason"]
         return CANNOT_TELL, f"{len(unjudged)} of {len(plates)} plates cannot be judged. {first}"
     aside = f"; {len(unjudged)} cannot be judged" if unjudged else ""
-    return IN_RANGE, f"None of {len(plates)} plates is shifted ({chance}){aside}."
+    count = f"{len(shifted)} of" if shifted else "None of"
+    also = ", no more than chance explains; look at the plates that stand out" if shifted else ""
+    is_are = "are" if len(shifted) > 1 else "is"
+    return IN_RANGE, f"{count} {len(plates)} plates {is_are} shifted ({chance}){also}{aside}."
 
 
 def _reference_entry(known: Known) -> dict[str, Any]:

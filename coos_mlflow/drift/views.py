@@ -11,6 +11,9 @@ from coos_mlflow.data.cells import CHANNELS
 VIEWS = ("softmax", "features", "raw")
 """What the model answers, what it sees, and what the camera recorded."""
 
+FIGURES_VERSION = "1"
+"""Changes whenever the same cells would give other raw-image figures; part of the cache's key."""
+
 _QUANTILES = (0.01, 0.5, 0.999)
 _PIXELS_NOT_COUNTED = 1.0  # added to counts before logarithms, so that black pixels stay finite
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from coos_mlflow.data.cells import SPLIT_MEANINGS, SPLIT_TITLES
 from coos_mlflow.drift.verdict import CANNOT_TELL, IN_RANGE, SHIFTED
 
 MOST_NAME = 40
@@ -48,7 +47,7 @@ def verdict(assessment: dict[str, Any], errors: dict[str, float]) -> dict[str, s
     assessment : dict
         What `coos_mlflow.drift.verdict.assess` returned.
     errors : dict of float
-        Balanced error of the model in % by split.
+        Balanced error of the model in % by split; that of Training with each plate left out.
 
     Returns
     -------
@@ -69,15 +68,11 @@ def verdict(assessment: dict[str, Any], errors: dict[str, float]) -> dict[str, s
 def _advice(assessment: dict[str, Any], errors: dict[str, float]) -> tuple[str, str]:
     """Say whether to trust the labels, and what to do."""
     if assessment["verdict"] == IN_RANGE:
-        split = next((split for split in ("test2", "test1") if split in errors), None)
-        advice = "Expect the model to be about as good as on plates that it knows."
-        if split is None:
-            return "The labels can be used.", advice
-        advice += (
-            f" Its balanced error on {SPLIT_MEANINGS[split]} ({SPLIT_TITLES[split]}) was "
-            f"{errors[split]:.1f} %."
+        advice = (
+            "Expect the model to be about as good as it was on each Training plate when it was "
+            f"fitted on the others: its balanced error there was {errors['training']:.1f} %."
         )
-        good = errors[split] <= MOST_ERROR
+        good = errors["training"] <= MOST_ERROR
         return (
             "The labels can be used." if good else "The plate is fine, the model is weak.",
             advice,
@@ -87,8 +82,11 @@ def _advice(assessment: dict[str, Any], errors: dict[str, float]) -> tuple[str, 
             "Nothing here shows that they are wrong, and nothing shows that the model works on "
             "this plate. Look at the cells below, class by class, before using them."
         )
-    if any(is_beyond(plate) for plate in assessment["plates"]):
-        return "Do not use the labels.", (
+    beyond = sum(is_beyond(plate) for plate in assessment["plates"])
+    if beyond:
+        n = len(assessment["plates"])
+        which = "" if beyond == n else f" of {beyond} of {n} plates"
+        return f"Do not use the labels{which}.", (
             "The model has never met a plate like this one, and it must answer with one of its "
             "seven classes whatever it is shown."
         )

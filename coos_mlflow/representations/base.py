@@ -18,7 +18,7 @@ class Representation(ABC):
     """Turns cells into features; each public file of this folder holds one, under its stem.
 
     The file declares ``REPRESENTATION = <its class>``. The class only stores parameters when it
-    is made; `fit` learns, and a representation with nothing to learn returns itself.
+    is made.
     """
 
     key: ClassVar[str]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from coos_mlflow.data.cells import CLASSES, IMAGE_SIZE, SPLIT_MEANINGS, SPLIT_TITLES, SPLITS
 from coos_mlflow.data.dataset import find_splits
 from coos_mlflow.data.plate import open_plate
-from coos_mlflow.errors import DataError
+from coos_mlflow.errors import DataError, OutputError
 
 LabelledCells = tuple[np.ndarray, np.ndarray]
 """Images (n, 2, 64, 64) and labels (n,)."""
@@ -36,6 +36,7 @@ def contact_sheet(
     composite: bool = False,
     seed: int = 0,
     title: str | None = None,
+    force: bool = False,
 ) -> Path:
     """Draw a few cells of every class and split into a PNG.
 
@@ -52,6 +53,8 @@ def contact_sheet(
         Which cells are drawn by lot.
     title : str or None
         What to write above; by default whether the cells are simulated.
+    force : bool
+        Replace a picture that is there.
 
     Returns
     -------
@@ -61,7 +64,11 @@ def contact_sheet(
     ------
     DataError
         Where a split has no labels or fewer cells of a class than are to be shown.
+    OutputError
+        Where the picture is there already, or cannot be written.
     """
+    if Path(out_png).exists() and not force:
+        raise OutputError(f"{out_png}: is there already; --force replaces it.")
     rng = np.random.default_rng(seed)
     simulated = True
     if isinstance(source, Mapping):
@@ -156,7 +163,10 @@ def _draw(blocks: list[np.ndarray], splits: list[str], path: Path, title: str, c
             ha="center", fontsize=6.5, color="0.35", annotation_clip=False,
         )  # fmt: skip
     figure.text(0.1 / total_width, 1 - 0.28 / total_height, title, fontsize=12, fontweight="bold")
-    figure.savefig(path, dpi=150, metadata={"Title": title})
+    try:
+        figure.savefig(path, dpi=150, format="png", metadata={"Title": title})
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}).") from error
     return path
 
 

@@ -99,9 +99,8 @@ def confusion_figure(evaluations: dict[str, Evaluation], title: str, simulated: 
         ax.set_title(f"{SPLIT_TITLES[split]}: {evaluation.balanced_error:.1f} %")
         ax.set_xlabel("predicted class")
     axes[0].set_ylabel("true class")
-    figure.suptitle(f"{title}: cells in % of the true class; balanced error above each split")
-    if simulated:
-        figure.text(0.995, 0.005, "simulated cells", ha="right", va="bottom", fontsize=9)
+    kind = "simulated cells" if simulated else "cells"
+    figure.suptitle(f"{title}: {kind} in % of the true class; balanced error above each split")
     return figure
 
 

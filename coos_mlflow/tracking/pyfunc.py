@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ _CLASSIFIER = "classifier.skops"
 _REFERENCE = "reference"
 
 _FOREST_NODES = "sklearn.tree._tree.Tree"
-"""The one type that skops leaves to its caller: node indices that nothing checks; `_audit` does."""
+"""The one type that skops leaves to its caller; `_is_sound` checks the node indices."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def as_images(model_input: Any) -> np.ndarray:
     where = "the request"
     if isinstance(model_input, pd.DataFrame):
         model_input = _unpack_column(model_input, where)
-    images = np.asarray(model_input)
+    images = _as_array(model_input, where)
     check_images(images, where)
     return images if images.dtype in (np.uint16, np.float32) else images.astype(np.float32)
 
@@ -179,7 +178,7 @@ def _unpack_column(frame: pd.DataFrame, where: str) -> np.ndarray:
             f"{where}: {frame.shape[1]} columns found, expected one column of flat lists of "
             f"{np.prod(CELL_SHAPE)} counts (2 x 64 x 64), one list a cell."
         )
-    rows = [np.asarray(row) for row in frame.iloc[:, 0]]
+    rows = [_as_array(row, f"{where}: cell {i}") for i, row in enumerate(frame.iloc[:, 0])]
     for index, row in enumerate(rows):
         if row.shape != (np.prod(CELL_SHAPE),) or row.dtype.kind not in "uif":
             raise DataError(
@@ -189,18 +188,24 @@ def _unpack_column(frame: pd.DataFrame, where: str) -> np.ndarray:
     return np.stack(rows).reshape(-1, *CELL_SHAPE) if rows else np.empty((0, *CELL_SHAPE))
 
 
+def _as_array(values: Any, where: str) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise DataError(f"{where}: lists of different lengths found, expected numbers.") from error
+
+
 def _load_classifier(path: Path) -> Pipeline:
     loaded = _skops.load(path, trusted=[_FOREST_NODES])
     if not isinstance(loaded, Pipeline):
         raise RegistryError(f"{path.name} holds a {type(loaded).__name__}, expected a Pipeline.")
-    if isinstance(loaded[-1], RandomForestClassifier):
-        refuse = partial(RegistryError, f"{path.name} holds a tree whose nodes point astray.")
-        _audit(loaded[-1], refuse)
+    if isinstance(loaded[-1], RandomForestClassifier) and not _is_sound(loaded[-1]):
+        raise RegistryError(f"{path.name} holds a tree whose nodes point astray.")
     return loaded
 
 
-def _audit(forest: RandomForestClassifier, refuse: partial[RegistryError]) -> None:
-    """Refuse trees through which a prediction could walk out of bounds or in circles.
+def _is_sound(forest: RandomForestClassifier) -> bool:
+    """Tell whether no prediction of a forest can walk out of bounds or in circles.
 
     scikit-learn builds depth first, so that children stand behind their parent; it follows node
     indices without a check.
@@ -208,10 +213,11 @@ def _audit(forest: RandomForestClassifier, refuse: partial[RegistryError]) -> No
     for tree in (member.tree_ for member in forest.estimators_):
         node = np.arange(tree.node_count)
         leaf = tree.children_left == -1
+        if any(len(column) != len(node) for column in (tree.children_right, leaf, tree.value)):
+            return False
         for child in (tree.children_left, tree.children_right):
-            astray = (child <= node) | (child >= tree.node_count)
-            if len(child) != tree.node_count or (astray & ~leaf).any():
-                raise refuse()
-        inside = (tree.feature >= 0) & (tree.feature < forest.n_features_in_)
-        if not (inside | leaf).all() or len(tree.value) != tree.node_count:
-            raise refuse()
+            if (((child <= node) | (child >= len(node))) & ~leaf).any():
+                return False
+        if not (((tree.feature >= 0) & (tree.feature < forest.n_features_in_)) | leaf).all():
+            return False
+    return True

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
 import mlflow
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from coos_mlflow.errors import RegistryError
+from coos_mlflow.features import cache_home
 
 CHAMPION = "champion"
 
 _LOGGED = "models:/"
 """What stands before the id of a LoggedModel in a version's source."""
 
+_LOGGED_ID = re.compile(r"m-[0-9a-f]{32}")
 _SHORT = re.compile(r"(?P<name>[^@/:]+)(@(?P<alias>[^@/:]+)|/(?P<version>\d+))?")
 
 
@@ -73,6 +78,8 @@ def resolve(asked: str) -> ModelRef:
         raise RegistryError(
             f"Model {asked!r} is not understood; expected name, name@alias, name/3 or models:/..."
         )
+    if _LOGGED_ID.fullmatch(match["name"]):
+        return resolve(_registered_as(match["name"]))
     name, wanted = match["name"], match["version"]
     alias = match["alias"] or (None if wanted else CHAMPION)
     client = MlflowClient()
@@ -101,17 +108,29 @@ def versions(name: str) -> list[ModelVersion]:
 
 
 def register(name: str, model_uri: str, tags: dict[str, Any]) -> ModelRef:
-    """Make a logged model a new version of `name`."""
+    """Make a logged model a new version of `name`, unless another process was faster.
+
+    Parameters
+    ----------
+    tags : dict
+        Of the version; ``fingerprint`` says which versions are the same.
+    """
     plain = {k: str(v) for k, v in tags.items()}
-    made = mlflow.register_model(model_uri, name, tags=plain)
+    with FileLock(cache_home() / f"register-{name}.lock"):
+        known = find_version(name, plain["fingerprint"])
+        if known:
+            return known
+        made = mlflow.register_model(model_uri, name, tags=plain)
     return _reference(MlflowClient().get_model_version(name, made.version), None)
 
 
 def crown(name: str) -> ModelRef:
     """Give the alias ``champion`` to the best version, judged on Training alone.
 
-    Versions trained on COOS-7 come before simulated ones, then those with more Training cells,
-    then the lower error of cross-validation on Training. No test split is looked at.
+    Versions trained on COOS-7 come before those on other data, and these before simulated ones;
+    then more classes before fewer, more Training cells before fewer, and the lower error of
+    leave-one-plate-out cross-validation on Training, which is the same for every protocol of
+    folds. No test split is looked at.
     """
     best = min(versions(name), key=_merit)
     MlflowClient().set_registered_model_alias(name, CHAMPION, best.version)
@@ -125,14 +144,30 @@ def champions() -> list[ModelRef]:
     return [model for model in crowned if "fingerprint" in model.tags]
 
 
-def _merit(version: ModelVersion) -> tuple[bool, int, float, int]:
+def _merit(version: ModelVersion) -> tuple[bool, bool, int, int, float, int]:
+    """Return what sorts the best version first."""
     tags = version.tags
     return (
+        tags.get("dataset") != "COOS-7",
         tags.get("simulated") != "False",
+        -int(tags.get("training_classes", 0)),
         -int(tags.get("training_cells", 0)),
-        float(tags.get("cv_error", "inf")),
+        float(tags.get("left_out_error", "inf")),
         int(version.version),
     )
+
+
+def _registered_as(model_id: str) -> str:
+    """Return ``name/version`` of a LoggedModel."""
+    try:
+        tags = MlflowClient().get_logged_model(model_id).tags
+        first = json.loads(tags[MLFLOW_MODEL_VERSIONS])[0]
+    except (MlflowException, KeyError) as error:
+        raise RegistryError(
+            f"Model {model_id!r} is not registered in {mlflow.get_registry_uri()}; name one of "
+            "those that `coos models` lists."
+        ) from error
+    return f"{first['name']}/{first['version']}"
 
 
 def _reference(found: ModelVersion, alias: str | None) -> ModelRef:

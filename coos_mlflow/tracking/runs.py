@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from packaging.requirements import Requirement
 
 from coos_mlflow.errors import RegistryError
-from coos_mlflow.features import cache_home
+from coos_mlflow.features import cache_home, make_cache_home
 
 PACKAGE = "coos-mlflow"
 
@@ -36,7 +36,7 @@ def prepare_store() -> str:
         When the store does not answer.
     """
     uri = mlflow.get_tracking_uri()
-    cache_home().mkdir(parents=True, exist_ok=True)
+    make_cache_home()
     try:
         with FileLock(cache_home() / "tracking-store.lock"):
             mlflow.MlflowClient().search_experiments(max_results=1)
@@ -77,19 +77,24 @@ def provenance() -> dict[str, str]:
 
 def git_commit() -> str:
     """Return the commit of the package's checkout, "+" behind it where files differ, or "none"."""
-    folder = Path(__file__).parent
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
+        # An installed package may lie in somebody else's repository.
+        _git("ls-files", "--error-unmatch", Path(__file__).name)
+        return _git("describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return "none"
-    return described.stdout.strip()
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+    )
+    return done.stdout.strip()
 
 
 def package_versions() -> dict[str, str]:

@@ -72,7 +72,7 @@ def test_types_of_counts(tmp_path, random_cells, stored: str, read: str) -> None
 
 def test_a_plate_needs_only_data(tmp_path, random_cells) -> None:
     with open_plate(write_raw(tmp_path / "p.h5", random_cells(3))) as plate:
-        assert plate.labels is None and not plate.has_labels and not plate.simulated
+        assert plate.labels is None and not plate.simulated
         assert plate.missing == ("labels", *ID_DATASETS.values())
         (batch,) = plate.batches()
     assert batch.labels is None and batch.plates is None and batch.microscopes is None

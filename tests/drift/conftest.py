@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from coos_mlflow.data.cells import CLASSES
+from coos_mlflow.data.cells import CELL_SHAPE, CLASSES
 from coos_mlflow.drift.profile import Profile, ProfileBuilder
 from coos_mlflow.drift.reference import Projection, Reference, ReferenceCells
 from coos_mlflow.drift.views import RAW_FIGURES
@@ -20,6 +20,12 @@ TWO_CLASSES = [(0, 1), (2, 3), (4, 5), (6, 0), (1, 2), (3, 4), (5, 6), (0, 1)]
 ONE_CLASS = [(0,), (1,), (2,), (2,), (3,), (3,), (4,), (4,), (5,), (5,), (6,), (6,)]
 LAYOUT = TWO_CLASSES + ONE_CLASS
 """20 plates with one or two of seven classes, each class on four: 28 units, as in COOS-7."""
+
+
+def no_cells() -> ReferenceCells:
+    names = np.zeros(0, dtype=str)
+    images = np.zeros((0, *CELL_SHAPE), dtype=np.uint16)
+    return ReferenceCells(images, np.zeros(0, dtype=np.int64), names, names, names)
 
 
 @dataclass
@@ -111,7 +117,7 @@ class World:
         return Reference(
             profiles={"training": builder.build()},
             projection=Projection(np.zeros(DIMS), np.ones(DIMS), np.eye(DIMS)),
-            cells=ReferenceCells.none(),
+            cells=no_cells(),
             confusions={"training": sum(confusions)},
             errors={"training": 3.0},
             provenance={"dataset": "numbers", "digest": "0" * 64, "simulated": True},

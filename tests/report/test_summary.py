@@ -15,11 +15,11 @@ def test_in_range_says_what_error_to_expect(scored):
     assert verdict["key"] == "in-range"
     assert verdict["words"] == "In range"
     assert verdict["trust"] == "The labels can be used."
-    assert "other wells of the Training plates (Test2) was 5.0 %" in verdict["advice"]
+    assert "fitted on the others: its balanced error there was 6.0 %" in verdict["advice"]
 
 
 def test_in_range_does_not_praise_a_weak_model(scored):
-    verdict = summarise(**scored(errors={"test2": 43.0}))["verdict"]
+    verdict = summarise(**scored(errors={"training": 43.0, "test2": 4.0}))["verdict"]
     assert verdict["trust"] == "The plate is fine, the model is weak."
     assert "43.0 %" in verdict["advice"]
 
@@ -112,8 +112,9 @@ def test_what_moved_is_said_as_a_factor_or_a_difference(scored):
 
 def test_errors_by_split_leave_unknown_recalls_open(scored):
     rows = summarise(**scored())["errors"]
-    assert [row["split"] for row in rows] == ["Test1", "Test2"]
-    assert rows[1]["recalls"][:2] == [0.7, None]
+    assert [row["split"] for row in rows] == ["Training", "Test1", "Test2"]
+    assert rows[2]["recalls"][:2] == [0.7, None]
+    assert "fit on the other plates" in rows[0]["meaning"]
 
 
 def test_provenance_is_flat_text(scored):

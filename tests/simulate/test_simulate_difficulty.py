@@ -12,9 +12,8 @@ from sklearn.preprocessing import StandardScaler
 
 from coos_mlflow.data.cells import SPLITS
 from coos_mlflow.data.plate import open_plate
+from coos_mlflow.representations import texture
 from coos_mlflow.simulate import simulate_dataset
-
-texture = pytest.importorskip("coos_mlflow.representations.texture")
 
 
 @pytest.fixture(scope="module")

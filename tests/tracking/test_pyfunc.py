@@ -78,6 +78,8 @@ def spoilt(cells: np.ndarray) -> dict[str, object]:
         "3 columns": columns,
         "flat list of 8192": pd.DataFrame({"cell": [[1, 2, 3]]}),
         "dtype": np.array([["a"]]),
+        "different lengths": pd.DataFrame({"cell": [[1, [2, 3]]]}),
+        "cell 0, channel 0.*scaled to": np.stack([cells[:, 0] / 65535.0, cells[:, 1]], axis=1),
     }
 
 

@@ -75,19 +75,48 @@ def shelf(tmp_path):
 
 
 def test_champion_is_the_best_by_cross_validation_whatever_the_test_splits_say(shelf):
-    shelf(simulated=True, training_cells=100, cv_error=9.0, error_test3=1.0)
-    best = shelf(simulated=True, training_cells=100, cv_error=3.0, error_test3=50.0)
-    shelf(simulated=True, training_cells=100, cv_error=4.0, error_test3=0.5)
+    shelf(simulated=True, training_cells=100, left_out_error=9.0, error_test3=1.0)
+    best = shelf(simulated=True, training_cells=100, left_out_error=3.0, error_test3=50.0)
+    shelf(simulated=True, training_cells=100, left_out_error=4.0, error_test3=0.5)
     assert registry.crown("shelf").version == best
     assert registry.resolve("shelf").version == best
 
 
 def test_real_data_come_before_simulated_and_more_cells_before_fewer(shelf):
-    shelf(simulated=True, training_cells=900, cv_error=1.0)
-    fewer = shelf(simulated=False, training_cells=50, cv_error=5.0)
+    shelf(dataset="simulated", simulated=True, training_cells=900, left_out_error=1.0)
+    fewer = shelf(dataset="x", simulated=False, training_cells=50, left_out_error=5.0)
     assert registry.crown("shelf").version == fewer
-    more = shelf(simulated=False, training_cells=80, cv_error=9.0)
+    more = shelf(dataset="x", simulated=False, training_cells=80, left_out_error=9.0)
     assert registry.crown("shelf").version == more
+    coos7 = shelf(dataset="COOS-7", simulated=False, training_cells=70, left_out_error=9.0)
+    assert registry.crown("shelf").version == coos7
+
+
+def test_a_model_of_fewer_classes_does_not_take_the_crown(shelf):
+    seven = shelf(simulated=True, training_classes=7, training_cells=10, left_out_error=9.0)
+    shelf(simulated=True, training_classes=2, training_cells=99, left_out_error=0.1)
+    assert registry.crown("shelf").version == seven
+
+
+def test_settings_that_a_classifier_does_not_use_make_no_second_version(trained):
+    overrides = {"search_samples": 3, "cv_folds": 3, "neighbours": 11}
+    data = choose(str(trained.data))
+    again = baselines.train(create("texture"), data, classifiers=["lr"], overrides=overrides)
+    assert [row.model.version for row in again] == ["1"]
+
+
+def test_a_version_that_another_process_registered_first_is_kept(trained):
+    known = registry.resolve("texture-lr")
+    uri = f"models:/{known.model_id}"
+    assert registry.register("texture-lr", uri, known.tags).version == known.version
+    assert len(registry.versions("texture-lr")) == 1
+
+
+def test_a_logged_model_is_found_by_its_id(trained):
+    known = registry.resolve("texture-lr")
+    assert registry.resolve(f"models:/{known.model_id}").uri == known.uri
+    with pytest.raises(RegistryError, match="not registered"):
+        registry.resolve("models:/m-" + "0" * 32)
 
 
 def test_runs_keep_what_the_paper_reports(trained):
@@ -96,14 +125,9 @@ def test_runs_keep_what_the_paper_reports(trained):
     assert run.data.metrics["test3_balanced_error"] == pytest.approx(
         trained.row("texture-lr").errors["test3"]
     )
-    assert {i.dataset.name for i in _inputs(run)} >= {"simulated Training", "simulated Test4"}
-    digests = {t.value for i in _inputs(run) for t in i.tags if t.key == "sha256"}
+    inputs = run.inputs.dataset_inputs
+    assert {i.dataset.name for i in inputs} >= {"simulated Training", "simulated Test4"}
+    digests = {t.value for i in inputs for t in i.tags if t.key == "sha256"}
     assert digests == set(choose(str(trained.data)).digests.values())
     names = {file.path for file in MlflowClient().list_artifacts(run.info.run_id, "confusion")}
     assert "confusion/splits.png" in names and "confusion/test4.csv" in names
-
-
-def _inputs(run):
-    """Data sets are logged once, by the run of the whole representation."""
-    parent = MlflowClient().get_run(run.data.tags["mlflow.parentRunId"])
-    return parent.inputs.dataset_inputs

@@ -30,6 +30,20 @@ def plate_moments(reference: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarr
     return mean, np.sqrt(variance)
 
 
+def exceedance(score: float, reference: Sequence[np.ndarray]) -> float:
+    """Return the share of further plates expected above a score: 1 - alpha of `upper_limit`.
+
+    Parameters
+    ----------
+    score : float
+    reference : sequence of ndarray, shape (choices,)
+        See `upper_limit`.
+    """
+    m = len(reference)
+    mean, deviation = plate_moments(reference)
+    return float(stats.t.sf((score - mean) / (deviation * np.sqrt(1 + 1 / m)), m - 1))
+
+
 def upper_limit(reference: Sequence[np.ndarray], alpha: float) -> float:
     """Return the one-sided t prediction limit: mean + t(1 - alpha; m - 1) * s * sqrt(1 + 1/m).
 

@@ -1,0 +1,54 @@
+"""Files of several plates: Simes' test, and what the whole file is called."""
+
+import numpy as np
+import pytest
+
+from coos_mlflow.drift.statistics.prediction_interval import exceedance, upper_limit
+from coos_mlflow.drift.statistics.simes import simes
+from coos_mlflow.drift.verdict import IN_RANGE, SHIFTED, _overall
+
+
+def plates(*exceedances: float) -> list[dict]:
+    return [
+        {
+            "plate": str(number),
+            "verdict": SHIFTED if p < 0.05 else IN_RANGE,
+            "reason": "The plate ...",
+            "exceedance": p,
+            "score": 1 / p,
+            "n_cells": 100,
+        }
+        for number, p in enumerate(exceedances)
+    ]
+
+
+def test_simes_by_hand():
+    assert simes(np.array([0.03])) == pytest.approx(0.03)
+    assert simes(np.array([0.5, 0.01])) == pytest.approx(0.02)  # 2 * 0.01 / 1
+    assert simes(np.array([0.04, 0.03])) == pytest.approx(0.04)  # 2 * 0.04 / 2
+
+
+def test_simes_keeps_its_level():
+    p = np.random.default_rng(0).random((4000, 20))
+    assert np.mean([simes(row) <= 0.05 for row in p]) == pytest.approx(0.05, abs=0.012)
+
+
+def test_exceedance_is_alpha_at_the_limit():
+    reference = [np.array([x]) for x in np.random.default_rng(1).normal(size=20)]
+    for alpha in (0.2, 0.05, 0.001):
+        assert exceedance(upper_limit(reference, alpha), reference) == pytest.approx(alpha)
+
+
+@pytest.mark.parametrize(
+    ("exceedances", "verdict"),
+    [
+        ([0.04] + [0.5] * 19, IN_RANGE),  # one in twenty is what chance brings
+        ([0.001] + [0.5] * 19, SHIFTED),  # one far out is not
+        ([0.04] * 15 + [0.9] * 2, SHIFTED),  # 17 * 0.04 / 15 = 0.0453: many, a little each
+        ([0.5] * 20, IN_RANGE),
+    ],
+)
+def test_a_file_is_shifted_by_more_than_chance_explains(exceedances, verdict):
+    found, reason = _overall(plates(*exceedances))
+    assert found == verdict
+    assert f"of {len(exceedances)} plates" in reason
