@@ -55,8 +55,8 @@ class Row:
     Parameters
     ----------
     model : ModelRef
-    errors, intervals : dict by split
-        Balanced error in %, and its 95 % interval.
+    errors : dict of float
+        Balanced error in % by split; that of Training on the cells of the fit, as in the paper.
     cv_error : float
         Balanced error in % by cross-validation on Training.
     trained : bool
@@ -80,13 +80,14 @@ class _Prepared:
     seconds: float
 
 
-def check_request(classifiers: Sequence[str], preset: str) -> None:
-    """Refuse names of classifiers and presets that are not known, before any work is done."""
+def check_request(classifiers: Sequence[str], preset: str, overrides: dict[str, Any]) -> None:
+    """Refuse what `train` could not do with these settings, before any work is done."""
     unknown = [kind for kind in classifiers if kind not in TITLES]
     if unknown:
         raise DataError(f"Classifier {unknown[0]!r} is not known; there are {', '.join(TITLES)}.")
     if preset not in (AUTO, *PRESETS):
         raise DataError(f"preset={preset!r} found, expected {AUTO}, {' or '.join(PRESETS)}.")
+    Protocol(**overrides)
 
 
 def choose_preset(preset: str, data: TrainingData) -> str:
@@ -122,9 +123,10 @@ def train(
     list of Row
         One for each layer and classifier, in that order.
     """
-    check_request(classifiers, preset)
+    overrides = overrides or {}
+    check_request(classifiers, preset, overrides)
     preset = choose_preset(preset, data)
-    protocol = Protocol(**(PRESETS[preset] | (overrides or {})))
+    protocol = Protocol(**(PRESETS[preset] | overrides))
     prepare_store()
     tags = {
         "representation": representation.key,

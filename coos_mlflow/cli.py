@@ -179,11 +179,7 @@ def train(
     from coos_mlflow.training_data import choose
 
     kinds = [kind.strip() for kind in classifiers.split(",")]
-    baselines.check_request(kinds, preset)
-    made = create(representation, **_settings(settings or []))
-    chosen = choose(data, scale, seed)
-    terminal.say_data(chosen, baselines.choose_preset(preset, chosen))
-    protocol = {
+    asked = {
         "neighbours": neighbours,
         "inverse_penalty": inverse_penalty,
         "search_samples": _auto_int("search-samples", search_samples),
@@ -191,12 +187,17 @@ def train(
         "folds": folds,
         "seed": seed,
     }
+    overrides = {key: value for key, value in asked.items() if value is not None}
+    baselines.check_request(kinds, preset, overrides)
+    made = create(representation, **_settings(settings or []))
+    chosen = choose(data, scale, seed)
+    terminal.say_data(chosen, baselines.choose_preset(preset, chosen))
     rows = baselines.train(
         made,
         chosen,
         classifiers=kinds,
         preset=preset,
-        overrides={key: value for key, value in protocol.items() if value is not None},
+        overrides=overrides,
     )
     terminal.show_rows(rows, chosen)
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,21 +21,20 @@ from coos_mlflow.data.wells import well_names
 from coos_mlflow.drift.profile import Profile, ProfileBuilder
 from coos_mlflow.drift.verdict import assess
 from coos_mlflow.drift.views import raw_figures
-from coos_mlflow.errors import CoosError, DataError, OutputError, RegistryError
+from coos_mlflow.errors import DataError, RegistryError
 from coos_mlflow.examples import ExamplePicker
 from coos_mlflow.predictions import PredictionWriter
 from coos_mlflow.progress import progress
 from coos_mlflow.report.html import render
 from coos_mlflow.report.summary import summarise
 from coos_mlflow.reporting import WellConfidence, cells_to_look_at, model_info, well_table
+from coos_mlflow.results import DRIFT, PREDICTIONS, REPORT, RESULTS, check_folder, whole_folder
 from coos_mlflow.tracking import registry
 from coos_mlflow.tracking.artifacts import describe_dataset
 from coos_mlflow.tracking.pyfunc import CellClassifier
 from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, package_versions, prepare_store, run
 
 BATCH = 1024
-
-RESULTS = PREDICTIONS, DRIFT, REPORT = "predictions.parquet", "drift.json", "report.html"
 
 
 @dataclass(frozen=True)
@@ -151,7 +147,7 @@ class Scorer:
                     f"{first} and {plate} would both be scored into {plate.stem}; "
                     "rename one, or score them into different --out folders."
                 )
-            _check_folder(self.folder_for(plate, out), force)
+            check_folder(self.folder_for(plate, out), force)
             with open_plate(plate):
                 pass
 
@@ -182,7 +178,7 @@ class Scorer:
             When the results were written but the tracking store took no run.
         """
         began = time.perf_counter()
-        with open_plate(plate) as opened, _whole_folder(self.folder_for(plate, out), force) as new:
+        with open_plate(plate) as opened, whole_folder(self.folder_for(plate, out), force) as new:
             digest = _digest(plate)
             streamed = self._stream(opened, new / PREDICTIONS, digest)
             drift = self._assess(opened, streamed.profile, digest)
@@ -296,61 +292,6 @@ def _origin(batch: CellBatch) -> tuple[np.ndarray, np.ndarray]:
         nameless if batch.plates is None else batch.plates,
         nameless if batch.wells is None else well_names(batch.wells),
     )
-
-
-def _check_folder(folder: Path, force: bool) -> None:
-    """Refuse a folder that holds results, unless they may go, or anything that is no result."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise OutputError(f"{folder}: is a file; results need a folder of that name.")
-    others = sorted(p.name for p in folder.iterdir() if p.name not in RESULTS)
-    if others:
-        raise OutputError(
-            f"{folder}: holds {others[0]!r}, which is no result of a scoring; "
-            "choose another --out folder."
-        )
-    if not force:
-        raise OutputError(f"{folder}: results are there already; --force replaces them.")
-
-
-@contextmanager
-def _whole_folder(folder: Path, force: bool) -> Iterator[Path]:
-    """Give a new folder to write into, which becomes `folder` only when all went well."""
-    _check_folder(folder, force)
-    made = [parent for parent in folder.parents if not parent.exists()]
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error
-    try:
-        yield partial
-        partial.chmod(0o755)
-        _swap(partial, folder)
-    except CoosError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error}).") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        for parent in made:
-            if not any(parent.iterdir()):
-                parent.rmdir()
-
-
-def _swap(new: Path, folder: Path) -> None:
-    """Put `new` in the place of `folder`, which stays as it is should that fail."""
-    old = new.with_name(f"{new.name}-old")
-    if folder.exists():
-        folder.rename(old)
-    try:
-        new.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _log(scored: Scored) -> str | None:

@@ -9,6 +9,7 @@ import numpy as np
 from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.drift.ladder import Ladder, PlacedPlate
 from coos_mlflow.drift.profile import Profile
+from coos_mlflow.drift.raw_moves import raw_moves
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.drift.statistics.conformal_rank import conformal_rank
 from coos_mlflow.drift.statistics.label_shift import corrected_shares
@@ -17,9 +18,9 @@ from coos_mlflow.drift.statistics.prediction_interval import (
     plate_moments,
     upper_limit,
 )
-from coos_mlflow.drift.statistics.robust_z import MOVED, robust_z
+from coos_mlflow.drift.statistics.robust_z import MOVED
 from coos_mlflow.drift.statistics.simes import simes
-from coos_mlflow.drift.views import RAW_FIGURE_TABLE, VIEWS
+from coos_mlflow.drift.views import VIEWS
 
 SCHEMA_VERSION = 1
 IN_RANGE, SHIFTED, CANNOT_TELL = "in range", "shifted", "cannot tell"
@@ -43,9 +44,6 @@ unusual as plates ever are would look like an ordinary one."""
 
 UNJUDGED_CELLS = 0.05
 """Share of a file's cells that may lie on plates that cannot be judged."""
-
-LEAST_FIGURE_SPREAD = 0.01
-"""Least spread of a raw-image figure over plates: 1 % of an intensity, 0.01 of a correlation."""
 
 LEAST_LOG_SPREAD = 0.1
 """Least standard deviation of log distances over plates: 10 % of a distance."""
@@ -100,7 +98,7 @@ def assess(
         "expected_by_chance": ALPHA * len(plates),
         "reference": _reference_entry(known),
         "class_shares": _class_shares(reference, profile),
-        "raw_moves": _raw_moves(placed, known["training"]),
+        "raw_moves": raw_moves(placed, known["training"]),
         "wells": ladder.wells(profile),
         "settings": {
             "alpha": ALPHA,
@@ -313,32 +311,6 @@ def _class_shares(reference: Reference, profile: Profile) -> dict[str, Any]:
         "predicted": (counts / counts.sum()).tolist(),
         "corrected": corrected_shares(counts, confusion).tolist(),
     }
-
-
-def _raw_moves(placed: list[PlacedPlate], training: list[PlacedPlate]) -> list[dict[str, Any]]:
-    """Compare the raw-image figures of each plate with those of the Training plates."""
-    if not training:
-        return []
-    usual = np.stack([plate.raw_move for plate in training])
-    moves = []
-    for plate in placed:
-        if len(plate.classes) == 0:
-            continue
-        scores = robust_z(plate.raw_move, usual, LEAST_FIGURE_SPREAD)
-        for figure, z, move in zip(RAW_FIGURE_TABLE, scores, plate.raw_move, strict=True):
-            logarithm = figure.scale == "log"
-            moves.append(
-                {
-                    "plate": plate.plate,
-                    "figure": figure.name,
-                    "channel": figure.channel,
-                    "z": float(z),
-                    "moved": bool(abs(z) >= MOVED),
-                    "change": float(np.exp(move) if logarithm else move),
-                    "change_is": "factor" if logarithm else "difference",
-                }
-            )
-    return moves
 
 
 def _rounded(value: Any) -> Any:

@@ -134,7 +134,9 @@ def scored(random_cells) -> Callable[..., dict[str, Any]]:
                 "alias": None,
                 "trained_on": "COOS-7",
                 "simulated": model_simulated,
-                "errors": {"training": 6.0, "test1": 4.0, "test2": 5.0} if errors is None else errors,
+                "errors": {"training": 6.0, "test1": 4.0, "test2": 5.0}
+                if errors is None
+                else errors,
                 "recalls": {"test1": [0.9] * 7, "test2": [0.7, float("nan")] + [0.9] * 5},
             },
             "plate_name": "new_plate.h5",

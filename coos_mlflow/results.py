@@ -1,0 +1,69 @@
+"""The folder of a plate's results, which appears whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from coos_mlflow.errors import CoosError, OutputError
+
+RESULTS = PREDICTIONS, DRIFT, REPORT = "predictions.parquet", "drift.json", "report.html"
+"""Names of the files in it."""
+
+
+def check_folder(folder: Path, force: bool) -> None:
+    """Refuse a folder that holds results, unless they may go, or anything that is no result."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; results need a folder of that name.")
+    others = sorted(p.name for p in folder.iterdir() if p.name not in RESULTS)
+    if others:
+        raise OutputError(
+            f"{folder}: holds {others[0]!r}, which is no result of a scoring; "
+            "choose another --out folder."
+        )
+    if not force:
+        raise OutputError(f"{folder}: results are there already; --force replaces them.")
+
+
+@contextmanager
+def whole_folder(folder: Path, force: bool) -> Iterator[Path]:
+    """Give a new folder to write into, which becomes `folder` only when all went well."""
+    check_folder(folder, force)
+    made = [parent for parent in folder.parents if not parent.exists()]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error
+    try:
+        yield partial
+        partial.chmod(0o755)
+        _swap(partial, folder)
+    except CoosError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error}).") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        for parent in made:
+            if not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Put `new` in the place of `folder`, which stays as it is should that fail."""
+    old = new.with_name(f"{new.name}-old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
