@@ -174,9 +174,12 @@ def train(
     Example: coos train texture --classifiers lr --scale 0.05
     """
     _use_store(tracking_uri)
-    from coos_mlflow import baselines, terminal
-    from coos_mlflow.representations import create
-    from coos_mlflow.training_data import choose
+    from coos_mlflow.progress import progress
+
+    with progress("Starting"):
+        from coos_mlflow import baselines, terminal
+        from coos_mlflow.representations import create
+        from coos_mlflow.training_data import choose
 
     kinds = [kind.strip() for kind in classifiers.split(",")]
     asked = {
@@ -240,9 +243,12 @@ def score(
     Example: coos-score new_plate.h5 --model texture-lr --out scores
     """
     _use_store(tracking_uri)
-    from coos_mlflow import scoring, terminal
+    from coos_mlflow.progress import progress
 
-    scorer = scoring.Scorer.load(model)
+    with progress(f"Loading {model}"):
+        from coos_mlflow import scoring, terminal
+
+        scorer = scoring.Scorer.load(model)
     scorer.check(plates, out, force=force)
     for plate in plates:
         if dry_run:

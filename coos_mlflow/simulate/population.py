@@ -1,9 +1,9 @@
 """The populations that plates come from: every factor, its random effects and its shifts.
 
 A factor is log-normal: base * exp(day + plate + well effects + severity * shift). Plates of
-Training, Test3 and Test4 share the variance components and differ in their means. The bases
-with a unit are measured sizes or the camera's; all standard deviations and shifts are chosen,
-such that a plate explains a few per cent of the variance between cells and the shifts several
+Training, Test3 and Test4 share the variance components and differ in their means. The bases are
+chosen, sizes of the order of cultured mouse cells, but for the instrument's, which come from
+`microscope`; all standard deviations and shifts are chosen, such that a plate explains a few per cent of the variance between cells and the shifts several
 standard deviations of a plate.
 """
 
