@@ -15,6 +15,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -60,14 +61,10 @@ class _BarMeter:
     """A rich progress bar that appears late, so that short work leaves the terminal quiet."""
 
     def __init__(self, console: Console, title: str, total: int | None, unit: str) -> None:
-        count: ProgressColumn = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-        named = [] if unit == "bytes" else [TextColumn(unit)]
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            count,
-            *named,
-            TimeRemainingColumn(),
+            *_columns(total, unit),
             console=console,
             transient=True,
         )
@@ -85,6 +82,14 @@ class _BarMeter:
         self._late.join()
         if self._bar.live.is_started:
             self._bar.stop()
+
+
+def _columns(total: int | None, unit: str) -> list[ProgressColumn]:
+    if unit == "bytes":
+        return [DownloadColumn(), TimeRemainingColumn()]
+    if total is None:
+        return [TimeElapsedColumn()]
+    return [MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn()]
 
 
 class _LineMeter:

@@ -3,8 +3,8 @@
 A factor is log-normal: base * exp(day + plate + well effects + severity * shift). Plates of
 Training, Test3 and Test4 share the variance components and differ in their means. The bases are
 chosen, sizes of the order of cultured mouse cells, but for the instrument's, which come from
-`microscope`; all standard deviations and shifts are chosen, such that a plate explains a few per cent of the variance between cells and the shifts several
-standard deviations of a plate.
+`microscope`. All standard deviations and shifts are chosen, such that a plate explains a few per
+cent of the variance between cells and the shifts several standard deviations of a plate.
 """
 
 from __future__ import annotations
