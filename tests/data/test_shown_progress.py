@@ -50,7 +50,9 @@ def test_a_bar_on_a_terminal_after_a_while(monkeypatch, unit: str, count: str) -
     monkeypatch.setattr(module, "SHOW_AFTER_SECONDS", 0.05)
     out = console(terminal=True)
     with progress("Reading", total=200, unit=unit, console=out) as advance:
-        time.sleep(0.3)
+        deadline = time.time() + 10
+        while "Reading" not in shown(out) and time.time() < deadline:
+            time.sleep(0.02)
         assert "Reading" in shown(out)  # before the first unit is done
         advance(60)
     plain = shown(out)
