@@ -193,7 +193,7 @@ def left_out_probabilities(
     if len(np.unique(plates)) < 2:
         return class_probabilities(pipeline, X)
     splits = list(LeaveOneGroupOut().split(X, y, plates))
-    done = Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
+    done = _side_by_side(pipeline)(
         delayed(_fit_predict)(pipeline, X, y, fitted, held) for fitted, held in splits
     )
     probabilities = np.zeros((len(y), len(CLASSES)))
@@ -209,6 +209,16 @@ def class_probabilities(pipeline: Pipeline, X: np.ndarray) -> np.ndarray:
     probabilities = np.zeros((len(X), len(CLASSES)))
     probabilities[:, pipeline.classes_] = pipeline.predict_proba(X)
     return probabilities
+
+
+def _side_by_side(pipeline: Pipeline) -> Parallel:
+    """Return what runs fits of a pipeline on all cores, with the results of one after another.
+
+    liblinear draws from one generator for the whole process: fits in threads would take turns at
+    it and end a little differently each time.
+    """
+    prefer = "processes" if isinstance(pipeline[-1], OneVsRestClassifier) else "threads"
+    return Parallel(n_jobs=-1, prefer=prefer, return_as="generator")
 
 
 def _candidates(kind: str, protocol: Protocol) -> list[dict[str, Any]]:
@@ -235,7 +245,7 @@ def _cross_validate(
     errors = []
     total = len(candidates) * len(folds)
     with progress(f"{TITLES[kind]} cross-validation", total=total, unit="fits") as advance:
-        for error in Parallel(n_jobs=-1, prefer="threads", return_as="generator")(jobs):
+        for error in _side_by_side(candidates[0])(jobs):
             errors.append(error)
             advance(1)
     return np.array(errors).reshape(len(candidates), len(folds)).mean(axis=1)

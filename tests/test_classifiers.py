@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
@@ -69,9 +70,23 @@ def test_left_out_predictions_never_come_from_the_cells_own_plate(monkeypatch, b
         return np.zeros((len(held), 7))
 
     monkeypatch.setattr(classifiers, "_fit_predict", spy)
-    classifiers.left_out_probabilities(make("lr", {}, QUICK), X, y, plates)
+    classifiers.left_out_probabilities(make("knn", {}, QUICK), X, y, plates)
     assert len(seen) == 8
     assert all(len(held) == 1 and not (held & fitted) for fitted, held in seen)
+
+
+@pytest.mark.parametrize("kind", TITLES)
+def test_fits_side_by_side_end_as_fits_one_after_another(kind, blobs):
+    """Seeds decide, whatever runs beside a fit; noise makes liblinear's path long."""
+    X, y, plates = blobs
+    noisy = X + np.random.default_rng(3).normal(0, 4000, X.shape).astype(np.float32)
+    pipeline = make(kind, {"n_estimators": 20} if kind == "rf" else {}, QUICK)
+    found = classifiers.left_out_probabilities(pipeline, noisy, y, plates)
+    for plate in np.unique(plates):
+        held = plates == plate
+        alone = clone(pipeline).fit(noisy[~held], y[~held])
+        expected = classifiers.class_probabilities(alone, noisy[held])
+        np.testing.assert_array_equal(found[held], expected)
 
 
 def test_plate_folds_do_not_share_plates(blobs):
