@@ -18,6 +18,10 @@ class DataError(CoosError, ValueError):
     exit_code = 2
 
 
+class MissingWeightsError(DataError):
+    """Weights that cannot be computed are not on this machine (exit code 2)."""
+
+
 class RegistryError(CoosError, LookupError):
     """A model, version, alias or tracking store cannot be found or does not fit (exit code 3)."""
 
@@ -34,3 +38,9 @@ class OutputError(CoosError, OSError):
     """Results cannot be written where they were asked for (exit code 7)."""
 
     exit_code = 7
+
+
+class TrainingError(CoosError, ArithmeticError):
+    """A network did not learn: its loss is no longer a number (exit code 8)."""
+
+    exit_code = 8

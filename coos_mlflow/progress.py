@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -19,8 +20,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-Advance = Callable[[int], None]
-"""Told how many units were done since the last call."""
+
+class Advance(Protocol):
+    """Told how many units were done since the last call, and what else there is to show."""
+
+    def __call__(self, n: int, note: str = "", /) -> None:
+        """Take notice of `n` more units."""
+
 
 SHOW_AFTER_SECONDS = 2.0
 LINE_EVERY_SECONDS = 10.0
@@ -46,7 +52,7 @@ def progress(
     Yields
     ------
     callable
-        ``advance(n)``: n more units are done.
+        ``advance(n)``: n more units are done; ``advance(n, note)`` shows a few words beside them.
     """
     console = console or Console(stderr=True)
     meter = _BarMeter if console.is_terminal else _LineMeter
@@ -65,17 +71,18 @@ class _BarMeter:
             TextColumn("{task.description}"),
             BarColumn(),
             *_columns(total, unit),
+            TextColumn("{task.fields[note]}"),
             console=console,
             transient=True,
         )
-        self._task = self._bar.add_task(title, total=total)
+        self._task = self._bar.add_task(title, total=total, note="")
         # A timer, since the first unit itself may take long: loops that compile, large blocks.
         self._late = threading.Timer(SHOW_AFTER_SECONDS, self._bar.start)
         self._late.daemon = True
         self._late.start()
 
-    def advance(self, n: int = 1) -> None:
-        self._bar.advance(self._task, n)
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self._bar.update(self._task, advance=n, note=note)
 
     def stop(self) -> None:
         self._late.cancel()
@@ -100,13 +107,13 @@ class _LineMeter:
         self._done = 0
         self._next_line = time.monotonic() + LINE_EVERY_SECONDS
 
-    def advance(self, n: int = 1) -> None:
+    def advance(self, n: int = 1, note: str = "") -> None:
         self._done += n
         if time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + LINE_EVERY_SECONDS
             of_total = "" if self._total is None else f" of {self._total:,}"
             self._console.print(
-                f"{self._title}: {self._done:,}{of_total} {self._unit}".rstrip(),
+                f"{self._title}: {self._done:,}{of_total} {self._unit} {note}".rstrip(),
                 markup=False,
                 highlight=False,
                 soft_wrap=True,

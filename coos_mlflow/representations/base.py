@@ -5,20 +5,29 @@ from __future__ import annotations
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from coos_mlflow.data.cells import CellBatch
 from coos_mlflow.errors import DataError
+
+if TYPE_CHECKING:
+    from coos_mlflow.training import Workshop
+
+
+PROBABILITIES = "softmax"
+"""The layer whose seven columns are class probabilities, of a network that classifies itself."""
 
 
 class Representation(ABC):
     """Turns cells into features; each public file of this folder holds one, under its stem.
 
     The file declares ``REPRESENTATION = <its class>``. The class only stores parameters when it
-    is made.
+    is made; what it has to learn from Training it learns in `fit`, or gets from `restore`.
     """
 
     key: ClassVar[str]
@@ -27,34 +36,97 @@ class Representation(ABC):
     version: ClassVar[str]
     """Changes whenever the same cells would give other features; part of the cache's key."""
 
-    title: ClassVar[str]
+    title: str
     """What tables and figures call it."""
 
     layers: tuple[str, ...]
     """The feature matrices on offer, in order."""
 
+    layer_titles: ClassVar[dict[str, str]] = {}
+    """What the paper's Table 3 calls a layer; empty for a representation of one nameless layer."""
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Parameters of the presets "paper" and "quick" that differ from the class's defaults."""
+
+    learns: ClassVar[bool] = False
+    """Whether `fit` has something to do."""
+
+    answers: ClassVar[bool] = False
+    """Whether it also gives the layer `PROBABILITIES`, so that it needs no classifier."""
+
+    packages: ClassVar[tuple[str, ...]] = ()
+    """What a served model of it needs beyond what every model needs."""
+
+    @property
+    def name(self) -> str:
+        """What its registered models' names begin with; its key, unless it is not the real one."""
+        return self.key
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what was learnt or loaded; empty where `params` say everything."""
+        return ""
+
     @abstractmethod
     def params(self) -> dict[str, Any]:
-        """Return everything besides `version` on which the features depend, JSON-ready."""
+        """Return everything besides `version` on which the features depend, JSON-ready.
+
+        They are what `create` takes to make it again.
+        """
 
     @abstractmethod
     def feature_names(self, layer: str) -> tuple[str, ...]:
         """Return the names of the columns of a layer."""
 
     @abstractmethod
-    def transform(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    def transform(
+        self, images: np.ndarray, layers: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
         """Compute the features of some cells.
 
         Parameters
         ----------
         images : ndarray, shape (n, 2, 64, 64), uint16 or float32
             Raw counts that have passed `coos_mlflow.data.cells.check_images`.
+        layers : sequence of str, optional
+            The layers to compute; all of `layers`, and `PROBABILITIES` where it answers, by
+            default.
 
         Returns
         -------
         dict of str to ndarray, shape (n, d), float32
-            One matrix for each of `layers`.
+            One matrix for each layer asked for, at least.
         """
+
+    def require(self) -> None:  # noqa: B027 - most need nothing
+        """Refuse to go on where something is missing that cannot be computed, such as weights.
+
+        Raises
+        ------
+        MissingWeightsError
+            Saying how to get it.
+        """
+
+    def fit(self, training: CellBatch, workshop: Workshop) -> None:  # noqa: B027 - most learn nothing
+        """Learn from the cells of Training; nothing by default.
+
+        Parameters
+        ----------
+        training : CellBatch
+            All cells of the split, with their plates and wells.
+        workshop : Workshop
+            Where checkpoints go, and who is told how it goes.
+        """
+
+    def held_out(self, n_cells: int) -> np.ndarray:
+        """Return which of the `n_cells` cells of Training were kept out of `fit`.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_cells,)
+            All, for what learns nothing or nothing from labels.
+        """
+        return np.ones(n_cells, bool)
 
     def save(self, folder: Path) -> None:  # noqa: B027 - most learn nothing
         """Write what was learnt into `folder`; nothing by default."""
@@ -70,8 +142,15 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(s for s in stems if not s.startswith("_") and s != "base"))
 
 
-def create(key: str, **params: Any) -> Representation:
+def create(key: str, preset: str = "paper", **params: Any) -> Representation:
     """Make the representation called `key`; its file is imported only now.
+
+    Parameters
+    ----------
+    key : str
+        One of `names`.
+    preset : str
+        Where parameters come from that are not given; see `Representation.presets`.
 
     Raises
     ------
@@ -87,4 +166,4 @@ def create(key: str, **params: Any) -> Representation:
     unknown = [name for name in params if name not in known]
     if unknown:
         raise DataError(f"{key} has no parameter {unknown[0]!r}; it takes {', '.join(known)}.")
-    return made(**params)
+    return made(**(made.presets.get(preset, {}) | params))

@@ -70,7 +70,9 @@ class Texture(Representation):
         textures = (f"{name}, {self.reading} {s}" for s in self.scales for name in FEATURES)
         return (*textures, *INTENSITY_FEATURES)
 
-    def transform(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    def transform(
+        self, images: np.ndarray, layers: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
         """Compute the features on all cores; see `Representation.transform`."""
         blocks = [images[i : i + _BLOCK] for i in range(0, len(images), _BLOCK)]
         with ThreadPoolExecutor(cpu_count()) as pool:

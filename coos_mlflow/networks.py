@@ -1,0 +1,146 @@
+"""What all networks share: device, precision, batches, and weights on disk without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from coos_mlflow.errors import DataError, RegistryError
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+Tensors = dict[str, torch.Tensor]
+
+
+def best_device() -> torch.device:
+    """Return CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def check_precision(asked: str) -> None:
+    """Refuse a precision that is not in `PRECISIONS`."""
+    if asked not in PRECISIONS:
+        raise DataError(f"precision={asked!r} found, expected one of {', '.join(PRECISIONS)}.")
+
+
+def uses_bf16(asked: str, device: torch.device) -> bool:
+    """Tell whether products are to be taken in bfloat16.
+
+    "auto" does so where the device has instructions for it; elsewhere bfloat16 is emulated, and
+    slower than float32.
+    """
+    if asked != "auto":
+        return asked == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def autocast(device: torch.device, bf16: bool) -> AbstractContextManager[Any]:
+    """Return the context in which convolutions and products run in bfloat16, or plain float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+
+
+def place(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to a device, channels last: convolutions are fastest so on both kinds."""
+    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def in_batches(
+    images: np.ndarray, compute: Callable[[torch.Tensor], Tensors], batch: int
+) -> dict[str, np.ndarray]:
+    """Apply a network to images, a batch at a time, without gradients.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, ...)
+        Handed to `compute` as tensors on the CPU.
+    compute : callable
+        Returns named tensors of as many rows.
+    batch : int
+        Images at a time.
+
+    Returns
+    -------
+    dict of str to ndarray of float32
+    """
+    parts: list[Tensors] = []
+    with torch.inference_mode():
+        for start in range(0, max(len(images), 1), batch):
+            block = np.ascontiguousarray(images[start : start + batch])
+            found = compute(torch.from_numpy(block))
+            parts.append({name: tensor.float().cpu() for name, tensor in found.items()})
+    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of trainable parameters."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def digest_of(tensors: Tensors) -> str:
+    """Return the SHA-256 of names, shapes and values."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        found.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        found.update(tensor.numpy().tobytes())
+    return found.hexdigest()
+
+
+def write_tensors(path: Path, tensors: Tensors, facts: dict[str, Any]) -> None:
+    """Write tensors and JSON-ready facts into one file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, partial, metadata={"facts": json.dumps(facts, sort_keys=True)})
+    partial.replace(path)
+
+
+def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
+    """Read what `write_tensors` wrote.
+
+    Raises
+    ------
+    RegistryError
+        When the file is missing, cut or no such file.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            facts = json.loads(file.metadata()["facts"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise RegistryError(
+            f"{path}: expected the weights of a network, and they cannot be read ({error}); "
+            "train it again."
+        ) from error
+    return tensors, facts
+
+
+def load_weights(network: nn.Module, tensors: Tensors, where: str) -> None:
+    """Put tensors into a network that has exactly these.
+
+    Raises
+    ------
+    RegistryError
+        Naming the first tensor that is missing, too many or of another shape.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise RegistryError(
+                f"{where}: {name} is {found.get(name, 'missing')}, "
+                f"expected {expected.get(name, 'no such tensor')}."
+            )
+    network.load_state_dict(tensors)

@@ -1,0 +1,380 @@
+"""The loop in which networks are trained: checkpoints, resumption, progress.
+
+All that is random in an iteration follows from the seed and the iteration's number, so that a
+run resumed from a checkpoint is the run that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from coos_mlflow.errors import TrainingError
+from coos_mlflow.networks import (
+    Tensors,
+    autocast,
+    load_weights,
+    place,
+    read_tensors,
+    uses_bf16,
+    write_tensors,
+)
+from coos_mlflow.progress import progress
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CHECKPOINT = "checkpoint.safetensors"
+
+REPORT_EVERY = 25
+"""Iterations whose mean loss makes one point of a curve."""
+
+
+def _nothing(*_: Any) -> None:
+    """Take no notice."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where a network is trained, and who is told how it goes.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets the checkpoint; training goes on from the one that is there.
+    on_metrics : callable
+        Told (iteration, dict of float) of each point of the curves.
+    on_figure : callable
+        Told (file name such as ``"inpainting/000500.png"``, matplotlib Figure).
+    """
+
+    folder: Path
+    on_metrics: Callable[[int, dict[str, float]], None] = _nothing
+    on_figure: Callable[[str, Figure], None] = _nothing
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train.
+
+    Parameters
+    ----------
+    iterations : int
+        Steps of the optimiser.
+    batch : int
+        Cells in a step.
+    check_every : int
+        Iterations from one validation, with its checkpoint, to the next.
+    seed : int
+        Of everything that is random.
+    precision : str
+        One of `coos_mlflow.networks.PRECISIONS`.
+    """
+
+    iterations: int
+    batch: int
+    check_every: int = 500
+    seed: int = 0
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What training has left.
+
+    Parameters
+    ----------
+    tensors : dict of str to Tensor
+        The network's state at the best iteration; at the last one where nothing was validated.
+    best_iteration : int
+    error : float or None
+        Validation error there.
+    history : list of dict
+        The points of the curves, in order.
+    """
+
+    tensors: Tensors
+    best_iteration: int
+    error: float | None
+    history: list[dict[str, float]]
+
+
+class Lesson(ABC):
+    """What a network is taught: the loss of a batch, and how good it is now."""
+
+    network: nn.Module
+    """Moved to the device by `train` before anything else."""
+
+    n_cells: int
+    """Rows to draw batches from."""
+
+    @abstractmethod
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Return a fresh optimiser of the network's parameters."""
+
+    def learning_rate(self, iteration: int) -> float | None:
+        """Return the rate of an iteration, counted from 0; None leaves the optimiser's."""
+        return None
+
+    @abstractmethod
+    def loss(self, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+        """Return the loss of the cells `rows`; `rng` draws what is random about it."""
+
+    def validation_error(self) -> float | None:
+        """Return an error to minimise, in %, or None where there is nothing to validate."""
+        return None
+
+    def figure(self) -> tuple[str, Figure] | None:
+        """Return a name and a picture of what the network does now, or None."""
+        return None
+
+
+def train(lesson: Lesson, plan: Plan, workshop: Workshop, device: torch.device) -> Learnt:
+    """Teach a lesson, going on from the checkpoint in the workshop's folder if there is one.
+
+    Raises
+    ------
+    TrainingError
+        When the loss is no longer finite.
+    KeyboardInterrupt, SystemExit
+        On SIGINT and SIGTERM, once the running iteration is done and its checkpoint written.
+    """
+    return _Training(lesson, plan, workshop, device).run()
+
+
+def rows_of(iteration: int, n_cells: int, plan: Plan) -> np.ndarray:
+    """Return the cells of an iteration: every epoch goes through all of them in a new order.
+
+    What does not fill a batch at an epoch's end is left out of that epoch.
+    """
+    batch = min(plan.batch, n_cells)
+    epoch, step = divmod(iteration, n_cells // batch)
+    order = np.random.default_rng([plan.seed, epoch]).permutation(n_cells)
+    return order[step * batch : (step + 1) * batch]
+
+
+@dataclass
+class _State:
+    """All that the next iteration depends on besides network and optimiser.
+
+    `window` holds the losses since the last point of the curve.
+    """
+
+    iteration: int = 0
+    window: list[float] = field(default_factory=list)
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_iteration: int = 0
+    error: float | None = None
+
+
+class _Training:
+    """One network in training."""
+
+    def __init__(self, lesson: Lesson, plan: Plan, workshop: Workshop, device: torch.device):
+        self.lesson, self.plan, self.workshop = lesson, plan, workshop
+        self.autocast = partial(autocast, device, uses_bf16(plan.precision, device))
+        place(lesson.network, device)
+        self.optimiser = lesson.optimiser()
+        self.state = _State()
+        self.best: Tensors = {}
+        self.checkpoint = workshop.folder / CHECKPOINT
+        self.losses: list[torch.Tensor] = []  # not looked at each time: that would wait for the GPU
+        self.clock = _Clock(plan.batch)
+
+    def run(self) -> Learnt:
+        if self.checkpoint.exists():
+            self._resume()
+        total = self.plan.iterations
+        self.lesson.network.train()
+        with (
+            _interrupts_held() as interrupt,
+            progress("Training", total=total, unit="iterations") as advance,
+        ):
+            advance(self.state.iteration)
+            self.clock.restart(self.state.iteration)
+            while self.state.iteration < total:
+                self._step()
+                self._look()
+                advance(1, self._note())
+                if interrupt.asked:
+                    self._save()
+                    interrupt.obey()
+        tensors = self.best or _on_cpu(self.lesson.network.state_dict())
+        return Learnt(
+            tensors,
+            self.state.best_iteration or self.state.iteration,
+            self.state.error,
+            self.state.history,
+        )
+
+    def _step(self) -> None:
+        iteration = self.state.iteration
+        rows = rows_of(iteration, self.lesson.n_cells, self.plan)
+        rate = self.lesson.learning_rate(iteration)
+        if rate is not None:
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+        rng = np.random.default_rng([self.plan.seed, iteration, 1])
+        with self.autocast():
+            loss = self.lesson.loss(rows, rng)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.losses.append(loss.detach())
+        self.state.iteration += 1
+
+    def _look(self) -> None:
+        """Note the loss, validate and write a checkpoint, each when it is time."""
+        iteration = self.state.iteration
+        last = iteration == self.plan.iterations
+        if iteration % REPORT_EVERY == 0 or last:
+            self._report()
+        if iteration % self.plan.check_every == 0 or last:
+            self._validate()
+            self._save()
+            self.clock.restart(iteration)
+
+    def _report(self) -> None:
+        self._read_losses()
+        point = {
+            "iteration": self.state.iteration,
+            "loss": float(np.mean(self.state.window)),
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+        }
+        self.state.window = []
+        self.state.history.append(point)
+        measured = {name: value for name, value in point.items() if name != "iteration"}
+        speed = self.clock.cells_per_second(self.state.iteration)
+        self._tell(measured | {"cells_per_second": speed})
+
+    def _validate(self) -> None:
+        network = self.lesson.network
+        network.eval()
+        with torch.inference_mode(), self.autocast():
+            error = self.lesson.validation_error()
+            picture = self.lesson.figure()
+        network.train()
+        if picture:
+            self.workshop.on_figure(*picture)
+        if error is None:
+            return
+        self.state.history[-1]["validation_error"] = error
+        self._tell({"validation_error": error})
+        if self.state.error is None or error < self.state.error:
+            self.state.error, self.state.best_iteration = error, self.state.iteration
+            self.best = _on_cpu(network.state_dict())
+
+    def _read_losses(self) -> None:
+        values = torch.stack(self.losses).tolist() if self.losses else []
+        self.losses = []
+        if not np.isfinite(values).all():
+            raise TrainingError(
+                f"The loss is no longer finite before iteration {self.state.iteration} of "
+                f"{self.plan.iterations}; lower the learning rate, or train with precision=fp32."
+            )
+        self.state.window += values
+
+    def _tell(self, metrics: dict[str, float]) -> None:
+        self.workshop.on_metrics(self.state.iteration, metrics)
+
+    def _note(self) -> str:
+        points = [p for p in self.state.history if "validation_error" in p]
+        error = f", error {points[-1]['validation_error']:.1f} %" if points else ""
+        loss = f"loss {self.state.history[-1]['loss']:.4g}" if self.state.history else ""
+        speed = f"{self.clock.cells_per_second(self.state.iteration):,.0f} cells/s"
+        return ", ".join(part for part in (loss + error, speed) if part)
+
+    def _save(self) -> None:
+        self._read_losses()
+        adam = self.optimiser.state_dict()["state"]
+        tensors = {f"network.{k}": v for k, v in self.lesson.network.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        tensors |= {f"optimiser.{i}.{k}": v for i, held in adam.items() for k, v in held.items()}
+        write_tensors(self.checkpoint, tensors, asdict(self.state))
+
+    def _resume(self) -> None:
+        tensors, facts = read_tensors(self.checkpoint)
+        load_weights(self.lesson.network, _under("network.", tensors), str(self.checkpoint))
+        self.best = _under("best.", tensors)
+        held: dict[int, Tensors] = {}
+        for name, tensor in _under("optimiser.", tensors).items():
+            index, _, what = name.partition(".")
+            held.setdefault(int(index), {})[what] = tensor
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": held, "param_groups": groups})
+        self.state = _State(**facts)
+
+
+class _Clock:
+    """Speed since the last checkpoint, so that validations do not count."""
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self.restart(0)
+
+    def restart(self, iteration: int) -> None:
+        self._from, self._began = iteration, time.perf_counter()
+
+    def cells_per_second(self, iteration: int) -> float:
+        done = self._batch * (iteration - self._from)
+        return done / max(time.perf_counter() - self._began, 1e-9)
+
+
+class _Interrupt:
+    """A signal that waits until a checkpoint is written; a second one does not wait."""
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def hold(self) -> None:
+        # Only the main thread may handle signals; elsewhere nothing is held.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+
+    def release(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def obey(self) -> None:
+        asked = self.asked
+        self.release()
+        if asked is not None:
+            signal.raise_signal(asked)
+
+    def _note(self, number: int, _: Any) -> None:
+        if self.asked is not None:
+            self.obey()
+        self.asked = number
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[_Interrupt]:
+    interrupt = _Interrupt()
+    interrupt.hold()
+    try:
+        yield interrupt
+    finally:
+        interrupt.release()
+
+
+def _on_cpu(tensors: Tensors) -> Tensors:
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+
+def _under(prefix: str, tensors: Tensors) -> Tensors:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
