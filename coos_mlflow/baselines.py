@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,23 +12,27 @@ import mlflow
 import numpy as np
 
 from coos_mlflow import __version__
-from coos_mlflow.classifiers import (
-    TITLES,
-    Fitted,
-    Protocol,
-    class_probabilities,
-    fit,
-    left_out_probabilities,
-)
-from coos_mlflow.data.cells import SPLITS
-from coos_mlflow.drift.reference import Reference
+from coos_mlflow.classifiers import Protocol
 from coos_mlflow.errors import DataError
 from coos_mlflow.evaluation import Evaluation, evaluate
-from coos_mlflow.features import extract, identity
-from coos_mlflow.references import SplitScores, collect, raw_figures_of
+from coos_mlflow.features import identity
+from coos_mlflow.fitted_rows import (
+    KIND_TITLES,
+    OWN,
+    Prepared,
+    fit_row,
+    kinds_of,
+    reference_of,
+)
+from coos_mlflow.learning import learn_once
 from coos_mlflow.representations import Representation
 from coos_mlflow.tracking import registry
-from coos_mlflow.tracking.artifacts import log_data, log_evaluations, log_model
+from coos_mlflow.tracking.artifacts import (
+    log_data,
+    log_evaluations,
+    log_model,
+    read_evaluations,
+)
 from coos_mlflow.tracking.runs import (
     TRAINING_EXPERIMENT,
     log_new_params,
@@ -37,7 +40,7 @@ from coos_mlflow.tracking.runs import (
     prepare_store,
     run,
 )
-from coos_mlflow.training_data import Annotations, TrainingData
+from coos_mlflow.training_data import TrainingData
 
 AUTO = "auto"
 
@@ -55,39 +58,59 @@ class Row:
     Parameters
     ----------
     model : ModelRef
-    errors : dict of float
-        Balanced error in % by split; that of Training on the cells of the fit, as in the paper.
+    title : str
+        What tables call the representation.
+    layer : str
+        The layer that the classifier reads.
+    kind : str
+        A key of `KIND_TITLES`.
+    evaluations : dict of Evaluation
+        By split; that of Training on the cells of the fit, as in the paper.
     cv_error : float
-        Balanced error in % by cross-validation on Training.
+        Balanced error in % by cross-validation on Training; of a network that answers itself,
+        on the held-out cells.
     trained : bool
         False where the registry had it already.
     """
 
     model: registry.ModelRef
-    errors: dict[str, float]
+    title: str
+    layer: str
+    kind: str
+    evaluations: dict[str, Evaluation]
     cv_error: float
     trained: bool
 
-
-@dataclass(frozen=True)
-class _Prepared:
-    """What all classifiers of one representation share."""
-
-    data: TrainingData
-    annotations: dict[str, Annotations]
-    features: dict[str, dict[str, np.ndarray]]
-    raw: dict[str, np.ndarray]
-    seconds: float
+    @property
+    def errors(self) -> dict[str, float]:
+        """Balanced error in % by split."""
+        return {split: found.balanced_error for split, found in self.evaluations.items()}
 
 
-def check_request(classifiers: Sequence[str], preset: str, overrides: dict[str, Any]) -> None:
-    """Refuse what `train` could not do with these settings, before any work is done."""
-    unknown = [kind for kind in classifiers if kind not in TITLES]
-    if unknown:
-        raise DataError(f"Classifier {unknown[0]!r} is not known; there are {', '.join(TITLES)}.")
+def check_protocol(preset: str, overrides: dict[str, Any]) -> None:
+    """Refuse settings that no fit could follow, before any work is done."""
     if preset not in (AUTO, *PRESETS):
         raise DataError(f"preset={preset!r} found, expected {AUTO}, {' or '.join(PRESETS)}.")
     Protocol(**overrides)
+
+
+def check_rows(
+    representation: Representation,
+    classifiers: Sequence[str] | None,
+    layers: Sequence[str] | None,
+) -> None:
+    """Refuse rows that the representation does not have or cannot make for want of weights."""
+    for what, asked, known in (
+        ("Classifier", classifiers, kinds_of(representation)),
+        ("Layer", layers, representation.layers),
+    ):
+        unknown = [name for name in asked or () if name not in known]
+        if unknown:
+            raise DataError(
+                f"{what} {unknown[0]!r} is not known; {representation.title} has "
+                f"{', '.join(known)}."
+            )
+    representation.require()
 
 
 def choose_preset(preset: str, data: TrainingData) -> str:
@@ -101,30 +124,38 @@ def train(
     representation: Representation,
     data: TrainingData,
     *,
-    classifiers: Sequence[str] = tuple(TITLES),
+    classifiers: Sequence[str] | None = None,
+    layers: Sequence[str] | None = None,
     preset: str = AUTO,
     overrides: dict[str, Any] | None = None,
+    resume: bool = True,
 ) -> list[Row]:
     """Fit, evaluate and register every layer of a representation with each classifier.
 
     Parameters
     ----------
     representation : Representation
+        Learns from Training first, unless it did so before.
     data : TrainingData
-    classifiers : sequence of str
-        Keys of `coos_mlflow.classifiers.TITLES`.
+    classifiers : sequence of str, optional
+        Some of `kinds_of`; all by default.
+    layers : sequence of str, optional
+        Some of the representation's; all by default.
     preset : str
         "auto", "paper" or "quick".
     overrides : dict, optional
         Fields of `Protocol` that differ from the preset.
+    resume : bool
+        See `coos_mlflow.learning.learn_once`.
 
     Returns
     -------
     list of Row
-        One for each layer and classifier, in that order.
+        The one that needs no classifier first, then one for each layer and classifier.
     """
     overrides = overrides or {}
-    check_request(classifiers, preset, overrides)
+    check_protocol(preset, overrides)
+    check_rows(representation, classifiers, layers)
     preset = choose_preset(preset, data)
     protocol = Protocol(**(PRESETS[preset] | overrides))
     prepare_store()
@@ -135,64 +166,79 @@ def train(
         "dataset_digest": data.digest,
         "simulated": data.simulated,
     }
-    with run(representation.key, TRAINING_EXPERIMENT, tags):
+    with run(representation.name, TRAINING_EXPERIMENT, tags):
         log_new_params(_flat(protocol, representation) | {"preset": preset})
         log_data(data)
-        prepared = _prepare(representation, data)
-        _log_representation(representation, prepared)
+        learn_once(representation, data, tags, resume=resume)
+        prepared = Prepared(representation, data)
         return [
-            _row(representation, layer, kind, prepared, protocol, tags)
-            for layer in representation.layers
-            for kind in classifiers
+            _row(layer, kind, prepared, protocol, tags)
+            for layer, kind in _rows_of(representation, classifiers, layers)
         ]
 
 
-def _prepare(representation: Representation, data: TrainingData) -> _Prepared:
-    began = time.perf_counter()
-    annotations = {split: data.annotations(split) for split in SPLITS}
-    features = {
-        split: extract(data.paths[split], data.digests[split], representation) for split in SPLITS
-    }
-    return _Prepared(
-        data=data,
-        annotations=annotations,
-        features=features,
-        raw={split: raw_figures_of(data, split) for split in SPLITS},
-        seconds=time.perf_counter() - began,
-    )
+def _rows_of(
+    representation: Representation, kinds: Sequence[str] | None, layers: Sequence[str] | None
+) -> list[tuple[str, str]]:
+    kinds = [kind for kind in kinds_of(representation) if kinds is None or kind in kinds]
+    own = [(representation.layers[0], OWN)] if OWN in kinds else []
+    chosen = [layer for layer in representation.layers if layers is None or layer in layers]
+    return own + [(layer, kind) for layer in chosen for kind in kinds if kind != OWN]
 
 
 def _row(
-    representation: Representation,
-    layer: str,
-    kind: str,
-    prepared: _Prepared,
-    protocol: Protocol,
-    tags: dict[str, Any],
+    layer: str, kind: str, prepared: Prepared, protocol: Protocol, tags: dict[str, Any]
 ) -> Row:
     """Return the registered row, trained now unless the registry has the same one."""
-    name = f"{representation.key}-{kind}"
+    representation = prepared.representation
+    name = representation.name if kind == OWN else f"{representation.name}-{kind}"
     fingerprint = _fingerprint(representation, layer, kind, prepared.data, protocol)
-    known = registry.find_version(name, fingerprint)
-    if known:
-        registry.crown(name)
-        return Row(known, _errors_in(known.tags), float(known.tags["cv_error"]), trained=False)
+    model = registry.find_version(name, fingerprint)
+    trained = model is None
+    if model is None:
+        model = _make(name, layer, kind, prepared, protocol, tags | {"fingerprint": fingerprint})
+    registry.crown(name)
+    return Row(
+        model=model,
+        title=representation.title,
+        layer=layer,
+        kind=kind,
+        evaluations=read_evaluations(str(model.run_id)),
+        cv_error=float(model.tags["cv_error"]),
+        trained=trained,
+    )
+
+
+def _make(
+    name: str,
+    layer: str,
+    kind: str,
+    prepared: Prepared,
+    protocol: Protocol,
+    tags: dict[str, Any],
+) -> registry.ModelRef:
+    """Fit, evaluate, log and register one row."""
+    representation = prepared.representation
     tags = tags | {"layer": layer, "classifier": kind}
     training = prepared.annotations["training"]
-    with run(f"{name} {layer}", TRAINING_EXPERIMENT, tags, nested=True):
+    with run(f"{name} {layer}", TRAINING_EXPERIMENT, tags):
         log_new_params(_flat(protocol, representation) | {"layer": layer, "classifier": kind})
         log_data(prepared.data)
-        _log_representation(representation, prepared)
-        fitted, evaluations, reference = _fit_and_evaluate(layer, kind, prepared, protocol)
+        fitted, probabilities = fit_row(layer, kind, prepared, protocol, tags["fingerprint"])
+        evaluations = {
+            split: evaluate(a.labels, probabilities[split].argmax(axis=1), a.plates, a.wells)
+            for split, a in prepared.annotations.items()
+        }
+        _log_representation(prepared)
+        reference = reference_of(layer, fitted, probabilities, evaluations, prepared)
         log_new_params({f"classifier.{k}": v for k, v in fitted.params.items()})
         left_out = reference.errors["training"]
         mlflow.log_metrics({"cv_error": fitted.cv_error, "left_out_error": left_out})
-        log_evaluations(
-            evaluations, f"{representation.title} {TITLES[kind]}", prepared.data.simulated
-        )
+        title = f"{representation.title} {layer} {KIND_TITLES[kind]}"
+        log_evaluations(evaluations, title, prepared.data.simulated)
         uri = log_model(representation, layer, fitted.pipeline, reference)
         errors = {split: e.balanced_error for split, e in evaluations.items()}
-        model = registry.register(
+        return registry.register(
             name,
             uri,
             tags
@@ -202,63 +248,13 @@ def _row(
                 "left_out_error": f"{left_out:.6g}",
                 "training_cells": len(training.labels),
                 "training_classes": len(np.unique(training.labels)),
-                "fingerprint": fingerprint,
                 "package_version": __version__,
             },
         )
-    registry.crown(name)
-    return Row(model, errors, fitted.cv_error, trained=True)
 
 
-def _fit_and_evaluate(
-    layer: str, kind: str, prepared: _Prepared, protocol: Protocol
-) -> tuple[Fitted, dict[str, Evaluation], Reference]:
-    training = prepared.annotations["training"]
-    X = np.asarray(prepared.features["training"][layer])
-    began = time.perf_counter()
-    fitted = fit(kind, X, training.labels, training.plates, protocol)
-    mlflow.log_metric("seconds_fit", time.perf_counter() - began)
-    probabilities = {
-        split: class_probabilities(fitted.pipeline, np.asarray(prepared.features[split][layer]))
-        for split in SPLITS
-    }
-    evaluations = {
-        split: evaluate(a.labels, probabilities[split].argmax(axis=1), a.plates, a.wells)
-        for split, a in prepared.annotations.items()
-    }
-    return fitted, evaluations, _reference(layer, fitted, probabilities, evaluations, prepared)
-
-
-def _reference(
-    layer: str,
-    fitted: Fitted,
-    probabilities: dict[str, np.ndarray],
-    evaluations: dict[str, Evaluation],
-    prepared: _Prepared,
-) -> Reference:
-    """Collect what the version remembers, Training as seen by fits that left the plate out."""
-    training = prepared.annotations["training"]
-    X = np.asarray(prepared.features["training"][layer])
-    left_out = left_out_probabilities(fitted.pipeline, X, training.labels, training.plates)
-    judged = evaluations | {
-        "training": evaluate(
-            training.labels, left_out.argmax(axis=1), training.plates, training.wells
-        )
-    }
-    return collect(
-        prepared.data,
-        prepared.annotations,
-        {
-            split: SplitScores(found, np.asarray(prepared.features[split][layer]))
-            for split, found in (probabilities | {"training": left_out}).items()
-        },
-        prepared.raw,
-        confusions={split: e.confusion for split, e in judged.items()},
-        errors={split: e.balanced_error for split, e in judged.items()},
-    )
-
-
-def _log_representation(representation: Representation, prepared: _Prepared) -> None:
+def _log_representation(prepared: Prepared) -> None:
+    representation = prepared.representation
     names = {layer: representation.feature_names(layer) for layer in representation.layers}
     mlflow.log_dict(names, "feature_names.json")
     mlflow.log_dict(package_versions(), "package_versions.json")
@@ -274,7 +270,7 @@ def _fingerprint(
         "representation": identity(representation),
         "layer": layer,
         "classifier": kind,
-        "protocol": protocol.params_of(kind),
+        "protocol": {} if kind == OWN else protocol.params_of(kind),
         "package": __version__,
     }
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
@@ -284,7 +280,3 @@ def _flat(protocol: Protocol, representation: Representation) -> dict[str, Any]:
     return protocol.params() | {
         f"{representation.key}.{k}": v for k, v in representation.params().items()
     }
-
-
-def _errors_in(tags: dict[str, str]) -> dict[str, float]:
-    return {split: float(tags[f"error_{split}"]) for split in SPLITS}

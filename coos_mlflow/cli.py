@@ -139,7 +139,9 @@ def contact_sheet(
 
 @app.command()
 def train(
-    representation: Annotated[str, typer.Argument(help="Such as texture.")] = "texture",
+    representation: Annotated[
+        str, typer.Argument(help="texture, deeploc, pci or vgg16.")
+    ] = "texture",
     data: Annotated[
         str,
         typer.Option(
@@ -149,11 +151,17 @@ def train(
     preset: Annotated[
         str, typer.Option(help="paper, quick, or auto (paper on real data, quick on simulated).")
     ] = "auto",
-    classifiers: Annotated[str, typer.Option(help="Some of knn,lr,rf.")] = "knn,lr,rf",
+    classifiers: Annotated[
+        str, typer.Option(help="all, or some of own,knn,lr,rf; own: the network's own answers.")
+    ] = "all",
+    layers: Annotated[str, typer.Option(help="all, or some of the representation's.")] = "all",
     scale: Annotated[float, typer.Option(help="Of simulated data; 1 is the size of COOS-7.")] = 0.1,
     seed: Seed = 0,
     neighbours: Annotated[int, typer.Option(help="k of kNN; the paper's 11.")] = 11,
     inverse_penalty: Annotated[float, typer.Option(help="C of the logistic regression.")] = 1.0,
+    search: Annotated[
+        str, typer.Option(help="Of the forest: random as in the paper, or halving.")
+    ] = "random",
     search_samples: Annotated[
         str, typer.Option(help="Forests tried; auto: the preset's.")
     ] = "auto",
@@ -164,14 +172,20 @@ def train(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="A parameter of the representation, such as reading=downsample."
+            "--set",
+            help="A parameter of the representation, such as width=0.5; auto: the preset's.",
         ),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(help="Go on with a network's training that was stopped, or begin it anew."),
+    ] = True,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Train, evaluate and register a representation's classifiers.
 
-    Example: coos train texture --classifiers lr --scale 0.05
+    Examples: coos train texture --classifiers lr --scale 0.05;
+    coos train deeploc --preset quick --set iterations=200
     """
     _use_store(tracking_uri)
     from coos_mlflow.progress import progress
@@ -181,26 +195,31 @@ def train(
         from coos_mlflow.representations import create
         from coos_mlflow.training_data import choose
 
-    kinds = [kind.strip() for kind in classifiers.split(",")]
+    kinds, chosen_layers = _some_of(classifiers), _some_of(layers)
     asked = {
         "neighbours": neighbours,
         "inverse_penalty": inverse_penalty,
+        "search": search,
         "search_samples": _auto_int("search-samples", search_samples),
         "cv_folds": _auto_int("cv-folds", cv_folds),
         "folds": folds,
         "seed": seed,
     }
     overrides = {key: value for key, value in asked.items() if value is not None}
-    baselines.check_request(kinds, preset, overrides)
-    made = create(representation, **_settings(settings or []))
+    params = {"seed": seed} | _settings(settings or [])
+    baselines.check_protocol(preset, overrides)
+    baselines.check_rows(create(representation, **params), kinds, chosen_layers)
     chosen = choose(data, scale, seed)
-    terminal.say_data(chosen, baselines.choose_preset(preset, chosen))
+    preset = baselines.choose_preset(preset, chosen)
+    terminal.say_data(chosen, preset)
     rows = baselines.train(
-        made,
+        create(representation, preset, **params),
         chosen,
         classifiers=kinds,
+        layers=chosen_layers,
         preset=preset,
         overrides=overrides,
+        resume=resume,
     )
     terminal.show_rows(rows, chosen)
 
@@ -298,6 +317,11 @@ def _labels(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
+def _some_of(text: str) -> list[str] | None:
+    """Return the names in a comma-separated list, None for all."""
+    return None if text == "all" else [name.strip() for name in text.split(",")]
+
+
 def _auto_int(name: str, text: str) -> int | None:
     if text == "auto":
         return None
@@ -318,4 +342,4 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
             found[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise DataError(f"--set {pair!r} found, expected a value such as [1, 2].") from error
-    return found
+    return {key: value for key, value in found.items() if value != "auto"}

@@ -1,4 +1,4 @@
-"""The verbs of the data: check, download, unpack, pack."""
+"""The verbs of the data: check, download, weights, unpack, pack."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from coos_mlflow.errors import DataError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +23,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of the data to an app; each raises CoosError for what a user can mend."""
     app.command()(check)
     app.command()(download)
+    app.command()(weights)
     app.command()(unpack)
     app.command()(pack)
 
@@ -75,6 +78,43 @@ def download(
     with progress("Downloading", total=plan.bytes_wanted, unit="bytes") as advance:
         fetched = zenodo.fetch(plan, advance)
     console.print(f"{len(fetched)} files fetched and verified in {plan.folder}", markup=False)
+
+
+def weights(
+    model: Annotated[str, typer.Argument(help="vgg16, the one model that needs any.")],
+    file: Annotated[
+        Path | None,
+        typer.Option("--from", help="A copy of the published file, where there is no network."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the weights that are there.")
+    ] = False,
+) -> None:
+    """Fetch weights that others have trained (553 MB), verify them, keep what is needed of them.
+
+    Example: coos weights vgg16
+    """
+    from coos_mlflow.progress import progress
+
+    with progress("Starting"):
+        from coos_mlflow.representations import vgg16
+    published = vgg16.PUBLISHED
+    if model != published.key:
+        raise DataError(f"{model!r} needs no published weights, only {published.key} does.")
+    console = _stdout()
+    console.print(f"Licence: {published.licence}\nPlease cite: {published.citation}", markup=False)
+    if vgg16.kept_at().exists() and not force:
+        vgg16.kept_weights()
+        console.print(f"There already: {vgg16.kept_at()}", markup=False)
+        return
+    if file is None:
+        total = published.megabytes * 1_000_000
+        with progress("Downloading", total=total, unit="bytes") as advance:
+            vgg16.keep_weights(on_progress=advance)
+    else:
+        with progress(f"Reading {file.name}"):
+            vgg16.keep_weights(file)
+    console.print(f"Verified and kept: {vgg16.kept_at()}", markup=False)
 
 
 def unpack(

@@ -41,6 +41,12 @@ class Evaluation:
         """Number of cells."""
         return int(self.confusion.sum())
 
+    @classmethod
+    def from_dict(cls, said: dict[str, Any]) -> Evaluation:
+        """Make again what `as_dict` has told."""
+        low, high = said["interval"]
+        return cls(np.array(said["confusion"], np.int64), (low, high))
+
     def as_dict(self) -> dict[str, Any]:
         """Return everything, JSON-ready, NaN as None."""
         return {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -17,40 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from platformdirs import user_cache_path
 
+from coos_mlflow.cache import cache_home, make_cache_home
 from coos_mlflow.data.plate import open_plate
-from coos_mlflow.errors import OutputError
 from coos_mlflow.progress import progress
 from coos_mlflow.representations.base import Representation
 
 BATCH = 1024
 
 Transform = Callable[[np.ndarray], dict[str, np.ndarray]]
-
-
-def cache_home() -> Path:
-    """Return the folder of the cache: ``$COOS_CACHE``, else the platform's cache folder."""
-    named = os.environ.get("COOS_CACHE")
-    return Path(named) if named else user_cache_path("coos_mlflow")
-
-
-def make_cache_home() -> Path:
-    """Make the folder of the cache.
-
-    Raises
-    ------
-    OutputError
-        When it cannot be made.
-    """
-    try:
-        cache_home().mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{cache_home()}: the cache folder cannot be made ({error.strerror}); "
-            "set COOS_CACHE to a folder that can be written."
-        ) from error
-    return cache_home()
 
 
 def extract(path: Path, digest: str, representation: Representation) -> dict[str, np.ndarray]:
@@ -77,6 +51,7 @@ def identity(representation: Representation) -> dict[str, Any]:
         "representation": representation.key,
         "version": representation.version,
         "params": representation.params(),
+        "digest": representation.digest,
     }
 
 
@@ -100,7 +75,7 @@ def compute_once(
         Rows in the order of the file.
     """
     name = str(what.get("representation", what.get("name")))
-    entry = cache_home() / "features" / f"{digest[:24]}-{name}-{_short_hash(what)}"
+    entry = cache_home() / "features" / f"{digest[:24]}-{name}-{short_hash(what)}"
     make_cache_home()
     try:
         found = _load(entry)
@@ -144,5 +119,6 @@ def _store(entry: Path, arrays: dict[str, np.ndarray]) -> None:
             raise
 
 
-def _short_hash(what: dict[str, Any]) -> str:
+def short_hash(what: dict[str, Any]) -> str:
+    """Return twelve hex digits that stand for something JSON-ready."""
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]

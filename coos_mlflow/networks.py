@@ -33,6 +33,13 @@ def check_precision(asked: str) -> None:
         raise DataError(f"precision={asked!r} found, expected one of {', '.join(PRECISIONS)}.")
 
 
+def check_positive(whose: str, **settings: Any) -> None:
+    """Refuse settings that are no numbers above 0."""
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            raise DataError(f"{whose} {name}={value!r} found, expected a number above 0.")
+
+
 def uses_bf16(asked: str, device: torch.device) -> bool:
     """Tell whether products are to be taken in bfloat16.
 
@@ -104,6 +111,7 @@ def write_tensors(path: Path, tensors: Tensors, facts: dict[str, Any]) -> None:
     partial = path.with_name(f".{path.name}.partial")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(plain, partial, metadata={"facts": json.dumps(facts, sort_keys=True)})
+    partial.chmod(0o644)  # safetensors keeps others out; caches and stores are shared
     partial.replace(path)
 
 

@@ -49,6 +49,7 @@ def collect(
     raw: dict[str, np.ndarray],
     confusions: dict[str, np.ndarray],
     errors: dict[str, float],
+    judged: np.ndarray,
     seed: int = 0,
 ) -> Reference:
     """Put together a reference.
@@ -61,20 +62,24 @@ def collect(
         See `raw_figures_of`.
     confusions, errors : dict by split
         Of the same predictions.
+    judged : ndarray of bool
+        Cells of Training that the representation has not learnt from; the others are left out.
     seed : int
         Draws the cells to show and those that fit the projection.
     """
     projection = fit_projection(scores["training"].features, seed=seed)
     profiles: dict[str, Profile] = {}
     for split in SPLITS:
+        kept = judged if split == "training" else slice(None)
+        probabilities = scores[split].probabilities[kept]
         builder = ProfileBuilder()
         builder.add(
-            plates=annotations[split].plates,
-            wells=annotations[split].wells,
-            predicted=scores[split].probabilities.argmax(axis=1),
-            softmax=scores[split].probabilities,
-            features=projection.project(scores[split].features),
-            raw=raw[split],
+            plates=annotations[split].plates[kept],
+            wells=annotations[split].wells[kept],
+            predicted=probabilities.argmax(axis=1),
+            softmax=probabilities,
+            features=projection.project(scores[split].features[kept]),
+            raw=raw[split][kept],
         )
         profiles[split] = builder.build()
     return Reference(

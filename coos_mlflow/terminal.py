@@ -32,13 +32,13 @@ def say_data(data: TrainingData, preset: str) -> None:
 
 def show_rows(rows: list[Row], data: TrainingData) -> None:
     """Print the errors of registered versions, as the paper's Table 3 does."""
-    from coos_mlflow.classifiers import TITLES
+    from coos_mlflow.fitted_rows import KIND_TITLES
 
     title = "Balanced error (%)" + (", simulated cells" if data.simulated else "")
     table = _error_table(title)
     for row in rows:
-        kind = TITLES[row.model.tags["classifier"]]
         name = f"{row.model.name} v{row.model.version}" + ("" if row.trained else " (was there)")
+        kind = f"{KIND_TITLES[row.kind]}, {row.layer}"
         table.add_row(name, kind, *_errors(row.errors), f"{row.cv_error:.1f}")
     Console().print(table)
 
@@ -54,7 +54,7 @@ def show_models(champions: list[ModelRef], store: str) -> None:
     for model in champions:
         tags = model.tags
         errors = {split: float(tags[f"error_{split}"]) for split in SPLITS}
-        name = f"{model.name} v{model.version} @{model.alias}"
+        name = f"{model.name} v{model.version}"
         table.add_row(name, tags["dataset"], *_errors(errors), f"{float(tags['cv_error']):.1f}")
     console.print(table)
 
@@ -88,10 +88,10 @@ def scorer_line(scored: Scored) -> str:
 
 def _error_table(title: str) -> Table:
     table = Table(title=title, title_justify="left")
-    table.add_column("model")
+    table.add_column("model", no_wrap=True)
     table.add_column("")
     for heading in (*(SPLIT_TITLES[split] for split in SPLITS), "CV"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint.safetensors"
 
+_ERROR = "validation_error"
+
 REPORT_EVERY = 25
 """Iterations whose mean loss makes one point of a curve."""
 
@@ -63,6 +65,15 @@ class Workshop:
     folder: Path
     on_metrics: Callable[[int, dict[str, float]], None] = _nothing
     on_figure: Callable[[str, Figure], None] = _nothing
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file from which training goes on."""
+        return self.folder / CHECKPOINT
+
+    def forget(self) -> None:
+        """Remove the checkpoint of a training that is done."""
+        self.checkpoint.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -189,12 +200,11 @@ class _Training:
         self.optimiser = lesson.optimiser()
         self.state = _State()
         self.best: Tensors = {}
-        self.checkpoint = workshop.folder / CHECKPOINT
         self.losses: list[torch.Tensor] = []  # not looked at each time: that would wait for the GPU
         self.clock = _Clock(plan.batch)
 
     def run(self) -> Learnt:
-        if self.checkpoint.exists():
+        if self.workshop.checkpoint.exists():
             self._resume()
         total = self.plan.iterations
         self.lesson.network.train()
@@ -270,8 +280,8 @@ class _Training:
             self.workshop.on_figure(*picture)
         if error is None:
             return
-        self.state.history[-1]["validation_error"] = error
-        self._tell({"validation_error": error})
+        self.state.history[-1][_ERROR] = error
+        self._tell({_ERROR: error})
         if self.state.error is None or error < self.state.error:
             self.state.error, self.state.best_iteration = error, self.state.iteration
             self.best = _on_cpu(network.state_dict())
@@ -290,8 +300,8 @@ class _Training:
         self.workshop.on_metrics(self.state.iteration, metrics)
 
     def _note(self) -> str:
-        points = [p for p in self.state.history if "validation_error" in p]
-        error = f", error {points[-1]['validation_error']:.1f} %" if points else ""
+        points = [p for p in self.state.history if _ERROR in p]
+        error = f", error {points[-1][_ERROR]:.1f} %" if points else ""
         loss = f"loss {self.state.history[-1]['loss']:.4g}" if self.state.history else ""
         speed = f"{self.clock.cells_per_second(self.state.iteration):,.0f} cells/s"
         return ", ".join(part for part in (loss + error, speed) if part)
@@ -302,11 +312,13 @@ class _Training:
         tensors = {f"network.{k}": v for k, v in self.lesson.network.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         tensors |= {f"optimiser.{i}.{k}": v for i, held in adam.items() for k, v in held.items()}
-        write_tensors(self.checkpoint, tensors, asdict(self.state))
+        write_tensors(self.workshop.checkpoint, tensors, asdict(self.state))
 
     def _resume(self) -> None:
-        tensors, facts = read_tensors(self.checkpoint)
-        load_weights(self.lesson.network, _under("network.", tensors), str(self.checkpoint))
+        tensors, facts = read_tensors(self.workshop.checkpoint)
+        load_weights(
+            self.lesson.network, _under("network.", tensors), str(self.workshop.checkpoint)
+        )
         self.best = _under("best.", tensors)
         held: dict[int, Tensors] = {}
         for name, tensor in _under("optimiser.", tensors).items():
@@ -322,6 +334,7 @@ class _Clock:
 
     def __init__(self, batch: int) -> None:
         self._batch = batch
+        self._speed = 0.0
         self.restart(0)
 
     def restart(self, iteration: int) -> None:
@@ -329,7 +342,9 @@ class _Clock:
 
     def cells_per_second(self, iteration: int) -> float:
         done = self._batch * (iteration - self._from)
-        return done / max(time.perf_counter() - self._began, 1e-9)
+        if done:  # just after a restart the last speed stands
+            self._speed = done / max(time.perf_counter() - self._began, 1e-9)
+        return self._speed
 
 
 class _Interrupt:

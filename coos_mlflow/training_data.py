@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from coos_mlflow import __version__
+from coos_mlflow.cache import cache_home
 from coos_mlflow.data.cells import SPLITS
 from coos_mlflow.data.dataset import coos7_home, coos7_present, find_splits
 from coos_mlflow.data.plate import file_digest, open_plate
 from coos_mlflow.data.wells import well_names
 from coos_mlflow.errors import DataError
-from coos_mlflow.features import cache_home
 from coos_mlflow.progress import progress
 
 AUTO = "auto"

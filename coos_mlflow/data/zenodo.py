@@ -6,23 +6,26 @@ download, never from this file.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pooch
 import requests
 
-from coos_mlflow.errors import CoosError, DownloadError, OutputError
+from coos_mlflow.data._download import (
+    TIMEOUT_SECONDS,
+    ResumingDownloader,
+    alone_in,
+    bytes_in,
+    reason_of,
+)
+from coos_mlflow.errors import DownloadError, OutputError
 
 RECORD_URL = "https://zenodo.org/api/records/3386336"
 RECORD_VARIABLE = "COOS7_RECORD_URL"
@@ -35,16 +38,6 @@ CITATION = (
     "NeurIPS 2019. doi:10.5281/zenodo.3386336"
 )
 
-TIMEOUT_SECONDS = (10.0, 60.0)
-"""To connect, and between two blocks."""
-
-RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0)
-"""Waits after attempts that brought nothing; one that brought bytes starts anew."""
-
-_BLOCK_BYTES = 2**16
-"""A connection that is cut loses the block that was under way."""
-
-_PASSING_STATUS = (408, 425, 429, 500, 502, 503, 504)
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,200}")
 
 
@@ -98,7 +91,7 @@ def list_files(record_url: str | None = None) -> list[RemoteFile]:
     try:
         answer = requests.get(url, timeout=TIMEOUT_SECONDS)
     except requests.RequestException as error:
-        raise DownloadError(f"{url}: no answer ({_reason(error)}).") from error
+        raise DownloadError(f"{url}: no answer ({reason_of(error)}).") from error
     if answer.status_code != requests.codes.ok:
         raise DownloadError(f"{url}: status {answer.status_code} {answer.reason}, expected 200.")
     try:
@@ -136,7 +129,7 @@ def plan_download(
         else:
             wanted.append(file)
             part = _part_path(folder, file)
-            bytes_wanted += file.size - min(file.size, _size(part))
+            bytes_wanted += file.size - min(file.size, bytes_in(part))
     return DownloadPlan(folder, present, wanted, bytes_wanted, _bytes_free(folder))
 
 
@@ -164,13 +157,8 @@ def fetch(plan: DownloadPlan, on_progress: Callable[[int], None] | None = None) 
     """
     check_space(plan)
     pooch.get_logger().setLevel(logging.WARNING)
-    with _writing(plan.folder):
-        plan.folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with _writing(plan.folder), filelock.FileLock(plan.folder / ".download.lock", timeout=0):
-            return [_fetch_file(plan.folder, file, on_progress) for file in plan.wanted]
-    except filelock.Timeout as error:
-        raise DownloadError(f"{plan.folder}: another download into it is running.") from error
+    with alone_in(plan.folder):
+        return [_fetch_file(plan.folder, file, on_progress) for file in plan.wanted]
 
 
 def check_space(plan: DownloadPlan) -> None:
@@ -214,7 +202,7 @@ def _is_complete(path: Path, file: RemoteFile, on_progress: Callable[[int], None
 
 
 def _fetch_file(folder: Path, file: RemoteFile, on_progress: Callable[[int], None] | None) -> Path:
-    downloader = _ResumingDownloader(file, _part_path(folder, file), on_progress)
+    downloader = ResumingDownloader(file.size, _part_path(folder, file), on_progress)
     try:
         pooch.retrieve(
             file.url, f"md5:{file.md5}", fname=file.name, path=folder, downloader=downloader
@@ -227,96 +215,8 @@ def _fetch_file(folder: Path, file: RemoteFile, on_progress: Callable[[int], Non
     return folder / file.name
 
 
-class _ResumingDownloader:
-    """A pooch downloader that goes on where a cut connection ended.
-
-    Bytes gather in a file that stays when the download fails, named after the checksum so that
-    a changed record never continues an old file.
-    """
-
-    def __init__(
-        self, file: RemoteFile, part: Path, on_progress: Callable[[int], None] | None
-    ) -> None:
-        self._file, self._part = file, part
-        self._advance = on_progress or (lambda n: None)
-
-    def __call__(self, url: str, output_file: str, pooch_object: object) -> None:
-        waits = iter(RETRY_SECONDS)
-        with _writing(self._part):
-            self._part.touch()
-            while (before := _size(self._part)) != self._file.size:
-                problem = self._attempt(url, before)
-                came = _size(self._part)
-                if came > before:
-                    waits = iter(RETRY_SECONDS)
-                elif (wait := next(waits, None)) is None:
-                    raise DownloadError(
-                        f"{url}: {problem} after {came:,} of {self._file.size:,} bytes; "
-                        "run the command again to go on from there."
-                    )
-                else:
-                    time.sleep(wait)
-            self._part.replace(output_file)
-
-    def _attempt(self, url: str, have: int) -> str:
-        """Append what the server sends, and say what ended it."""
-        if have > self._file.size:
-            self._part.unlink()
-            have = 0
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-        try:
-            with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as answer:
-                if answer.status_code in _PASSING_STATUS:
-                    return f"the server answers {answer.status_code} {answer.reason}"
-                self._append(answer, have)
-        except requests.exceptions.ChunkedEncodingError:
-            return "the connection was cut"
-        except requests.RequestException as error:
-            return _reason(error)
-        return "the connection was cut"
-
-    def _append(self, answer: requests.Response, have: int) -> None:
-        resumed = answer.status_code == requests.codes.partial_content
-        if resumed and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            raise DownloadError(f"{answer.url}: another part of the file came than was asked for.")
-        if not resumed and answer.status_code != requests.codes.ok:
-            raise DownloadError(
-                f"{answer.url}: status {answer.status_code} {answer.reason}, expected 200."
-            )
-        if not resumed:
-            self._advance(-have)
-            have = 0
-        with self._part.open("ab" if resumed else "wb") as part:
-            for block in answer.iter_content(_BLOCK_BYTES):
-                have += len(block)
-                if have > self._file.size:
-                    part.truncate(0)
-                    raise DownloadError(
-                        f"{answer.url}: more than {self._file.size:,} bytes came, "
-                        "the size that the record says."
-                    )
-                part.write(block)
-                self._advance(len(block))
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (CoosError, filelock.Timeout):
-        raise
-    except OSError as error:
-        full = error.errno == errno.ENOSPC
-        reason = "no space left on the disk" if full else error.strerror or error
-        raise OutputError(f"{path}: cannot be written ({reason}).") from error
-
-
 def _part_path(folder: Path, file: RemoteFile) -> Path:
     return folder / f".{file.name}.{file.md5[:8]}.part"
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
 
 
 def _bytes_free(folder: Path) -> int:
@@ -324,11 +224,3 @@ def _bytes_free(folder: Path) -> int:
         parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists()
     )
     return shutil.disk_usage(existing).free
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, requests.Timeout):
-        return "it took too long"
-    if isinstance(error, requests.ConnectionError):
-        return "the server cannot be reached or hung up"
-    return str(error).partition("\n")[0][:200] or type(error).__name__

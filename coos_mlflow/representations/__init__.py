@@ -1,5 +1,11 @@
 """Representations: images in, named feature matrices out. One file each, found by its name."""
 
-from coos_mlflow.representations.base import Representation, create, names
+from coos_mlflow.representations.base import (
+    PROBABILITIES,
+    VALIDATION_ERROR,
+    Representation,
+    create,
+    names,
+)
 
-__all__ = ["Representation", "create", "names"]
+__all__ = ["PROBABILITIES", "VALIDATION_ERROR", "Representation", "create", "names"]

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 PROBABILITIES = "softmax"
 """The layer whose seven columns are class probabilities, of a network that classifies itself."""
 
+VALIDATION_ERROR = "validation_error"
+"""What `Representation.learnt` calls the balanced error in % on the held-out cells."""
+
 
 class Representation(ABC):
     """Turns cells into features; each public file of this folder holds one, under its stem.
@@ -66,6 +69,11 @@ class Representation(ABC):
     def digest(self) -> str:
         """SHA-256 of what was learnt or loaded; empty where `params` say everything."""
         return ""
+
+    @property
+    def learnt(self) -> dict[str, float]:
+        """What there is to say of how it learnt, such as the error on cells it did not see."""
+        return {}
 
     @abstractmethod
     def params(self) -> dict[str, Any]:
@@ -151,6 +159,8 @@ def create(key: str, preset: str = "paper", **params: Any) -> Representation:
         One of `names`.
     preset : str
         Where parameters come from that are not given; see `Representation.presets`.
+    **params
+        What the class takes; a ``seed`` is dropped where nothing is random.
 
     Raises
     ------
@@ -163,6 +173,8 @@ def create(key: str, preset: str = "paper", **params: Any) -> Representation:
         )
     made: type[Representation] = import_module(f"{__package__}.{key}").REPRESENTATION
     known = inspect.signature(made).parameters
+    if "seed" not in known:
+        params.pop("seed", None)
     unknown = [name for name in params if name not in known]
     if unknown:
         raise DataError(f"{key} has no parameter {unknown[0]!r}; it takes {', '.join(known)}.")

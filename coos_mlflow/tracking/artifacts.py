@@ -36,7 +36,10 @@ SERVED_PACKAGES = (
     "scikit-learn",
     "skops",
 )
-"""What the code of a served model imports; that code travels with it. Held by a test."""
+"""What the code of every served model imports; that code travels with it. Held by a test."""
+
+EVALUATION = "evaluation.json"
+"""The artifact with everything about a row's errors."""
 
 _DIGEST_LENGTH = 36
 """Characters that MLflow's stores keep of a digest; the whole SHA-256 is in the input's tags."""
@@ -74,8 +77,14 @@ def log_evaluations(evaluations: dict[str, Evaluation], title: str, simulated: b
         metrics |= {f"{split}_recall_{name}": r for name, r in names_recalls if not np.isnan(r)}
         mlflow.log_text(confusion_table(evaluation).to_csv(), f"confusion/{split}.csv")
     mlflow.log_metrics(metrics)
-    mlflow.log_dict({s: e.as_dict() for s, e in evaluations.items()}, "evaluation.json")
+    mlflow.log_dict({s: e.as_dict() for s, e in evaluations.items()}, EVALUATION)
     mlflow.log_figure(confusion_figure(evaluations, title, simulated), "confusion/splits.png")
+
+
+def read_evaluations(run_id: str) -> dict[str, Evaluation]:
+    """Return by split what `log_evaluations` has logged in a run."""
+    found = mlflow.artifacts.load_dict(f"runs:/{run_id}/{EVALUATION}")
+    return {split: Evaluation.from_dict(said) for split, said in found.items()}
 
 
 def confusion_figure(evaluations: dict[str, Evaluation], title: str, simulated: bool) -> Figure:
@@ -107,12 +116,15 @@ def confusion_figure(evaluations: dict[str, Evaluation], title: str, simulated: 
 def log_model(
     representation: Representation,
     layer: str,
-    classifier: Pipeline,
+    classifier: Pipeline | None,
     reference: Reference,
 ) -> str:
-    """Log the pyfunc of a classifier in the active run and return its ``models:/m-...``."""
+    """Log the pyfunc of a classifier in the active run and return its ``models:/m-...``.
+
+    Without a classifier the representation's own probabilities are the answer.
+    """
     package = Path(coos_mlflow.__file__).parent
-    versions = package_versions()
+    versions, needed = package_versions(), {*SERVED_PACKAGES, *representation.packages}
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / pyfunc.ARTIFACT
         pyfunc.save_bundle(bundle, representation, layer, classifier, reference)
@@ -123,7 +135,7 @@ def log_model(
             artifacts={pyfunc.ARTIFACT: str(bundle)},
             signature=_signature(),
             input_example=reference.cells.images[:1],
-            pip_requirements=[f"{name}=={versions[name]}" for name in SERVED_PACKAGES],
+            pip_requirements=[f"{name}=={versions[name]}" for name in sorted(needed)],
         )
     return logged.model_uri
 

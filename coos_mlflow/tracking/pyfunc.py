@@ -19,7 +19,7 @@ from coos_mlflow.classifiers import class_probabilities
 from coos_mlflow.data.cells import CELL_SHAPE, CLASSES, check_images
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import DataError, RegistryError
-from coos_mlflow.representations import Representation, create
+from coos_mlflow.representations import PROBABILITIES, Representation, create
 from coos_mlflow.tracking import _skops
 
 ARTIFACT = "bundle"
@@ -62,11 +62,15 @@ class CellScores:
 
 
 class CellClassifier(PythonModel):
-    """A representation, one of its layers, a classifier on it, and the drift reference."""
+    """A representation, one of its layers, a classifier on it, and the drift reference.
+
+    Without a classifier the representation's own probabilities are the answer, and the layer
+    serves the drift assessment alone.
+    """
 
     representation: Representation
     layer: str
-    classifier: Pipeline
+    classifier: Pipeline | None
     reference: Reference
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -92,15 +96,19 @@ class CellClassifier(PythonModel):
             )
         self.representation.restore(folder)
         self.layer = said["layer"]
-        self.classifier = _load_classifier(folder / _CLASSIFIER)
+        self.classifier = _load_classifier(folder / _CLASSIFIER) if said["classifier"] else None
         self.reference = Reference.load(folder / _REFERENCE)
         return self
 
     def score(self, images: np.ndarray) -> CellScores:
         """Score cells that have passed `check_images`; uint16 or float32 (n, 2, 64, 64)."""
-        features = self.representation.transform(images)[self.layer]
-        probabilities = class_probabilities(self.classifier, features)
-        return CellScores(probabilities, self.reference.projection.project(features))
+        if self.classifier is None:
+            found = self.representation.transform(images, (self.layer, PROBABILITIES))
+            probabilities = found[PROBABILITIES].astype(np.float64)
+        else:
+            found = self.representation.transform(images, (self.layer,))
+            probabilities = class_probabilities(self.classifier, found[self.layer])
+        return CellScores(probabilities, self.reference.projection.project(found[self.layer]))
 
     def predict(
         self,
@@ -154,7 +162,7 @@ def save_bundle(
     folder: Path,
     representation: Representation,
     layer: str,
-    classifier: Pipeline,
+    classifier: Pipeline | None,
     reference: Reference,
 ) -> None:
     """Write all that a model needs into `folder`, without pickle."""
@@ -163,12 +171,14 @@ def save_bundle(
         "representation_version": representation.version,
         "params": representation.params(),
         "layer": layer,
+        "classifier": classifier is not None,
         "package_version": __version__,
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _DESCRIPTION).write_text(json.dumps(said, indent=1, sort_keys=True))
     representation.save(folder)
-    _skops.dump(classifier, folder / _CLASSIFIER)
+    if classifier is not None:
+        _skops.dump(classifier, folder / _CLASSIFIER)
     reference.save(folder / _REFERENCE)
 
 

@@ -14,8 +14,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
+from coos_mlflow.cache import cache_home
 from coos_mlflow.errors import RegistryError
-from coos_mlflow.features import cache_home
 
 CHAMPION = "champion"
 
@@ -125,16 +125,22 @@ def register(name: str, model_uri: str, tags: dict[str, Any]) -> ModelRef:
 
 
 def crown(name: str) -> ModelRef:
-    """Give the alias ``champion`` to the best version, judged on Training alone.
+    """Give the alias ``champion`` to the best version, and each layer's to the best on it.
+
+    Judged on Training alone.
 
     Versions trained on COOS-7 come before those on other data, and these before simulated ones;
     then more classes before fewer, more Training cells before fewer, and the lower error of
     leave-one-plate-out cross-validation on Training, which is the same for every protocol of
     folds. No test split is looked at.
     """
-    best = min(versions(name), key=_merit)
-    MlflowClient().set_registered_model_alias(name, CHAMPION, best.version)
-    return _reference(best, CHAMPION)
+    client = MlflowClient()
+    ranked = sorted(versions(name), key=_merit)
+    best = {version.tags.get("layer"): version for version in reversed(ranked)}
+    for alias, version in (best | {CHAMPION: ranked[0]}).items():
+        if alias:
+            client.set_registered_model_alias(name, alias, version.version)
+    return _reference(ranked[0], CHAMPION)
 
 
 def champions() -> list[ModelRef]:

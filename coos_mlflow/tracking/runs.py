@@ -13,10 +13,11 @@ from typing import Any
 import mlflow
 from filelock import FileLock
 from mlflow.entities import Run
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from packaging.requirements import Requirement
 
+from coos_mlflow.cache import cache_home, make_cache_home
 from coos_mlflow.errors import RegistryError
-from coos_mlflow.features import cache_home, make_cache_home
 
 PACKAGE = "coos-mlflow"
 
@@ -49,25 +50,40 @@ def prepare_store() -> str:
 
 
 @contextmanager
-def run(name: str, experiment: str, tags: dict[str, Any], nested: bool = False) -> Iterator[Run]:
+def run(
+    name: str, experiment: str, tags: dict[str, Any], resume: str | None = None
+) -> Iterator[Run]:
     """Open a run, the one that ``mlflow run`` has made where there is one.
+
+    It becomes a child of the run that is active, if any. An interrupted one ends as KILLED.
 
     Parameters
     ----------
     name : str
         The run's name.
     experiment : str
-        Where to put it; ignored when MLflow made the run already or for a nested run.
+        Where to put it; ignored when MLflow made the run already or for a child.
     tags : dict
         Added to those that `provenance` gives.
-    nested : bool
-        Make it a child of the active run.
+    resume : str, optional
+        The id of a run to go on with.
     """
-    if not nested and "MLFLOW_RUN_ID" not in os.environ:
+    parent = mlflow.active_run()
+    if parent is None and "MLFLOW_RUN_ID" not in os.environ:
         mlflow.set_experiment(experiment)
-    with mlflow.start_run(run_name=name, nested=nested) as active:
+    active = mlflow.start_run(run_id=resume, run_name=name, nested=parent is not None)
+    try:
         mlflow.set_tags(provenance() | {k: str(v) for k, v in tags.items()})
+        if resume and parent:
+            mlflow.set_tag(MLFLOW_PARENT_RUN_ID, parent.info.run_id)
         yield active
+    except (KeyboardInterrupt, SystemExit):
+        mlflow.end_run("KILLED")
+        raise
+    except BaseException:
+        mlflow.end_run("FAILED")
+        raise
+    mlflow.end_run()
 
 
 def provenance() -> dict[str, str]:

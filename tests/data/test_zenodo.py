@@ -16,7 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from coos_mlflow.cli_data import register
-from coos_mlflow.data import zenodo
+from coos_mlflow.data import _download, zenodo
 from coos_mlflow.errors import DownloadError, OutputError
 
 FILES = {
@@ -98,8 +98,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch) -> Iterator[Server]:
-    monkeypatch.setattr(zenodo, "RETRY_SECONDS", (0.0, 0.0))
-    monkeypatch.setattr(zenodo, "_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(_download, "RETRY_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(_download, "BLOCK_BYTES", 1000)
     with Server() as running:
         monkeypatch.setenv("COOS7_RECORD_URL", running.record_url)
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
@@ -326,7 +326,7 @@ def test_a_read_only_folder(server: Server, tmp_path, monkeypatch) -> None:
 def test_two_downloads_at_once(server: Server, tmp_path) -> None:
     plan = zenodo.plan_download(tmp_path)
     with (
-        zenodo.filelock.FileLock(tmp_path / ".download.lock"),
+        _download.alone_in(tmp_path),
         pytest.raises(DownloadError, match="another download into it is running"),
     ):
         zenodo.fetch(plan)

@@ -1,0 +1,252 @@
+"""VGG16: activations of a network that has learnt from photographs, and nothing from cells.
+
+Lu et al. 2019, section 3.1: "a pre-trained VGG16 model", the first channel "converted and rescaled
+[...] to 8-bit RGB", features "from all layers (max-pooling convolutional layers)", the top three
+reported. Weights and preprocessing are those of Keras; see `PUBLISHED` and `zero_centred`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+
+from coos_mlflow.data import weights as published_weights
+from coos_mlflow.errors import DataError, MissingWeightsError, OutputError, RegistryError
+from coos_mlflow.networks import (
+    Tensors,
+    best_device,
+    digest_of,
+    in_batches,
+    load_weights,
+    place,
+    read_tensors,
+    write_tensors,
+)
+from coos_mlflow.representations._vgg16_network import (
+    CONVOLUTIONS,
+    PUBLISHED,
+    Vgg16Network,
+    random_weights,
+    shapes_of,
+    up_to,
+    zero_centred,
+)
+from coos_mlflow.representations.base import Representation
+
+REPORTED = ("conv3_3", "conv4_1", "conv4_2")
+"""The layers of the paper's Table 3, of the ten up to conv4_3 that its authors extracted."""
+
+SOURCES = (IMAGENET, RANDOM) = ("imagenet", "random")
+
+FILE = "vgg16.safetensors"
+
+_TERMS = {
+    "source": PUBLISHED.url,
+    "licence": PUBLISHED.licence,
+    "citation": PUBLISHED.citation,
+}
+"""What the licence asks to be said wherever the weights go."""
+
+_CELLS_AT_A_TIME = {"cpu": 32, "cuda": 512}
+"""Two maps of 64 x 64 x 64 float32, the largest there are, take 2 MB a cell."""
+
+
+class VGG16(Representation):
+    """The paper's pre-trained baseline.
+
+    Parameters
+    ----------
+    layers : sequence of str
+        Some of conv1_1 ... conv5_3.
+    weights : {"imagenet", "random"}
+        "random" is the same architecture with weights that nobody has trained: a control, and
+        what tests use.
+    seed : int
+        Of random weights.
+    """
+
+    key = "vgg16"
+    version = "1"
+    title = "VGG16"
+    layers: tuple[str, ...] = REPORTED
+    layer_titles: ClassVar[dict[str, str]] = {name: name.capitalize() for name in CONVOLUTIONS}
+    packages = ("safetensors", "torch")
+
+    def __init__(
+        self, layers: Sequence[str] = REPORTED, weights: str = IMAGENET, seed: int = 0
+    ) -> None:
+        if weights not in SOURCES:
+            raise DataError(
+                f"VGG16 weights={weights!r} found, expected one of {', '.join(SOURCES)}."
+            )
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise DataError(f"VGG16 seed={seed!r} found, expected a whole number from 0 up.")
+        self.layers = _in_order(layers)
+        self.weights = weights
+        self.seed = seed
+        if weights == RANDOM:
+            self.title = "VGG16 architecture, random weights"
+        self._tensors: Tensors = {}
+        self._digest = ""
+        self._network: Vgg16Network | None = None
+
+    @property
+    def name(self) -> str:
+        """Keeps models on random weights apart from VGG16."""
+        return self.key if self.weights == IMAGENET else f"{self.key}-{self.weights}"
+
+    def params(self) -> dict[str, Any]:
+        """Return layers and weights, and the seed where weights are drawn."""
+        drawn = {"seed": self.seed} if self.weights == RANDOM else {}
+        return {"layers": list(self.layers), "weights": self.weights} | drawn
+
+    def feature_names(self, layer: str) -> tuple[str, ...]:
+        """Return Conv3_3 1, Conv3_3 2, ..., one for each filter."""
+        return tuple(
+            f"{self.layer_titles[layer]} {i + 1}" for i in range(CONVOLUTIONS[layer].outputs)
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights that the layers need."""
+        self._loaded()
+        return self._digest
+
+    def require(self) -> None:
+        """Refuse to go on without sound weights; see `Representation.require`."""
+        self._loaded()
+
+    def transform(
+        self, images: np.ndarray, layers: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Compute the greatest activation of each filter; see `Representation.transform`."""
+        asked = self.layers if layers is None else tuple(layers)
+        unknown = [layer for layer in asked if layer not in self.layers]
+        if unknown:
+            raise DataError(
+                f"VGG16 layer {unknown[0]!r} was not asked for when it was made; it has "
+                f"{', '.join(self.layers)}."
+            )
+        batch = _CELLS_AT_A_TIME[best_device().type]
+        # Without TF32, whose ten bits would make a GPU's features differ from a CPU's.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            return in_batches(images[:, 0], partial(self._activations, layers=asked), batch)
+
+    def save(self, folder: Path) -> None:
+        """Write the weights that the layers need."""
+        self._loaded()
+        _write(folder / FILE, self._tensors, _TERMS if self.weights == IMAGENET else {})
+
+    def restore(self, folder: Path) -> None:
+        """Read what `save` wrote; no other weights are looked for."""
+        self._use(_read(folder / FILE), str(folder / FILE))
+
+    def _activations(self, protein: torch.Tensor, layers: Sequence[str]) -> Tensors:
+        found: Tensors = self._loaded()(zero_centred(protein.to(best_device())), layers)
+        return found
+
+    def _loaded(self) -> Vgg16Network:
+        if self._network is not None:
+            return self._network
+        needed = up_to(self.layers)
+        if self.weights == RANDOM:
+            return self._use(random_weights(needed, self.seed), "random weights")
+        kept = kept_weights()
+        return self._use({key: kept[key] for key in shapes_of(needed)}, str(kept_at()))
+
+    def _use(self, tensors: Tensors, where: str) -> Vgg16Network:
+        network = Vgg16Network(self.layers)
+        load_weights(network, tensors, where)
+        place(network, best_device())
+        self._tensors, self._digest = tensors, digest_of(tensors)
+        self._network = network.eval()
+        return self._network
+
+
+def kept_at() -> Path:
+    """Return where the ImageNet weights are kept on this machine."""
+    # Imported here: a served model carries its weights and looks for no cache.
+    from coos_mlflow.cache import cache_home
+
+    return cache_home() / "weights" / FILE
+
+
+def kept_weights() -> Tensors:
+    """Return the thirteen convolutions that `keep_weights` has kept.
+
+    Raises
+    ------
+    MissingWeightsError
+        When there are none, or they are damaged.
+    """
+    path = kept_at()
+    if not path.exists():
+        raise MissingWeightsError(
+            f"{path}: {PUBLISHED.title}'s weights are not on this machine; `coos weights "
+            f"{PUBLISHED.key}` fetches them ({PUBLISHED.megabytes} MB), or where there is no "
+            f"network `coos weights {PUBLISHED.key} --from FILE` takes a copy of {PUBLISHED.url}."
+        )
+    try:
+        return _read(path)
+    except RegistryError as error:
+        raise MissingWeightsError(
+            f"{path}: {PUBLISHED.title}'s weights are damaged; "
+            f"`coos weights {PUBLISHED.key} --force` replaces them."
+        ) from error
+
+
+def keep_weights(
+    file: Path | None = None, on_progress: Callable[[int], None] | None = None
+) -> None:
+    """Fetch the ImageNet weights, or take them from a copy, and keep the convolutions.
+
+    Raises
+    ------
+    DataError, DownloadError, OutputError
+        As `coos_mlflow.data.weights.obtain`; what was kept before stays as it is.
+    """
+    from coos_mlflow.cache import make_cache_home
+
+    make_cache_home()
+    path = kept_at()
+    tensors = published_weights.obtain(PUBLISHED, path.parent, file, on_progress)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as partial_folder:
+            written = Path(partial_folder) / FILE
+            _write(written, tensors, _TERMS)
+            written.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"{path}: cannot be written ({error}).") from error
+
+
+def _write(path: Path, tensors: Tensors, facts: dict[str, str]) -> None:
+    write_tensors(path, tensors, {"digest": digest_of(tensors)} | facts)
+
+
+def _read(path: Path) -> Tensors:
+    """Read what `_write` wrote, and refuse it where a single bit is another."""
+    tensors, facts = read_tensors(path)
+    if facts.get("digest") != digest_of(tensors):
+        raise RegistryError(f"{path}: the weights are not those that were written; train it again.")
+    return tensors
+
+
+def _in_order(layers: Sequence[str]) -> tuple[str, ...]:
+    """Return the layers in the network's order, after checking them."""
+    listed = isinstance(layers, (list, tuple)) and len(layers) > 0
+    if not listed or any(layer not in tuple(CONVOLUTIONS) for layer in layers):
+        raise DataError(
+            f"VGG16 layers={layers!r} found, expected a list of some of {', '.join(CONVOLUTIONS)}."
+        )
+    return tuple(name for name in CONVOLUTIONS if name in layers)
+
+
+REPRESENTATION = VGG16
