@@ -280,7 +280,7 @@ class _Training:
             self.workshop.on_figure(*picture)
         if error is None:
             return
-        self.state.history[-1][_ERROR] = error
+        self.state.history.append({"iteration": self.state.iteration, _ERROR: error})
         self._tell({_ERROR: error})
         if self.state.error is None or error < self.state.error:
             self.state.error, self.state.best_iteration = error, self.state.iteration
@@ -300,11 +300,13 @@ class _Training:
         self.workshop.on_metrics(self.state.iteration, metrics)
 
     def _note(self) -> str:
-        points = [p for p in self.state.history if _ERROR in p]
-        error = f", error {points[-1][_ERROR]:.1f} %" if points else ""
-        loss = f"loss {self.state.history[-1]['loss']:.4g}" if self.state.history else ""
-        speed = f"{self.clock.cells_per_second(self.state.iteration):,.0f} cells/s"
-        return ", ".join(part for part in (loss + error, speed) if part)
+        latest = {name: value for point in self.state.history for name, value in point.items()}
+        parts = [
+            f"loss {latest['loss']:.4g}" if "loss" in latest else "",
+            f"error {latest[_ERROR]:.1f} %" if _ERROR in latest else "",
+            f"{self.clock.cells_per_second(self.state.iteration):,.0f} cells/s",
+        ]
+        return ", ".join(part for part in parts if part)
 
     def _save(self) -> None:
         self._read_losses()

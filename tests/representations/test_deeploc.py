@@ -1,0 +1,189 @@
+"""DeepLoc: its size, its stretch, its crops, and that it learns."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coos_mlflow.data.cells import CellBatch
+from coos_mlflow.errors import DataError, RegistryError
+from coos_mlflow.networks import count_parameters
+from coos_mlflow.representations import create
+from coos_mlflow.representations._deeploc_network import (
+    CROP,
+    DeepLocNetwork,
+    augmented,
+    averaged_answers,
+    stretch,
+)
+from coos_mlflow.simulate import simulate_plate_cells
+from coos_mlflow.training import Workshop
+
+SMALL = {"width": 0.06, "batch": 32, "learning_rate": 0.01, "decay_every": 2, "check_every": 20}
+
+
+@pytest.fixture(scope="module")
+def training():
+    found = simulate_plate_cells(seed=2, wells_per_class=2, cells_per_well=20)
+    order = np.random.default_rng(0).permutation(len(found["images"]))
+    return CellBatch(0, found["images"][order], labels=found["labels"][order])
+
+
+@pytest.fixture(scope="module")
+def taught(training, tmp_path_factory):
+    deeploc = create("deeploc", iterations=40, **SMALL)
+    deeploc.fit(training, Workshop(tmp_path_factory.mktemp("work")))
+    return deeploc
+
+
+def test_it_has_the_published_number_of_parameters():
+    assert count_parameters(DeepLocNetwork()) == 10_985_237
+
+
+def test_maps_shrink_as_in_tensorflow():
+    network = DeepLocNetwork(0.05).eval()
+    sides = []
+    for module in network.convolutions:
+        if isinstance(module, torch.nn.MaxPool2d):
+            module.register_forward_hook(lambda _, __, out: sides.append(out.shape[-1]))
+    network(torch.zeros(1, 2, 60, 60))
+    assert sides == [30, 15, 8]
+
+
+def test_weights_begin_as_a_normal_cut_at_two_deviations():
+    weights = DeepLocNetwork().fc_1[0].weight
+    assert float(weights.detach().abs().max()) <= 0.2
+    # A normal distribution cut at two deviations has 0.8796 of its deviation.
+    assert float(weights.detach().std()) == pytest.approx(0.08796, rel=0.01)
+    assert (DeepLocNetwork().logits[0].bias == 0.1).all()
+
+
+def test_the_seed_decides_the_weights():
+    first, again, other = (DeepLocNetwork(0.1, seed).fc_2[0].weight for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_stretch_of_a_ramp_by_hand():
+    ramp = np.arange(4096, dtype=np.float32).reshape(1, 1, 64, 64)
+    images = np.concatenate([ramp, np.full_like(ramp, 300)], axis=1)
+    images[0, 1, 0, 0] = 301  # a range of at most one count divides nothing
+    found = stretch(images)
+    # 0.1 % of 0..4095 is 4.095, 99.9 % is 4090.905.
+    expected = (np.minimum(ramp[0, 0], 4090.905) - 4.095) / (4090.905 - 4.095)
+    np.testing.assert_allclose(found[0, 0], expected, atol=1e-5)
+    assert found[0, 1].max() <= 1 and np.isfinite(found).all()
+    np.testing.assert_array_equal(found[0, 1, 1:], 0)
+
+
+def test_stretch_does_not_change_what_it_is_given(random_cells):
+    images = random_cells(3)
+    before = images.copy()
+    stretch(images)
+    np.testing.assert_array_equal(images, before)
+
+
+def by_hand(image, offset, flips, turn):
+    """Augment one image (2, 64, 64) the slow way."""
+    (y, x), (up_down, left_right) = offset, flips
+    crop = image[:, y : y + CROP, x : x + CROP]
+    crop = crop[:, ::-1] if up_down else crop
+    crop = crop[:, :, ::-1] if left_right else crop
+    return np.rot90(crop, turn, axes=(1, 2))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_augmentation_in_one_gather_is_that_of_image_by_image(seed):
+    images = np.random.default_rng(seed).normal(size=(6, 2, 64, 64)).astype(np.float32)
+    rows = np.array([5, 0, 0, 3])
+    drawn = np.random.default_rng(seed)
+    offsets, flips = drawn.integers(0, 4, (4, 2)), drawn.random((4, 2)) < 0.5
+    turns = drawn.integers(0, 3, 4)
+    cells = zip(rows, offsets, flips, turns, strict=True)
+    expected = [by_hand(images[row], *drawn) for row, *drawn in cells]
+    last = torch.from_numpy(images).permute(0, 2, 3, 1).contiguous()
+    found = augmented(last, rows, np.random.default_rng(seed))
+    np.testing.assert_array_equal(found.numpy(), np.stack(expected))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_an_answer_is_the_mean_over_centre_and_corners():
+    network = DeepLocNetwork(0.05).eval()
+    images = torch.from_numpy(np.random.default_rng(0).random((2, 2, 64, 64), np.float32))
+    with torch.inference_mode():
+        corners = [(2, 2), (0, 0), (0, 4), (4, 0), (4, 4)]
+        crops = [images[:, :, y : y + 60, x : x + 60] for y, x in corners]
+        expected = torch.stack([network(crop)[0].softmax(1) for crop in crops]).mean(0)
+        found, _ = averaged_answers(network, images, 5)
+        centre, _ = averaged_answers(network, images, 1)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(centre, network(crops[0])[0].softmax(1))
+
+
+def test_it_learns(taught, training):
+    assert taught.learnt["validation_error"] < 60  # chance is 85.7
+    found = taught.transform(training.images)
+    assert found["fc2"].shape == (len(training), len(taught.feature_names("fc2")))
+    np.testing.assert_allclose(found["softmax"].sum(axis=1), 1, atol=1e-5)
+    held = taught.held_out(len(training))
+    wrong = found["softmax"].argmax(axis=1)[held] != training.labels[held]
+    assert 100 * wrong.mean() == pytest.approx(taught.learnt["validation_error"], abs=3)
+
+
+def test_a_fifth_of_each_class_is_held_out(taught, training):
+    held = taught.held_out(len(training))
+    assert np.bincount(training.labels[held]).tolist() == [8] * 7
+
+
+def test_a_cell_alone_is_answered_as_among_others(taught, training):
+    together = taught.transform(training.images[:5])
+    for i in range(5):
+        alone = taught.transform(training.images[i : i + 1])
+        for layer, matrix in together.items():
+            np.testing.assert_allclose(alone[layer][0], matrix[i], atol=1e-4)
+
+
+def test_what_was_learnt_survives_the_disk(taught, training, tmp_path):
+    taught.save(tmp_path)
+    again = create("deeploc", **taught.params())
+    assert again.digest == ""
+    again.restore(tmp_path)
+    assert (again.digest, again.learnt) == (taught.digest, taught.learnt)
+    np.testing.assert_array_equal(again.held_out(280), taught.held_out(280))
+    before, after = (d.transform(training.images[:9])["softmax"] for d in (taught, again))
+    np.testing.assert_array_equal(before, after)
+
+
+def test_weights_of_another_width_are_refused(taught, tmp_path):
+    taught.save(tmp_path)
+    with pytest.raises(RegistryError, match=r"deeploc.safetensors: .* expected"):
+        create("deeploc", width=0.1).restore(tmp_path)
+
+
+def test_the_quick_preset_gives_way_to_what_is_asked():
+    quick, asked = create("deeploc", "quick"), create("deeploc", "quick", iterations=7)
+    assert quick.params()["width"] < 1 and quick.params()["iterations"] < 10_000
+    assert asked.params() == quick.params() | {"iterations": 7}
+    paper = create("deeploc").params()
+    assert (paper["iterations"], paper["batch"], paper["learning_rate"]) == (10_000, 128, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"crops": 3}, "crops=3 found, expected 1 or 5"),
+        ({"width": 0}, "width=0 found, expected a number above 0"),
+        ({"iterations": "many"}, "iterations='many' found"),
+        ({"precision": "fp16"}, "precision='fp16' found"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(setting, message):
+    with pytest.raises(DataError, match=message):
+        create("deeploc", **setting)
+
+
+def test_too_few_cells_of_a_class_are_said(random_cells, tmp_path):
+    cells = CellBatch(0, random_cells(8), labels=np.arange(8) % 7)
+    with pytest.raises(DataError, match="8 cells of 7 classes"):
+        create("deeploc", **SMALL).fit(cells, Workshop(tmp_path))

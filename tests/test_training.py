@@ -1,0 +1,169 @@
+"""The training loop: what it keeps, and that stopping it changes nothing."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from coos_mlflow.errors import TrainingError
+from coos_mlflow.networks import read_tensors
+from coos_mlflow.training import CHECKPOINT, Lesson, Plan, Workshop, rows_of, train
+
+CPU = torch.device("cpu")
+PLAN = Plan(iterations=60, batch=8, check_every=20, seed=3, precision="fp32")
+
+
+class Regression(Lesson):
+    """A small network with batch normalisation fits noisy sines; the noise is drawn by step."""
+
+    n_cells = 40
+
+    def __init__(self, errors=None, rate=None):
+        torch.manual_seed(0)
+        self.network = nn.Sequential(nn.Linear(3, 16), nn.BatchNorm1d(16), nn.Linear(16, 1))
+        self.x = torch.from_numpy(np.random.default_rng(1).normal(size=(40, 3))).float()
+        self.errors, self.rate, self.rates = errors, rate, []
+
+    def optimiser(self):
+        return torch.optim.Adam(self.network.parameters(), 0.01)
+
+    def learning_rate(self, iteration):
+        return None if self.rate is None else self.rate(iteration)
+
+    def loss(self, rows, rng):
+        noise = torch.from_numpy(rng.normal(size=(len(rows), 1))).float()
+        x = self.x[rows]
+        return ((self.network(x) - x.sin().sum(dim=1, keepdim=True) - 0.1 * noise) ** 2).mean()
+
+    def validation_error(self):
+        return None if self.errors is None else self.errors.pop(0)
+
+
+class StoppedError(Exception):
+    pass
+
+
+def run(folder, lesson=None, plan=PLAN, stop_at=None):
+    def on_metrics(iteration, metrics):
+        if iteration == stop_at:
+            raise StoppedError
+
+    return train(lesson or Regression(), plan, Workshop(folder, on_metrics), CPU)
+
+
+def assert_same(found, expected):
+    assert found.history == expected.history
+    assert found.tensors.keys() == expected.tensors.keys()
+    for name, tensor in expected.tensors.items():
+        assert torch.equal(found.tensors[name], tensor), name
+
+
+def test_the_loss_falls(tmp_path):
+    history = run(tmp_path).history
+    assert [point["iteration"] for point in history] == [25, 50, 60]
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+
+
+@pytest.mark.parametrize("stop_at", [25, 50])
+def test_a_run_that_broke_off_goes_on_as_if_it_had_not(tmp_path, stop_at):
+    with pytest.raises(StoppedError):
+        run(tmp_path / "broken", stop_at=stop_at)
+    _, facts = read_tensors(tmp_path / "broken" / CHECKPOINT)
+    assert facts["iteration"] == stop_at // 20 * 20
+    assert_same(run(tmp_path / "broken"), run(tmp_path / "whole"))
+
+
+def test_another_seed_is_another_run(tmp_path):
+    other = Plan(iterations=60, batch=8, check_every=20, seed=4, precision="fp32")
+    assert run(tmp_path / "a").history != run(tmp_path / "b", plan=other).history
+
+
+def test_the_best_iteration_is_kept_across_a_stop(tmp_path):
+    with pytest.raises(StoppedError):
+        run(tmp_path, Regression([9.0, 4.0]), stop_at=50)
+    learnt = run(tmp_path, Regression([7.0]))
+    assert (learnt.best_iteration, learnt.error) == (40, 4.0)
+    short = Plan(iterations=40, batch=8, check_every=20, seed=3, precision="fp32")
+    at_40 = run(tmp_path / "short", plan=short)
+    for name, tensor in at_40.tensors.items():
+        assert torch.equal(learnt.tensors[name], tensor), name
+
+
+def test_the_first_of_equals_is_kept(tmp_path):
+    assert run(tmp_path, Regression([5.0, 5.0, 5.0])).best_iteration == 20
+
+
+def test_without_validation_the_last_weights_are_kept(tmp_path):
+    learnt = run(tmp_path)
+    assert (learnt.best_iteration, learnt.error) == (60, None)
+
+
+def test_the_learning_rate_is_that_of_the_iteration(tmp_path):
+    history = run(tmp_path, Regression(rate=lambda i: 0.1 * 0.5 ** (i // 25))).history
+    assert [point["learning_rate"] for point in history] == [0.1, 0.05, 0.025]
+
+
+def test_every_epoch_goes_through_all_cells_in_an_order_of_its_own():
+    plan = Plan(iterations=10, batch=8, seed=0)
+    epochs = [np.concatenate([rows_of(5 * e + s, 40, plan) for s in range(5)]) for e in range(2)]
+    for rows in epochs:
+        np.testing.assert_array_equal(np.sort(rows), np.arange(40))
+    assert (epochs[0] != epochs[1]).any()
+
+
+def test_fewer_cells_than_a_batch_make_one_batch():
+    assert len(rows_of(3, 5, Plan(iterations=10, batch=8))) == 5
+
+
+def test_a_loss_that_is_no_number_is_said_with_its_iteration(tmp_path):
+    lesson = Regression(rate=lambda i: 1e30)
+    with pytest.raises(TrainingError, match=r"no longer finite before iteration 20 of 60"):
+        run(tmp_path, lesson)
+
+
+SCRIPT = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_training import PLAN, Regression, run
+
+class Slow(Regression):
+    def loss(self, rows, rng):
+        time.sleep(0.05)
+        print("step", flush=True)
+        return super().loss(rows, rng)
+
+run(Path({folder!r}), Slow())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code", "lost"),
+    [
+        (signal.SIGKILL, -signal.SIGKILL, True),
+        (signal.SIGTERM, -signal.SIGTERM, False),
+        (signal.SIGINT, -signal.SIGINT, False),
+    ],
+)
+def test_a_process_that_was_killed_goes_on(tmp_path, number, code, lost):
+    tests = str(__import__("pathlib").Path(__file__).parent)
+    script = textwrap.dedent(SCRIPT.format(tests=tests, folder=str(tmp_path / "killed")))
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        for _ in range(33):
+            process.stdout.readline()
+        time.sleep(0.02)
+        process.send_signal(number)
+        process.communicate(timeout=30)
+    assert process.returncode == code
+    _, facts = read_tensors(tmp_path / "killed" / CHECKPOINT)
+    assert facts["iteration"] == 20 if lost else facts["iteration"] > 20
+    assert_same(run(tmp_path / "killed"), run(tmp_path / "whole"))
