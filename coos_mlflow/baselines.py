@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,23 +94,41 @@ def check_protocol(preset: str, overrides: dict[str, Any]) -> None:
     Protocol(**overrides)
 
 
-def check_rows(
+def rows_of(
     representation: Representation,
-    classifiers: Sequence[str] | None,
-    layers: Sequence[str] | None,
-) -> None:
-    """Refuse rows that the representation does not have or cannot make for want of weights."""
-    for what, asked, known in (
-        ("Classifier", classifiers, kinds_of(representation)),
-        ("Layer", layers, representation.layers),
-    ):
-        unknown = [name for name in asked or () if name not in known]
-        if unknown:
-            raise DataError(
-                f"{what} {unknown[0]!r} is not known; {representation.title} has "
-                f"{', '.join(known)}."
-            )
-    representation.require()
+    classifiers: Sequence[str] | None = None,
+    layers: Sequence[str] | None = None,
+) -> list[tuple[str, str]]:
+    """Return the rows that a representation can make, as (layer, kind).
+
+    The one that needs no classifier comes first, then one for each layer and classifier.
+
+    Parameters
+    ----------
+    representation : Representation
+    classifiers, layers : sequence of str, optional
+        Some of `kinds_of`, and some of the representation's layers; all by default.
+
+    Raises
+    ------
+    DataError
+        For a classifier or layer that it does not have.
+    """
+    kinds = _chosen("Classifier", classifiers, kinds_of(representation), representation)
+    chosen = _chosen("Layer", layers, representation.layers, representation)
+    own = [(representation.layers[0], OWN)] if OWN in kinds else []
+    return own + [(layer, kind) for layer in chosen for kind in kinds if kind != OWN]
+
+
+def _chosen(
+    what: str, asked: Sequence[str] | None, known: Sequence[str], representation: Representation
+) -> list[str]:
+    unknown = [name for name in asked or () if name not in known]
+    if unknown:
+        raise DataError(
+            f"{what} {unknown[0]!r} is not known; {representation.title} has {', '.join(known)}."
+        )
+    return [name for name in known if asked is None or name in asked]
 
 
 def choose_preset(preset: str, data: TrainingData) -> str:
@@ -124,38 +142,43 @@ def train(
     representation: Representation,
     data: TrainingData,
     *,
-    classifiers: Sequence[str] | None = None,
-    layers: Sequence[str] | None = None,
+    rows: Sequence[tuple[str, str]] | None = None,
     preset: str = AUTO,
     overrides: dict[str, Any] | None = None,
     resume: bool = True,
+    on_row: Callable[[Row], None] | None = None,
 ) -> list[Row]:
-    """Fit, evaluate and register every layer of a representation with each classifier.
+    """Fit, evaluate and register rows of a representation, recalling those that are there.
 
     Parameters
     ----------
     representation : Representation
         Learns from Training first, unless it did so before.
     data : TrainingData
-    classifiers : sequence of str, optional
-        Some of `kinds_of`; all by default.
-    layers : sequence of str, optional
-        Some of the representation's; all by default.
+    rows : sequence of (str, str), optional
+        Some of `rows_of`; all by default.
     preset : str
         "auto", "paper" or "quick".
     overrides : dict, optional
         Fields of `Protocol` that differ from the preset.
     resume : bool
         See `coos_mlflow.learning.learn_once`.
+    on_row : callable, optional
+        Told of each row as soon as it is registered.
 
     Returns
     -------
     list of Row
-        The one that needs no classifier first, then one for each layer and classifier.
+        In the order asked for.
+
+    Raises
+    ------
+    MissingWeightsError
+        When the representation needs weights that are not on this machine.
     """
     overrides = overrides or {}
     check_protocol(preset, overrides)
-    check_rows(representation, classifiers, layers)
+    representation.require()
     preset = choose_preset(preset, data)
     protocol = Protocol(**(PRESETS[preset] | overrides))
     prepare_store()
@@ -171,19 +194,12 @@ def train(
         log_data(data)
         learn_once(representation, data, tags, resume=resume)
         prepared = Prepared(representation, data)
-        return [
-            _row(layer, kind, prepared, protocol, tags)
-            for layer, kind in _rows_of(representation, classifiers, layers)
-        ]
-
-
-def _rows_of(
-    representation: Representation, kinds: Sequence[str] | None, layers: Sequence[str] | None
-) -> list[tuple[str, str]]:
-    kinds = [kind for kind in kinds_of(representation) if kinds is None or kind in kinds]
-    own = [(representation.layers[0], OWN)] if OWN in kinds else []
-    chosen = [layer for layer in representation.layers if layers is None or layer in layers]
-    return own + [(layer, kind) for layer in chosen for kind in kinds if kind != OWN]
+        made = []
+        for layer, kind in rows_of(representation) if rows is None else rows:
+            made.append(_row(layer, kind, prepared, protocol, tags))
+            if on_row:
+                on_row(made[-1])
+        return made
 
 
 def _row(

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import recall_score
-from sklearn.model_selection import (
-    LeaveOneGroupOut,
-    ParameterSampler,
-    StratifiedGroupKFold,
-    StratifiedKFold,
-)
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
@@ -25,26 +19,18 @@ from sklearn.preprocessing import StandardScaler
 
 from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.errors import DataError
+from coos_mlflow.forest_search import SEARCHES, Fold, Search, balanced_error, search_forest
 from coos_mlflow.progress import progress
 
 TITLES = {"knn": "kNN", "lr": "L1 LR", "rf": "RF"}
 """Classifiers by key, under the names of the paper's Table 3."""
 
-FOREST_GRID = {
-    "n_estimators": [20, 40, 60, 80, 120, 140, 160, 180, 200],
-    "max_features": ["log2", "sqrt"],
-    "max_depth": [1, 13, 25, 37, 50, None],
-    "min_samples_split": [2, 5, 10, 20, 40],
-    "min_samples_leaf": [1, 2, 4, 8, 16],
-}
-"""Lu et al. 2019, section 3.1; "min_samples" there is scikit-learn's ``min_samples_split``."""
-
 FOLDS = ("stratified", "plate")
 
 _DEPENDS_ON = {
     "knn": ("neighbours",),
-    "lr": ("inverse_penalty", "seed"),
-    "rf": ("search_samples", "cv_folds", "folds", "seed"),
+    "lr": ("inverse_penalty",),
+    "rf": ("search", "search_samples", "cv_folds", "folds", "seed"),
 }
 
 
@@ -58,26 +44,31 @@ class Protocol:
         k of kNN (Lu et al. 2019: 11).
     inverse_penalty : float
         C of the logistic regression (scikit-learn's default in 2019: 1).
+    search : {"random", "halving"}
+        How a forest's parameters are chosen; "random" as in the paper, "halving" faster.
     search_samples : int
-        Draws from `FOREST_GRID` (Lu et al. 2019: 100).
+        Draws from `coos_mlflow.forest_search.FOREST_GRID` (Lu et al. 2019: 100).
     cv_folds : int
         Folds of cross-validation on Training (Lu et al. 2019: 5).
     folds : {"stratified", "plate"}
         "stratified" as in the paper; "plate" keeps the cells of a plate in one fold.
     seed : int
-        Of the folds, the search, the forest and liblinear.
+        Of the folds, the search and the forest.
     """
 
     neighbours: int = 11
     inverse_penalty: float = 1.0
+    search: str = "random"
     search_samples: int = 100
     cv_folds: int = 5
     folds: str = "stratified"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.folds not in FOLDS:
-            raise DataError(f"folds={self.folds!r} found, expected one of {', '.join(FOLDS)}.")
+        for name, known in (("folds", FOLDS), ("search", SEARCHES)):
+            found = getattr(self, name)
+            if found not in known:
+                raise DataError(f"{name}={found!r} found, expected one of {', '.join(known)}.")
         for name, least in (("neighbours", 1), ("search_samples", 1), ("cv_folds", 2)):
             if getattr(self, name) < least:
                 raise DataError(f"{name}={getattr(self, name)} found, expected at least {least}.")
@@ -111,6 +102,12 @@ class Protocol:
             raise DataError(
                 f"neighbours={self.neighbours} found, but a fold is fitted on about {fewest} cells."
             )
+        least = 2 * self.cv_folds * len(counts)
+        if self.search == "halving" and len(y) < least:
+            raise DataError(
+                f"search='halving' found, but Training has {len(y)} cells, expected at least "
+                f"{least} for {self.cv_folds} folds; ask for search='random'."
+            )
 
 
 @dataclass(frozen=True)
@@ -119,20 +116,28 @@ class Fitted:
 
     Parameters
     ----------
-    pipeline : Pipeline
-        Scaling and classifier, fitted on all of Training.
+    pipeline : Pipeline or None
+        Scaling and classifier, fitted on all of Training; None where the representation answers
+        itself.
     params : dict
         The classifier's own parameters, the selected ones for a forest.
     cv_error : float
         Balanced error in % over the protocol's folds of Training.
     """
 
-    pipeline: Pipeline
+    pipeline: Pipeline | None
     params: dict[str, Any]
     cv_error: float
 
 
-def fit(kind: str, X: np.ndarray, y: np.ndarray, plates: np.ndarray, protocol: Protocol) -> Fitted:
+def fit(
+    kind: str,
+    X: np.ndarray,
+    y: np.ndarray,
+    plates: np.ndarray,
+    protocol: Protocol,
+    journal: Path | None = None,
+) -> Fitted:
     """Fit a classifier on Training, selecting a forest's parameters by cross-validation.
 
     Parameters
@@ -144,15 +149,24 @@ def fit(kind: str, X: np.ndarray, y: np.ndarray, plates: np.ndarray, protocol: P
     plates : ndarray of str, shape (n,)
         Plate of each cell, for plate-grouped folds.
     protocol : Protocol
+    journal : Path, optional
+        File of the forest search's finished fits, from which it goes on after a kill.
     """
     protocol.check(y, plates)
-    candidates = [make(kind, chosen, protocol) for chosen in _candidates(kind, protocol)]
-    errors = _cross_validate(kind, candidates, X, y, plates, protocol)
-    best = int(np.argmin(errors))
-    with progress(f"{TITLES[kind]} on all of Training", unit="fits"):
-        pipeline = _fit_on_all_cores(kind, clone(candidates[best]), X, y)
-    params = {k: v for k, v in pipeline[-1].get_params(deep=False).items() if _plain(v)}
-    return Fitted(pipeline, params, float(errors[best]))
+    folds = list(_folds(X, y, plates, protocol))
+    pipeline = make(kind, {}, protocol)
+    if kind == "rf":
+        search = Search(
+            pipeline, X, y, folds, protocol.search_samples, protocol.seed, protocol.search
+        )
+        chosen, cv_error = search_forest(search, journal)
+        pipeline[-1].set_params(**chosen)
+    else:
+        cv_error = _cv_error(kind, pipeline, X, y, folds)
+    everything = [(np.arange(len(y)), np.arange(0))]
+    (fitted,) = _fits(pipeline, X, y, everything, f"{TITLES[kind]} on all of Training")
+    params = {k: v for k, v in fitted[-1].get_params(deep=False).items() if _plain(v)}
+    return Fitted(fitted, params, cv_error)
 
 
 def make(kind: str, chosen: dict[str, Any], protocol: Protocol) -> Pipeline:
@@ -161,15 +175,10 @@ def make(kind: str, chosen: dict[str, Any], protocol: Protocol) -> Pipeline:
         # 69 dimensions and more: trees of neighbours degenerate, matrix products do not.
         last = KNeighborsClassifier(protocol.neighbours, algorithm="brute")
     elif kind == "lr":
-        # liblinear one-vs-rest, scikit-learn's default when the paper was written.
-        one = LogisticRegression(
-            C=protocol.inverse_penalty,
-            l1_ratio=1,
-            solver="liblinear",
-            random_state=protocol.seed,
-            max_iter=1000,
+        # scikit-learn's default when the paper was written; see `l1_logistic` for how it is solved.
+        last = OneVsRestClassifier(
+            LogisticRegression(C=protocol.inverse_penalty, l1_ratio=1, solver="liblinear")
         )
-        last = OneVsRestClassifier(one)
     elif kind == "rf":
         last = RandomForestClassifier(random_state=protocol.seed, **chosen)
     else:
@@ -180,7 +189,7 @@ def make(kind: str, chosen: dict[str, Any], protocol: Protocol) -> Pipeline:
 def left_out_probabilities(
     pipeline: Pipeline, X: np.ndarray, y: np.ndarray, plates: np.ndarray
 ) -> np.ndarray:
-    """Predict each plate by the classifier fitted on all other plates.
+    """Predict each plate by a classifier fitted without it.
 
     A classifier knows the cells that it was fitted on, and the plates that they came from, too
     well; these predictions are what it would say of a new plate.
@@ -190,18 +199,48 @@ def left_out_probabilities(
     ndarray of float64, shape (n, 7)
         Class probabilities; with a single plate, those of the fit itself.
     """
-    if len(np.unique(plates)) < 2:
+    splits = left_out_plates(y, plates)
+    if len(splits) < 2:
         return class_probabilities(pipeline, X)
-    splits = list(LeaveOneGroupOut().split(X, y, plates))
-    done = _side_by_side(pipeline)(
-        delayed(_fit_predict)(pipeline, X, y, fitted, held) for fitted, held in splits
-    )
-    probabilities = np.zeros((len(y), len(CLASSES)))
-    with progress("leave-one-plate-out", total=len(splits), unit="plates") as advance:
-        for (_, held), found in zip(splits, done, strict=True):
-            probabilities[held] = found
-            advance(1)
-    return probabilities
+    return _held_out(pipeline, X, y, splits, "left-out plates")
+
+
+def left_out_plates(y: np.ndarray, plates: np.ndarray) -> list[Fold]:
+    """Divide Training into few folds of whole plates, of which no two hold the same class.
+
+    Each fold leaves out one plate of a class, as leaving out plate after plate would, but plates
+    of different classes share a fold: COOS-7's twenty or so become four to six. Plates join the
+    first fold that they fit, those of many classes first. The only plate of a class is alone in
+    its fold, so that no fold leaves out more classes than it must.
+
+    Parameters
+    ----------
+    y : ndarray of int64, shape (n,)
+    plates : ndarray of str, shape (n,)
+
+    Returns
+    -------
+    list of Fold
+        Rows to fit on and rows held out, of every plate once.
+    """
+    classes = {str(plate): set(y[plates == plate].tolist()) for plate in np.unique(plates)}
+    shared = {
+        plate: all(sum(label in others for others in classes.values()) > 1 for label in held)
+        for plate, held in classes.items()
+    }
+    groups: list[list[str]] = []
+    for plate in sorted(classes, key=lambda name: (-len(classes[name]), name)):
+        for group in groups:
+            members = [*group, plate]
+            together = sum(len(classes[member]) for member in members)
+            apart = len(set().union(*(classes[member] for member in members))) == together
+            if apart and all(shared[member] for member in members):
+                group.append(plate)
+                break
+        else:
+            groups.append([plate])
+    held = [np.isin(plates, group) for group in groups]
+    return [(np.flatnonzero(~rows), np.flatnonzero(rows)) for rows in held]
 
 
 def class_probabilities(pipeline: Pipeline, X: np.ndarray) -> np.ndarray:
@@ -211,80 +250,53 @@ def class_probabilities(pipeline: Pipeline, X: np.ndarray) -> np.ndarray:
     return probabilities
 
 
-def _side_by_side(pipeline: Pipeline) -> Parallel:
-    """Return what runs fits of a pipeline on all cores, with the results of one after another.
-
-    liblinear draws from one generator for the whole process: fits in threads would take turns at
-    it and end a little differently each time.
-    """
-    prefer = "processes" if isinstance(pipeline[-1], OneVsRestClassifier) else "threads"
-    return Parallel(n_jobs=-1, prefer=prefer, return_as="generator")
+def _cv_error(
+    kind: str, pipeline: Pipeline, X: np.ndarray, y: np.ndarray, folds: Sequence[Fold]
+) -> float:
+    """Return the balanced error in %, averaged over the folds."""
+    predicted = _held_out(pipeline, X, y, folds, f"{TITLES[kind]} cross-validation").argmax(axis=1)
+    return float(np.mean([balanced_error(y[held], predicted[held]) for _, held in folds]))
 
 
-def _candidates(kind: str, protocol: Protocol) -> list[dict[str, Any]]:
-    if kind != "rf":
-        return [{}]
-    return list(ParameterSampler(FOREST_GRID, protocol.search_samples, random_state=protocol.seed))
-
-
-def _cross_validate(
-    kind: str,
-    candidates: list[Pipeline],
-    X: np.ndarray,
-    y: np.ndarray,
-    plates: np.ndarray,
-    protocol: Protocol,
+def _held_out(
+    pipeline: Pipeline, X: np.ndarray, y: np.ndarray, folds: Sequence[Fold], title: str
 ) -> np.ndarray:
-    """Return the balanced error in % of each candidate, averaged over the folds."""
-    folds = list(_folds(X, y, plates, protocol))
-    jobs: Iterator[Any] = (
-        delayed(_fold_error)(candidate, X, y, fitted, held)
-        for candidate in candidates
-        for fitted, held in folds
-    )
-    errors = []
-    total = len(candidates) * len(folds)
-    with progress(f"{TITLES[kind]} cross-validation", total=total, unit="fits") as advance:
-        for error in _side_by_side(candidates[0])(jobs):
-            errors.append(error)
+    """Return (n, 7) probabilities of each fold's held-out rows by the fit on its other rows."""
+    probabilities = np.zeros((len(y), len(CLASSES)))
+    for fitted, (_, held) in zip(_fits(pipeline, X, y, folds, title), folds, strict=True):
+        probabilities[held] = class_probabilities(fitted, X[held])
+    return probabilities
+
+
+def _fits(
+    pipeline: Pipeline, X: np.ndarray, y: np.ndarray, folds: Sequence[Fold], title: str
+) -> Iterator[Pipeline]:
+    """Yield the pipeline fitted on the rows of each fold, each on all cores."""
+    if isinstance(pipeline[-1], OneVsRestClassifier):
+        from coos_mlflow.l1_logistic import fit_side_by_side  # what is served never fits
+
+        yield from fit_side_by_side(pipeline, X, y, [rows for rows, _ in folds], title)
+        return
+    with progress(title, total=len(folds), unit="fits") as advance:
+        for rows, _ in folds:
+            yield _fit_on_all_cores(clone(pipeline), X[rows], y[rows])
             advance(1)
-    return np.array(errors).reshape(len(candidates), len(folds)).mean(axis=1)
 
 
-def _folds(
-    X: np.ndarray, y: np.ndarray, plates: np.ndarray, protocol: Protocol
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _folds(X: np.ndarray, y: np.ndarray, plates: np.ndarray, protocol: Protocol) -> Iterator[Fold]:
     settings = {"n_splits": protocol.cv_folds, "shuffle": True, "random_state": protocol.seed}
     if protocol.folds == "plate":
         return StratifiedGroupKFold(**settings).split(X, y, plates)
     return StratifiedKFold(**settings).split(X, y)
 
 
-def _fold_error(
-    candidate: Pipeline, X: np.ndarray, y: np.ndarray, fitted: np.ndarray, held: np.ndarray
-) -> float:
-    predicted = clone(candidate).fit(X[fitted], y[fitted]).predict(X[held])
-    present = np.unique(y[held])
-    recall = recall_score(y[held], predicted, labels=present, average="macro", zero_division=0)
-    return 100 * (1 - recall)
-
-
-def _fit_predict(
-    pipeline: Pipeline, X: np.ndarray, y: np.ndarray, fitted: np.ndarray, held: np.ndarray
-) -> np.ndarray:
-    classes = np.unique(y[fitted])
-    if len(classes) == 1:
-        return np.tile(np.eye(len(CLASSES))[classes[0]], (len(held), 1))
-    return class_probabilities(clone(pipeline).fit(X[fitted], y[fitted]), X[held])
-
-
-def _fit_on_all_cores(kind: str, pipeline: Pipeline, X: np.ndarray, y: np.ndarray) -> Pipeline:
+def _fit_on_all_cores(pipeline: Pipeline, X: np.ndarray, y: np.ndarray) -> Pipeline:
     """Fit a forest's trees side by side, but let it answer on one core.
 
     Threads would add up the trees' votes in the order in which they end, and the last digit of a
     probability would differ from one prediction to the next.
     """
-    if kind != "rf":
+    if not isinstance(pipeline[-1], RandomForestClassifier):
         return pipeline.fit(X, y)
     return pipeline.set_params(classify__n_jobs=-1).fit(X, y).set_params(classify__n_jobs=None)
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from coos_mlflow import __version__, cli_data
+from coos_mlflow import __version__, cli_data, cli_table3
 from coos_mlflow.errors import CoosError, DataError
 
 EXIT_CODES = """\b
@@ -39,6 +39,7 @@ app = typer.Typer(
     add_completion=False,
 )
 cli_data.register(app)
+cli_table3.register(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -195,7 +196,6 @@ def train(
         from coos_mlflow.representations import create
         from coos_mlflow.training_data import choose
 
-    kinds, chosen_layers = _some_of(classifiers), _some_of(layers)
     asked = {
         "neighbours": neighbours,
         "inverse_penalty": inverse_penalty,
@@ -208,15 +208,16 @@ def train(
     overrides = {key: value for key, value in asked.items() if value is not None}
     params = {"seed": seed} | _settings(settings or [])
     baselines.check_protocol(preset, overrides)
-    baselines.check_rows(create(representation, **params), kinds, chosen_layers)
+    asked_for = create(representation, **params)
+    asked_for.require()
+    wanted = baselines.rows_of(asked_for, _some_of(classifiers), _some_of(layers))
     chosen = choose(data, scale, seed)
     preset = baselines.choose_preset(preset, chosen)
     terminal.say_data(chosen, preset)
     rows = baselines.train(
         create(representation, preset, **params),
         chosen,
-        classifiers=kinds,
-        layers=chosen_layers,
+        rows=wanted,
         preset=preset,
         overrides=overrides,
         resume=resume,

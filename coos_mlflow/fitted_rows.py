@@ -84,7 +84,12 @@ def fit_row(
     training, features = prepared.annotations["training"], prepared.layer(layer)
     began = time.perf_counter()
     fitted = fit(
-        kind, features["training"], training.labels, training.plates, protocol
+        kind,
+        features["training"],
+        training.labels,
+        training.plates,
+        protocol,
+        journal=_journal(fingerprint),
     )
     mlflow.log_metric("seconds_fit", time.perf_counter() - began)
     assert fitted.pipeline is not None

@@ -1,29 +1,35 @@
-"""The folder of a plate's results, which appears whole or not at all."""
+"""A folder of results, which appears whole or not at all."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from coos_mlflow.errors import CoosError, OutputError
 
 RESULTS = PREDICTIONS, DRIFT, REPORT = "predictions.parquet", "drift.json", "report.html"
-"""Names of the files in it."""
+"""Names of the files in that of a plate."""
 
 
-def check_folder(folder: Path, force: bool) -> None:
-    """Refuse a folder that holds results, unless they may go, or anything that is no result."""
+def check_folder(folder: Path, force: bool, known: Collection[str] = RESULTS) -> None:
+    """Refuse a folder that holds results, unless they may go, or anything that is no result.
+
+    Parameters
+    ----------
+    known : collection of str
+        Names of the results.
+    """
     if not folder.exists():
         return
     if not folder.is_dir():
         raise OutputError(f"{folder}: is a file; results need a folder of that name.")
-    others = sorted(p.name for p in folder.iterdir() if p.name not in RESULTS)
+    others = sorted(p.name for p in folder.iterdir() if p.name not in known)
     if others:
         raise OutputError(
-            f"{folder}: holds {others[0]!r}, which is no result of a scoring; "
+            f"{folder}: holds {others[0]!r}, which is no result of this command; "
             "choose another --out folder."
         )
     if not force:
@@ -31,9 +37,9 @@ def check_folder(folder: Path, force: bool) -> None:
 
 
 @contextmanager
-def whole_folder(folder: Path, force: bool) -> Iterator[Path]:
+def whole_folder(folder: Path, force: bool, known: Collection[str] = RESULTS) -> Iterator[Path]:
     """Give a new folder to write into, which becomes `folder` only when all went well."""
-    check_folder(folder, force)
+    check_folder(folder, force, known)
     made = [parent for parent in folder.parents if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -123,5 +123,5 @@ def test_a_store_that_does_not_answer_is_named():
 def test_models_lists_names_errors_and_where_they_come_from(trained):
     done = shell("coos", "models")
     assert done.returncode == 0
-    for name in ("texture-knn v1 @champion", "texture-lr v1 @champion", "simulated"):
+    for name in ("texture-knn v1", "texture-lr v1", "simulated"):
         assert name in done.stdout

@@ -28,7 +28,9 @@ def render(summary: dict[str, Any]) -> str:
     str
         HTML of at most `SIZE_LIMIT` bytes in UTF-8, which asks the network for nothing.
     """
-    template = _environment().get_template("report.html")
+    pages = environment()
+    pages.globals["figures"] = figures
+    template = pages.get_template("report.html")
     page = ""
     for per_role in _CELLS_PER_ROLE:
         page = template.render(
@@ -43,13 +45,12 @@ def render(summary: dict[str, Any]) -> str:
     return page
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Return where pages are made from the templates beside this file, escaping what they get."""
+    return Environment(
         loader=PackageLoader("coos_mlflow.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["figures"] = figures
-    return environment

@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline
 from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.data.plate import open_plate
 from coos_mlflow.errors import RegistryError
+from coos_mlflow.representations import create, names
 from coos_mlflow.tracking import pyfunc
 from coos_mlflow.tracking.artifacts import SERVED_PACKAGES
 
@@ -123,10 +124,11 @@ def test_a_tree_that_points_astray_is_refused_before_it_predicts(tmp_path, field
         pyfunc._load_classifier(path)
 
 
-def test_the_model_asks_for_what_its_code_imports_and_no_more():
+@pytest.mark.parametrize("key", names())
+def test_a_model_asks_for_what_its_code_imports_and_no_more(key):
     """The packages of a served model, found by reading the modules that loading it imports."""
     code = (
-        "import sys, coos_mlflow.tracking.model, coos_mlflow.representations.texture\n"
+        f"import sys, coos_mlflow.tracking.model, coos_mlflow.representations.{key}\n"
         "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('coos_mlflow')))"
     )
     files = subprocess.run(
@@ -139,16 +141,4 @@ def test_the_model_asks_for_what_its_code_imports_and_no_more():
         for name in imported(Path(file))
         if name not in sys.stdlib_module_names and name != "coos_mlflow"
     }
-    assert needed == set(SERVED_PACKAGES)
-
-
-def imported(file: Path) -> set[str]:
-    """Top-level names that a module imports when it is itself imported."""
-    names = set()
-    for node in ast.parse(file.read_text()).body:
-        for part in ast.walk(node) if isinstance(node, ast.Try) else [node]:
-            if isinstance(part, ast.Import):
-                names |= {alias.name.split(".")[0] for alias in part.names}
-            elif isinstance(part, ast.ImportFrom):
-                names.add(str(part.module).split(".")[0])
-    return names
+    assert needed == {*SERVED_PACKAGES, *create(key).packages}

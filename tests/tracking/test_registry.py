@@ -44,8 +44,10 @@ def test_what_is_no_name_is_refused(trained, asked):
 
 def test_training_the_same_again_makes_no_second_version(trained):
     overrides = {"search_samples": 2, "cv_folds": 2}
-    data = choose(str(trained.data))
-    again = baselines.train(create("texture"), data, classifiers=["knn", "lr"], overrides=overrides)
+    data, texture = choose(str(trained.data)), create("texture")
+    again = baselines.train(
+        texture, data, rows=baselines.rows_of(texture, ["knn", "lr"]), overrides=overrides
+    )
     assert [row.trained for row in again] == [False, False]
     assert [row.model.version for row in again] == ["1", "1"]
     assert again[0].errors == pytest.approx(trained.rows[0].errors, rel=1e-4)
@@ -100,8 +102,10 @@ def test_a_model_of_fewer_classes_does_not_take_the_crown(shelf):
 
 def test_settings_that_a_classifier_does_not_use_make_no_second_version(trained):
     overrides = {"search_samples": 3, "cv_folds": 3, "neighbours": 11}
-    data = choose(str(trained.data))
-    again = baselines.train(create("texture"), data, classifiers=["lr"], overrides=overrides)
+    data, texture = choose(str(trained.data)), create("texture")
+    again = baselines.train(
+        texture, data, rows=baselines.rows_of(texture, ["lr"]), overrides=overrides
+    )
     assert [row.model.version for row in again] == ["1"]
 
 

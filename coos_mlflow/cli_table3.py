@@ -1,0 +1,181 @@
+"""The verb of the benchmark: `coos table3`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coos_mlflow.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from coos_mlflow.table3 import Line
+
+AUTO = "auto"
+
+_WIDTH = 100
+_OURS_WIDTHS = {False: 5, True: 8}
+"""Characters of one of our errors, without and with a standard deviation."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to an app; it raises CoosError for what a user can mend."""
+    app.command()(table3)
+
+
+def table3(
+    data: Annotated[
+        str,
+        typer.Option(
+            help="auto (COOS-7 where it is on disk, else simulated), simulated, a folder."
+        ),
+    ] = AUTO,
+    preset: Annotated[
+        str, typer.Option(help="paper, quick, or auto (paper on real data, quick on simulated).")
+    ] = AUTO,
+    scale: Annotated[float, typer.Option(help="Of simulated data; 1 is the size of COOS-7.")] = 0.1,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="First seed, and that of simulated data.")
+    ] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=1000, help="How many seeds to train with, on the same data.")
+    ] = 1,
+    rows: Annotated[
+        str, typer.Option(help="Rows to fill, such as 'texture-*,pci-conv3-lr'.")
+    ] = "*",
+    search: Annotated[
+        str, typer.Option(help="Of the forests: random, halving, or auto (the preset's).")
+    ] = AUTO,
+    out: Annotated[Path, typer.Option(help="Folder for the table as files.")] = Path("table3"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the rows, train and write nothing.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace results that are there already.")
+    ] = False,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MLFLOW_TRACKING_URI",
+            help="MLflow's tracking store; default sqlite:///mlflow.db here.",
+        ),
+    ] = None,
+) -> None:
+    """Fill the paper's Table 3, training what is missing, and write it with every confusion.
+
+    Writes OUT/table3.{csv,md,html}, OUT/errors.png, OUT/confusions/ and an MLflow run. Begun again
+    after an interruption, it goes on where it was.
+
+    Example: coos table3 --rows 'texture-*' --scale 0.05
+    """
+    if tracking_uri:
+        os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
+    from coos_mlflow.progress import progress
+
+    with progress("Starting"):
+        from coos_mlflow import baselines, table3_pages, terminal
+        from coos_mlflow.results import check_folder
+        from coos_mlflow.table3 import all_lines, choose_lines
+        from coos_mlflow.training_data import choose
+
+    settings: dict[str, Any] = {} if search == AUTO else {"search": search}
+    wanted = range(seed, seed + seeds)
+    if wanted[-1] >= 2**32:
+        raise DataError(f"--seed {seed} --seeds {seeds} found; the last seed passes 4294967295.")
+    baselines.check_protocol(preset, settings)
+    lines = choose_lines(all_lines(preset), rows)
+    check_folder(out, force, table3_pages.FILES)
+    if dry_run:
+        print_lines(lines, preset, wanted)
+        return
+    chosen = choose(data, scale, seed)
+    terminal.say_data(chosen, baselines.choose_preset(preset, chosen))
+    table = table3_pages.make(
+        lines,
+        chosen,
+        out,
+        preset=preset,
+        seeds=wanted,
+        settings=settings,
+        force=force,
+        say=lambda words: typer.echo(words, err=True),
+    )
+    print_table(table3_pages.summarise(table), _stdout())
+    for name in table3_pages.FILES:
+        typer.echo(str(out / name))
+
+
+def print_lines(lines: list[Line], preset: str, seeds: range) -> None:
+    """List rows, and what some of them lack."""
+    from coos_mlflow.representations import create
+    from coos_mlflow.table3 import lack_of
+
+    lacks = {key: lack_of(create(key, preset)) for key in {line.representation for line in lines}}
+    width = max(len(line.key) for line in lines)
+    for line in lines:
+        typer.echo(f"{line.key:{width}}  {line.title}")
+    typer.echo(f"{len(lines)} rows, each with seed {', '.join(map(str, seeds))}")
+    for key in sorted(lacks):
+        if lacks[key]:
+            typer.echo(f"{key}: {lacks[key]}")
+
+
+def print_table(summary: dict[str, Any], console: Console) -> None:
+    """Print ours beside the published, in at most `_WIDTH` columns.
+
+    Parameters
+    ----------
+    summary : dict
+        What `coos_mlflow.table3_summary.summarise` returned.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    ours, theirs = summary["groups"][:2]
+    cells = [row["cells"]["ours"] for row in summary["rows"] if row["cells"]["ours"]]
+    wide = _OURS_WIDTHS[any("±" in cell["text"] for row in cells for cell in row)]
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
+    table.title = Text(summary["caption"], style="bold")
+    table.add_column("\nFeatures")
+    table.add_column("\nModel")
+    for group, width in ((ours, wide), (theirs, 5)):
+        heads = " ".join(f"{heading:>{width}}" for heading in summary["headings"])
+        table.add_column(f"{group['title']}\n{heads}", no_wrap=True)
+    for number, row in enumerate(summary["rows"]):
+        if row["first"] and number:
+            table.add_row()
+        features = f"{row['features']} {row['layer']}".strip()
+        missing = Text(row["missing"], style="yellow")
+        shown = _numbers(row["cells"]["ours"], wide) if row["cells"]["ours"] else missing
+        paper = row["cells"]["published"]
+        table.add_row(
+            Text(features), Text(row["model"]), shown, _numbers(paper, 5) if paper else Text()
+        )
+    if summary["simulated"]:
+        console.print(Text(summary["simulated"], style="bold yellow"))
+    console.print(table)
+    for note in summary["notes"]:
+        console.print(Text(note))
+
+
+def _numbers(cells: list[dict[str, Any]], width: int) -> Text:
+    """Return errors right-justified in one line, the best in bold."""
+    from rich.text import Text
+
+    parts = []
+    for cell in cells:
+        text = cell["text"].replace(" ", "")
+        parts.append(Text(f"{text:>{width}}", style="bold green" if cell["bold"] else ""))
+    return Text(" ").join(parts)
+
+
+def _stdout() -> Console:
+    """Return a console that is wide enough for all numbers, whatever the terminal's width."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=max(_WIDTH, Console().width))
