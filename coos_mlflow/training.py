@@ -140,15 +140,19 @@ class Lesson(ABC):
         return None
 
     @abstractmethod
-    def loss(self, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
-        """Return the loss of the cells `rows`; `rng` draws what is random about it."""
+    def draw(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
+        """Return what `loss` takes for the cells `rows`; `rng` draws what is random about it."""
+
+    @abstractmethod
+    def loss(self, *drawn: torch.Tensor) -> torch.Tensor:
+        """Return the loss of what `draw` has returned, a scalar."""
 
     def validation_error(self) -> float | None:
         """Return an error to minimise, in %, or None where there is nothing to validate."""
         return None
 
-    def figure(self) -> tuple[str, Figure] | None:
-        """Return a name and a picture of what the network does now, or None."""
+    def figure(self, iteration: int) -> tuple[str, Figure] | None:
+        """Return a file name and a picture of what the network does now, or None."""
         return None
 
 
@@ -238,7 +242,7 @@ class _Training:
                 group["lr"] = rate
         rng = np.random.default_rng([self.plan.seed, iteration, 1])
         with self.autocast():
-            loss = self.lesson.loss(rows, rng)
+            loss = self.lesson.loss(*self.lesson.draw(rows, rng))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
@@ -274,7 +278,7 @@ class _Training:
         network.eval()
         with torch.inference_mode(), self.autocast():
             error = self.lesson.validation_error()
-            picture = self.lesson.figure()
+            picture = self.lesson.figure(self.state.iteration)
         network.train()
         if picture:
             self.workshop.on_figure(*picture)

@@ -36,9 +36,10 @@ class Regression(Lesson):
     def learning_rate(self, iteration):
         return None if self.rate is None else self.rate(iteration)
 
-    def loss(self, rows, rng):
-        noise = torch.from_numpy(rng.normal(size=(len(rows), 1))).float()
-        x = self.x[rows]
+    def draw(self, rows, rng):
+        return self.x[rows], torch.from_numpy(rng.normal(size=(len(rows), 1))).float()
+
+    def loss(self, x, noise):
         return ((self.network(x) - x.sin().sum(dim=1, keepdim=True) - 0.1 * noise) ** 2).mean()
 
     def validation_error(self):
@@ -134,10 +135,10 @@ from pathlib import Path
 from test_training import PLAN, Regression, run
 
 class Slow(Regression):
-    def loss(self, rows, rng):
+    def draw(self, rows, rng):
         time.sleep(0.05)
         print("step", flush=True)
-        return super().loss(rows, rng)
+        return super().draw(rows, rng)
 
 run(Path({folder!r}), Slow())
 """

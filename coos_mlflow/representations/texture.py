@@ -49,6 +49,7 @@ class Texture(Representation):
     version = "1"
     title = "Texture"
     layers = (LAYER,)
+    packages = ("numba",)
 
     def __init__(self, scales: Sequence[int] = (1, 2, 4, 8, 16), reading: str = "distance"):
         if reading not in READINGS:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 SERVED_PACKAGES = (
     "joblib",
     "mlflow",
-    "numba",
     "numpy",
     "pandas",
     "rich",

@@ -1,0 +1,227 @@
+"""PCI, paired cell inpainting: features learnt from images alone, without labels.
+
+Lu et al. 2019, section 3.1: "a self-supervised method designed for microscopy images", trained
+"unsupervised on the Training dataset exclusively"; features "from all layers of the source cell
+encoder of this model (max-pooling convolutional layers)". The settings are the published ones of
+the method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from coos_mlflow.data.cells import CellBatch
+from coos_mlflow.errors import DataError
+from coos_mlflow.networks import (
+    Tensors,
+    best_device,
+    check_positive,
+    check_precision,
+    digest_of,
+    in_batches,
+    load_weights,
+    place,
+    read_tensors,
+    write_tensors,
+)
+from coos_mlflow.representations._inpainting import Inpainting, unit_range
+from coos_mlflow.representations._pairs import Pairs
+from coos_mlflow.representations._pci_network import (
+    SOURCE_CHANNELS,
+    Encoder,
+    PairedCellInpainting,
+    scaled,
+    source_encoder,
+)
+from coos_mlflow.representations.base import Representation
+from coos_mlflow.training import Plan, Workshop, train
+
+FILE = "pci.safetensors"
+
+REPORTED = ("conv3", "conv4", "conv5")
+"""Layers in the paper's Table 3."""
+
+_CELLS_AT_A_TIME = {"cpu": 64, "cuda": 512}
+"""Maps of 96 x 64 x 64 float32, the largest there are, take 1.6 MB a cell."""
+
+
+class PCI(Representation):
+    """The paper's self-supervised baseline.
+
+    It never sees a label, so no cell of Training is held out; but it has seen the images of
+    Training's plates, which a score on those plates flatters a little.
+
+    Parameters
+    ----------
+    layers : sequence of str
+        Those of the source encoder that are features, "conv1" to "conv5".
+    width : float
+        Factor on every number of channels; 1 is the paper's.
+    epochs, batch : int
+        Passes over the cells that take part, and cells in each step of the optimiser.
+    learning_rate : float
+        Of Adam.
+    least_cells : int
+        Cells that a well needs to take part.
+    seed : int
+        Of the weights, the batches, the pairs and the flips.
+    precision : str
+        Of training: "auto", "fp32" or "bf16". Features are always computed in float32.
+    check_every : int
+        Iterations between checkpoints, each with a picture; what is learnt does not depend on it.
+    """
+
+    key = "pci"
+    version = "1"
+    title = "PCI"
+    layers: tuple[str, ...] = REPORTED
+    layer_titles: ClassVar[dict[str, str]] = {name: name.title() for name in SOURCE_CHANNELS}
+    learns = True
+    packages = ("safetensors", "torch")
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {
+            "width": 0.25,
+            "epochs": 12,
+            "batch": 16,
+            "learning_rate": 2e-3,
+            "least_cells": 6,
+            "check_every": 250,
+        },
+    }
+
+    def __init__(
+        self,
+        layers: Sequence[str] = REPORTED,
+        width: float = 1.0,
+        epochs: int = 30,
+        batch: int = 64,
+        learning_rate: float = 1e-4,
+        least_cells: int = 30,
+        seed: int = 0,
+        precision: str = "auto",
+        check_every: int = 500,
+    ):
+        check_positive("PCI", width=width, learning_rate=learning_rate)
+        _check_whole(1, epochs=epochs, batch=batch, check_every=check_every)
+        _check_whole(2, least_cells=least_cells)
+        _check_whole(0, seed=seed)
+        check_precision(precision)
+        self.layers = _in_order(layers)
+        self.width = width
+        self.epochs = epochs
+        self.batch = batch
+        self.learning_rate = learning_rate
+        self.least_cells = least_cells
+        self.seed = seed
+        self.precision = precision
+        self._check_every = check_every
+        self._tensors: Tensors = {}
+        self._learnt: dict[str, float] = {}
+        self._encoder: Encoder | None = None
+
+    def params(self) -> dict[str, Any]:
+        """Return the settings of network and training, and the layers."""
+        settings = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return settings | {"layers": list(self.layers)}
+
+    def feature_names(self, layer: str) -> tuple[str, ...]:
+        """Return Conv3 1, Conv3 2, ...: a layer's channels."""
+        channels = scaled(SOURCE_CHANNELS[layer], self.width)
+        return tuple(f"{self.layer_titles[layer]} {i + 1}" for i in range(channels))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the source encoder's weights, once it has any."""
+        return digest_of(self._tensors) if self._tensors else ""
+
+    @property
+    def learnt(self) -> dict[str, float]:
+        """How many cells took part, for how many iterations, and the loss at the end."""
+        return self._learnt
+
+    def fit(self, training: CellBatch, workshop: Workshop) -> None:
+        """Train on the images of Training and keep the source encoder as it is at the end."""
+        device = best_device()
+        lesson = self.lesson(training, device)
+        iterations = self.epochs * max(1, lesson.n_cells // self.batch)
+        plan = Plan(iterations, self.batch, self._check_every, self.seed, self.precision)
+        history = train(lesson, plan, workshop, device).history
+        self._learnt = {
+            "paired_cells": lesson.n_cells,
+            "iterations": iterations,
+            "loss": history[-1]["loss"],
+        }
+        encoder = lesson.network.source.state_dict()
+        self._use({name: tensor.cpu() for name, tensor in encoder.items()}, "PCI")
+
+    def lesson(self, training: CellBatch, device: torch.device) -> Inpainting:
+        """Return what there is to learn from the cells of Training, in wells that are full."""
+        if training.plates is None or training.wells is None:
+            raise DataError(
+                "PCI pairs cells of one well, and these cells lack plateIDs or wellIDs."
+            )
+        pairs = Pairs(training.plates, training.wells, self.least_cells)
+        network = PairedCellInpainting(self.width, self.seed)
+        return Inpainting(network, training.images, pairs, self.learning_rate, device)
+
+    def transform(
+        self, images: np.ndarray, layers: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Compute the largest activations of some layers; see `Representation.transform`."""
+        asked = self.layers if layers is None else tuple(layers)
+        unknown = [layer for layer in asked if layer not in self.layers]
+        if unknown:
+            raise DataError(
+                f"PCI layer {unknown[0]!r} was not asked for when it was made; it has "
+                f"{', '.join(self.layers)}."
+            )
+        batch = _CELLS_AT_A_TIME[best_device().type]
+        # Without TF32, whose ten bits would make a GPU's features differ from a CPU's.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            return in_batches(images, partial(self._features, layers=asked), batch)
+
+    def save(self, folder: Path) -> None:
+        """Write the source encoder: nothing else is needed for features."""
+        write_tensors(folder / FILE, self._tensors, self._learnt)
+
+    def restore(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+        tensors, self._learnt = read_tensors(folder / FILE)
+        self._use(tensors, str(folder / FILE))
+
+    def _use(self, tensors: Tensors, where: str) -> None:
+        encoder = source_encoder(self.width)
+        load_weights(encoder, tensors, where)
+        place(encoder, best_device())
+        self._encoder, self._tensors = encoder.eval(), tensors
+
+    def _features(self, images: torch.Tensor, layers: Sequence[str]) -> Tensors:
+        if self._encoder is None:
+            raise DataError("PCI has learnt nothing yet; call fit or restore before transform.")
+        return self._encoder.features(unit_range(images.to(best_device())), layers)
+
+
+def _check_whole(least: int, **settings: Any) -> None:
+    """Refuse settings that are no whole numbers from `least` up."""
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise DataError(f"PCI {name}={value!r} found, expected a whole number from {least} up.")
+
+
+def _in_order(layers: Sequence[str]) -> tuple[str, ...]:
+    """Return the layers in the network's order, after checking them."""
+    listed = isinstance(layers, (list, tuple)) and len(layers) > 0
+    if not listed or any(layer not in tuple(SOURCE_CHANNELS) for layer in layers):
+        raise DataError(
+            f"PCI layers={layers!r} found, expected a list of some of {', '.join(SOURCE_CHANNELS)}."
+        )
+    return tuple(name for name in SOURCE_CHANNELS if name in layers)
+
+
+REPRESENTATION = PCI
