@@ -183,7 +183,7 @@ def train(
     protocol = Protocol(**(PRESETS[preset] | overrides))
     prepare_store()
     tags = {
-        "representation": representation.key,
+        "representation": representation.name,
         "preset": preset,
         "dataset": data.name,
         "dataset_digest": data.digest,

@@ -17,8 +17,8 @@ from coos_mlflow.errors import CoosError, DataError
 
 EXIT_CODES = """\b
 Exit codes: 0 done; 1 something unforeseen; 2 bad input or usage; 3 model or tracking store not
-found or not fitting; 6 download failed; 7 results cannot be written; 8 a network's loss is no longer a
-number; 130 interrupted; 143 ended by SIGTERM."""
+found or not fitting; 6 download failed; 7 results cannot be written; 8 a network's loss is no
+longer a number; 130 interrupted; 143 ended by SIGTERM."""
 
 TrackingUri = Annotated[
     str | None,

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from coos_mlflow.cache import make_cache_home
 from coos_mlflow.data.cells import CellBatch
 from coos_mlflow.data.plate import open_plate
-from coos_mlflow.features import identity, short_hash
+from coos_mlflow.features import short_hash
 from coos_mlflow.progress import progress
 from coos_mlflow.representations import Representation
 from coos_mlflow.tracking.artifacts import log_data
@@ -59,7 +59,11 @@ def learn_once(
 
 def _folder(representation: Representation, data: TrainingData) -> Path:
     """Return where a learning with these settings from these cells keeps what it makes."""
-    what = identity(representation) | {"training": data.digests["training"], "digest": ""}
+    what = {
+        "version": representation.version,
+        "params": representation.lesson_params(),
+        "training": data.digests["training"],
+    }
     return make_cache_home() / "networks" / f"{representation.key}-{short_hash(what)}"
 
 

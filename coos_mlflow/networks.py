@@ -82,7 +82,9 @@ def in_batches(
     dict of str to ndarray of float32
     """
     parts: list[Tensors] = []
-    with torch.inference_mode():
+    # Without TF32, whose ten bits would make a GPU's answers differ from a processor's.
+    exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+    with torch.inference_mode(), exact:
         for start in range(0, max(len(images), 1), batch):
             block = np.ascontiguousarray(images[start : start + batch])
             found = compute(torch.from_numpy(block))

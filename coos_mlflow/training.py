@@ -213,6 +213,7 @@ class _Training:
         total = self.plan.iterations
         self.lesson.network.train()
         with (
+            torch.backends.cudnn.flags(enabled=True, deterministic=True),
             _interrupts_held() as interrupt,
             progress("Training", total=total, unit="iterations") as advance,
         ):

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 BETAS = (0.5, 0.999)
 """Of Adam: the published first one, and the default second one."""
 
+EPSILON = 1e-7
+"""Of Adam: Keras' default."""
+
 SHOWN = 6
 """Pairs in the picture."""
 
@@ -64,7 +67,7 @@ class Inpainting(Lesson):
             self._cells[start : start + _BLOCK] = unit_range(block.to(device))
 
     def optimiser(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.network.parameters(), self._learning_rate, BETAS)
+        return torch.optim.Adam(self.network.parameters(), self._learning_rate, BETAS, EPSILON)
 
     def loss(self, *drawn: torch.Tensor) -> torch.Tensor:
         source, target = drawn
@@ -113,12 +116,16 @@ def flipped(images: torch.Tensor, left_right: torch.Tensor, up_down: torch.Tenso
     return torch.where(up_down[:, None, None, None], images.flip(2), images)
 
 
+GAMMA = 0.6
+"""Of the picture: predictions are dim beside what they predict, and would not be seen at 1."""
+
 ROWS = ("source protein", "source nucleus", "target nucleus", "predicted protein", "true protein")
 
 
 def _picture(shown: np.ndarray, title: str) -> Figure:
     """Draw pairs side by side; `shown` is (pairs, rows, height, width), all on one scale."""
     # Imported here: a model that only answers draws nothing.
+    from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 
     n_pairs, n_rows = shown.shape[:2]
@@ -127,9 +134,9 @@ def _picture(shown: np.ndarray, title: str) -> Figure:
     for row, name in enumerate(ROWS):
         for pair in range(n_pairs):
             ax = axes[row, pair]
-            ax.imshow(shown[pair, row], cmap="gray", vmin=0, vmax=1)
+            ax.imshow(shown[pair, row], cmap="gray", norm=PowerNorm(GAMMA, 0, 1))
             ax.set_xticks([])
             ax.set_yticks([])
         axes[row, 0].set_ylabel(name.replace(" ", "\n"), rotation=0, ha="right", va="center")
-    figure.suptitle(title)
+    figure.suptitle(f"{title}; all on one scale, gamma {GAMMA}")
     return figure

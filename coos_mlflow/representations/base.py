@@ -82,6 +82,10 @@ class Representation(ABC):
         They are what `create` takes to make it again.
         """
 
+    def lesson_params(self) -> dict[str, Any]:
+        """Return those of `params` on which the result of `fit` depends; all by default."""
+        return self.params()
+
     @abstractmethod
     def feature_names(self, layer: str) -> tuple[str, ...]:
         """Return the names of the columns of a layer."""

@@ -8,7 +8,6 @@ the other 20 % kept. Architecture and settings are those of okraus/DeepLoc (BSD-
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -130,6 +129,7 @@ class DeepLoc(Representation):
         self.seed = seed
         self.precision = precision
         self._tensors: Tensors = {}
+        self._network: DeepLocNetwork | None = None
         self._held_out = np.zeros(0, np.int64)
         self._learnt: dict[str, float] = {}
 
@@ -158,7 +158,7 @@ class DeepLoc(Representation):
         device = best_device()
         plan = Plan(self.iterations, self.batch, self.check_every, self.seed, self.precision)
         learnt = train(self.lesson(training, device), plan, workshop, device)
-        self._tensors = learnt.tensors
+        self._use(learnt.tensors, self.title)
         self._learnt = {"best_iteration": learnt.best_iteration}
         if learnt.error is not None:
             self._learnt[VALIDATION_ERROR] = learnt.error
@@ -189,17 +189,17 @@ class DeepLoc(Representation):
         """Read what `save` wrote."""
         tensors, self._learnt = read_tensors(folder / FILE)
         self._held_out = tensors.pop("held_out", torch.zeros(0, dtype=torch.int64)).numpy()
-        load_weights(DeepLocNetwork(self.width), tensors, str(folder / FILE))
-        self._tensors = tensors
+        self._use(tensors, str(folder / FILE))
 
-    @cached_property
-    def _network(self) -> DeepLocNetwork:
+    def _use(self, tensors: Tensors, where: str) -> None:
         network = DeepLocNetwork(self.width)
-        network.load_state_dict(self._tensors)
+        load_weights(network, tensors, where)
         place(network, best_device())
-        return network.eval()
+        self._network, self._tensors = network.eval(), tensors
 
     def _answers(self, images: torch.Tensor) -> Tensors:
+        if self._network is None:
+            raise DataError("DeepLoc has learnt nothing yet; call fit or restore before transform.")
         probabilities, fc2 = averaged_answers(self._network, images.to(best_device()), self.crops)
         return {PROBABILITIES: probabilities, FC2: fc2}
 

@@ -135,9 +135,7 @@ class VGG16(Representation):
                 f"{', '.join(self.layers)}."
             )
         batch = _CELLS_AT_A_TIME[best_device().type]
-        # Without TF32, whose ten bits would make a GPU's features differ from a CPU's.
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            return in_batches(images[:, 0], partial(self._activations, layers=asked), batch)
+        return in_batches(images[:, 0], partial(self._activations, layers=asked), batch)
 
     def save(self, folder: Path) -> None:
         """Write the weights that the layers need."""

@@ -142,3 +142,15 @@ def test_a_model_asks_for_what_its_code_imports_and_no_more(key):
         if name not in sys.stdlib_module_names and name != "coos_mlflow"
     }
     assert needed == {*SERVED_PACKAGES, *create(key).packages}
+
+
+def imported(file: Path) -> set[str]:
+    """Top-level names that a module imports when it is itself imported."""
+    names = set()
+    for node in ast.parse(file.read_text()).body:
+        for part in ast.walk(node) if isinstance(node, ast.Try) else [node]:
+            if isinstance(part, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in part.names}
+            elif isinstance(part, ast.ImportFrom):
+                names.add(str(part.module).split(".")[0])
+    return names

@@ -1,0 +1,125 @@
+"""Rows of the networks: learnt, registered by layer, loaded and scored like any other."""
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from coos_mlflow import baselines
+from coos_mlflow.data.cells import SPLITS
+from coos_mlflow.data.plate import open_plate
+from coos_mlflow.errors import DataError, RegistryError
+from coos_mlflow.fitted_rows import OWN, kinds_of
+from coos_mlflow.representations import PROBABILITIES, create
+from coos_mlflow.scoring import Scorer
+from coos_mlflow.tracking import registry
+from coos_mlflow.training_data import choose
+
+pytestmark = pytest.mark.slow
+
+OVERRIDES = {"search_samples": 1, "cv_folds": 2}
+
+
+@pytest.fixture(scope="module")
+def data(trained):
+    return choose(str(trained.data))
+
+
+@pytest.fixture(scope="module")
+def deeploc(data):
+    made = create("deeploc", "quick", width=0.05, iterations=30, check_every=10, crops=1)
+    rows = baselines.rows_of(made, ["own", "knn"])
+    return made, baselines.train(made, data, rows=rows, overrides=OVERRIDES)
+
+
+@pytest.fixture(scope="module")
+def pci(data):
+    made = create("pci", "quick", width=0.05, epochs=1, least_cells=2)
+    rows = baselines.rows_of(made, ["knn"])
+    return baselines.train(made, data, rows=rows, overrides=OVERRIDES)
+
+
+def test_a_network_that_answers_has_a_row_of_its_own(deeploc):
+    made, rows = deeploc
+    assert kinds_of(made) == ("own", "knn", "lr", "rf")
+    assert [(row.model.name, row.kind, row.layer) for row in rows] == [
+        ("deeploc", OWN, "fc2"),
+        ("deeploc-knn", "knn", "fc2"),
+    ]
+    assert rows[0].cv_error == pytest.approx(made.learnt["validation_error"], rel=1e-4)
+    assert set(rows[0].errors) == set(SPLITS)
+
+
+def test_the_registered_network_answers_as_the_one_that_learnt(deeploc, new_plate):
+    made, rows = deeploc
+    with open_plate(new_plate) as plate:
+        images = next(plate.batches(40)).images
+    table = mlflow.pyfunc.load_model(rows[0].model.uri).predict(images)
+    expected = made.transform(images)[PROBABILITIES]
+    np.testing.assert_allclose(table[[f"p_{i}" for i in range(7)]], expected, atol=1e-6)
+    np.testing.assert_array_equal(table["label"], expected.argmax(axis=1))
+
+
+def test_its_training_reference_is_of_cells_that_it_was_not_taught(deeploc, data):
+    made, rows = deeploc
+    cells = len(data.annotations("training").labels)
+    held = made.held_out(cells)
+    for row in rows:
+        reference = mlflow.pyfunc.load_model(row.model.uri).unwrap_python_model().reference
+        assert reference.confusions["training"].sum() == held.sum() < 0.25 * cells
+        assert reference.profiles["training"].counts.sum() == held.sum()
+
+
+@pytest.mark.parametrize("name", ["deeploc", "deeploc-knn", "pci-knn@conv4"])
+def test_a_plate_is_scored(deeploc, pci, new_plate, tmp_path, name):
+    scored = Scorer.load(name).score(new_plate, tmp_path)
+    predictions = pd.read_parquet(scored.folder / "predictions.parquet")
+    assert len(predictions) == scored.n_cells == 160
+    assert scored.drift["verdict"] in ("in range", "shifted", "cannot tell")
+
+
+def test_each_layer_is_a_version_and_an_alias(pci):
+    assert [row.layer for row in pci] == ["conv3", "conv4", "conv5"]
+    for row in pci:
+        found = registry.resolve(f"pci-knn@{row.layer}")
+        assert (found.version, found.tags["layer"]) == (row.model.version, row.layer)
+
+
+def test_the_champion_is_the_best_layer_by_cross_validation_on_training(pci):
+    left_out = {row.model.version: float(row.model.tags["left_out_error"]) for row in pci}
+    assert registry.resolve("pci-knn").version == min(left_out, key=left_out.__getitem__)
+
+
+def test_training_again_recalls_every_row(deeploc, data):
+    made, rows = deeploc
+    asked = create("deeploc", **made.params())
+    again = baselines.train(
+        asked, data, rows=baselines.rows_of(asked, ["own", "knn"]), overrides=OVERRIDES
+    )
+    assert [row.trained for row in again] == [False, False]
+    assert [row.errors for row in again] == [row.errors for row in rows]
+    assert asked.digest == made.digest
+
+
+def test_random_weights_go_by_another_name(data):
+    made = create("vgg16", weights="random", layers=["conv1_1"])
+    (row,) = baselines.train(made, data, rows=baselines.rows_of(made, ["knn"]), overrides=OVERRIDES)
+    assert row.model.name == "vgg16-random-knn"
+    assert row.model.tags["representation"] == "vgg16-random"
+    assert "random" in row.title
+    with pytest.raises(RegistryError, match="vgg16-knn"):
+        registry.resolve("vgg16-knn")
+
+
+def test_weights_that_are_not_here_are_said_before_any_run_begins(data):
+    before = len(mlflow.search_runs(search_all_experiments=True))
+    with pytest.raises(DataError, match="coos weights vgg16"):
+        baselines.train(create("vgg16"), data)
+    assert len(mlflow.search_runs(search_all_experiments=True)) == before
+
+
+def test_rows_that_there_are_none_of_are_refused():
+    with pytest.raises(DataError, match=r"Classifier 'own' is not known; Texture has knn, lr, rf"):
+        baselines.rows_of(create("texture"), ["own"])
+    with pytest.raises(DataError, match=r"Layer 'conv9' is not known; PCI has conv3"):
+        baselines.rows_of(create("pci"), layers=["conv9"])
