@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mlflow
 from filelock import FileLock
@@ -19,6 +20,9 @@ from coos_mlflow.representations import Representation
 from coos_mlflow.tracking.artifacts import log_data
 from coos_mlflow.tracking.runs import TRAINING_EXPERIMENT, log_new_params, run
 from coos_mlflow.training_data import TrainingData
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LEARNT = "learnt"
 _RUN = "run.json"
@@ -79,10 +83,16 @@ def _learn(
         (folder / _RUN).write_text(json.dumps({"run_id": active.info.run_id}))
         log_new_params(representation.params())
         log_data(data)
+
+        def on_figure(file: str, figure: Figure) -> None:
+            if data.simulated:
+                figure.suptitle(f"{figure.get_suptitle()}, simulated cells")
+            mlflow.log_figure(figure, file)
+
         workshop = Workshop(
             folder,
             on_metrics=lambda iteration, metrics: mlflow.log_metrics(metrics, step=iteration),
-            on_figure=lambda file, figure: mlflow.log_figure(figure, file),
+            on_figure=on_figure,
         )
         representation.fit(_all_cells(data.paths["training"]), workshop)
         mlflow.log_metrics(representation.learnt)

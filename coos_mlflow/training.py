@@ -206,6 +206,7 @@ class _Training:
         self.best: Tensors = {}
         self.losses: list[torch.Tensor] = []  # not looked at each time: that would wait for the GPU
         self.clock = _Clock(plan.batch)
+        self.latest: dict[str, float] = {}  # by name, the last of each curve
 
     def run(self) -> Learnt:
         if self.workshop.checkpoint.exists():
@@ -269,7 +270,7 @@ class _Training:
             "learning_rate": self.optimiser.param_groups[0]["lr"],
         }
         self.state.window = []
-        self.state.history.append(point)
+        self._remember(point)
         measured = {name: value for name, value in point.items() if name != "iteration"}
         speed = self.clock.cells_per_second(self.state.iteration)
         self._tell(measured | {"cells_per_second": speed})
@@ -285,7 +286,7 @@ class _Training:
             self.workshop.on_figure(*picture)
         if error is None:
             return
-        self.state.history.append({"iteration": self.state.iteration, _ERROR: error})
+        self._remember({"iteration": self.state.iteration, _ERROR: error})
         self._tell({_ERROR: error})
         if self.state.error is None or error < self.state.error:
             self.state.error, self.state.best_iteration = error, self.state.iteration
@@ -301,14 +302,17 @@ class _Training:
             )
         self.state.window += values
 
+    def _remember(self, point: dict[str, float]) -> None:
+        self.state.history.append(point)
+        self.latest |= point
+
     def _tell(self, metrics: dict[str, float]) -> None:
         self.workshop.on_metrics(self.state.iteration, metrics)
 
     def _note(self) -> str:
-        latest = {name: value for point in self.state.history for name, value in point.items()}
         parts = [
-            f"loss {latest['loss']:.4g}" if "loss" in latest else "",
-            f"error {latest[_ERROR]:.1f} %" if _ERROR in latest else "",
+            f"loss {self.latest['loss']:.4g}" if "loss" in self.latest else "",
+            f"error {self.latest[_ERROR]:.1f} %" if _ERROR in self.latest else "",
             f"{self.clock.cells_per_second(self.state.iteration):,.0f} cells/s",
         ]
         return ", ".join(part for part in parts if part)

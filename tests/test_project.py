@@ -101,6 +101,34 @@ def test_the_texture_entry_point_runs_bare(trained, tmp_path, manager):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("entry", "small", "made"),
+    [
+        ("deeploc", "width=0.05 iterations=4 crops=1 classifiers=own", "deeploc v1"),
+        ("pci", "width=0.05 epochs=1 batch=64 layers=conv3 classifiers=knn", "pci-knn v1"),
+        ("table3", "rows=texture-lr out=found", "found/table3.html"),
+    ],
+)
+def test_entry_points_run(trained, tmp_path, entry, small, made):
+    settings = (f"data={trained.data}", *small.split())
+    done = run_project(
+        tmp_path,
+        *("-e", entry, "--env-manager", "local", "--experiment-name", "coos-7"),
+        *(argument for setting in settings for argument in ("-P", setting)),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "SIMULATED" in done.stdout and made in done.stdout
+
+
+@pytest.mark.slow
+def test_vgg16_without_its_weights_says_how_to_get_them(tmp_path):
+    done = run_project(tmp_path, "-e", "vgg16", "--env-manager", "local")
+    assert done.returncode != 0
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "coos weights vgg16" in said
+
+
+@pytest.mark.slow
 def test_the_score_entry_point_scores(trained, new_plate, tmp_path):
     """Through the store in which the models already are."""
     (tmp_path / "mlflow.db").symlink_to(
