@@ -19,7 +19,14 @@ from sklearn.preprocessing import StandardScaler
 
 from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.errors import DataError
-from coos_mlflow.forest_search import SEARCHES, Fold, Search, balanced_error, search_forest
+from coos_mlflow.forest_search import (
+    SEARCHES,
+    Fold,
+    Search,
+    balanced_error,
+    least_cells,
+    search_forest,
+)
 from coos_mlflow.progress import progress
 
 TITLES = {"knn": "kNN", "lr": "L1 LR", "rf": "RF"}
@@ -102,11 +109,10 @@ class Protocol:
             raise DataError(
                 f"neighbours={self.neighbours} found, but a fold is fitted on about {fewest} cells."
             )
-        least = 2 * self.cv_folds * len(counts)
-        if self.search == "halving" and len(y) < least:
+        if self.search == "halving" and len(y) < least_cells(y, self.cv_folds):
             raise DataError(
                 f"search='halving' found, but Training has {len(y)} cells, expected at least "
-                f"{least} for {self.cv_folds} folds; ask for search='random'."
+                f"{least_cells(y, self.cv_folds)}; ask for search='random' or fewer cv_folds."
             )
 
 

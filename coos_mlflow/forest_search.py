@@ -12,14 +12,14 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sklearn
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.metrics import recall_score
@@ -29,7 +29,7 @@ from sklearn.pipeline import Pipeline
 from coos_mlflow.errors import OutputError
 from coos_mlflow.progress import progress
 
-FOREST_GRID = {
+FOREST_GRID: dict[str, list[Any]] = {
     "n_estimators": [20, 40, 60, 80, 120, 140, 160, 180, 200],
     "max_features": ["log2", "sqrt"],
     "max_depth": [1, 13, 25, 37, 50, None],
@@ -39,6 +39,9 @@ FOREST_GRID = {
 """Lu et al. 2019, section 3.1; "min_samples" there is scikit-learn's ``min_samples_split``."""
 
 SEARCHES = ("random", "halving")
+
+FINALISTS = 4
+"""Draws that successive halving leaves, at most, to be compared on all cells."""
 
 Fold = tuple[np.ndarray, np.ndarray]
 """Rows to fit on, rows held out."""
@@ -56,12 +59,15 @@ class Search:
     y : ndarray of int64, shape (n,)
     folds : sequence of Fold
     samples : int
-        Draws from `FOREST_GRID`.
+        Draws from the grid.
     seed : int
         Of the draws, and of the cells that successive halving begins with.
     method : str
         One of `SEARCHES`. "random" fits every draw on every fold; "halving" fits all of them on
-        few cells, the best third on three times as many, and so on.
+        few cells, the best third on three times as many, and so on, and only the last few on
+        every fold.
+    grid : dict of list
+        Values of the forest's parameters.
     """
 
     forest: Pipeline
@@ -71,10 +77,11 @@ class Search:
     samples: int
     seed: int
     method: str = "random"
+    grid: dict[str, list[Any]] = field(default_factory=lambda: FOREST_GRID)
 
     def draws(self) -> list[dict[str, Any]]:
         """Return the forests' parameters to choose from."""
-        return list(ParameterSampler(FOREST_GRID, self.samples, random_state=self.seed))
+        return list(ParameterSampler(self.grid, self.samples, random_state=self.seed))
 
     def identity(self) -> str:
         """Hash all on which an error in the journal depends."""
@@ -116,12 +123,17 @@ def search_forest(search: Search, journal: Path | None = None) -> tuple[dict[str
     with _open_journal(journal, search) as known:
         candidates = list(range(len(draws)))
         if search.method == "halving":
-            candidates = [known.chosen if known.chosen is not None else _halve(search)]
-            known.choose(candidates[0])
+            candidates = known.finalists or _halve(search)
+            known.leave(candidates)
         _cross_validate(search, draws, candidates, known)
     errors = [np.mean([known.errors[c, f] for f in range(len(search.folds))]) for c in candidates]
     best = int(np.argmin(errors))
     return draws[candidates[best]], float(errors[best])
+
+
+def least_cells(y: np.ndarray, folds: int) -> int:
+    """Return how many cells scikit-learn's successive halving begins with at least."""
+    return 2 * folds * len(np.unique(y))
 
 
 def balanced_error(labels: np.ndarray, predicted: np.ndarray) -> float:
@@ -158,49 +170,59 @@ def _error(
     return candidate, fold, balanced_error(search.y[held], predicted)
 
 
-def _halve(search: Search) -> int:
-    """Return the number of the draw that scikit-learn's successive halving keeps."""
+def _halve(search: Search) -> list[int]:
+    """Return the numbers of the draws that scikit-learn's successive halving leaves, best first.
+
+    It ends on a third of the cells: the last step, on all of them, is the cross-validation that
+    also ends the random search, so that errors compare and fits go to the journal.
+    """
     prefix = f"{search.forest.steps[-1][0]}__"
-    with progress("RF successive halving", unit="fits") as advance:
+    halving = HalvingRandomSearchCV(
+        search.forest,
+        {prefix + name: values for name, values in search.grid.items()},
+        n_candidates=search.samples,
+        min_resources="exhaust",
+        max_resources=max(len(search.y) // 3, least_cells(search.y, len(search.folds))),
+        random_state=search.seed,
+        cv=list(search.folds),
+        scoring=_score,
+        refit=False,
+        return_train_score=False,
+        error_score="raise",
+        n_jobs=-1,  # in processes: forests of few cells are mostly Python
+    )
+    with progress("RF successive halving"):
+        halving.fit(search.X, search.y)
+    found = halving.cv_results_
+    (left,) = np.nonzero(found["iter"] == found["iter"].max())
+    ranked = left[np.argsort(-found["mean_test_score"][left], kind="stable")]
+    draws = search.draws()
+    return [
+        draws.index({k.removeprefix(prefix): v for k, v in found["params"][i].items()})
+        for i in ranked[:FINALISTS]
+    ]
 
-        def score(forest: Pipeline, X: np.ndarray, y: np.ndarray) -> float:
-            advance(1)
-            return -balanced_error(y, forest.predict(X))
 
-        halving = HalvingRandomSearchCV(
-            search.forest,
-            {prefix + name: values for name, values in FOREST_GRID.items()},
-            n_candidates=search.samples,
-            random_state=search.seed,
-            cv=list(search.folds),
-            scoring=score,
-            refit=False,
-            return_train_score=False,
-            error_score="raise",
-            n_jobs=-1,
-        )
-        with parallel_config(backend="threading"):
-            halving.fit(search.X, search.y)
-    kept = {name.removeprefix(prefix): value for name, value in halving.best_params_.items()}
-    return search.draws().index(kept)
+def _score(forest: Pipeline, X: np.ndarray, y: np.ndarray) -> float:
+    return -balanced_error(y, forest.predict(X))
 
 
 class _Journal:
-    """Errors of finished fits by candidate and fold, and what successive halving chose."""
+    """Errors of finished fits by candidate and fold, and what successive halving left."""
 
     def __init__(self) -> None:
         self.errors: dict[tuple[int, int], float] = {}
-        self.chosen: int | None = None
+        self.finalists: list[int] = []
         self.file: FileIO | None = None
 
     def note(self, candidate: int, fold: int, error: float) -> None:
         self.errors[candidate, fold] = error
         self._write({"candidate": candidate, "fold": fold, "error": error})
 
-    def choose(self, candidate: int) -> None:
-        if self.chosen != candidate:
-            self.chosen = candidate
-            self._write({"chosen": candidate})
+    def leave(self, finalists: list[int]) -> None:
+        if self.finalists != finalists:
+            self.finalists = finalists
+            self._write({"finalists": finalists})
 
     def resume(self, file: FileIO, identity: str) -> None:
         """Recall a file's lines, up to one that a kill has cut; go on writing behind them."""
@@ -221,8 +243,8 @@ class _Journal:
             self._write({"search": identity})
 
     def _recall(self, said: dict[str, Any]) -> None:
-        if "chosen" in said:
-            self.chosen = said["chosen"]
+        if "finalists" in said:
+            self.finalists = said["finalists"]
         else:
             self.errors[said["candidate"], said["fold"]] = said["error"]
 

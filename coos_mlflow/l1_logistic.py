@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -75,12 +76,7 @@ def fit_side_by_side(
     labels = [_positive_labels(y[rows]) for rows in subsets]
     total = sum(len(positive) for positive in labels)
     weights = []
-    with (
-        threadpool_limits(limits=1, user_api="blas"),
-        # Not within a fit: the filters of warnings of one thread are those of all.
-        warnings.catch_warnings(action="ignore", category=ConvergenceWarning),
-        progress(title, total=total, unit="fits") as advance,
-    ):
+    with one_core_a_fit(), progress(title, total=total, unit="fits") as advance:
         scalers = [clone(pipeline[0]).fit(X[rows]) for rows in subsets]
         jobs = _jobs(scalers, labels, X, y, subsets, pipeline[-1].estimator.C)
         for found in Parallel(n_jobs=-1, prefer="threads", return_as="generator")(jobs):
@@ -91,6 +87,19 @@ def fit_side_by_side(
         _assemble(pipeline, scaler, y[rows], [next(in_turn) for _ in positive])
         for scaler, rows, positive in zip(scalers, subsets, labels, strict=True)
     ]
+
+
+@contextmanager
+def one_core_a_fit() -> Iterator[None]:
+    """Hold BLAS to one core, and lassos that end at their bound to silence, around `minimise`.
+
+    Both are settings of the process: no fit may change them while others run beside it.
+    """
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        warnings.catch_warnings(action="ignore", category=ConvergenceWarning),
+    ):
+        yield
 
 
 def minimise(design: np.ndarray, positive: np.ndarray, inverse_penalty: float) -> np.ndarray:

@@ -1,18 +1,28 @@
 """One contract for the three classifiers, and the protocol around them."""
 
-from itertools import pairwise
+import json
 
 import numpy as np
 import pytest
-from sklearn.base import clone
+import skops.io
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neighbors import KNeighborsClassifier
 
 from coos_mlflow import classifiers
-from coos_mlflow.classifiers import FOREST_GRID, TITLES, Protocol, fit, make
+from coos_mlflow.classifiers import TITLES, Protocol, fit, left_out_plates, make
 from coos_mlflow.errors import DataError
+from coos_mlflow.forest_search import FOREST_GRID, SEARCHES
+from coos_mlflow.simulate import layout
 
 QUICK = Protocol(search_samples=2, cv_folds=2)
+
+
+@pytest.fixture(autouse=True)
+def small_forests(monkeypatch):
+    monkeypatch.setitem(FOREST_GRID, "n_estimators", [20, 40])
 
 
 @pytest.fixture(scope="module")
@@ -61,32 +71,88 @@ def test_a_class_that_training_lacks_gets_no_probability(kind, blobs):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
 
 
-def test_left_out_predictions_never_come_from_the_cells_own_plate(monkeypatch, blobs):
+@pytest.mark.parametrize("kind", TITLES)
+def test_what_is_fitted_is_of_scikit_learns_own_types(kind, blobs):
+    """So that skops stores it and loads it again without trusting anything of ours."""
     X, y, plates = blobs
-    seen = []
-
-    def spy(pipeline, X, y, fitted, held):
-        seen.append((set(plates[fitted]), set(plates[held])))
-        return np.zeros((len(held), 7))
-
-    monkeypatch.setattr(classifiers, "_fit_predict", spy)
-    classifiers.left_out_probabilities(make("knn", {}, QUICK), X, y, plates)
-    assert len(seen) == 8
-    assert all(len(held) == 1 and not (held & fitted) for fitted, held in seen)
+    pipeline = fit(kind, X, y, plates, QUICK).pipeline
+    stored = skops.io.dumps(pipeline)
+    foreign = skops.io.get_untrusted_types(data=stored)
+    assert set(foreign) <= {"sklearn.tree._tree.Tree"}
+    np.testing.assert_array_equal(
+        skops.io.loads(stored, trusted=foreign).predict_proba(X), pipeline.predict_proba(X)
+    )
 
 
 @pytest.mark.parametrize("kind", TITLES)
-def test_fits_side_by_side_end_as_fits_one_after_another(kind, blobs):
-    """Seeds decide, whatever runs beside a fit; noise makes liblinear's path long."""
+def test_left_out_predictions_never_come_from_the_cells_own_plate(kind):
+    """A class that one plate alone holds cannot be known to a fit without that plate."""
+    y = np.repeat(np.arange(4), 20)
+    X = np.eye(4, dtype=np.float32)[y]
+    (pipeline,) = classifiers._fits(make(kind, {}, QUICK), X, y, [(np.arange(80), [])], "all")
+    assert (pipeline.predict(X) == y).all()
+    found = classifiers.left_out_probabilities(pipeline, X, y, np.array(list("dbca"))[y])
+    assert (found[np.arange(80), y] == 0).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+
+
+layouts = st.dictionaries(
+    st.text("0123456789", min_size=1, max_size=3),
+    st.sets(st.integers(0, 6), min_size=1, max_size=7),
+    min_size=2,
+    max_size=25,
+)
+
+
+@given(layouts)
+def test_folds_of_plates_leave_out_one_plate_of_a_class(layout):
+    y = np.array([label for classes in layout.values() for label in sorted(classes)])
+    plates = np.array([plate for plate, classes in layout.items() for _ in classes])
+    folds = left_out_plates(y, plates)
+    held_once = np.concatenate([held for _, held in folds])
+    np.testing.assert_array_equal(np.sort(held_once), np.arange(len(y)))
+    for fitted, held in folds:
+        np.testing.assert_array_equal(np.sort(np.r_[fitted, held]), np.arange(len(y)))
+        assert not set(plates[fitted]) & set(plates[held])
+        assert len(set(y[held])) == len(held)  # a cell a class and plate: no two of a class
+        if len(set(plates[held])) > 1:
+            assert set(y[held]) <= set(y[fitted])
+
+
+def test_the_plates_of_coos7_make_few_folds():
+    """Four plates a class, each of one or two classes."""
+    plans = [p for p in layout.plan_dataset(1.0, 0) if "training" in p.cells]
+    y, plates = np.array([p.label for p in plans]), np.array([p.plate for p in plans])
+    assert len(np.unique(plates)) == 20
+    assert 4 <= len(left_out_plates(y, plates)) <= 6
+
+
+def test_plates_that_hold_every_class_are_left_out_one_by_one(blobs):
+    _, y, plates = blobs
+    folds = left_out_plates(y, plates)
+    assert [set(plates[held]) for _, held in folds] == [{str(plate)} for plate in range(8)]
+
+
+@pytest.mark.parametrize("kind", TITLES)
+def test_fits_on_all_cores_end_as_fits_on_one(kind, blobs, monkeypatch):
+    """Seeds decide, whatever runs beside a fit."""
     X, y, plates = blobs
     noisy = X + np.random.default_rng(3).normal(0, 4000, X.shape).astype(np.float32)
     pipeline = make(kind, {"n_estimators": 20} if kind == "rf" else {}, QUICK)
     found = classifiers.left_out_probabilities(pipeline, noisy, y, plates)
-    for plate in np.unique(plates):
-        held = plates == plate
-        alone = clone(pipeline).fit(noisy[~held], y[~held])
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    for fitted, held in left_out_plates(y, plates):
+        (alone,) = classifiers._fits(pipeline, noisy, y, [(fitted, held)], "alone")
         expected = classifiers.class_probabilities(alone, noisy[held])
         np.testing.assert_array_equal(found[held], expected)
+
+
+def test_neighbours_are_those_of_scikit_learn_as_it_comes(blobs):
+    X, y, plates = blobs
+    pipeline = fit("knn", X, y, plates, QUICK).pipeline
+    scaled = pipeline[0].transform(X)
+    plain = KNeighborsClassifier(11).fit(scaled, y)
+    np.testing.assert_array_equal(pipeline.predict_proba(X), plain.predict_proba(scaled))
 
 
 def test_plate_folds_do_not_share_plates(blobs):
@@ -107,27 +173,26 @@ def test_the_logistic_regression_is_that_of_2019():
     assert (one.solver, one.l1_ratio, one.C) == ("liblinear", 1, 1.0)
 
 
-def test_the_search_draws_what_the_paper_says():
-    drawn = classifiers._candidates("rf", Protocol())
-    assert len(drawn) == 100
-    assert all(candidate[k] in values for candidate in drawn for k, values in FOREST_GRID.items())
-    assert {len(values) for values in FOREST_GRID.values()} == {9, 2, 6, 5}
-    assert all(a != b for a, b in pairwise(drawn))
-
-
-def test_the_search_keeps_the_best_of_its_draws(blobs):
+@pytest.mark.parametrize("search", SEARCHES)
+def test_a_forest_is_the_one_that_the_search_chose(search, blobs, tmp_path):
     X, y, plates = blobs
-    protocol = Protocol(search_samples=4, cv_folds=2)
-    best = fit("rf", X, y, plates, protocol)
-    drawn = [make("rf", c, protocol) for c in classifiers._candidates("rf", protocol)]
-    errors = classifiers._cross_validate("rf", drawn, X, y, plates, protocol)
-    assert best.cv_error == errors.min() < errors.max()
+    protocol = Protocol(search=search, search_samples=4, cv_folds=2)
+    journal = tmp_path / "search.jsonl"
+    fitted = fit("rf", X, y, plates, protocol, journal)
+    noted = [json.loads(line) for line in journal.read_text().splitlines()]
+    errors = [line["error"] for line in noted if "error" in line]
+    assert len(errors) in ((8,) if search == "random" else (2, 4, 6, 8))
+    assert min(errors) <= fitted.cv_error <= max(errors)
+    forest = fitted.pipeline[-1]
+    assert all(getattr(forest, name) in values for name, values in FOREST_GRID.items())
+    assert len(forest.estimators_) == fitted.params["n_estimators"]
 
 
 @pytest.mark.parametrize(
     "settings",
     [
         {"folds": "wells"},
+        {"search": "grid"},
         {"neighbours": 0},
         {"cv_folds": 1},
         {"search_samples": 0},
@@ -147,6 +212,7 @@ def test_protocols_that_make_no_sense_are_refused(settings):
         ({"cv_folds": 61}, "60 cells of the rarest class"),
         ({"cv_folds": 9, "folds": "plate"}, "8 plates"),
         ({"neighbours": 300, "cv_folds": 2}, "about 210 cells"),
+        ({"search": "halving", "cv_folds": 31}, "420 cells, expected at least 434"),
     ],
 )
 def test_settings_that_do_not_fit_the_data_are_refused(blobs, settings, sentence):
