@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-# torch's threads would otherwise spin while they wait for each other: beside any other process
-# that has been measured to take two to four times as long. It is read when torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
