@@ -12,7 +12,9 @@ import mlflow
 import numpy as np
 
 from coos_mlflow import __version__
+from coos_mlflow.classifiers import VERSION as CLASSIFIERS_VERSION
 from coos_mlflow.classifiers import Protocol
+from coos_mlflow.drift.reference import SCHEMA_VERSION as REFERENCE_VERSION
 from coos_mlflow.errors import DataError
 from coos_mlflow.evaluation import Evaluation, evaluate
 from coos_mlflow.features import identity
@@ -250,7 +252,7 @@ def _make(
         log_new_params({f"classifier.{k}": v for k, v in fitted.params.items()})
         left_out = reference.errors["training"]
         mlflow.log_metrics({"cv_error": fitted.cv_error, "left_out_error": left_out})
-        title = f"{representation.title} {layer} {KIND_TITLES[kind]}"
+        title = f"{representation.title} {'' if kind == OWN else f'{layer} '}{KIND_TITLES[kind]}"
         log_evaluations(evaluations, title, prepared.data.simulated)
         uri = log_model(representation, layer, fitted.pipeline, reference)
         errors = {split: e.balanced_error for split, e in evaluations.items()}
@@ -287,6 +289,7 @@ def _fingerprint(
         "layer": layer,
         "classifier": kind,
         "protocol": {} if kind == OWN else protocol.params_of(kind),
+        "code": {"classifiers": CLASSIFIERS_VERSION, "reference": REFERENCE_VERSION},
         "package": __version__,
     }
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]

@@ -34,10 +34,15 @@ TITLES = {"knn": "kNN", "lr": "L1 LR", "rf": "RF"}
 
 FOLDS = ("stratified", "plate")
 
+VERSION = "2"
+"""Changes whenever the same cells and settings would give other fits."""
+
+_FOLDED = ("cv_folds", "folds", "seed")
+
 _DEPENDS_ON = {
-    "knn": ("neighbours",),
-    "lr": ("inverse_penalty",),
-    "rf": ("search", "search_samples", "cv_folds", "folds", "seed"),
+    "knn": ("neighbours", *_FOLDED),
+    "lr": ("inverse_penalty", *_FOLDED),
+    "rf": ("search", "search_samples", *_FOLDED),
 }
 
 
@@ -89,7 +94,7 @@ class Protocol:
         return asdict(self)
 
     def params_of(self, kind: str) -> dict[str, Any]:
-        """Return the settings on which a fitted classifier of this kind depends."""
+        """Return the settings on which a fitted classifier, or what is said of it, depends."""
         return {name: getattr(self, name) for name in _DEPENDS_ON[kind]}
 
     def check(self, y: np.ndarray, plates: np.ndarray) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +15,12 @@ import typer
 
 from coos_mlflow import __version__, cli_data, cli_table3
 from coos_mlflow.errors import CoosError, DataError
+from coos_mlflow.interrupts import SIGNALS
 
 EXIT_CODES = """\b
 Exit codes: 0 done; 1 something unforeseen; 2 bad input or usage; 3 model or tracking store not
-found or not fitting; 6 download failed; 7 results cannot be written; 8 a network's loss is no
-longer a number; 130 interrupted; 143 ended by SIGTERM."""
+found or not fitting; 6 download failed; 7 results cannot be written; 8 a network's training
+cannot go on; 129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM."""
 
 TrackingUri = Annotated[
     str | None,
@@ -283,7 +285,9 @@ def _run(command: typer.Typer) -> None:
     """Run a typer app; what is the input's fault becomes one sentence and an exit code."""
     _quieten()
     # The default would end the process at once and leave half-written files behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in {*SIGNALS} - {signal.SIGINT}:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         command()
     except CoosError as error:
@@ -331,6 +335,16 @@ def _auto_int(name: str, text: str) -> int | None:
     return int(text)
 
 
+def _value(text: str) -> Any:
+    """Read a number as Python does, since YAML takes 1e-3 for a word, and all else as YAML."""
+    import yaml
+
+    for number in (int, float):
+        with suppress(ValueError):
+            return number(text)
+    return yaml.safe_load(text)
+
+
 def _settings(pairs: list[str]) -> dict[str, Any]:
     import yaml
 
@@ -340,7 +354,7 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
         if not equals:
             raise DataError(f"--set {pair!r} found, expected name=value.")
         try:
-            found[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            found[key.strip()] = _value(value)
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: a month 13
             raise DataError(f"--set {pair!r} found, expected a value such as [1, 2].") from error
     return {key: value for key, value in found.items() if value != "auto"}

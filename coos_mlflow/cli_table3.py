@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 AUTO = "auto"
 
 _WIDTH = 100
-_OURS_WIDTHS = {False: 5, True: 8}
-"""Characters of one of our errors, without and with a standard deviation."""
+_NUMBER = 5
+"""Characters of an error, as many as its heading has."""
 
 
 def register(app: typer.Typer) -> None:
@@ -95,6 +95,7 @@ def table3(
         return
     chosen = choose(data, scale, seed)
     terminal.say_data(chosen, baselines.choose_preset(preset, chosen))
+    typer.echo(_seed_words(wanted))
     table = table3_pages.make(
         lines,
         chosen,
@@ -119,14 +120,21 @@ def print_lines(lines: list[Line], preset: str, seeds: range) -> None:
     width = max(len(line.key) for line in lines)
     for line in lines:
         typer.echo(f"{line.key:{width}}  {line.title}")
-    typer.echo(f"{len(lines)} rows, each with seed {', '.join(map(str, seeds))}")
-    for key in sorted(lacks):
-        if lacks[key]:
-            typer.echo(f"{key}: {lacks[key]}")
+    typer.echo(f"{len(lines)} rows, each with {_seed_words(seeds)}")
+    for key, lack in sorted(lacks.items()):
+        if lack:
+            typer.echo(f"{key}: {lack.sentence}")
+
+
+def _seed_words(seeds: range) -> str:
+    listed = ", ".join(map(str, seeds))
+    return f"seed {listed}" if len(seeds) == 1 else f"n = {len(seeds)} seeds ({listed})"
 
 
 def print_table(summary: dict[str, Any], console: Console) -> None:
     """Print ours beside the published, in at most `_WIDTH` columns.
+
+    Intervals and layers take a second line of each row: beside the errors there is no room.
 
     Parameters
     ----------
@@ -137,24 +145,27 @@ def print_table(summary: dict[str, Any], console: Console) -> None:
     from rich.text import Text
 
     ours, theirs = summary["groups"][:2]
-    cells = [row["cells"]["ours"] for row in summary["rows"] if row["cells"]["ours"]]
-    wide = _OURS_WIDTHS[any("±" in cell["text"] for row in cells for cell in row)]
+    cells = [cell for row in summary["rows"] for cell in row["cells"]["ours"] or ()]
+    wide = max([_NUMBER, *(len(_tight(c[part])) for c in cells for part in ("text", "small"))])
+    below = any(cell["small"] for cell in cells)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
-    table.title = Text(summary["caption"], style="bold")
+    table.title = Text(f"{summary['caption']}\n", style="bold").append(
+        summary["intro"], style="not bold"
+    )
     table.add_column("\nFeatures")
     table.add_column("\nModel")
-    for group, width in ((ours, wide), (theirs, 5)):
+    for group, width in ((ours, wide), (theirs, _NUMBER)):
         heads = " ".join(f"{heading:>{width}}" for heading in summary["headings"])
         table.add_column(f"{group['title']}\n{heads}", no_wrap=True)
     for number, row in enumerate(summary["rows"]):
         if row["first"] and number:
             table.add_row()
-        features = f"{row['features']} {row['layer']}".strip()
-        missing = Text(row["missing"], style="yellow")
-        shown = _numbers(row["cells"]["ours"], wide) if row["cells"]["ours"] else missing
-        paper = row["cells"]["published"]
+        made, paper = row["cells"]["ours"], row["cells"]["published"]
         table.add_row(
-            Text(features), Text(row["model"]), shown, _numbers(paper, 5) if paper else Text()
+            Text(("\n" if below else " ").join(filter(None, (row["features"], row["layer"])))),
+            Text(row["model"]),
+            _numbers(made, wide) if made else Text(row["missing"], style="yellow"),
+            _numbers(paper, _NUMBER) if paper else Text(),
         )
     if summary["simulated"]:
         console.print(Text(summary["simulated"], style="bold yellow"))
@@ -164,14 +175,20 @@ def print_table(summary: dict[str, Any], console: Console) -> None:
 
 
 def _numbers(cells: list[dict[str, Any]], width: int) -> Text:
-    """Return errors right-justified in one line, the best in bold."""
+    """Return errors right-justified, the best in bold, and below them their intervals."""
     from rich.text import Text
 
-    parts = []
-    for cell in cells:
-        text = cell["text"].replace(" ", "")
-        parts.append(Text(f"{text:>{width}}", style="bold green" if cell["bold"] else ""))
-    return Text(" ").join(parts)
+    errors = Text(" ").join(
+        Text(f"{_tight(cell['text']):>{width}}", style="bold green" if cell["bold"] else "")
+        for cell in cells
+    )
+    if any(cell["small"] for cell in cells):
+        errors.append("\n" + " ".join(f"{cell['small']:>{width}}" for cell in cells), style="dim")
+    return errors
+
+
+def _tight(text: str) -> str:
+    return text.replace(" ", "")
 
 
 def _stdout() -> Console:

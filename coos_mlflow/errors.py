@@ -41,6 +41,6 @@ class OutputError(CoosError, OSError):
 
 
 class TrainingError(CoosError, ArithmeticError):
-    """A network did not learn: its loss is no longer a number (exit code 8)."""
+    """A network's training cannot go on: no finite loss, a damaged checkpoint (exit code 8)."""
 
     exit_code = 8

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import sklearn
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.metrics import recall_score
 from sklearn.model_selection import HalvingRandomSearchCV, ParameterSampler
 from sklearn.pipeline import Pipeline
 
@@ -40,7 +40,7 @@ FOREST_GRID: dict[str, list[Any]] = {
 
 SEARCHES = ("random", "halving")
 
-FINALISTS = 4
+FINALISTS = 3
 """Draws that successive halving leaves, at most, to be compared on all cells."""
 
 Fold = tuple[np.ndarray, np.ndarray]
@@ -138,9 +138,9 @@ def least_cells(y: np.ndarray, folds: int) -> int:
 
 def balanced_error(labels: np.ndarray, predicted: np.ndarray) -> float:
     """Return 100 * (1 - mean recall of the classes that `labels` hold), in %."""
-    present = np.unique(labels)
-    recall = recall_score(labels, predicted, labels=present, average="macro", zero_division=0)
-    return 100 * (1 - recall)
+    cells = np.bincount(labels)
+    right = np.bincount(labels[labels == predicted], minlength=len(cells))
+    return 100 * float(1 - np.mean(right[cells > 0] / cells[cells > 0]))
 
 
 def _cross_validate(
@@ -176,35 +176,33 @@ def _halve(search: Search) -> list[int]:
     It ends on a third of the cells: the last step, on all of them, is the cross-validation that
     also ends the random search, so that errors compare and fits go to the journal.
     """
-    prefix = f"{search.forest.steps[-1][0]}__"
-    halving = HalvingRandomSearchCV(
-        search.forest,
-        {prefix + name: values for name, values in search.grid.items()},
-        n_candidates=search.samples,
-        min_resources="exhaust",
-        max_resources=max(len(search.y) // 3, least_cells(search.y, len(search.folds))),
-        random_state=search.seed,
-        cv=list(search.folds),
-        scoring=_score,
-        refit=False,
-        return_train_score=False,
-        error_score="raise",
-        n_jobs=-1,  # in processes: forests of few cells are mostly Python
-    )
-    with progress("RF successive halving"):
-        halving.fit(search.X, search.y)
+    with progress("RF successive halving", unit="fits") as advance:
+
+        def score(forest: RandomForestClassifier, X: np.ndarray, y: np.ndarray) -> float:
+            advance(1)
+            return -balanced_error(y, forest.predict(X))
+
+        halving = HalvingRandomSearchCV(
+            search.forest[-1],  # trees ask for no scaling
+            search.grid,
+            n_candidates=search.samples,
+            min_resources="exhaust",
+            max_resources=max(len(search.y) // 3, least_cells(search.y, len(search.folds))),
+            random_state=search.seed,
+            cv=list(search.folds),
+            scoring=score,
+            refit=False,
+            return_train_score=False,
+            error_score="raise",
+            n_jobs=-1,
+        )
+        with parallel_config(backend="threading"):
+            halving.fit(search.X, search.y)
     found = halving.cv_results_
     (left,) = np.nonzero(found["iter"] == found["iter"].max())
     ranked = left[np.argsort(-found["mean_test_score"][left], kind="stable")]
     draws = search.draws()
-    return [
-        draws.index({k.removeprefix(prefix): v for k, v in found["params"][i].items()})
-        for i in ranked[:FINALISTS]
-    ]
-
-
-def _score(forest: Pipeline, X: np.ndarray, y: np.ndarray) -> float:
-    return -balanced_error(y, forest.predict(X))
+    return [draws.index(found["params"][i]) for i in ranked[:FINALISTS]]
 
 
 class _Journal:

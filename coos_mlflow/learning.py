@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 
 from coos_mlflow.cache import make_cache_home
 from coos_mlflow.data.cells import CellBatch
 from coos_mlflow.data.plate import open_plate
+from coos_mlflow.errors import RegistryError
 from coos_mlflow.features import short_hash
 from coos_mlflow.progress import progress
 from coos_mlflow.representations import Representation
@@ -24,7 +28,9 @@ from coos_mlflow.training_data import TrainingData
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LEARNT = "learnt"
+_log = logging.getLogger(__name__)
+
+_LEARNT, _WORK = "learnt", "work"
 _RUN = "run.json"
 
 
@@ -53,12 +59,13 @@ def learn_once(
         return
     folder = _folder(representation, data)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if not (folder / _LEARNT).exists():
+    with _only_one(folder):
+        if not _restored(representation, folder):
             if not resume:
                 shutil.rmtree(folder, ignore_errors=True)
             _learn(representation, data, tags, folder)
-        representation.restore(folder / _LEARNT)
+            representation.restore(folder / _LEARNT)
+        shutil.rmtree(folder / _WORK, ignore_errors=True)
 
 
 def _folder(representation: Representation, data: TrainingData) -> Path:
@@ -67,8 +74,48 @@ def _folder(representation: Representation, data: TrainingData) -> Path:
         "version": representation.version,
         "params": representation.lesson_params(),
         "training": data.digests["training"],
+        **_arithmetic(representation),
     }
     return make_cache_home() / "networks" / f"{representation.key}-{short_hash(what)}"
+
+
+def _arithmetic(representation: Representation) -> dict[str, str]:
+    """Return on what a network is trained here, and how precisely: other weights come elsewhere."""
+    # Imported here: what learns nothing needs no torch.
+    from coos_mlflow.networks import best_device, uses_bf16
+
+    device = best_device()
+    asked = str(representation.params().get("precision", "auto"))
+    precision = "bf16" if uses_bf16(asked, device) else "fp32"
+    return {"device": device.type, "precision": precision}
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Let one process at a time train a network; the others then find it done."""
+    lock = FileLock(folder.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _log.warning("Another process is training this network (%s); waiting for it.", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _restored(representation: Representation, folder: Path) -> bool:
+    """Tell whether the network was there; a damaged one is removed."""
+    if not (folder / _LEARNT).exists():
+        return False
+    try:
+        representation.restore(folder / _LEARNT)
+    except RegistryError as error:
+        _log.warning("%s It is trained again.", error)
+        shutil.rmtree(folder / _LEARNT)
+        return False
+    return True
 
 
 def _learn(
@@ -78,6 +125,7 @@ def _learn(
     from coos_mlflow.training import Workshop
 
     folder.mkdir(exist_ok=True)
+    tags = tags | {f"trained.{k}": v for k, v in _arithmetic(representation).items()}
     name = f"{representation.key} network"
     with run(name, TRAINING_EXPERIMENT, tags, resume=_stopped_run(folder)) as active:
         (folder / _RUN).write_text(json.dumps({"run_id": active.info.run_id}))
@@ -90,27 +138,28 @@ def _learn(
             mlflow.log_figure(figure, file)
 
         workshop = Workshop(
-            folder,
+            folder / _WORK,
             on_metrics=lambda iteration, metrics: mlflow.log_metrics(metrics, step=iteration),
             on_figure=on_figure,
         )
         representation.fit(_all_cells(data.paths["training"]), workshop)
-        mlflow.log_metrics(representation.learnt)
+        mlflow.log_metrics({f"learnt_{k}": value for k, value in representation.learnt.items()})
         partial = folder / f".{_LEARNT}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         representation.save(partial)
         partial.rename(folder / _LEARNT)
-    workshop.forget()
 
 
 def _stopped_run(folder: Path) -> str | None:
-    """Return the run in which a stopped training was logged, if this store has it."""
+    """Return the run in which a stopped training was logged, if it can be gone on with here."""
     try:
         run_id = str(json.loads((folder / _RUN).read_text())["run_id"])
-        mlflow.get_run(run_id)
+        found = mlflow.get_run(run_id).info
     except (OSError, ValueError, KeyError, MlflowException):
         return None
-    return run_id
+    parent = mlflow.active_run()
+    here = parent.info.experiment_id if parent else found.experiment_id
+    return run_id if (found.lifecycle_stage, found.experiment_id) == ("active", here) else None
 
 
 def _all_cells(path: Path) -> CellBatch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,11 +16,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from coos_mlflow.errors import DataError, RegistryError
+from coos_mlflow.errors import DataError, OutputError, RegistryError
 
 PRECISIONS = ("auto", "fp32", "bf16")
 
+LARGEST_SEED = 2**32 - 1
+"""The largest that NumPy, scikit-learn and torch all take."""
+
+LARGEST_WIDTH = 10
+"""A hundred times the weights: a thousand million for DeepLoc, 4.4 GB."""
+
+LARGEST_NUMBER = 1e6
+"""Of any other setting: far beyond a rate at which anything is learnt, and fit for float32."""
+
 Tensors = dict[str, torch.Tensor]
+
+_DIGEST = "sha256"
 
 
 def best_device() -> torch.device:
@@ -33,11 +45,32 @@ def check_precision(asked: str) -> None:
         raise DataError(f"precision={asked!r} found, expected one of {', '.join(PRECISIONS)}.")
 
 
-def check_positive(whose: str, **settings: Any) -> None:
-    """Refuse settings that are no numbers above 0."""
+def check_positive(whose: str, most: float = LARGEST_NUMBER, **settings: Any) -> None:
+    """Refuse settings that are no numbers above 0 and up to `most`."""
     for name, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-            raise DataError(f"{whose} {name}={value!r} found, expected a number above 0.")
+        number = isinstance(value, float) or is_whole(value)
+        if not number or not 0 < value <= most:
+            raise DataError(
+                f"{whose} {name}={value!r} found, expected a number above 0 and up to {most:,.0f}."
+            )
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether something is a whole number; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_whole(whose: str, least: int, most: int | None = None, **settings: Any) -> None:
+    """Refuse settings that are no whole numbers from `least` up, or up to `most`."""
+    limits = f"from {least} up" if most is None else f"from {least} to {most}"
+    for name, value in settings.items():
+        if not is_whole(value) or value < least or (most is not None and value > most):
+            raise DataError(f"{whose} {name}={value!r} found, expected a whole number {limits}.")
+
+
+def scaled(channels: int, width: float) -> int:
+    """Return a layer's number of channels in a network of another width, at least 1."""
+    return max(1, round(channels * width))
 
 
 def uses_bf16(asked: str, device: torch.device) -> bool:
@@ -108,13 +141,26 @@ def digest_of(tensors: Tensors) -> str:
 
 
 def write_tensors(path: Path, tensors: Tensors, facts: dict[str, Any]) -> None:
-    """Write tensors and JSON-ready facts into one file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write tensors, their digest and JSON-ready facts into one file, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        When there is no room for it, or no right to write it.
+    """
     partial = path.with_name(f".{path.name}.partial")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, partial, metadata={"facts": json.dumps(facts, sort_keys=True)})
-    partial.chmod(0o644)  # safetensors keeps others out; caches and stores are shared
-    partial.replace(path)
+    said = {"facts": json.dumps(facts, sort_keys=True), _DIGEST: digest_of(plain)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(plain, partial, metadata=said)
+        partial.chmod(0o644)  # safetensors keeps others out; caches and stores are shared
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error}).") from error
 
 
 def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
@@ -123,16 +169,18 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
     Raises
     ------
     RegistryError
-        When the file is missing, cut or no such file.
+        When the file is missing, cut, changed or no such file.
     """
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            facts = json.loads(file.metadata()["facts"])
+            said = file.metadata()
+        facts = json.loads(said["facts"])
+        if said[_DIGEST] != digest_of(tensors):
+            raise ValueError("they are not what was written")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise RegistryError(
-            f"{path}: expected the weights of a network, and they cannot be read ({error}); "
-            "train it again."
+            f"{path}: expected the weights of a network, and they cannot be read ({error})."
         ) from error
     return tensors, facts
 

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
 from rich.console import Console
@@ -30,6 +32,9 @@ class Advance(Protocol):
 
 SHOW_AFTER_SECONDS = 2.0
 LINE_EVERY_SECONDS = 10.0
+
+SPEED_OVER_SECONDS = 1800.0
+"""How far lines look back to tell what time is left; longer than one unit of slow work."""
 
 
 @contextmanager
@@ -103,21 +108,33 @@ class _LineMeter:
     """One plain line every ten seconds, for logs and pipes."""
 
     def __init__(self, console: Console, title: str, total: int | None, unit: str) -> None:
-        self._console, self._title, self._total, self._unit = console, title, total, unit
-        self._done = 0
+        self._console, self._unit = console, unit
+        # Never started: it counts and estimates, and draws nothing.
+        bar = Progress(
+            console=console,
+            get_time=time.monotonic,
+            speed_estimate_period=SPEED_OVER_SECONDS,
+        )
+        self._update = partial(bar.update, bar.add_task(title, total=total))
+        self._task = bar.tasks[0]
         self._next_line = time.monotonic() + LINE_EVERY_SECONDS
 
     def advance(self, n: int = 1, note: str = "") -> None:
-        self._done += n
+        self._update(advance=n)
         if time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + LINE_EVERY_SECONDS
-            of_total = "" if self._total is None else f" of {self._total:,}"
-            self._console.print(
-                f"{self._title}: {self._done:,}{of_total} {self._unit} {note}".rstrip(),
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+            said = ", ".join(part for part in (self._count(), self._left(), note) if part)
+            line = f"{self._task.description}: {said}"
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _count(self) -> str:
+        total = self._task.total
+        of_total = "" if total is None else f" of {total:,}"
+        return f"{self._task.completed:,}{of_total} {self._unit}".rstrip()
+
+    def _left(self) -> str:
+        seconds = self._task.time_remaining
+        return "" if seconds is None else f"{timedelta(seconds=seconds)} left"
 
     def stop(self) -> None:
         """Nothing to clear: lines stay."""

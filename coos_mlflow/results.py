@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
@@ -17,13 +18,31 @@ RESULTS = PREDICTIONS, DRIFT, REPORT = "predictions.parquet", "drift.json", "rep
 def check_folder(folder: Path, force: bool, known: Collection[str] = RESULTS) -> None:
     """Refuse a folder that holds results, unless they may go, or anything that is no result.
 
+    One that cannot be made is refused as well, before anything is computed.
+
     Parameters
     ----------
     known : collection of str
         Names of the results.
+
+    Raises
+    ------
+    OutputError
+        Saying which of these it is.
     """
-    if not folder.exists():
-        return
+    try:
+        if folder.exists():
+            _check_contents(folder, force, known)
+        _check_place(folder)
+    except CoosError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot be looked into ({error.strerror}); choose another --out folder."
+        ) from error
+
+
+def _check_contents(folder: Path, force: bool, known: Collection[str]) -> None:
     if not folder.is_dir():
         raise OutputError(f"{folder}: is a file; results need a folder of that name.")
     others = sorted(p.name for p in folder.iterdir() if p.name not in known)
@@ -34,6 +53,17 @@ def check_folder(folder: Path, force: bool, known: Collection[str] = RESULTS) ->
         )
     if not force:
         raise OutputError(f"{folder}: results are there already; --force replaces them.")
+
+
+def _check_place(folder: Path) -> None:
+    """Refuse a folder that cannot be made where it is to be."""
+    nearest = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not nearest.is_dir():
+        raise OutputError(f"{folder}: {nearest} is a file; choose another --out folder.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"{folder}: nothing can be written in {nearest}; choose another --out folder."
+        )
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import numpy as np
 
 from coos_mlflow.baselines import AUTO, Row, choose_preset, train
 from coos_mlflow.data.cells import SPLIT_TITLES
-from coos_mlflow.errors import DataError, MissingWeightsError
+from coos_mlflow.errors import DataError, MissingWeightsError, RegistryError
 from coos_mlflow.evaluation import Evaluation
 from coos_mlflow.fitted_rows import KIND_TITLES, OWN, kinds_of
 from coos_mlflow.representations import Representation, create, names
@@ -270,22 +270,34 @@ def fill(
     )
 
 
-def lack_of(representation: Representation) -> str:
-    """Return in a sentence what keeps a representation out of the table, or nothing.
+@dataclass(frozen=True)
+class Lack:
+    """What keeps a representation out of the table: a sentence, and words for its rows."""
+
+    sentence: str
+    words: str
+
+
+def lack_of(representation: Representation) -> Lack | None:
+    """Return what keeps a representation out of the table, or None.
 
     Stand-ins, such as a network with random weights, have no row: they go by another name.
     """
+    name, key = representation.name, representation.key
     try:
         representation.require()
-    except MissingWeightsError as error:
-        return str(error)
-    if representation.name != representation.key:
-        return f"{representation.name} is not the paper's {representation.title}."
-    return ""
+    except (MissingWeightsError, RegistryError) as error:
+        unread = isinstance(error, RegistryError) or isinstance(error.__cause__, RegistryError)
+        return Lack(str(error), short_lack(key, damaged=unread))
+    if name != key:
+        return Lack(f"{name} is not the paper's {representation.title}.", f"{name} has no row")
+    return None
 
 
-def short_lack(key: str) -> str:
-    """Return what a row says whose representation lacks its weights."""
+def short_lack(key: str, *, damaged: bool = False) -> str:
+    """Return what a row says whose representation lacks its weights, or cannot read them."""
+    if damaged:
+        return f"weights damaged: coos weights {key} --force"
     return f"weights missing: coos weights {key}"
 
 
@@ -295,8 +307,8 @@ def _missing_weights(keys: set[str], preset: str, say: Callable[[str], None]) ->
     for key in sorted(keys):
         lack = lack_of(create(key, preset))
         if lack:
-            say(lack)
-            found[key] = short_lack(key)
+            say(lack.sentence)
+            found[key] = lack.words
     return found
 
 

@@ -118,6 +118,7 @@ def markdown(summary: dict[str, Any]) -> str:
     heads += [f"{group['title']}: {inner}" for group in groups]
     parts = [f"# {_md(summary['caption'])}"]
     parts += [f"**{summary['simulated']}**"] if summary["simulated"] else []
+    parts.append(summary["intro"])
     parts.append(_md_table(heads, 3, (_md_row(row, groups) for row in summary["rows"])))
     parts += [" ".join(summary["notes"]), f"![Error by split, one line per model]({FIGURE})"]
     if summary["overall"]:
@@ -141,7 +142,8 @@ def _md_row(row: dict[str, Any], groups: list[dict[str, str]]) -> list[str]:
 
 
 def _md_cell(cell: dict[str, Any]) -> str:
-    return f"**{cell['text']}**" if cell["bold"] else cell["text"]
+    text = f"**{cell['text']}**" if cell["bold"] else cell["text"]
+    return f"{text} ({cell['small']})" if cell["small"] else text
 
 
 def _md_details(details: list[dict[str, Any]]) -> Iterable[list[str]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from coos_mlflow import __version__
 from coos_mlflow.data.cells import CLASSES, SPLIT_TITLES, SPLITS
+from coos_mlflow.fitted_rows import KIND_TITLES, OWN
 from coos_mlflow.report.wording import shown
 from coos_mlflow.table3 import HEADINGS, Entry, Table, Triple, published
 
@@ -19,6 +20,11 @@ OURS, PUBLISHED, DIFFERENCE = "ours", "published", "difference"
 SIMULATED_WORDS = (
     "Simulated cells: no figure here says anything about COOS-7 or a real microscope, and what was "
     "published was measured on other cells, so the two cannot be compared."
+)
+
+_END_TO_END = (
+    f"Train of {KIND_TITLES[OWN]} rows: on all cells of Training, also on those that were held out "
+    "from the fit to choose the iteration, a fifth for DeepLoc."
 )
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -109,7 +115,8 @@ def summarise(table: Table) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``caption``; ``simulated`` (a sentence, or None); ``notes``; ``headings`` of the splits;
+        ``caption``; ``simulated`` (a sentence, or None); ``intro``, which gives the seeds;
+        ``notes``; ``headings`` of the splits;
         ``groups`` of columns; ``rows`` with their cells by group, None where a group has none;
         ``overall`` and ``details`` of the confusions; ``provenance``.
     """
@@ -118,6 +125,7 @@ def summarise(table: Table) -> dict[str, Any]:
     return {
         "caption": caption(table),
         "simulated": SIMULATED_WORDS if table.simulated else None,
+        "intro": _intro(table),
         "notes": _notes(table),
         "headings": list(HEADINGS.values()),
         "groups": groups,
@@ -202,22 +210,27 @@ def _our_cell(entry: Entry, split: str, bold: bool) -> dict[str, Any]:
     return _cell(text, f"{low:.1f}–{high:.1f}", bold)
 
 
-def _notes(table: Table) -> list[str]:
+def _intro(table: Table) -> str:
     n, seeds = len(table.seeds), ", ".join(map(str, table.seeds))
-    spread = (
-        f"Seed {seeds}. Intervals hold 95 % of 1,000 draws of wells within their plates."
-        if n == 1
-        else f"Mean ± standard deviation over n = {n} seeds ({seeds}) on the same cells; what does "
-        "not depend on chance deviates by 0."
+    if n == 1:
+        return f"Seed {seeds}. Intervals hold 95 % of 1,000 draws of wells within their plates."
+    return (
+        f"Mean ± standard deviation over n = {n} seeds ({seeds}) on the same cells; what does not "
+        "depend on chance deviates by 0."
     )
+
+
+def _notes(table: Table) -> list[str]:
     bold = (
         "Bold: the best result for each feature representation method on each test dataset, of "
         "ours among the rows here."
     )
-    train = "Train: on the cells of the fit, as in the paper."
-    notes = [bold, train, spread, f"Preset {table.preset}."]
+    notes = [bold, "Train: on the cells of the fit, as in the paper."]
+    if any(entry.line.kind == OWN for entry in table.filled):
+        notes.append(_END_TO_END)
+    notes.append(f"Preset {table.preset}.")
     if len(table.filled) < len(table.entries):
-        notes.append("Rows without weights have no result of ours.")
+        notes.append("Rows without sound weights have no result of ours.")
     return notes
 
 

@@ -32,13 +32,13 @@ def say_data(data: TrainingData, preset: str) -> None:
 
 def show_rows(rows: list[Row], data: TrainingData) -> None:
     """Print the errors of registered versions, as the paper's Table 3 does."""
-    from coos_mlflow.fitted_rows import KIND_TITLES
+    from coos_mlflow.fitted_rows import KIND_TITLES, OWN
 
     title = "Balanced error (%)" + (", simulated cells" if data.simulated else "")
     table = _error_table(title)
     for row in rows:
         name = f"{row.model.name} v{row.model.version}" + ("" if row.trained else " (was there)")
-        kind = f"{KIND_TITLES[row.kind]}, {row.layer}"
+        kind = KIND_TITLES[row.kind] + ("" if row.kind == OWN else f", {row.layer}")
         table.add_row(name, kind, *_errors(row.errors), f"{row.cv_error:.1f}")
     Console().print(table)
 
@@ -88,8 +88,8 @@ def scorer_line(scored: Scored) -> str:
 
 def _error_table(title: str) -> Table:
     table = Table(title=title, title_justify="left")
-    table.add_column("model", no_wrap=True)
-    table.add_column("")
+    table.add_column("model", overflow="fold")
+    table.add_column("", min_width=len("End-to-End"))
     for heading in (*(SPLIT_TITLES[split] for split in SPLITS), "CV"):
         table.add_column(heading, justify="right", no_wrap=True)
     return table

@@ -6,12 +6,9 @@ run resumed from a checkpoint is the run that was never interrupted.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +18,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from coos_mlflow.errors import TrainingError
+from coos_mlflow.errors import RegistryError, TrainingError
+from coos_mlflow.interrupts import held
 from coos_mlflow.networks import (
     Tensors,
     autocast,
@@ -70,10 +68,6 @@ class Workshop:
     def checkpoint(self) -> Path:
         """The file from which training goes on."""
         return self.folder / CHECKPOINT
-
-    def forget(self) -> None:
-        """Remove the checkpoint of a training that is done."""
-        self.checkpoint.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -162,9 +156,9 @@ def train(lesson: Lesson, plan: Plan, workshop: Workshop, device: torch.device) 
     Raises
     ------
     TrainingError
-        When the loss is no longer finite.
+        When the loss is no longer finite, or the checkpoint is damaged.
     KeyboardInterrupt, SystemExit
-        On SIGINT and SIGTERM, once the running iteration is done and its checkpoint written.
+        On signals that ask for it, once the running iteration is done and its checkpoint written.
     """
     return _Training(lesson, plan, workshop, device).run()
 
@@ -199,7 +193,8 @@ class _Training:
 
     def __init__(self, lesson: Lesson, plan: Plan, workshop: Workshop, device: torch.device):
         self.lesson, self.plan, self.workshop = lesson, plan, workshop
-        self.autocast = partial(autocast, device, uses_bf16(plan.precision, device))
+        self.bf16 = uses_bf16(plan.precision, device)
+        self.autocast = partial(autocast, device, self.bf16)
         place(lesson.network, device)
         self.optimiser = lesson.optimiser()
         self.state = _State()
@@ -214,8 +209,8 @@ class _Training:
         total = self.plan.iterations
         self.lesson.network.train()
         with (
-            torch.backends.cudnn.flags(enabled=True, deterministic=True),
-            _interrupts_held() as interrupt,
+            torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=self.bf16),
+            held() as waiting,
             progress("Training", total=total, unit="iterations") as advance,
         ):
             advance(self.state.iteration)
@@ -224,9 +219,9 @@ class _Training:
                 self._step()
                 self._look()
                 advance(1, self._note())
-                if interrupt.asked:
+                if waiting.asked:
                     self._save()
-                    interrupt.obey()
+                    waiting.obey()
         tensors = self.best or _on_cpu(self.lesson.network.state_dict())
         return Learnt(
             tensors,
@@ -283,7 +278,7 @@ class _Training:
             picture = self.lesson.figure(self.state.iteration)
         network.train()
         if picture:
-            self.workshop.on_figure(*picture)
+            self._keeping_all(self.workshop.on_figure, *picture)
         if error is None:
             return
         self._remember({"iteration": self.state.iteration, _ERROR: error})
@@ -307,7 +302,15 @@ class _Training:
         self.latest |= point
 
     def _tell(self, metrics: dict[str, float]) -> None:
-        self.workshop.on_metrics(self.state.iteration, metrics)
+        self._keeping_all(self.workshop.on_metrics, self.state.iteration, metrics)
+
+    def _keeping_all(self, tell: Callable[..., None], *what: Any) -> None:
+        """Tell somebody; should that fail, the training can go on from here."""
+        try:
+            tell(*what)
+        except Exception:
+            self._save()
+            raise
 
     def _note(self) -> str:
         parts = [
@@ -322,22 +325,41 @@ class _Training:
         adam = self.optimiser.state_dict()["state"]
         tensors = {f"network.{k}": v for k, v in self.lesson.network.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
-        tensors |= {f"optimiser.{i}.{k}": v for i, held in adam.items() for k, v in held.items()}
+        tensors |= {f"optimiser.{i}.{k}": v for i, of in adam.items() for k, v in of.items()}
         write_tensors(self.workshop.checkpoint, tensors, asdict(self.state))
 
     def _resume(self) -> None:
-        tensors, facts = read_tensors(self.workshop.checkpoint)
-        load_weights(
-            self.lesson.network, _under("network.", tensors), str(self.workshop.checkpoint)
-        )
+        """Take up the checkpoint; one that is damaged is set aside, and all begins anew."""
+        file = self.workshop.checkpoint
+        try:
+            tensors, facts = read_tensors(file)
+            state = _State(**facts)
+            load_weights(self.lesson.network, _under("network.", tensors), str(file))
+        except (RegistryError, TypeError) as error:
+            aside = file.with_suffix(".damaged")
+            file.replace(aside)
+            raise TrainingError(
+                f"{file}: the checkpoint is damaged and was set aside as {aside.name} "
+                f"({error}); the same command begins anew."
+            ) from error
         self.best = _under("best.", tensors)
-        held: dict[int, Tensors] = {}
-        for name, tensor in _under("optimiser.", tensors).items():
-            index, _, what = name.partition(".")
-            held.setdefault(int(index), {})[what] = tensor
+        self._restore_optimiser(_under("optimiser.", tensors))
+        self.state = state
+        for point in state.history:
+            self.latest |= point
+
+    def _restore_optimiser(self, tensors: Tensors) -> None:
         groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": held, "param_groups": groups})
-        self.state = _State(**facts)
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        by_parameter: dict[int, Tensors] = {}
+        for name, tensor in tensors.items():
+            index, _, what = name.partition(".")
+            like = parameters[int(index)]
+            # In the parameter's memory format; steps would be slower otherwise.
+            same = tensor.shape == like.shape
+            put = torch.empty_like(like, device="cpu").copy_(tensor) if same else tensor
+            by_parameter.setdefault(int(index), {})[what] = put
+        self.optimiser.load_state_dict({"state": by_parameter, "param_groups": groups})
 
 
 class _Clock:
@@ -356,46 +378,6 @@ class _Clock:
         if done:  # just after a restart the last speed stands
             self._speed = done / max(time.perf_counter() - self._began, 1e-9)
         return self._speed
-
-
-class _Interrupt:
-    """A signal that waits until a checkpoint is written; a second one does not wait."""
-
-    def __init__(self) -> None:
-        self.asked: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def hold(self) -> None:
-        # Only the main thread may handle signals; elsewhere nothing is held.
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
-
-    def release(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
-
-    def obey(self) -> None:
-        asked = self.asked
-        self.release()
-        if asked is not None:
-            signal.raise_signal(asked)
-
-    def _note(self, number: int, _: Any) -> None:
-        if self.asked is not None:
-            self.obey()
-        self.asked = number
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[_Interrupt]:
-    interrupt = _Interrupt()
-    interrupt.hold()
-    try:
-        yield interrupt
-    finally:
-        interrupt.release()
 
 
 def _on_cpu(tensors: Tensors) -> Tensors:

@@ -10,6 +10,7 @@ import h5py
 import pytest
 import typer
 
+from coos_mlflow import cli
 from coos_mlflow.cli import app
 
 BIN = Path(sys.executable).parent
@@ -21,6 +22,28 @@ def shell(*arguments: object, **environment: str) -> subprocess.CompletedProcess
     return subprocess.run(
         command, capture_output=True, text=True, env=settings, check=False, timeout=120
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("-2E+4", -20000.0),
+        ("0.5", 0.5),
+        ("200", 200),
+        ("true", True),
+        ("random", "random"),
+        ("[1, 2]", [1, 2]),
+        ("", None),
+    ],
+)
+def test_a_setting_is_read_as_what_it_looks_like(text, value):
+    (found,) = cli._settings([f"name={text}"]).values()
+    assert found == value and type(found) is type(value)
+
+
+def test_a_setting_that_is_auto_is_left_to_the_preset():
+    assert cli._settings(["width=auto", "batch = 7"]) == {"batch": 7}
 
 
 def commands() -> list[str]:
@@ -100,6 +123,8 @@ def test_sigterm_leaves_nothing_half_written(trained, make_plate, tmp_path):
         (["coos", "train", "--set", "colour=red"], 2, "scales, reading"),
         (["coos", "train", "--data", "nowhere"], 2, "nowhere"),
         (["coos", "train", "--set", "scales=[1"], 2, "scales=[1"),
+        (["coos", "train", "--set", "scales=2020-13-01"], 2, "scales=2020-13-01"),
+        (["coos", "train", "deeploc", "--set", "width=.inf"], 2, "width=inf"),
         (["coos", "train", "--search-samples", "\u00b2"], 2, "whole number"),
         (["coos", "simulate", "x", "--scale", "-1"], 2, "scale"),
         (["coos", "simulate-plate", "x.h5", "--classes", "0,9"], 2, "0..6"),

@@ -94,7 +94,9 @@ def test_curves_are_logged_by_iteration(data):
     loss = client.get_metric_history(run.info.run_id, "loss")
     errors = client.get_metric_history(run.info.run_id, "validation_error")
     assert [point.step for point in loss] == [25, 30]
-    assert {10, 20, 30} <= {point.step for point in errors}
+    assert [point.step for point in errors] == [10, 20, 30]
+    assert run.data.metrics["learnt_validation_error"] == min(point.value for point in errors)
+    assert run.data.tags["trained.device"] in ("cpu", "cuda")
     assert run.data.params["iterations"] == "30"
     assert run.data.tags["simulated"] == "True"
 
@@ -113,6 +115,34 @@ def test_an_interrupted_learning_is_killed_and_goes_on_in_its_run(data, interrup
     fresh = create("deeploc", **TINY)
     fresh.fit(_cells(data), training.Workshop(data.folder / "fresh"))
     assert resumed.digest == fresh.digest
+
+
+def test_a_deleted_run_or_another_experiment_gets_a_new_run(data, interrupt_at):
+    """The checkpoint counts all the same."""
+    for number in range(2):
+        interrupt_at(15)
+        with pytest.raises(KeyboardInterrupt):
+            learnt(data, seed=number)
+    interrupt_at(5)
+    first, second = sorted(runs(), key=lambda run: run.data.params["seed"])
+    mlflow.delete_run(first.info.run_id)
+    learnt(data, seed=0)
+    mlflow.set_experiment("elsewhere")
+    with mlflow.start_run():
+        learnt(data, seed=1)
+    found = {run.info.run_id: run.info.status for run in runs()}
+    assert found[second.info.run_id] == "KILLED"
+    assert sorted(found.values()) == ["FINISHED", "FINISHED", "FINISHED", "KILLED"]
+
+
+def test_a_damaged_network_is_learnt_again(data, tmp_path, caplog):
+    first = learnt(data)
+    (file,) = (tmp_path / "cache" / "networks").glob("*/learnt/*.safetensors")
+    damaged = bytearray(file.read_bytes())
+    damaged[-1] ^= 1
+    file.write_bytes(damaged)
+    assert learnt(data).digest == first.digest
+    assert "not what was written" in caplog.text and "trained again" in caplog.text
 
 
 def test_begun_anew_when_asked(data, interrupt_at):

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from coos_mlflow.data.cells import CHANNELS, CLASSES, IMAGE_SIZE
+from coos_mlflow.networks import scaled
 
 CROP = 60
 """Height and width of what the network sees."""
@@ -96,11 +97,6 @@ class DeepLocNetwork(nn.Module):
                 )
                 if module.bias is not None:
                     nn.init.constant_(module.bias, INITIAL_BIAS)
-
-
-def scaled(channels: int, width: float) -> int:
-    """Return a number of channels times a width, at least 1."""
-    return max(1, round(channels * width))
 
 
 def _fully_connected(inputs: int, outputs: int) -> nn.Sequential:

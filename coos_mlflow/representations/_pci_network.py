@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from coos_mlflow.networks import Tensors
+from coos_mlflow.networks import Tensors, scaled
 
 SOURCE_CHANNELS = {"conv1": 96, "conv2": 256, "conv3": 384, "conv4": 384, "conv5": 256}
 """Convolutions of the source encoder at width 1."""
@@ -31,11 +31,6 @@ UPSAMPLED = (3, 4)
 
 NORM_EPSILON, NORM_MOMENTUM = 1e-3, 0.01
 """Of batch normalisation: Keras' defaults, whose decay of 0.99 is torch's momentum of 0.01."""
-
-
-def scaled(channels: int, width: float) -> int:
-    """Return a layer's number of channels in a network of another width."""
-    return max(1, round(channels * width))
 
 
 class Encoder(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -110,6 +110,23 @@ class Representation(ABC):
             One matrix for each layer asked for, at least.
         """
 
+    def asked_for(self, layers: Sequence[str] | None) -> tuple[str, ...]:
+        """Return the layers to compute, all by default.
+
+        Raises
+        ------
+        DataError
+            For one that it was not made with.
+        """
+        asked = self.layers if layers is None else tuple(layers)
+        for layer in asked:
+            if layer not in self.layers:
+                raise DataError(
+                    f"{type(self).title} layer {layer!r} was not asked for when it was made; it "
+                    f"has {', '.join(self.layers)}."
+                )
+        return asked
+
     def require(self) -> None:  # noqa: B027 - most need nothing
         """Refuse to go on where something is missing that cannot be computed, such as weights.
 
@@ -145,6 +162,22 @@ class Representation(ABC):
 
     def restore(self, folder: Path) -> None:  # noqa: B027 - most learn nothing
         """Read what `save` wrote; nothing by default."""
+
+
+def in_order(whose: str, layers: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
+    """Return some of a network's layers in the order of `known`, which has them all.
+
+    Raises
+    ------
+    DataError
+        For anything but a list of known names.
+    """
+    listed = isinstance(layers, (list, tuple)) and len(layers) > 0
+    if not listed or any(layer not in tuple(known) for layer in layers):
+        raise DataError(
+            f"{whose} layers={layers!r} found, expected a list of some of {', '.join(known)}."
+        )
+    return tuple(name for name in known if name in layers)
 
 
 def names() -> tuple[str, ...]:

@@ -17,18 +17,23 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import train_test_split
 from torch.nn.functional import cross_entropy
 
-from coos_mlflow.data.cells import CLASSES, CellBatch
+from coos_mlflow.data.cells import CELL_SHAPE, CHANNELS, CLASSES, IMAGE_SIZE, CellBatch
 from coos_mlflow.errors import DataError
 from coos_mlflow.networks import (
+    LARGEST_SEED,
+    LARGEST_WIDTH,
     Tensors,
     best_device,
     check_positive,
     check_precision,
+    check_whole,
     digest_of,
     in_batches,
+    is_whole,
     load_weights,
     place,
     read_tensors,
+    scaled,
     write_tensors,
 )
 from coos_mlflow.representations._deeploc_network import (
@@ -37,7 +42,6 @@ from coos_mlflow.representations._deeploc_network import (
     DeepLocNetwork,
     augmented,
     averaged_answers,
-    scaled,
     stretch,
 )
 from coos_mlflow.representations.base import PROBABILITIES, VALIDATION_ERROR, Representation
@@ -50,7 +54,13 @@ FILE = "deeploc.safetensors"
 HELD_OUT = 0.2
 """Share of Training that chooses the iteration (Lu et al. 2019, section 3.1)."""
 
+SMALLEST_BATCH = 2
+"""Batch normalisation has no variance of one cell."""
+
 _CELLS_AT_A_TIME = 64
+
+_BLOCK = 1024
+"""Cells of Training stretched at a time: percentiles take several times an image's memory."""
 
 
 class DeepLoc(Representation):
@@ -61,7 +71,7 @@ class DeepLoc(Representation):
     width : float
         Factor on every number of channels; 1 is the paper's.
     iterations, batch : int
-        Steps of the optimiser, and cells in each.
+        Steps of the optimiser, and cells in each, two at least.
     learning_rate, decay, decay_every : float, float, int
         Adam's rate is ``learning_rate * decay ** (iteration // decay_every)``.
     check_every : int
@@ -105,18 +115,16 @@ class DeepLoc(Representation):
         seed: int = 0,
         precision: str = "auto",
     ):
-        check_positive(
-            "DeepLoc",
-            width=width,
-            iterations=iterations,
-            batch=batch,
-            learning_rate=learning_rate,
-            decay=decay,
-            decay_every=decay_every,
-            check_every=check_every,
+        check_positive("DeepLoc", LARGEST_WIDTH, width=width)
+        check_positive("DeepLoc", learning_rate=learning_rate)
+        check_positive("DeepLoc", 1, decay=decay)
+        check_whole(
+            "DeepLoc", 1, iterations=iterations, decay_every=decay_every, check_every=check_every
         )
+        check_whole("DeepLoc", SMALLEST_BATCH, batch=batch)
+        check_whole("DeepLoc", 0, LARGEST_SEED, seed=seed)
         check_precision(precision)
-        if crops not in EVALUATION_OFFSETS:
+        if not is_whole(crops) or crops not in EVALUATION_OFFSETS:
             raise DataError(f"DeepLoc crops={crops!r} found, expected 1 or 5.")
         self.width = width
         self.iterations = iterations
@@ -215,15 +223,19 @@ class _Classification(Lesson):
         held_out: np.ndarray,
         device: torch.device,
     ):
-        labels = torch.from_numpy(np.asarray(cells.labels, np.int64)).to(device)
-        # All of Training stays on the device: 1.4 GB for the 41,456 cells of COOS-7.
-        stretched = torch.from_numpy(stretch(cells.images)).to(device)
         self.settings = settings
         self.network = DeepLocNetwork(settings.width, settings.seed)
         self.n_cells = len(taught)
-        self._images = stretched[taught].permute(0, 2, 3, 1).contiguous()
-        self._labels = labels[taught]
-        self._judged, self._truth = stretched[held_out], labels[held_out].cpu().numpy()
+        # All of Training stays on the device: 1.4 GB for the 41,456 cells of COOS-7.
+        self._images = torch.empty(
+            (len(taught), IMAGE_SIZE, IMAGE_SIZE, len(CHANNELS)), device=device
+        )
+        _stretch_into(self._images.permute(0, 3, 1, 2), cells.images, taught)
+        self._judged = torch.empty((len(held_out), *CELL_SHAPE), device=device)
+        _stretch_into(self._judged, cells.images, held_out)
+        labels = np.asarray(cells.labels, np.int64)
+        self._labels = torch.from_numpy(labels[taught]).to(device)
+        self._truth = labels[held_out]
 
     def optimiser(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.network.parameters(), self.settings.learning_rate)
@@ -248,6 +260,13 @@ class _Classification(Lesson):
         ]
         predicted = torch.cat(parts).numpy()
         return 100 * (1 - float(balanced_accuracy_score(self._truth, predicted)))
+
+
+def _stretch_into(place: torch.Tensor, images: np.ndarray, rows: np.ndarray) -> None:
+    """Put the stretched cells `rows` into a tensor (len(rows), 2, 64, 64), a block at a time."""
+    for start in range(0, len(rows), _BLOCK):
+        block = stretch(images[rows[start : start + _BLOCK]])
+        place[start : start + _BLOCK] = torch.from_numpy(block)
 
 
 def _split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

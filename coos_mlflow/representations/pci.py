@@ -19,15 +19,19 @@ import torch
 from coos_mlflow.data.cells import CellBatch
 from coos_mlflow.errors import DataError
 from coos_mlflow.networks import (
+    LARGEST_SEED,
+    LARGEST_WIDTH,
     Tensors,
     best_device,
     check_positive,
     check_precision,
+    check_whole,
     digest_of,
     in_batches,
     load_weights,
     place,
     read_tensors,
+    scaled,
     write_tensors,
 )
 from coos_mlflow.representations._inpainting import Inpainting, unit_range
@@ -36,10 +40,9 @@ from coos_mlflow.representations._pci_network import (
     SOURCE_CHANNELS,
     Encoder,
     PairedCellInpainting,
-    scaled,
     source_encoder,
 )
-from coos_mlflow.representations.base import Representation
+from coos_mlflow.representations.base import Representation, in_order
 from coos_mlflow.training import Plan, Workshop, train
 
 FILE = "pci.safetensors"
@@ -109,12 +112,13 @@ class PCI(Representation):
         precision: str = "auto",
         check_every: int = 500,
     ):
-        check_positive("PCI", width=width, learning_rate=learning_rate)
-        _check_whole(1, epochs=epochs, batch=batch, check_every=check_every)
-        _check_whole(2, least_cells=least_cells)
-        _check_whole(0, seed=seed)
+        check_positive("PCI", LARGEST_WIDTH, width=width)
+        check_positive("PCI", learning_rate=learning_rate)
+        check_whole("PCI", 1, epochs=epochs, batch=batch, check_every=check_every)
+        check_whole("PCI", 2, least_cells=least_cells)
+        check_whole("PCI", 0, LARGEST_SEED, seed=seed)
         check_precision(precision)
-        self.layers = _in_order(layers)
+        self.layers = in_order("PCI", layers, SOURCE_CHANNELS)
         self.width = width
         self.epochs = epochs
         self.batch = batch
@@ -180,13 +184,7 @@ class PCI(Representation):
         self, images: np.ndarray, layers: Sequence[str] | None = None
     ) -> dict[str, np.ndarray]:
         """Compute the largest activations of some layers; see `Representation.transform`."""
-        asked = self.layers if layers is None else tuple(layers)
-        unknown = [layer for layer in asked if layer not in self.layers]
-        if unknown:
-            raise DataError(
-                f"PCI layer {unknown[0]!r} was not asked for when it was made; it has "
-                f"{', '.join(self.layers)}."
-            )
+        asked = self.asked_for(layers)
         batch = _CELLS_AT_A_TIME[best_device().type]
         return in_batches(images, partial(self._features, layers=asked), batch)
 
@@ -209,23 +207,6 @@ class PCI(Representation):
         if self._encoder is None:
             raise DataError("PCI has learnt nothing yet; call fit or restore before transform.")
         return self._encoder.features(unit_range(images.to(best_device())), layers)
-
-
-def _check_whole(least: int, **settings: Any) -> None:
-    """Refuse settings that are no whole numbers from `least` up."""
-    for name, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise DataError(f"PCI {name}={value!r} found, expected a whole number from {least} up.")
-
-
-def _in_order(layers: Sequence[str]) -> tuple[str, ...]:
-    """Return the layers in the network's order, after checking them."""
-    listed = isinstance(layers, (list, tuple)) and len(layers) > 0
-    if not listed or any(layer not in tuple(SOURCE_CHANNELS) for layer in layers):
-        raise DataError(
-            f"PCI layers={layers!r} found, expected a list of some of {', '.join(SOURCE_CHANNELS)}."
-        )
-    return tuple(name for name in SOURCE_CHANNELS if name in layers)
 
 
 REPRESENTATION = PCI

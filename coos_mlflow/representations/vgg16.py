@@ -20,8 +20,10 @@ from safetensors import SafetensorError
 from coos_mlflow.data import weights as published_weights
 from coos_mlflow.errors import DataError, MissingWeightsError, OutputError, RegistryError
 from coos_mlflow.networks import (
+    LARGEST_SEED,
     Tensors,
     best_device,
+    check_whole,
     digest_of,
     in_batches,
     load_weights,
@@ -38,7 +40,7 @@ from coos_mlflow.representations._vgg16_network import (
     up_to,
     zero_centred,
 )
-from coos_mlflow.representations.base import Representation
+from coos_mlflow.representations.base import Representation, in_order
 
 REPORTED = ("conv3_3", "conv4_1", "conv4_2")
 """The layers of the paper's Table 3, of the ten up to conv4_3 that its authors extracted."""
@@ -86,9 +88,8 @@ class VGG16(Representation):
             raise DataError(
                 f"VGG16 weights={weights!r} found, expected one of {', '.join(SOURCES)}."
             )
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise DataError(f"VGG16 seed={seed!r} found, expected a whole number from 0 up.")
-        self.layers = _in_order(layers)
+        check_whole("VGG16", 0, LARGEST_SEED, seed=seed)
+        self.layers = in_order("VGG16", layers, CONVOLUTIONS)
         self.weights = weights
         self.seed = seed
         if weights == RANDOM:
@@ -127,13 +128,7 @@ class VGG16(Representation):
         self, images: np.ndarray, layers: Sequence[str] | None = None
     ) -> dict[str, np.ndarray]:
         """Compute the greatest activation of each filter; see `Representation.transform`."""
-        asked = self.layers if layers is None else tuple(layers)
-        unknown = [layer for layer in asked if layer not in self.layers]
-        if unknown:
-            raise DataError(
-                f"VGG16 layer {unknown[0]!r} was not asked for when it was made; it has "
-                f"{', '.join(self.layers)}."
-            )
+        asked = self.asked_for(layers)
         batch = _CELLS_AT_A_TIME[best_device().type]
         return in_batches(images[:, 0], partial(self._activations, layers=asked), batch)
 
@@ -235,16 +230,6 @@ def _read(path: Path) -> Tensors:
     if facts.get("digest") != digest_of(tensors):
         raise RegistryError(f"{path}: the weights are not those that were written; train it again.")
     return tensors
-
-
-def _in_order(layers: Sequence[str]) -> tuple[str, ...]:
-    """Return the layers in the network's order, after checking them."""
-    listed = isinstance(layers, (list, tuple)) and len(layers) > 0
-    if not listed or any(layer not in tuple(CONVOLUTIONS) for layer in layers):
-        raise DataError(
-            f"VGG16 layers={layers!r} found, expected a list of some of {', '.join(CONVOLUTIONS)}."
-        )
-    return tuple(name for name in CONVOLUTIONS if name in layers)
 
 
 REPRESENTATION = VGG16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,16 @@ import mlflow
 import numpy as np
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
+from packaging.version import Version
 from sklearn.pipeline import Pipeline
 
 import coos_mlflow
 from coos_mlflow.data.cells import CLASS_ABBREVIATIONS, SPLIT_TITLES
 from coos_mlflow.drift.reference import Reference
+from coos_mlflow.errors import RegistryError
 from coos_mlflow.evaluation import Evaluation, confusion_table
 from coos_mlflow.representations import Representation
 from coos_mlflow.tracking import pyfunc
@@ -81,8 +85,20 @@ def log_evaluations(evaluations: dict[str, Evaluation], title: str, simulated: b
 
 
 def read_evaluations(run_id: str) -> dict[str, Evaluation]:
-    """Return by split what `log_evaluations` has logged in a run."""
-    found = mlflow.artifacts.load_dict(f"runs:/{run_id}/{EVALUATION}")
+    """Return by split what `log_evaluations` has logged in a run.
+
+    Raises
+    ------
+    RegistryError
+        When the run or its artifacts are gone.
+    """
+    try:
+        found = mlflow.artifacts.load_dict(f"runs:/{run_id}/{EVALUATION}")
+    except (MlflowException, OSError) as error:
+        raise RegistryError(
+            f"Run {run_id} no longer holds {EVALUATION}; delete the model version that it made, "
+            "and the same command trains it again."
+        ) from error
     return {split: Evaluation.from_dict(said) for split, said in found.items()}
 
 
@@ -123,7 +139,7 @@ def log_model(
     Without a classifier the representation's own probabilities are the answer.
     """
     package = Path(coos_mlflow.__file__).parent
-    versions, needed = package_versions(), {*SERVED_PACKAGES, *representation.packages}
+    needed = {*SERVED_PACKAGES, *representation.packages}
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / pyfunc.ARTIFACT
         pyfunc.save_bundle(bundle, representation, layer, classifier, reference)
@@ -134,9 +150,17 @@ def log_model(
             artifacts={pyfunc.ARTIFACT: str(bundle)},
             signature=_signature(),
             input_example=reference.cells.images[:1],
-            pip_requirements=[f"{name}=={versions[name]}" for name in sorted(needed)],
+            pip_requirements=pinned(needed, package_versions()),
         )
     return logged.model_uri
+
+
+def pinned(names: Collection[str], versions: dict[str, str]) -> list[str]:
+    """Return requirements that the default package index can meet.
+
+    It has no local versions such as torch's 2.13.0+cpu, but has 2.13.0.
+    """
+    return [f"{name}=={Version(versions[name]).public}" for name in sorted(names)]
 
 
 def _signature() -> ModelSignature:

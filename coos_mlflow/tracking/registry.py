@@ -131,8 +131,8 @@ def crown(name: str) -> ModelRef:
 
     Versions trained on COOS-7 come before those on other data, and these before simulated ones;
     then more classes before fewer, more Training cells before fewer, and the lower error of
-    leave-one-plate-out cross-validation on Training, which is the same for every protocol of
-    folds. No test split is looked at.
+    cross-validation on Training that leaves out whole plates, which is the same for every protocol
+    of folds. No test split is looked at.
     """
     client = MlflowClient()
     ranked = sorted(versions(name), key=_merit)

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 
 from coos_mlflow.cache import cache_home, make_cache_home
 from coos_mlflow.errors import RegistryError
+from coos_mlflow.interrupts import held
 
 PACKAGE = "coos-mlflow"
 
@@ -78,7 +79,8 @@ def run(
             mlflow.set_tag(MLFLOW_PARENT_RUN_ID, parent.info.run_id)
         yield active
     except (KeyboardInterrupt, SystemExit):
-        mlflow.end_run("KILLED")
+        with held():  # who is in a hurry often asks twice
+            mlflow.end_run("KILLED")
         raise
     except BaseException:
         mlflow.end_run("FAILED")

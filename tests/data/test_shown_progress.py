@@ -33,7 +33,34 @@ def test_a_line_every_ten_seconds_without_a_terminal(clock: list[float]) -> None
     with progress("Reading [x]", total=2000, unit="cells", console=out) as advance:
         for clock[0] in (3.0, 9.9, 10.5, 15.0, 21.0):
             advance(300)
-    assert shown(out) == ("Reading [x]: 900 of 2,000 cells\nReading [x]: 1,500 of 2,000 cells\n")
+    # 600 cells in the 7.5 s since the first call, then 1,200 in 18 s.
+    assert shown(out) == (
+        "Reading [x]: 900 of 2,000 cells, 0:00:14 left\n"
+        "Reading [x]: 1,500 of 2,000 cells, 0:00:08 left\n"
+    )
+
+
+def test_what_was_done_before_says_nothing_of_the_time_left(clock: list[float]) -> None:
+    out = console(terminal=False)
+    with progress("Training", total=60, unit="iterations", console=out) as advance:
+        advance(10)  # of a training that was stopped
+        for clock[0] in (20.0, 40.0):
+            advance(1, "loss 0.5")
+    assert shown(out) == (
+        "Training: 11 of 60 iterations, 0:16:20 left, loss 0.5\n"
+        "Training: 12 of 60 iterations, 0:16:00 left, loss 0.5\n"
+    )
+
+
+def test_nothing_is_said_of_the_time_left_while_nobody_knows(clock: list[float]) -> None:
+    out = console(terminal=False)
+    with progress("Fitting", total=5, unit="forests", console=out) as advance:
+        clock[0] = 11.0
+        advance(1)
+    with progress("Looking", console=out) as advance:
+        for clock[0] in (20.0, 30.0):
+            advance(1, "still")
+    assert shown(out) == "Fitting: 1 of 5 forests\nLooking: 2, still\n"
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -1,5 +1,7 @@
 """DeepLoc: its size, its stretch, its crops, and that it learns."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from coos_mlflow.data.cells import CellBatch
 from coos_mlflow.errors import DataError, RegistryError
 from coos_mlflow.networks import count_parameters
-from coos_mlflow.representations import create
+from coos_mlflow.representations import create, deeploc
 from coos_mlflow.representations._deeploc_network import (
     CROP,
     DeepLocNetwork,
@@ -173,14 +175,62 @@ def test_the_quick_preset_gives_way_to_what_is_asked():
     ("setting", "message"),
     [
         ({"crops": 3}, "crops=3 found, expected 1 or 5"),
-        ({"width": 0}, "width=0 found, expected a number above 0"),
-        ({"iterations": "many"}, "iterations='many' found"),
+        ({"crops": [1]}, r"crops=\[1\] found, expected 1 or 5"),
+        ({"crops": 1.0}, r"crops=1.0 found, expected 1 or 5"),
+        ({"crops": True}, "crops=True found, expected 1 or 5"),
+        ({"width": 0}, "width=0 found, expected a number above 0 and up to 10"),
+        ({"width": math.inf}, "width=inf found, expected a number above 0 and up to 10"),
+        ({"width": math.nan}, "width=nan found"),
+        ({"width": 10**400}, "width=10+ found"),
+        ({"iterations": "many"}, "iterations='many' found, expected a whole number from 1 up"),
+        ({"iterations": 1.5}, "iterations=1.5 found"),
+        ({"batch": 1}, "batch=1 found, expected a whole number from 2 up"),
+        ({"batch": 1.5}, "batch=1.5 found"),
+        ({"check_every": 1.5}, "check_every=1.5 found"),
+        ({"decay_every": 0}, "decay_every=0 found"),
+        ({"decay": 1.01}, "decay=1.01 found, expected a number above 0 and up to 1"),
+        ({"learning_rate": math.inf}, "learning_rate=inf found, .* above 0 and up to 1,000,000"),
+        ({"learning_rate": 1e300}, r"learning_rate=1e\+300 found"),
+        ({"learning_rate": "1e-3"}, "learning_rate='1e-3' found"),
+        ({"seed": -1}, "seed=-1 found, expected a whole number from 0 to 4294967295"),
+        ({"seed": 1.5}, "seed=1.5 found"),
+        ({"seed": "abc"}, "seed='abc' found"),
+        ({"seed": 2**32}, "seed=4294967296 found"),
         ({"precision": "fp16"}, "precision='fp16' found"),
+        ({"precision": ["fp32"]}, r"precision=\['fp32'\] found"),
     ],
+    ids=repr,
 )
 def test_settings_that_cannot_be_are_refused(setting, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as caught:
         create("deeploc", **setting)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_extremes_of_what_is_allowed_learn(training, tmp_path):
+    """The smallest batch and the largest seed, rate and decay all reach an end."""
+    extremes = {"batch": 2, "seed": 2**32 - 1, "learning_rate": 1_000_000, "decay": 1}
+    made = create("deeploc", width=0.01, iterations=1, precision="fp32", **extremes)
+    made.fit(training, Workshop(tmp_path))
+    assert made.learnt["best_iteration"] == 1
+
+
+def test_cells_are_stretched_some_at_a_time_and_land_where_they_belong(training, monkeypatch):
+    seen = []
+    monkeypatch.setattr(deeploc, "_BLOCK", 50)
+    monkeypatch.setattr(
+        deeploc, "stretch", lambda images: seen.append(len(images)) or stretch(images)
+    )
+    made = create("deeploc", **SMALL)
+    lesson = made.lesson(training, torch.device("cpu"))
+    assert seen == [50, 50, 50, 50, 24, 50, 6]  # 80 % and 20 % of 280
+    held = made.held_out(len(training))
+    expected = stretch(training.images)
+    np.testing.assert_array_equal(lesson._images.permute(0, 3, 1, 2), expected[~held])
+    np.testing.assert_array_equal(lesson._judged, expected[held])
+    np.testing.assert_array_equal(lesson._labels, training.labels[~held])
+    np.testing.assert_array_equal(lesson._truth, training.labels[held])
+    assert lesson._images.is_contiguous()
 
 
 def test_too_few_cells_of_a_class_are_said(random_cells, tmp_path):

@@ -43,11 +43,16 @@ def printed(table) -> list[str]:
 def test_the_table_fits_100_columns_with_every_number(make_table, seeds):
     found = printed(make_table(seeds=seeds))
     assert max(map(len, found)) <= 100
-    (row,) = [line for line in found if line.startswith("Texture") and " kNN" in line]
-    numbers = re.findall(r"[\d.]+(?:±[\d.]+)?", row)
+    (at,) = [n for n, line in enumerate(found) if line.startswith("Texture") and " kNN" in line]
+    numbers = re.findall(r"[\d.]+(?:±[\d.]+)?", found[at])
     if len(seeds) == 1:
         assert numbers[:5] == ["10.9", "12.3", "11.7", "18.1", "26.1"]
+        below = ["8.7–13.1", "9.8–14.8", "9.4–14.0", "14.5–21.7", "20.9–31.3"]
+        assert found[at + 1].split() == below
+        ends = [found[at].index(number) + len(number) for number in numbers[:5]]
+        assert [found[at + 1].index(interval) + len(interval) for interval in below] == ends
     else:
+        assert "–" not in "".join(found)
         assert numbers[:5] == ["11.9±1.0", "13.3±1.0", "12.7±1.0", "19.1±1.0", "27.1±1.0"]
     assert numbers[5:] == ["10.4", "11.8", "11.2", "17.6", "25.6"]
 
@@ -57,6 +62,11 @@ def test_simulated_and_missing_rows_say_so_on_the_terminal(make_table):
     assert text.startswith("Simulated cells: no figure here")
     assert text.count("weights missing: coos weights vgg16") == 9
     assert "COOS-7, published" in text
+
+
+def test_a_table_of_several_seeds_opens_with_them_and_their_number(make_table, lines):
+    opening = printed(make_table(lines[4:5], seeds=(4, 5)))
+    assert opening[3].startswith("Mean ± standard deviation over n = 2 seeds (4, 5)")
 
 
 def test_the_best_are_bold_on_the_terminal(make_table, lines):
@@ -73,7 +83,7 @@ def test_a_dry_run_lists_rows_and_makes_nothing(invoke, tmp_path):
     done = invoke("--rows", "texture-*", "--dry-run", "--seeds", "2", "--out", tmp_path / "t")
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[:3]] == ["texture-knn", "texture-lr", "texture-rf"]
-    assert lines[3] == "3 rows, each with seed 0, 1"
+    assert lines[3] == "3 rows, each with n = 2 seeds (0, 1)"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -112,6 +122,7 @@ def test_registered_rows_are_recalled_printed_written_and_logged(invoke, trained
     done = invoke(*rows, "--out", out)
     assert "row 2 of 2: texture-lr, " in done.stderr
     assert "SIMULATED" in done.stdout and str(out / "table3.html") in done.stdout
+    assert "\nseed 0\n" in done.stdout
     found = {
         (row["row"], row["split"]): float(row["error"])
         for row in csv.DictReader((out / "table3.csv").read_text().splitlines())
@@ -137,7 +148,8 @@ def test_a_table_is_trained_and_goes_on_where_it_was(invoke, trained, tmp_path):
     rows = ("--rows", "texture-knn,texture-rf", "--data", trained.data, "--seeds", 2)
     done = invoke(*rows, "--out", tmp_path / "a")
     assert "row 2 of 2: texture-rf, " in done.stderr
-    assert "n = 2 seeds (0, 1)" in done.stdout.replace("\n", " ")
+    assert "\nn = 2 seeds (0, 1)\n" in done.stdout
+    assert "over n = 2 seeds (0, 1)" in done.stdout.replace("\n", " ")
     invoke(*rows, "--out", tmp_path / "b")
     first, second = ((tmp_path / name / "table3.csv").read_bytes() for name in "ab")
     assert first == second

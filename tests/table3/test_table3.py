@@ -10,7 +10,7 @@ import pytest
 
 from coos_mlflow import table3
 from coos_mlflow.data.cells import SPLITS
-from coos_mlflow.errors import DataError, MissingWeightsError
+from coos_mlflow.errors import DataError, MissingWeightsError, RegistryError
 from coos_mlflow.representations import Representation
 from coos_mlflow.table3 import (
     all_lines,
@@ -210,10 +210,37 @@ def test_rows_without_weights_say_so_and_the_others_are_filled(trained, data, mo
     assert said[-1] == "row 1 of 4: texture-lr, 7.3 % on Test1"
 
 
+def test_rows_with_damaged_weights_say_what_helps(trained, data, monkeypatch, tmp_path):
+    """With VGG16's own file, cut short: what `coos weights vgg16` would call there already."""
+    from coos_mlflow.representations import vgg16
+
+    monkeypatch.setenv("COOS_CACHE", str(tmp_path))
+    monkeypatch.setattr(Fake, "require", lambda self: vgg16.VGG16().require())
+    absent, said = lack_of(Fake("vgg16", "VGG16", ("conv4_1",))), []
+    assert absent and absent.words == "weights missing: coos weights vgg16"
+    vgg16.kept_at().parent.mkdir(parents=True)
+    vgg16.kept_at().write_bytes(b"cut")
+    table = fill(choose_lines(all_lines(), "vgg16-*-lr"), data, say=said.append)
+    assert {e.missing for e in table.entries} == {"weights damaged: coos weights vgg16 --force"}
+    assert len(said) == 1 and "damaged; `coos weights vgg16 --force`" in said[0]
+
+
+def test_weights_of_another_network_are_damaged_too(trained, data, monkeypatch):
+    def require(self):
+        raise RegistryError("vgg16: conv1.weight is missing.")
+
+    monkeypatch.setattr(Fake, "require", require)
+    table = fill(choose_lines(all_lines(), "vgg16-*"), data)
+    assert {e.missing for e in table.entries} == {short_lack("vgg16", damaged=True)}
+
+
 def test_a_stand_in_never_enters_the_table(trained, data, monkeypatch):
-    assert lack_of(Fake("vgg16", "VGG16", ("conv4_1",))) == ""
+    assert lack_of(Fake("vgg16", "VGG16", ("conv4_1",))) is None
     monkeypatch.setattr(Fake, "name", property(lambda self: f"{self.key}-random"))
-    assert "vgg16-random is not" in lack_of(Fake("vgg16", "VGG16", ("conv4_1",)))
+    lack = lack_of(Fake("vgg16", "VGG16", ("conv4_1",)))
+    assert (
+        lack and "vgg16-random is not" in lack.sentence and lack.words == "vgg16-random has no row"
+    )
     table = fill(choose_lines(all_lines(), "vgg16-*"), data)
     assert (table.filled, trained) == ([], [])
 

@@ -98,14 +98,24 @@ def test_recalls_and_commonest_confusions_are_tables(make_table, lines, tmp_path
 
 def test_markdown_keeps_the_published_errors_in_a_column_of_their_own(make_table):
     text = markdown(summarise(make_table(missing=("vgg16",))))
-    heads, marks, first = text.split("\n\n")[2].splitlines()[:3]
+    heads, marks, first = text.split("\n\n")[3].splitlines()[:3]
     assert heads.split(" | ")[-1] == "COOS-7, published: Train / Test1 / Test2 / Test3 / Test4 |"
     assert heads.count("|") == marks.count("|") == first.count("|") == 10
     assert first.endswith("| 1.2 / 1.2 / 1.5 / 7.4 / 5.4 |")
-    assert "| DeepLoc | FC2 | L1 LR | 1.6 | **1.6** | **1.9** | 8.2 | **4.6** |" in text
+    ours = (
+        "1.6 (1.3–1.9) | **1.6** (1.3–1.9) | **1.9** (1.5–2.3) | 8.2 (6.6–9.8) | **4.6** (3.7–5.5)"
+    )
+    assert f"| DeepLoc | FC2 | L1 LR | {ours} | 1.1 / **1.1** / **1.4** / 7.7 / **4.1** |" in text
     assert "| VGG16 | Conv3_3 | kNN | weights missing: coos weights vgg16 |" in text
     assert "**Simulated cells: no figure here says anything" in text
     assert "Difference" not in text
+
+
+def test_seeds_stand_before_the_table_in_every_text(make_table, lines):
+    for seeds, words in [((3,), "Seed 3. Intervals"), ((4, 5), "over n = 2 seeds (4, 5)")]:
+        summary = summarise(make_table(lines[:1], seeds=seeds))
+        assert words in markdown(summary).split("\n\n")[2]
+        assert words in page(summary, PICTURES).split("<table")[0]
 
 
 HOSTILE = "<script>alert(1)</script>|`x`**b**\n# [a](b) \u202eevil\0"
@@ -121,7 +131,7 @@ def test_hostile_names_are_no_markdown(make_table, lines):
     text = markdown(summarise(hostile_table(make_table, lines)))
     assert "<script" not in re.sub(r"\\.", "", text)
     assert "\n# [" not in text and "\0" not in text and "\u202e" not in text
-    table = text.split("\n\n")[1].splitlines()
+    table = text.split("\n\n")[2].splitlines()
     assert len(table) == 3
     assert len({re.sub(r"\\.", "", line).count("|") for line in table}) == 1
 

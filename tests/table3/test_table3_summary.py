@@ -129,10 +129,19 @@ def test_one_seed_shows_its_interval_and_several_their_spread(make_table, lines)
     assert one["rows"][0]["cells"]["ours"][1] == {
         "text": "1.7", "small": "1.4–2.0", "bold": True,
     }  # fmt: skip
-    assert any(note.startswith("Seed 0. Intervals hold 95 %") for note in one["notes"])
+    assert one["intro"].startswith("Seed 0. Intervals hold 95 %")
     three = summarise(make_table(lines[:1], seeds=(4, 5, 6)))
     assert three["rows"][0]["cells"]["ours"][1]["text"] == "2.7 ± 1.0"
-    assert any("n = 3 seeds (4, 5, 6)" in note for note in three["notes"])
+    assert "n = 3 seeds (4, 5, 6)" in three["intro"]
+
+
+def test_train_of_a_network_that_answers_itself_has_a_footnote(make_table, lines):
+    def footnotes(table) -> list[str]:
+        return [n for n in summarise(table)["notes"] if "End-to-End" in n and "a fifth" in n]
+
+    assert len(footnotes(make_table(lines[:2]))) == 1
+    assert footnotes(make_table(lines[1:])) == []
+    assert footnotes(make_table(lines, missing=("deeploc",))) == []
 
 
 def test_rows_without_weights_keep_the_published_numbers(make_table):
@@ -148,7 +157,7 @@ def test_rows_without_weights_keep_the_published_numbers(make_table):
         "8.4",
     ]
     assert len(summary["details"]) == 16
-    assert "Rows without weights have no result of ours." in summary["notes"]
+    assert "Rows without sound weights have no result of ours." in summary["notes"]
 
 
 def test_every_row_and_split_has_confusions_recalls_and_words(make_table):

@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import mlflow
@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import skops.io
 from mlflow.exceptions import MlflowException
+from packaging.version import Version
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
@@ -20,7 +21,7 @@ from coos_mlflow.data.plate import open_plate
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.representations import create, names
 from coos_mlflow.tracking import pyfunc
-from coos_mlflow.tracking.artifacts import SERVED_PACKAGES
+from coos_mlflow.tracking.artifacts import SERVED_PACKAGES, pinned
 
 
 @pytest.fixture(scope="module", params=["texture-knn", "texture-lr", "texture-rf"])
@@ -122,6 +123,22 @@ def test_a_tree_that_points_astray_is_refused_before_it_predicts(tmp_path, field
     skops.io.dump(Pipeline([("classify", forest)]), path)
     with pytest.raises(RegistryError, match="astray"):
         pyfunc._load_classifier(path)
+
+
+def test_requirements_are_versions_that_the_package_index_has():
+    versions = {"torch": "2.13.0+cpu", "numpy": "2.4.0", "mlflow": "3.17.2", "rich": "15.0rc1+a.b"}
+    assert pinned({"torch", "numpy", "rich"}, versions) == [
+        "numpy==2.4.0",
+        "rich==15.0rc1",
+        "torch==2.13.0",
+    ]
+
+
+def test_a_model_is_logged_with_them(trained):
+    folder = Path(mlflow.artifacts.download_artifacts(trained.row("texture-lr").model.uri))
+    versions = {name: Version(version(name)).public for name in SERVED_PACKAGES}
+    said = (folder / "requirements.txt").read_text().split()
+    assert said == [f"{name}=={versions[name]}" for name in sorted(versions)]
 
 
 @pytest.mark.parametrize("key", names())

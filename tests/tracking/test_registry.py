@@ -101,7 +101,7 @@ def test_a_model_of_fewer_classes_does_not_take_the_crown(shelf):
 
 
 def test_settings_that_a_classifier_does_not_use_make_no_second_version(trained):
-    overrides = {"search_samples": 3, "cv_folds": 3, "neighbours": 11}
+    overrides = {"search_samples": 3, "cv_folds": 2, "neighbours": 11}
     data, texture = choose(str(trained.data)), create("texture")
     again = baselines.train(
         texture, data, rows=baselines.rows_of(texture, ["lr"]), overrides=overrides

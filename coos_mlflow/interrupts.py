@@ -1,0 +1,61 @@
+"""Signals that ask a process to end, kept waiting until what must be whole is whole."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""Ctrl-C, the polite end, and a terminal that was closed; Windows has no third."""
+
+
+class Waiting:
+    """The signal that came while signals were held, if any.
+
+    A second one of the same kind is somebody who cannot wait, and is obeyed at once; one of
+    another kind is not: MLflow sends SIGTERM to its project a quarter of a second after Ctrl-C.
+    """
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def obey(self) -> None:
+        """Let the signal that came do what it would have done."""
+        asked, self.asked = self.asked, None
+        self._release()
+        if asked is not None:
+            signal.raise_signal(asked)
+
+    def _hold(self) -> None:
+        for number in SIGNALS:
+            # What is ignored, such as SIGINT in the background of a script, stays ignored.
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                self._before[number] = signal.signal(number, self._note)
+
+    def _release(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _note(self, number: int, _: Any) -> None:
+        if number == self.asked:
+            self.obey()
+        self.asked = self.asked or number
+
+
+@contextmanager
+def held() -> Iterator[Waiting]:
+    """Keep signals waiting; only in the main thread, which alone may handle them."""
+    waiting = Waiting()
+    if threading.current_thread() is threading.main_thread():
+        waiting._hold()
+    try:
+        yield waiting
+    finally:
+        waiting._release()
