@@ -171,7 +171,8 @@ def _label_lines(
     end = len(SPLITS) - 1
     order = sorted(range(len(entries)), key=lambda number: entries[number].error(SPLITS[-1]))
     ends = [_heights(entries[number])[-1] for number in order]
-    for number, at, place in zip(order, ends, spread(ends, _LABEL_GAP * height), strict=True):
+    placed = spread(ends, _LABEL_GAP * height, top=0.98 * height)
+    for number, at, place in zip(order, ends, placed, strict=True):
         name = " ".join(part for part in entries[number].line.triple[1:] if part)
         colour = looks[number]["color"]
         ax.plot([end + 0.07, end + 0.25], [at, place], color=colour, linewidth=0.6, zorder=2)
@@ -180,7 +181,7 @@ def _label_lines(
         ax.text(end + 0.72, place, shown(name), color=ink, fontsize=8.5, va="center")
 
 
-def spread(places: Sequence[float], gap: float) -> list[float]:
+def spread(places: Sequence[float], gap: float, top: float = math.inf) -> list[float]:
     """Move ascending places apart until they are a gap apart, each as little as can be.
 
     The sum of squared moves is least: isotonic regression of what is left of the places when the
@@ -192,9 +193,13 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
         In ascending order, none below 0; nor will be what is returned.
     gap : float
         Least distance of two.
+    top : float
+        Nothing is moved beyond it, as long as there is room below.
     """
     from sklearn.isotonic import isotonic_regression
 
     gaps = gap * np.arange(len(places))
-    moved = isotonic_regression(np.asarray(places, float) - gaps, y_min=0) + gaps
-    return [float(place) for place in moved]
+    moved = isotonic_regression(
+        np.asarray(places, float) - gaps, y_min=0, y_max=max(0.0, top - gaps[-1])
+    )
+    return [float(place) for place in moved + gaps]

@@ -36,9 +36,11 @@ def show_rows(rows: list[Row], data: TrainingData) -> None:
 
     title = "Balanced error (%)" + (", simulated cells" if data.simulated else "")
     table = _error_table(title)
+    several_layers = len({row.layer for row in rows}) > 1
     for row in rows:
         name = f"{row.model.name} v{row.model.version}" + ("" if row.trained else " (was there)")
-        kind = KIND_TITLES[row.kind] + ("" if row.kind == OWN else f", {row.layer}")
+        named = several_layers and row.kind != OWN
+        kind = KIND_TITLES[row.kind] + (f", {row.layer}" if named else "")
         table.add_row(name, kind, *_errors(row.errors), f"{row.cv_error:.1f}")
     Console().print(table)
 

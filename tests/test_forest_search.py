@@ -240,7 +240,7 @@ def test_halving_that_was_cut_behind_its_choice_is_not_made_again(tmp_path, fits
     assert len(fits) == made + len(lines) - 3
 
 
-def test_halving_in_processes_ends_as_on_one_core(monkeypatch):
+def test_halving_side_by_side_ends_as_on_one_core(monkeypatch):
     search = replace(make_search(480), samples=9, method="halving")
     side_by_side = search_forest(search)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")

@@ -26,7 +26,20 @@ def data(trained):
 
 
 @pytest.fixture(scope="module")
-def deeploc(data):
+def figure_titles():
+    """Titles of the figures of errors, as rows are made."""
+    titles, log = [], baselines.log_evaluations
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            baselines,
+            "log_evaluations",
+            lambda e, title, s: titles.append(title) or log(e, title, s),
+        )
+        yield titles
+
+
+@pytest.fixture(scope="module")
+def deeploc(data, figure_titles):
     made = create("deeploc", "quick", width=0.05, iterations=30, check_every=10, crops=1)
     rows = baselines.rows_of(made, ["own", "knn"])
     return made, baselines.train(made, data, rows=rows, overrides=OVERRIDES)
@@ -48,6 +61,10 @@ def test_a_network_that_answers_has_a_row_of_its_own(deeploc):
     ]
     assert rows[0].cv_error == pytest.approx(made.learnt["validation_error"], rel=1e-4)
     assert set(rows[0].errors) == set(SPLITS)
+
+
+def test_the_figure_of_an_end_to_end_row_names_no_layer(deeploc, figure_titles):
+    assert figure_titles[:2] == ["DeepLoc End-to-End", "DeepLoc fc2 kNN"]
 
 
 def test_the_registered_network_answers_as_the_one_that_learnt(deeploc, new_plate):

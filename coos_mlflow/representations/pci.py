@@ -94,7 +94,7 @@ class PCI(Representation):
             "width": 0.125,
             "epochs": 20,
             "batch": 16,
-            "learning_rate": 3e-3,
+            "learning_rate": 2e-3,
             "least_cells": 6,
             "check_every": 250,
         },

@@ -7,7 +7,6 @@ reported. Weights and preprocessing are those of Keras; see `PUBLISHED` and `zer
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,10 +14,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 
 from coos_mlflow.data import weights as published_weights
-from coos_mlflow.errors import DataError, MissingWeightsError, OutputError, RegistryError
+from coos_mlflow.errors import DataError, MissingWeightsError, RegistryError
 from coos_mlflow.networks import (
     LARGEST_SEED,
     Tensors,
@@ -135,11 +133,11 @@ class VGG16(Representation):
     def save(self, folder: Path) -> None:
         """Write the weights that the layers need."""
         self._loaded()
-        _write(folder / FILE, self._tensors, _TERMS if self.weights == IMAGENET else {})
+        write_tensors(folder / FILE, self._tensors, _TERMS if self.weights == IMAGENET else {})
 
     def restore(self, folder: Path) -> None:
         """Read what `save` wrote; no other weights are looked for."""
-        self._use(_read(folder / FILE), str(folder / FILE))
+        self._use(read_tensors(folder / FILE)[0], str(folder / FILE))
 
     def _activations(self, protein: torch.Tensor, layers: Sequence[str]) -> Tensors:
         found: Tensors = self._loaded()(zero_centred(protein.to(best_device())), layers)
@@ -187,7 +185,7 @@ def kept_weights() -> Tensors:
             f"network `coos weights {PUBLISHED.key} --from FILE` takes a copy of {PUBLISHED.url}."
         )
     try:
-        return _read(path)
+        return read_tensors(path)[0]
     except RegistryError as error:
         raise MissingWeightsError(
             f"{path}: {PUBLISHED.title}'s weights are damaged; "
@@ -210,26 +208,7 @@ def keep_weights(
     make_cache_home()
     path = kept_at()
     tensors = published_weights.obtain(PUBLISHED, path.parent, file, on_progress)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as partial_folder:
-            written = Path(partial_folder) / FILE
-            _write(written, tensors, _TERMS)
-            written.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"{path}: cannot be written ({error}).") from error
-
-
-def _write(path: Path, tensors: Tensors, facts: dict[str, str]) -> None:
-    write_tensors(path, tensors, {"digest": digest_of(tensors)} | facts)
-
-
-def _read(path: Path) -> Tensors:
-    """Read what `_write` wrote, and refuse it where a single bit is another."""
-    tensors, facts = read_tensors(path)
-    if facts.get("digest") != digest_of(tensors):
-        raise RegistryError(f"{path}: the weights are not those that were written; train it again.")
-    return tensors
+    write_tensors(path, tensors, _TERMS)
 
 
 REPRESENTATION = VGG16

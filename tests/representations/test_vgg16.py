@@ -270,7 +270,7 @@ def test_a_saved_model_carries_its_weights(small_weights, tmp_path, monkeypatch,
 
 def test_random_weights_are_saved_without_oxfords_licence(tmp_path):
     create("vgg16", layers=["conv1_1"], weights="random").save(tmp_path)
-    assert set(read_tensors(tmp_path / vgg16.FILE)[1]) == {"digest"}
+    assert read_tensors(tmp_path / vgg16.FILE)[1] == {}
 
 
 def test_tampered_weights_are_refused(tmp_path):
@@ -278,7 +278,7 @@ def test_tampered_weights_are_refused(tmp_path):
     model.save(tmp_path)
     file = tmp_path / vgg16.FILE
     flip_a_bit(file)
-    with pytest.raises(RegistryError, match="not those that were written"):
+    with pytest.raises(RegistryError, match="not what was written"):
         model.restore(tmp_path)
     save_file(load_file(file), file)
     with pytest.raises(RegistryError, match="cannot be read"):

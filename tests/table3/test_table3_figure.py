@@ -96,3 +96,8 @@ def test_spread_places_keep_order_and_distance(places):
 def test_places_far_enough_apart_stay_and_close_ones_move_evenly():
     assert spread([1, 2, 4], 1) == pytest.approx([1, 2, 4])
     assert spread([3, 3, 3, 9], 1) == pytest.approx([2, 3, 4, 9])
+
+
+def test_names_stay_below_the_top():
+    assert spread([8, 9, 9.5], 1, top=10) == pytest.approx([7.9, 8.9, 9.9], abs=0.2)
+    assert max(spread([9.0] * 5, 1, top=10)) <= 10

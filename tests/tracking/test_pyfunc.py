@@ -136,7 +136,8 @@ def test_requirements_are_versions_that_the_package_index_has():
 
 def test_a_model_is_logged_with_them(trained):
     folder = Path(mlflow.artifacts.download_artifacts(trained.row("texture-lr").model.uri))
-    versions = {name: Version(version(name)).public for name in SERVED_PACKAGES}
+    needed = {*SERVED_PACKAGES, *create("texture").packages}
+    versions = {name: Version(version(name)).public for name in needed}
     said = (folder / "requirements.txt").read_text().split()
     assert said == [f"{name}=={versions[name]}" for name in sorted(versions)]
 
