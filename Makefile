@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := $(CURDIR)/demo
 SCALE ?= 0.05
+BENCH ?= texture
 
 .PHONY: setup demo test check format bench lock clean
 .DEFAULT_GOAL := setup
@@ -44,7 +45,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 bench: setup
-	$(BIN)/python scripts/bench.py texture
+	$(BIN)/python scripts/bench.py $(BENCH)
 
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
