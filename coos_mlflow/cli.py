@@ -187,8 +187,9 @@ def train(
 ) -> None:
     """Train, evaluate and register a representation's classifiers.
 
-    Examples: coos train texture --classifiers lr --scale 0.05;
-    coos train deeploc --preset quick --set iterations=200
+    Example: coos train texture --classifiers lr --scale 0.05
+
+    Example: coos train deeploc --preset quick --set iterations=200
     """
     _use_store(tracking_uri)
     from coos_mlflow.progress import progress

@@ -173,7 +173,8 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
     """
     try:
         with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies: the file is mapped into memory, and might be changed or cut later.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             said = file.metadata()
         facts = json.loads(said["facts"])
         if said[_DIGEST] != digest_of(tensors):
