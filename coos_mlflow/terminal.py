@@ -92,7 +92,7 @@ def _error_table(title: str) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("model", overflow="fold")
     table.add_column("", min_width=len("End-to-End"))
-    for heading in (*(SPLIT_TITLES[split] for split in SPLITS), "CV"):
+    for heading in ("Train", *(SPLIT_TITLES[split] for split in SPLITS[1:]), "CV"):
         table.add_column(heading, justify="right", no_wrap=True)
     return table
 
