@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from coos_mlflow.data.cells import CLASSES, SPLITS
+from coos_mlflow.drift.inference.plate_distance import Comparison, Groups, Yardstick
 from coos_mlflow.drift.profile import Profile
 from coos_mlflow.drift.reference import Reference
-from coos_mlflow.drift.statistics.plate_distance import Comparison, Groups, Yardstick
 from coos_mlflow.drift.views import VIEWS
 
 NEAR = 0.25

@@ -13,8 +13,8 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from coos_mlflow.data.cells import CLASSES, SPLITS
+from coos_mlflow.drift.inference.cell_novelty import cell_novelty, class_moments
 from coos_mlflow.drift.profile import Profile
-from coos_mlflow.drift.statistics.cell_novelty import cell_novelty, class_moments
 from coos_mlflow.drift.views import VIEWS
 from coos_mlflow.errors import OutputError, RegistryError
 

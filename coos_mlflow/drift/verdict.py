@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 
 from coos_mlflow.data.cells import CLASSES
-from coos_mlflow.drift.ladder import Ladder, PlacedPlate
-from coos_mlflow.drift.profile import Profile
-from coos_mlflow.drift.raw_moves import raw_moves
-from coos_mlflow.drift.reference import Reference
-from coos_mlflow.drift.statistics.conformal_rank import conformal_rank
-from coos_mlflow.drift.statistics.label_shift import corrected_shares
-from coos_mlflow.drift.statistics.prediction_interval import (
+from coos_mlflow.drift.inference.conformal_rank import conformal_rank
+from coos_mlflow.drift.inference.label_shift import corrected_shares
+from coos_mlflow.drift.inference.prediction_interval import (
     exceedance,
     plate_moments,
     upper_limit,
 )
-from coos_mlflow.drift.statistics.robust_z import MOVED
-from coos_mlflow.drift.statistics.simes import simes
+from coos_mlflow.drift.inference.robust_z import MOVED
+from coos_mlflow.drift.inference.simes import simes
+from coos_mlflow.drift.ladder import Ladder, PlacedPlate
+from coos_mlflow.drift.profile import Profile
+from coos_mlflow.drift.raw_moves import raw_moves
+from coos_mlflow.drift.reference import Reference
 from coos_mlflow.drift.views import VIEWS
 
 SCHEMA_VERSION = 1

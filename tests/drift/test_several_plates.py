@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from coos_mlflow.drift.statistics.prediction_interval import exceedance, upper_limit
-from coos_mlflow.drift.statistics.simes import simes
+from coos_mlflow.drift.inference.prediction_interval import exceedance, upper_limit
+from coos_mlflow.drift.inference.simes import simes
 from coos_mlflow.drift.verdict import IN_RANGE, SHIFTED, _overall
 
 

@@ -1,1 +1,5 @@
-"""Statistics of drift, one file each: pure functions on arrays that do not know each other."""
+"""Effect sizes between the cells of a plate and those of the reference, one file each."""
+
+from coos_mlflow.drift.statistics.base import CellSample, Statistic, statistics
+
+__all__ = ["CellSample", "Statistic", "statistics"]

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from coos_mlflow.drift.statistics.variance_components import (
+from coos_mlflow.drift.inference.variance_components import (
     cell_deviation,
     plate_correlation,
     plate_variance,

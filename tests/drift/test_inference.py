@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coos_mlflow.drift.statistics.cell_novelty import cell_novelty, class_moments
-from coos_mlflow.drift.statistics.conformal_rank import conformal_rank
-from coos_mlflow.drift.statistics.label_shift import corrected_shares
-from coos_mlflow.drift.statistics.plate_distance import judged_units
-from coos_mlflow.drift.statistics.prediction_interval import plate_moments, upper_limit
-from coos_mlflow.drift.statistics.robust_z import robust_z
-from coos_mlflow.drift.statistics.variance_components import (
+from coos_mlflow.drift.inference.cell_novelty import cell_novelty, class_moments
+from coos_mlflow.drift.inference.conformal_rank import conformal_rank
+from coos_mlflow.drift.inference.label_shift import corrected_shares
+from coos_mlflow.drift.inference.plate_distance import judged_units
+from coos_mlflow.drift.inference.prediction_interval import plate_moments, upper_limit
+from coos_mlflow.drift.inference.robust_z import robust_z
+from coos_mlflow.drift.inference.variance_components import (
     PLATE_FLOOR,
     cell_deviation,
     plate_correlation,
