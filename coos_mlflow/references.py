@@ -10,14 +10,21 @@ import numpy as np
 
 from coos_mlflow.data.cells import CLASSES, SPLITS
 from coos_mlflow.data.plate import open_plate
-from coos_mlflow.drift.profile import Profile, ProfileBuilder
+from coos_mlflow.drift.collector import Collected, Collector, joined
+from coos_mlflow.drift.effects import effect_sizes
+from coos_mlflow.drift.error import Calibration, balanced_error, calibrate, numbered
 from coos_mlflow.drift.reference import Reference, ReferenceCells, fit_projection
+from coos_mlflow.drift.statistics import CellSample
 from coos_mlflow.drift.views import FIGURES_VERSION, RAW_FIGURES, raw_figures
 from coos_mlflow.features import compute_once
 from coos_mlflow.training_data import Annotations, TrainingData
 
 CELLS_PER_CLASS = {"training": 8, "test3": 2, "test4": 2}
 """Cells kept for pictures: 84 of 16 kB, well inside the 5 MB that a reference may take."""
+
+TRAINING_SAMPLE = 5000
+"""Training cells kept for effect sizes, in about 80 bytes each: seven classes, and on a plate of
+one class still some 700 to compare with."""
 
 
 @dataclass(frozen=True)
@@ -68,28 +75,73 @@ def collect(
         Draws the cells to show and those that fit the projection.
     """
     projection = fit_projection(scores["training"].features, seed=seed)
-    profiles: dict[str, Profile] = {}
-    for split in SPLITS:
-        kept = judged if split == "training" else slice(None)
-        probabilities = scores[split].probabilities[kept]
-        builder = ProfileBuilder()
-        builder.add(
-            plates=annotations[split].plates[kept],
-            wells=annotations[split].wells[kept],
-            predicted=probabilities.argmax(axis=1),
-            softmax=probabilities,
-            features=projection.project(scores[split].features[kept]),
-            raw=raw[split][kept],
+    kept = {split: judged if split == "training" else slice(None) for split in SPLITS}
+    collected: dict[str, Collected] = {}
+    for split, rows in kept.items():
+        collector = Collector(seed)
+        collector.add(
+            plates=annotations[split].plates[rows],
+            wells=annotations[split].wells[rows],
+            softmax=scores[split].probabilities[rows],
+            features=projection.project(scores[split].features[rows]),
+            raw=raw[split][rows],
         )
-        profiles[split] = builder.build()
+        collected[split] = collector.build()
+    training = annotations["training"]
+    calibration = calibrate(
+        scores["training"].probabilities[judged],
+        training.labels[judged],
+        training.plates[judged],
+        training.wells[judged],
+    )
+    sample = _sample(collected["training"], seed)
     return Reference(
-        profiles=profiles,
+        profiles={split: found.profile for split, found in collected.items()},
         projection=projection,
         cells=_cells_to_show(data, annotations, seed),
         confusions=confusions,
         errors=errors,
+        calibration=calibration,
+        record=_record(calibration, collected),
+        sample=sample,
+        effects=_effects(collected, sample, seed),
         provenance=_origin(data),
     )
+
+
+def _record(
+    calibration: Calibration, collected: dict[str, Collected]
+) -> dict[str, dict[str, float]]:
+    """Return what each estimator says of each test split, plate by plate and together."""
+    record: dict[str, dict[str, float]] = {key: {} for key in calibration.fitted}
+    for split in SPLITS[1:]:
+        plates = [
+            calibration.confusions(probabilities, numbered(collected[split].wells[plate]))
+            for plate, probabilities in collected[split].probabilities.items()
+        ]
+        for key in plates[0]:
+            together = sum(plate[key].sum(axis=0) for plate in plates)
+            record[key][split] = balanced_error(np.asarray(together))
+    return {key: splits for key, splits in record.items() if splits}
+
+
+def _sample(training: Collected, seed: int) -> CellSample:
+    """Draw Training cells evenly from the plates' own samples."""
+    cells = joined(list(training.samples.values()))
+    rng = np.random.default_rng(seed)
+    return cells.select(_draw(np.arange(len(cells)), TRAINING_SAMPLE, rng))
+
+
+def _effects(
+    collected: dict[str, Collected], sample: CellSample, seed: int
+) -> dict[str, dict[str, float | None]]:
+    """Return effect sizes of each test split beside Training, and of half Training's plates."""
+    training = list(collected["training"].samples.values())
+    effects = {"training": effect_sizes(joined(training[::2]), joined(training[1::2]), seed)}
+    for split in SPLITS[1:]:
+        cells = joined(list(collected[split].samples.values()))
+        effects[split] = effect_sizes(cells, sample, seed)
+    return effects
 
 
 def _origin(data: TrainingData) -> dict[str, Any]:

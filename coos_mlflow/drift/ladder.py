@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
@@ -121,28 +120,27 @@ class Ladder:
             if split in profiles
         }
 
-    def wells(self, profile: Profile) -> list[dict[str, Any]]:
-        """Return plate, well, n_cells and distance of each well.
+    def wells(self, profile: Profile) -> dict[tuple[str, str], float | None]:
+        """Return the distance of each well by plate and well, in the order of their ids.
 
-        The distance allows for the few cells of a well; it is None where the reference knows no
-        class of the well.
+        It allows for the few cells of a well, and is None where the reference knows no class of
+        the well.
         """
         squares = np.mean(
             [self._rods[view].compare_wells(_groups(profile, view)) for view in VIEWS], axis=0
         )
-        rows = []
-        for plate, well in sorted(
-            set(zip(profile.plates.tolist(), profile.wells.tolist(), strict=True))
-        ):
+        ids = sorted(set(zip(profile.plates.tolist(), profile.wells.tolist(), strict=True)))
+        distances: dict[tuple[str, str], float | None] = {}
+        for plate, well in ids:
             member = (profile.plates == plate) & (profile.wells == well)
             known = member & np.isfinite(squares)
-            distance = None
-            if known.any():
-                weighted = np.average(squares[known], weights=profile.counts[known])
-                distance = float(np.sqrt(weighted))
-            cells = int(profile.counts[member].sum())
-            rows.append({"plate": plate, "well": well, "n_cells": cells, "distance": distance})
-        return rows
+            weights = profile.counts[known]
+            distances[plate, well] = (
+                float(np.sqrt(np.average(squares[known], weights=weights)))
+                if len(weights)
+                else None
+            )
+        return distances
 
 
 def _groups(profile: Profile, view: str) -> Groups:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from coos_mlflow.drift.inference.robust_z import MOVED, robust_z
 from coos_mlflow.drift.ladder import PlacedPlate
+from coos_mlflow.drift.statistics.raw_figures import MOVED, robust_z
 from coos_mlflow.drift.views import RAW_FIGURE_TABLE
 
 LEAST_FIGURE_SPREAD = 0.01

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -13,8 +14,10 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from coos_mlflow.data.cells import CLASSES, SPLITS
-from coos_mlflow.drift.inference.cell_novelty import cell_novelty, class_moments
+from coos_mlflow.drift.error import Calibration
 from coos_mlflow.drift.profile import Profile
+from coos_mlflow.drift.statistics import CellSample
+from coos_mlflow.drift.statistics.novelty import cell_novelty, class_moments
 from coos_mlflow.drift.views import VIEWS
 from coos_mlflow.errors import OutputError, RegistryError
 
@@ -23,8 +26,12 @@ FACTS_FILE = "reference.json"
 SIZE_LIMIT = 5_000_000
 """Bytes that a reference may take on disk."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _FIT_ROWS = 20_000
+_CALIBRATION_FACTS = ("temperature", "off", "margin", "pure_wells")
+
+_SAMPLE_TYPES = {"f": np.float16, "i": np.int32}
+"""How sampled cells are kept: three digits are far more than effect sizes show."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,15 @@ class Reference:
         By split; rows are true classes, columns predicted ones.
     errors : dict of float
         Balanced error in % by split.
+    calibration : Calibration
+        What the error estimators learnt on Training.
+    record : dict of dict of float
+        By estimator and split, the balanced error in % that it would have named.
+    sample : CellSample
+        Training cells in all views, for effect sizes.
+    effects : dict of dict
+        By split, the effect sizes of its cells beside Training's; for Training, of some of its
+        plates beside the others.
     provenance : dict
         JSON-ready: ``dataset`` (name), ``digest`` (SHA-256), ``simulated`` (bool), and what else
         is worth keeping.
@@ -126,6 +142,10 @@ class Reference:
     cells: ReferenceCells
     confusions: dict[str, np.ndarray]
     errors: dict[str, float]
+    calibration: Calibration
+    record: dict[str, dict[str, float]]
+    sample: CellSample
+    effects: dict[str, dict[str, float | None]]
     provenance: dict[str, Any]
 
     def novelty(self, features: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -143,15 +163,18 @@ class Reference:
         ndarray of float64
             Root mean squared deviation, in standard deviations of single cells: 1 is ordinary.
         """
+        return cell_novelty(features, predicted, *self._moments)
+
+    @cached_property
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
         training = self.profiles["training"]
-        centres, spreads = class_moments(
+        return class_moments(
             training.classes,
             training.counts,
             training.means["features"],
             training.variances["features"],
             len(CLASSES),
         )
-        return cell_novelty(features, predicted, centres, spreads)
 
     def save(self, folder: Path) -> None:
         """Write the reference into `folder`, which is made where it is missing.
@@ -167,6 +190,9 @@ class Reference:
             "schema_version": SCHEMA_VERSION,
             "splits": [split for split in SPLITS if split in self.profiles],
             "errors": {split: float(error) for split, error in self.errors.items()},
+            "calibration": {name: getattr(self.calibration, name) for name in _CALIBRATION_FACTS},
+            "record": self.record,
+            "effects": self.effects,
             "provenance": self.provenance,
         }
         text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
@@ -182,6 +208,12 @@ class Reference:
         arrays = {f"projection/{name}": value for name, value in vars(self.projection).items()}
         arrays |= {f"cells/{name}": value for name, value in vars(self.cells).items()}
         arrays |= {f"confusion/{split}": value for split, value in self.confusions.items()}
+        arrays["calibration/prior"] = self.calibration.prior
+        arrays |= {f"estimator/{key}": value for key, value in self.calibration.fitted.items()}
+        arrays |= {
+            f"sample/{name}": values.astype(_SAMPLE_TYPES[values.dtype.kind])
+            for name, values in vars(self.sample).items()
+        }
         for split, profile in self.profiles.items():
             for name in ("plates", "wells", "classes", "counts"):
                 arrays[f"profile/{split}/{name}"] = getattr(profile, name)
@@ -208,7 +240,7 @@ class Reference:
             if version != SCHEMA_VERSION:
                 raise ValueError(f"schema version {version} found, expected {SCHEMA_VERSION}")
             return cls._from_stored(facts, arrays)
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as problem:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as problem:
             raise RegistryError(
                 f"{folder}: the drift reference of this model version cannot be read ({problem}); "
                 "register the model again."
@@ -240,5 +272,18 @@ class Reference:
             cells=ReferenceCells(**group("cells/")),
             confusions=group("confusion/"),
             errors=facts["errors"],
+            calibration=Calibration(
+                prior=arrays["calibration/prior"],
+                fitted=group("estimator/"),
+                **facts["calibration"],
+            ),
+            record=facts["record"],
+            sample=CellSample(
+                **{
+                    name: values.astype(np.float32 if values.dtype.kind == "f" else np.int64)
+                    for name, values in group("sample/").items()
+                }
+            ),
+            effects=facts["effects"],
             provenance=facts["provenance"],
         )

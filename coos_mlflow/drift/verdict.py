@@ -1,4 +1,8 @@
-"""The verdict on plates: in range, shifted, or cannot tell, with a reason in plain words."""
+"""The verdict on plates: in range, shifted, or cannot tell, with a reason in plain words.
+
+A plate is shifted when its distance in a view passes the t prediction limit of the Training plates'
+distances, alpha shared out among the views by Holm's method.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.drift.inference.conformal_rank import conformal_rank
-from coos_mlflow.drift.inference.label_shift import corrected_shares
+from coos_mlflow.drift.inference.holm import holm
 from coos_mlflow.drift.inference.prediction_interval import (
     exceedance,
     plate_moments,
     upper_limit,
 )
-from coos_mlflow.drift.inference.robust_z import MOVED
 from coos_mlflow.drift.inference.simes import simes
-from coos_mlflow.drift.ladder import Ladder, PlacedPlate
-from coos_mlflow.drift.profile import Profile
-from coos_mlflow.drift.raw_moves import raw_moves
-from coos_mlflow.drift.reference import Reference
+from coos_mlflow.drift.ladder import PlacedPlate
 from coos_mlflow.drift.views import VIEWS
 
-SCHEMA_VERSION = 1
 IN_RANGE, SHIFTED, CANNOT_TELL = "in range", "shifted", "cannot tell"
 
 ALPHA = 0.05
@@ -54,66 +52,28 @@ VIEW_WORDS = {
     "raw": "the raw images differ by",
 }
 
-_DIGITS = 6
-
 Known = dict[str, list[PlacedPlate]]
 
 
-def assess(
-    reference: Reference, profile: Profile, *, has_plate_ids: bool, has_well_ids: bool
-) -> dict[str, Any]:
-    """Judge the plates of a profile against what a model version remembers.
+def judge(plate: PlacedPlate, known: Known, has_ids: tuple[bool, bool]) -> dict[str, Any]:
+    """Judge a plate.
 
     Parameters
     ----------
-    reference : Reference
-        What the model version remembers.
-    profile : Profile
-        The scored plates.
-    has_plate_ids, has_well_ids : bool
-        Whether the file named them; without either, distances are given but no verdict.
+    plate : PlacedPlate
+    known : dict of list of PlacedPlate
+        The reference plates by split.
+    has_ids : tuple of bool
+        Whether the file names plates and wells.
 
     Returns
     -------
     dict
-        Ready for JSON, numbers rounded to six significant digits: ``verdict`` and ``reason``;
-        ``plates``, with the verdict, rank p and distances of each; ``reference``, with m, the
-        smallest reachable p and the ladder; ``class_shares``, ``raw_moves``, ``wells`` and
-        ``settings``. Distances are in units of how far a plate of the reference's own population
-        is expected to lie: 1 is ordinary.
+        ``plate``, ``verdict``, ``reason``, counts, ``p`` (the rank among the m Training plates)
+        and ``smallest_p``; ``distances``, ``usual`` (the distance beyond which a view is shifted)
+        and ``view_p`` by view; ``exceedance``, the share of plates expected beyond this one;
+        ``score`` and ``limit``, the view that stands out most on the scale of Training's plates.
     """
-    ladder = Ladder(reference)
-    known = ladder.reference_plates()
-    placed = ladder.place(profile, known=False)
-    plates = [_judge(plate, known, (has_plate_ids, has_well_ids)) for plate in placed]
-    verdict, reason = _overall(plates)
-    assessment = {
-        "schema_version": SCHEMA_VERSION,
-        "verdict": verdict,
-        "reason": reason,
-        "n_cells": int(profile.counts.sum()),
-        "has_plate_ids": has_plate_ids,
-        "has_well_ids": has_well_ids,
-        "plates": plates,
-        "expected_by_chance": ALPHA * len(plates),
-        "reference": _reference_entry(known),
-        "class_shares": _class_shares(reference, profile),
-        "raw_moves": raw_moves(placed, known["training"]),
-        "wells": ladder.wells(profile),
-        "settings": {
-            "alpha": ALPHA,
-            "least_cells": LEAST_CELLS,
-            "least_wells": LEAST_WELLS,
-            "least_reference_plates": LEAST_PLATES,
-            "most_noise": MOST_NOISE,
-            "moved_at": MOVED,
-        },
-    }
-    rounded: dict[str, Any] = _rounded(assessment)
-    return rounded
-
-
-def _judge(plate: PlacedPlate, known: Known, has_ids: tuple[bool, bool]) -> dict[str, Any]:
     m = len(known["training"])
     entry: dict[str, Any] = {
         "plate": plate.plate,
@@ -144,16 +104,13 @@ _NO_STANDING: dict[str, Any] = {
     "known_nearer": 0,
     "distances": dict.fromkeys(VIEWS),
     "usual": dict.fromkeys(VIEWS),
+    "view_p": dict.fromkeys(VIEWS),
     "stands_out_in": None,
 }
 
 
 class _Scale:
-    """Puts log distances of the views on one scale, that of the Training plates.
-
-    A plate is scored by the view in which it stands out most: one test, not one for each view,
-    since m plates are too few to share alpha among views by rank.
-    """
+    """Puts log distances of the views on the scale of the Training plates: mean 0, deviation 1."""
 
     def __init__(self, training: list[PlacedPlate], n_classes: int) -> None:
         # Plates of few classes scatter more than plates of many: compare like with like.
@@ -161,39 +118,39 @@ class _Scale:
         logs = [plate.log_distances(n_classes) for plate in training]
         self.mean, deviation = plate_moments(logs)
         self.deviation = np.maximum(deviation, LEAST_LOG_SPREAD)
-        self.training = [self._score(values) for values in logs]
-        self.limit = upper_limit(self.training, ALPHA)
+        self.m = len(training)
+        self.limit = upper_limit(ALPHA / len(VIEWS), self.m)
 
-    def score(self, plate: PlacedPlate) -> float:
-        """Return the score of a plate, the mean over its choices of classes."""
-        return float(self._score(plate.log_distances(self.n_classes)).mean())
+    def place(self, plate: PlacedPlate) -> np.ndarray:
+        """Return where a plate stands, by every choice of its classes, shape (choices, views)."""
+        return (plate.log_distances(self.n_classes) - self.mean) / self.deviation
 
     def usual(self) -> dict[str, float]:
-        """Return the distance in each view above which the score exceeds its limit."""
+        """Return the distance in each view beyond which that view is shifted."""
         values = np.exp(self.mean + self.limit * self.deviation)
         return {view: float(value) for view, value in zip(VIEWS, values, strict=True)}
 
-    def _score(self, logs: np.ndarray) -> np.ndarray:
-        return ((logs - self.mean) / self.deviation).max(axis=1)
-
 
 def _standing(plate: PlacedPlate, known: Known) -> dict[str, Any]:
-    """Rank a plate among the reference plates, each judged by no more classes than it is."""
+    """Place a plate among the reference plates, each judged by no more classes than it is."""
     scale = _Scale(known["training"], len(plate.classes))
-    score = scale.score(plate)
-    others = np.array([scale.score(other) for plates in known.values() for other in plates])
-    distances, usual = plate.distances(), scale.usual()
+    place = scale.place(plate).mean(axis=0)
+    scores = {split: [scale.place(one).max(axis=1) for one in known[split]] for split in known}
+    others = np.array([score.mean() for split in scores.values() for score in split])
+    score, adjusted = float(place.max()), holm(exceedance(place, scale.m))
+    floor = 1 / (scale.m + 1)
     return {
-        "p": conformal_rank(score, scale.training),
+        "p": conformal_rank(score, scores["training"]),
         "score": score,
         "limit": scale.limit,
-        "exceedance": exceedance(score, scale.training),
+        "exceedance": float(adjusted.min()),
         "noise_share": plate.noise_share,
         "known_plates": len(others),
         "known_nearer": int((others < score).sum()),
-        "distances": distances,
-        "usual": usual,
-        "stands_out_in": max(VIEWS, key=lambda view: distances[view] / usual[view]),
+        "distances": plate.distances(),
+        "usual": scale.usual(),
+        "view_p": {v: max(float(p), floor) for v, p in zip(VIEWS, adjusted, strict=True)},
+        "stands_out_in": VIEWS[int(place.argmax())],
     }
 
 
@@ -260,7 +217,7 @@ def _standing_words(entry: dict[str, Any]) -> str:
     )
 
 
-def _overall(plates: list[dict[str, Any]]) -> tuple[str, str]:
+def overall(plates: list[dict[str, Any]]) -> tuple[str, str]:
     """Return verdict and reason for a file of one or more plates."""
     if len(plates) == 1:
         return plates[0]["verdict"], plates[0]["reason"]
@@ -281,44 +238,3 @@ def _overall(plates: list[dict[str, Any]]) -> tuple[str, str]:
     also = ", no more than chance explains; look at the plates that stand out" if shifted else ""
     is_are = "are" if len(shifted) > 1 else "is"
     return IN_RANGE, f"{count} {len(plates)} plates {is_are} shifted ({chance}){also}{aside}."
-
-
-def _reference_entry(known: Known) -> dict[str, Any]:
-    m = len(known["training"])
-    return {
-        "m": m,
-        "smallest_p": 1 / (m + 1),
-        "ladder": {
-            split: [
-                {
-                    "plate": plate.plate,
-                    "n_cells": plate.n_cells,
-                    "classes": plate.classes.tolist(),
-                    "distances": plate.distances(),
-                }
-                for plate in plates
-            ]
-            for split, plates in known.items()
-        },
-    }
-
-
-def _class_shares(reference: Reference, profile: Profile) -> dict[str, Any]:
-    counts = profile.class_counts()
-    confusion = reference.confusions.get("training", np.eye(len(CLASSES)))
-    return {
-        "classes": list(CLASSES),
-        "predicted": (counts / counts.sum()).tolist(),
-        "corrected": corrected_shares(counts, confusion).tolist(),
-    }
-
-
-def _rounded(value: Any) -> Any:
-    """Round every float, so that the last bits of sums do not reach the file."""
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}")
-    return value

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from coos_mlflow.data.cells import CELL_SHAPE, CLASSES
-from coos_mlflow.drift.profile import Profile, ProfileBuilder
+from coos_mlflow.drift.collector import Collected, Collector, joined
+from coos_mlflow.drift.error import calibrate, true_confusion
 from coos_mlflow.drift.reference import Projection, Reference, ReferenceCells
 from coos_mlflow.drift.views import RAW_FIGURES
 
@@ -52,7 +53,7 @@ class World:
 
     def add_plate(
         self,
-        builder: ProfileBuilder,
+        collector: Collector,
         name: str,
         classes: Sequence[int],
         rng: np.random.Generator,
@@ -61,8 +62,8 @@ class World:
         cells: float = 15,
         shift: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Add a plate, half of whose deviation is shared by its classes; return confusions."""
-        confusion = np.zeros((len(CLASSES),) * 2, dtype=np.int64)
+        """Add a plate, half of whose deviation is shared by its classes; return true classes."""
+        truths = []
         whole = self._effect(rng, self.plate_share / 2)
         rest = 1 - self.plate_share - self.well_share
         for label in classes:
@@ -73,34 +74,34 @@ class World:
                 values = values + np.sqrt(rest) * rng.normal(size=(n, DIMS + FIGURES))
                 values = values if shift is None else values + shift
                 softmax = self._softmax(values[:, :DIMS])
-                predicted = softmax.argmax(axis=1)
-                np.add.at(confusion[label], predicted, 1)
-                builder.add(
+                truths.append(np.full(n, label))
+                collector.add(
                     plates=np.full(n, name),
                     wells=np.full(n, f"{label}-{well}"),
-                    predicted=predicted,
                     softmax=softmax,
                     features=values[:, :DIMS],
                     raw=values[:, DIMS:],
                 )
-        return confusion
+        return np.concatenate(truths)
 
     def _softmax(self, features: np.ndarray) -> np.ndarray:
         distance = ((features[:, None] - self.centres[:, :DIMS]) ** 2).sum(axis=2) / 2
         weight = np.exp(distance.min(axis=1, keepdims=True) - distance)
         return weight / weight.sum(axis=1, keepdims=True)
 
-    def plate(self, classes: Sequence[int], seed: int, name: str = "new", **how: object) -> Profile:
-        builder = ProfileBuilder()
-        self.add_plate(builder, name, classes, np.random.default_rng([self.seed, seed]), **how)
-        return builder.build()
+    def plate(
+        self, classes: Sequence[int], seed: int, name: str = "new", **how: object
+    ) -> Collected:
+        collector = Collector()
+        self.add_plate(collector, name, classes, np.random.default_rng([self.seed, seed]), **how)
+        return collector.build()
 
-    def plates(self, layouts: dict[str, Sequence[int]], seed: int, **how: object) -> Profile:
-        builder = ProfileBuilder()
+    def plates(self, layouts: dict[str, Sequence[int]], seed: int, **how: object) -> Collected:
+        collector = Collector()
         rng = np.random.default_rng([self.seed, seed])
         for name, classes in layouts.items():
-            self.add_plate(builder, name, classes, rng, **how)
-        return builder.build()
+            self.add_plate(collector, name, classes, rng, **how)
+        return collector.build()
 
     def shift(self, size: float, seed: int) -> np.ndarray:
         """Return a shift in a random direction, `size` times the deviation of plates."""
@@ -108,18 +109,29 @@ class World:
         return size * np.sqrt(self.plate_share) * rng.normal(size=DIMS + FIGURES)
 
     def reference(self, layout: Sequence[Sequence[int]] = LAYOUT, **how: object) -> Reference:
-        builder = ProfileBuilder()
+        collector = Collector()
         rng = np.random.default_rng([self.seed, 1])
-        confusions = [
-            self.add_plate(builder, f"t{number}", classes, rng, **how)
+        truths = {
+            f"t{number}": self.add_plate(collector, f"t{number}", classes, rng, **how)
             for number, classes in enumerate(layout)
-        ]
+        }
+        training = collector.build()
+        names = list(training.probabilities)
+        answers = np.concatenate([training.probabilities[name] for name in names])
+        truth = np.concatenate([truths[name] for name in names])
+        wells = np.concatenate([training.wells[name] for name in names])
+        plates = np.repeat(names, [len(training.wells[name]) for name in names])
+        calibration = calibrate(answers, truth, plates, wells)
         return Reference(
-            profiles={"training": builder.build()},
+            profiles={"training": training.profile},
             projection=Projection(np.zeros(DIMS), np.ones(DIMS), np.eye(DIMS)),
             cells=no_cells(),
-            confusions={"training": sum(confusions)},
-            errors={"training": 3.0},
+            confusions=dict.fromkeys(("training", "test1"), true_confusion(truth, answers.argmax(1))),
+            errors={"training": 3.0, "test1": 3.5},
+            calibration=calibration,
+            record={key: {"test1": 4.0} for key in calibration.fitted},
+            sample=joined(list(training.samples.values())),
+            effects={},
             provenance={"dataset": "numbers", "digest": "0" * 64, "simulated": True},
         )
 

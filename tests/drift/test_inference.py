@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coos_mlflow.drift.inference.cell_novelty import cell_novelty, class_moments
 from coos_mlflow.drift.inference.conformal_rank import conformal_rank
-from coos_mlflow.drift.inference.label_shift import corrected_shares
+from coos_mlflow.drift.inference.holm import holm
+from coos_mlflow.drift.inference.label_shift import adapted, corrected_shares
 from coos_mlflow.drift.inference.plate_distance import judged_units
 from coos_mlflow.drift.inference.prediction_interval import plate_moments, upper_limit
-from coos_mlflow.drift.inference.robust_z import robust_z
+from coos_mlflow.drift.inference.temperature import fit_temperature, scaled
 from coos_mlflow.drift.inference.variance_components import (
     PLATE_FLOOR,
     cell_deviation,
@@ -39,15 +39,16 @@ def test_rank_is_uniform_if_plates_are_exchangeable():
 
 
 def test_limit_equals_the_textbook_formula():
-    # mean 3, s = sqrt(2.5), t(0.95; 4) = 2.1318 (any t table)
-    reference = [np.array([value]) for value in (1.0, 2.0, 3.0, 4.0, 5.0)]
-    assert upper_limit(reference, 0.05) == pytest.approx(3 + 2.1318 * np.sqrt(2.5 * 1.2), rel=1e-4)
+    # t(0.95; 4) = 2.1318 (any t table)
+    assert upper_limit(0.05, 5) == pytest.approx(2.1318 * np.sqrt(1.2), rel=1e-4)
 
 
 def test_limit_is_exceeded_by_alpha_of_normal_plates():
     rng = np.random.default_rng(0)
     draws = rng.normal(size=(4000, 8))
-    above = [row[0] > upper_limit([np.array([v]) for v in row[1:]], 0.05) for row in draws]
+    known = draws[:, 1:]
+    place = (draws[:, 0] - known.mean(axis=1)) / known.std(axis=1, ddof=1)
+    above = place > upper_limit(0.05, 7)
     assert np.mean(above) == pytest.approx(0.05, abs=0.01)
 
 
@@ -73,12 +74,6 @@ def test_shares_stay_on_the_simplex():
 def test_a_class_that_the_reference_lacks_keeps_its_share():
     confusion = np.diag([50, 0, 50])
     np.testing.assert_allclose(corrected_shares(np.array([2, 1, 1]), confusion), [0.5, 0.25, 0.25])
-
-
-def test_robust_z_by_hand():
-    reference = np.array([[1.0], [2.0], [3.0], [4.0], [100.0]])  # median 3, MAD 1
-    assert robust_z(np.array([10.0]), reference, 1e-9)[0] == pytest.approx(7 / 1.4826)
-    assert robust_z(np.array([10.0]), np.full((5, 1), 3.0), 0.5)[0] == pytest.approx(14)
 
 
 def test_variance_components_find_those_of_the_population():
@@ -128,25 +123,48 @@ def test_units_are_the_classes_that_a_plate_carries():
     np.testing.assert_array_equal(unit, [0, -1, -1, 1, 2])
 
 
-def test_moments_of_classes_are_those_of_their_cells():
+def test_holm_by_hand():
+    # 3 * 0.01; then 2 * 0.02; then 0.04 itself, but not below the one before
+    np.testing.assert_allclose(holm(np.array([0.02, 0.01, 0.04])), [0.04, 0.03, 0.04])
+    np.testing.assert_allclose(holm(np.array([0.6, 0.9])), [1.0, 1.0])
+
+
+def test_holm_keeps_the_chance_of_any_false_alarm():
+    p = np.random.default_rng(0).random((4000, 3))
+    assert np.mean([holm(row).min() <= 0.05 for row in p]) == pytest.approx(0.05, abs=0.012)
+
+
+def test_temperature_undoes_what_was_done_to_calibrated_answers():
     rng = np.random.default_rng(0)
-    values = rng.normal(size=(50, 3)) * [1, 2, 3]
-    parts = np.split(values, [10, 30])
-    centres, spreads = class_moments(
-        np.array([1, 1, 1]),
-        np.array([len(part) for part in parts]),
-        np.stack([part.mean(axis=0) for part in parts]),
-        np.stack([part.var(axis=0) for part in parts]),
-        2,
-    )
-    np.testing.assert_allclose(centres[1], values.mean(axis=0))
-    np.testing.assert_allclose(spreads[1], values.std(axis=0))
-    assert np.isnan(centres[0]).all()
+    answers = rng.dirichlet(np.full(4, 0.4), size=20_000)
+    truth = (rng.random((len(answers), 1)) > answers.cumsum(axis=1)).sum(axis=1).clip(0, 3)
+    assert fit_temperature(answers, truth) == pytest.approx(1, abs=0.05)
+    assert fit_temperature(scaled(answers, 0.5), truth) == pytest.approx(2, rel=0.05)
 
 
-def test_novelty_by_hand_and_for_a_class_without_reference():
-    centres = np.array([[0.0, 0.0], [np.nan, np.nan]])
-    spreads = np.array([[1.0, 2.0], [np.nan, np.nan]])
-    cells = np.array([[3.0, 8.0], [3.0, 8.0]])
-    found = cell_novelty(cells, np.array([0, 1]), centres, spreads)
-    np.testing.assert_allclose(found, np.sqrt((9 + 16) / 2))
+def test_scaling_leaves_the_label_and_sums_to_one():
+    answers = np.array([[0.7, 0.3, 0.0], [0.2, 0.3, 0.5]])
+    for temperature in (0.2, 1.0, 5.0):
+        changed = scaled(answers, temperature)
+        np.testing.assert_allclose(changed.sum(axis=1), 1)
+        np.testing.assert_array_equal(changed.argmax(axis=1), answers.argmax(axis=1))
+    np.testing.assert_allclose(scaled(answers, 1.0), answers, atol=1e-5)
+
+
+def test_answers_adapt_to_the_mix_of_a_plate():
+    rng = np.random.default_rng(0)
+    prior, shares = np.array([0.5, 0.5]), np.array([0.9, 0.1])
+    truth = rng.choice(2, size=20_000, p=shares)
+    value = rng.normal(loc=np.where(truth == 1, 1.0, -1.0))
+    calibrated = 1 / (1 + np.exp(np.stack([2 * value, -2 * value], axis=1)))  # Bayes at 50:50
+    found, posteriors = adapted(calibrated, prior)
+    np.testing.assert_allclose(found, shares, atol=0.01)
+    # Bayes at 90:10 multiplies the odds by 9.
+    odds = posteriors[:, 0] / posteriors[:, 1] / (calibrated[:, 0] / calibrated[:, 1])
+    np.testing.assert_allclose(odds, found[0] / found[1], rtol=1e-3)
+
+
+def test_a_class_that_training_lacks_stays_out():
+    found, posteriors = adapted(np.full((10, 3), 1 / 3), np.array([0.5, 0.5, 0.0]))
+    np.testing.assert_allclose(found, [0.5, 0.5, 0.0])
+    assert np.isfinite(posteriors).all()

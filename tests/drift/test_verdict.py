@@ -8,7 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from coos_mlflow.drift.verdict import CANNOT_TELL, IN_RANGE, SHIFTED, assess
+from coos_mlflow.drift.assessment import assess
+from coos_mlflow.drift.ladder import Ladder
+from coos_mlflow.drift.verdict import ALPHA, CANNOT_TELL, IN_RANGE, SHIFTED
 from coos_mlflow.drift.views import RAW_FIGURES, VIEWS
 
 IDS = {"has_plate_ids": True, "has_well_ids": True}
@@ -170,15 +172,23 @@ def test_several_plates_have_a_verdict_each(reference, world):
 
 def test_the_ladder_leaves_each_plate_out_of_its_own_comparison(reference, world):
     """A Training plate scored as a stranger is nearer than on the ladder: it pulls the mean."""
-    ladder = assess(reference, world.plate((0,), seed=1), **IDS)["reference"]["ladder"]["training"]
-    by_name = {entry["plate"]: entry["distances"] for entry in ladder}
-    assert len(by_name) == 20
-    nearer = []
-    for plate in ("t8", "t9", "t10", "t12", "t14"):
-        own = reference.profiles["training"].of_plate(plate)
-        distances = assess(reference, own, **IDS)["plates"][0]["distances"]
-        nearer.append(distances["features"] < by_name[plate]["features"])
-    assert all(nearer)
+    ladder = Ladder(reference)
+    training = reference.profiles["training"]
+    on_ladder = {plate.plate: plate for plate in ladder.reference_plates()["training"]}
+    assert len(on_ladder) == 20
+    for name in ("t8", "t9", "t10", "t12", "t14"):
+        (stranger,) = ladder.place(training.of_plate(name), known=False)
+        assert stranger.distances()["features"] < on_ladder[name].distances()["features"]
+
+
+def test_adjusted_p_agree_with_the_verdict_and_never_fall_below_what_m_allows(populations):
+    for number, (world, reference) in enumerate(populations):
+        for size in (0, 1.2, 40):
+            profile = world.plate((number % 7,), seed=900, shift=world.shift(size, number))
+            plate = assess(reference, profile, **IDS)["plates"][0]
+            assert (plate["exceedance"] <= ALPHA) == (plate["verdict"] == SHIFTED)
+            smallest = min(plate["view_p"].values())
+            assert smallest == pytest.approx(max(plate["exceedance"], 1 / 21), rel=1e-4)
 
 
 def test_it_is_json_and_the_same_every_time(reference, world):
@@ -188,7 +198,7 @@ def test_it_is_json_and_the_same_every_time(reference, world):
     )
     assert first == second
     assert "NaN" not in first
-    assert json.loads(first)["schema_version"] == 1
+    assert json.loads(first)["schema_version"] == 2
 
 
 def test_wells_are_all_there(reference, world):

@@ -30,32 +30,23 @@ def plate_moments(reference: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarr
     return mean, np.sqrt(variance)
 
 
-def exceedance(score: float, reference: Sequence[np.ndarray]) -> float:
-    """Return the share of further plates expected above a score: 1 - alpha of `upper_limit`.
+def exceedance(value: np.ndarray, m: int) -> np.ndarray:
+    """Return the share of further plates expected above values, by the t prediction interval.
+
+    Hahn & Meeker (1991), "Statistical Intervals", section 4.8, for one further observation of a
+    normal population of which m plates are known.
 
     Parameters
     ----------
-    score : float
-    reference : sequence of ndarray, shape (choices,)
-        See `upper_limit`.
+    value : ndarray of float64
+        In standard deviations of the m plates from their mean; see `plate_moments`.
+    m : int
+        At least 2.
     """
-    m = len(reference)
-    mean, deviation = plate_moments(reference)
-    return float(stats.t.sf((score - mean) / (deviation * np.sqrt(1 + 1 / m)), m - 1))
+    share: np.ndarray = stats.t.sf(np.asarray(value) / np.sqrt(1 + 1 / m), m - 1)
+    return share
 
 
-def upper_limit(reference: Sequence[np.ndarray], alpha: float) -> float:
-    """Return the one-sided t prediction limit: mean + t(1 - alpha; m - 1) * s * sqrt(1 + 1/m).
-
-    Hahn & Meeker (1991), "Statistical Intervals", section 4.8, for one further observation.
-
-    Parameters
-    ----------
-    reference : sequence of ndarray, shape (choices,)
-        Scores of each of m >= 2 plates, about normal; see `plate_moments`.
-    alpha : float
-        Share of plates from the same population that exceed the limit.
-    """
-    m = len(reference)
-    mean, deviation = plate_moments(reference)
-    return float(mean + stats.t.ppf(1 - alpha, m - 1) * deviation * np.sqrt(1 + 1 / m))
+def upper_limit(alpha: float, m: int) -> float:
+    """Return the value with an `exceedance` of `alpha`: t(1 - alpha; m - 1) * sqrt(1 + 1/m)."""
+    return float(stats.t.ppf(1 - alpha, m - 1) * np.sqrt(1 + 1 / m))

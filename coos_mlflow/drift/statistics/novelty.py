@@ -1,8 +1,14 @@
-"""How far a single cell lies from the reference cells that were given the same class."""
+"""Novelty: how far single cells lie from the reference cells that were given the same class."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from coos_mlflow.data.cells import CLASSES
+from coos_mlflow.drift.statistics.base import CellSample, Statistic
+
+FARTHEST = 0.01
+"""Share of the reference cells that count as far."""
 
 
 def class_moments(
@@ -68,3 +74,45 @@ def cell_novelty(
         distances[:, label] = np.sqrt(np.mean(scaled**2, axis=1))
     own = distances[np.arange(len(features)), predicted]
     return np.where(np.isfinite(own), own, distances.min(axis=1))
+
+
+def far_share(plate: CellSample, known: CellSample, others: CellSample) -> float:
+    """Return the share of cells farther from their class than 99 % of other reference cells.
+
+    Parameters
+    ----------
+    plate : CellSample
+        Cells to judge.
+    known : CellSample
+        Reference cells that the centres of the classes are taken from.
+    others : CellSample
+        Reference cells that say how far is far. Cells lie nearer to centres made of themselves.
+
+    Returns
+    -------
+    float
+        From 0 to 1; `FARTHEST` for cells like the reference's.
+    """
+    moments = class_moments(
+        known.classes,
+        np.ones(len(known), dtype=np.int64),
+        known.features,
+        np.zeros_like(known.features),
+        len(CLASSES),
+    )
+    limit = np.quantile(cell_novelty(others.features, others.classes, *moments), 1 - FARTHEST)
+    return float(np.mean(cell_novelty(plate.features, plate.classes, *moments) > limit))
+
+
+def _measure(plate: CellSample, reference: CellSample, seed: int) -> float:
+    order = np.random.default_rng(seed).permutation(len(reference))
+    halves = [reference.select(rows) for rows in np.array_split(order, 2)]
+    return (far_share(plate, *halves) + far_share(plate, *halves[::-1])) / 2
+
+
+STATISTIC = Statistic(
+    "Cells unlike any of their class",
+    "Share of the cells that lie farther from their class than 99 % of the reference cells do. "
+    "0.01: as on the reference; 1: all of them.",
+    _measure,
+)

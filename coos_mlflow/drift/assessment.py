@@ -1,0 +1,243 @@
+"""The assessment of scored plates: verdict, error, effects and wells, ready for drift.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from coos_mlflow.data.cells import CLASSES, SPLITS
+from coos_mlflow.data.wells import well_positions
+from coos_mlflow.drift import error, verdict
+from coos_mlflow.drift.collector import Collected
+from coos_mlflow.drift.effects import describe, effect_sizes
+from coos_mlflow.drift.estimators import estimators
+from coos_mlflow.drift.inference.label_shift import corrected_shares
+from coos_mlflow.drift.ladder import Ladder
+from coos_mlflow.drift.profile import Profile
+from coos_mlflow.drift.raw_moves import raw_moves
+from coos_mlflow.drift.reference import Reference
+from coos_mlflow.drift.statistics.raw_figures import MOVED
+from coos_mlflow.evaluation import recalls
+
+SCHEMA_VERSION = 2
+
+MOST_EFFECTS = 8
+"""Plates of a file, the farthest, whose effect sizes are measured: each takes about a second."""
+
+BASELINE = {
+    "key": "baseline",
+    "title": "The error of Test1, everywhere",
+    "meaning": "what one expects who trusts the test set: the figure to beat",
+}
+
+_DIGITS, _PLACES = 6, 9
+
+
+def assess(
+    reference: Reference,
+    collected: Collected,
+    *,
+    has_plate_ids: bool,
+    has_well_ids: bool,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Judge the plates of a file against what a model version remembers.
+
+    Parameters
+    ----------
+    reference : Reference
+        What the model version remembers.
+    collected : Collected
+        The scored plates.
+    has_plate_ids, has_well_ids : bool
+        Whether the file named them; without either, distances are given but no verdict.
+    seed : int
+        For the bootstrap and for the cells drawn for effect sizes.
+
+    Returns
+    -------
+    dict
+        Ready for JSON, numbers rounded to six significant digits, as docs/drift.md describes it.
+        Distances are in units of how far a plate of the reference's own population is expected to
+        lie: 1 is ordinary.
+    """
+    profile = collected.profile
+    ladder = Ladder(reference)
+    known = ladder.reference_plates()
+    placed = ladder.place(profile, known=False)
+    plates = [verdict.judge(plate, known, (has_plate_ids, has_well_ids)) for plate in placed]
+    words, reason = verdict.overall(plates)
+    found = {
+        plate: reference.calibration.confusions(
+            probabilities, error.numbered(collected.wells[plate]) if has_well_ids else None
+        )
+        for plate, probabilities in collected.probabilities.items()
+    }
+    for plate in plates:
+        name = plate["plate"]
+        plate["error"] = _estimate(reference, [found[name]], [plate], has_well_ids, seed)
+        plate["class_shares"] = _class_shares(reference, profile.of_plate(name))
+    for plate in _farthest(plates):
+        plate["effects"] = effect_sizes(collected.samples[plate["plate"]], reference.sample, seed)
+    assessment = {
+        "schema_version": SCHEMA_VERSION,
+        "seed": seed,
+        "verdict": words,
+        "reason": reason,
+        "n_cells": int(profile.counts.sum()),
+        "has_plate_ids": has_plate_ids,
+        "has_well_ids": has_well_ids,
+        "plates": plates,
+        "expected_by_chance": verdict.ALPHA * len(plates),
+        "error": _estimate(reference, list(found.values()), plates, has_well_ids, seed),
+        "error_record": error_record(reference),
+        "model_errors": _model_errors(reference),
+        "class_shares": _class_shares(reference, profile),
+        "effects": {"statistics": describe(), "reference": reference.effects},
+        "reference": _reference_entry(known),
+        "raw_moves": raw_moves(placed, known["training"]),
+        "wells": _wells(ladder, collected),
+        "settings": {
+            "alpha": verdict.ALPHA,
+            "least_cells": verdict.LEAST_CELLS,
+            "least_wells": verdict.LEAST_WELLS,
+            "least_reference_plates": verdict.LEAST_PLATES,
+            "most_noise": verdict.MOST_NOISE,
+            "moved_at": MOVED,
+        },
+    }
+    rounded: dict[str, Any] = _rounded(assessment)
+    return rounded
+
+
+def error_record(reference: Reference) -> dict[str, Any]:
+    """Return how far each estimator would have been off on Test1..4, the baseline last."""
+    truths = {split: error for split, error in reference.errors.items() if split != "training"}
+    entries = []
+    for key, one in estimators().items():
+        if key in reference.record:
+            words = {"key": key, "title": one.title, "meaning": one.meaning}
+            entries.append(words | {"splits": _offs(reference.record[key], truths)})
+    if "test1" in truths:
+        everywhere = dict.fromkeys(truths, truths["test1"])
+        entries.append(BASELINE | {"splits": _offs(everywhere, truths)})
+    chosen = reference.calibration.chosen(has_wells=True)
+    return {"chosen": chosen, "estimators": entries}
+
+
+def _offs(estimates: dict[str, float], truths: dict[str, float]) -> dict[str, dict[str, float]]:
+    return {
+        split: {"estimate": estimates[split], "truth": truth, "off": estimates[split] - truth}
+        for split, truth in truths.items()
+        if split in estimates
+    }
+
+
+def _estimate(
+    reference: Reference,
+    found: list[error.Confusions],
+    plates: list[dict[str, Any]],
+    has_well_ids: bool,
+    seed: int,
+) -> dict[str, Any]:
+    together = {key: np.concatenate([one[key] for one in found]) for key in found[0]}
+    in_range = all(plate["verdict"] == verdict.IN_RANGE for plate in plates)
+    return error.estimate(
+        together, reference.calibration, has_wells=has_well_ids, in_range=in_range, seed=seed
+    )
+
+
+def _farthest(plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the plates whose effects are measured, and give the others none."""
+    for plate in plates:
+        plate["effects"] = {}
+    far = sorted(plates, key=lambda plate: -np.inf if plate["score"] is None else -plate["score"])
+    return far[:MOST_EFFECTS]
+
+
+def _model_errors(reference: Reference) -> dict[str, Any]:
+    return {
+        split: {
+            "balanced_error": reference.errors[split],
+            "recalls": error.listed(recalls(reference.confusions[split])),
+        }
+        for split in SPLITS
+        if split in reference.errors
+    }
+
+
+def _class_shares(reference: Reference, profile: Profile) -> dict[str, Any]:
+    counts = profile.class_counts()
+    confusion = reference.confusions.get("training", np.eye(len(CLASSES)))
+    return {
+        "classes": list(CLASSES),
+        "predicted": (counts / counts.sum()).tolist(),
+        "corrected": corrected_shares(counts, confusion).tolist(),
+    }
+
+
+def _reference_entry(known: verdict.Known) -> dict[str, Any]:
+    m = len(known["training"])
+    return {
+        "m": m,
+        "smallest_p": 1 / (m + 1),
+        "ladder": {
+            split: [
+                {
+                    "plate": plate.plate,
+                    "n_cells": plate.n_cells,
+                    "classes": plate.classes.tolist(),
+                    "distances": plate.distances(),
+                }
+                for plate in plates
+            ]
+            for split, plates in known.items()
+        },
+    }
+
+
+def _wells(ladder: Ladder, collected: Collected) -> list[dict[str, Any]]:
+    """Return place, cells, distance, confidence and class shares of each well."""
+    profile = collected.profile
+    distances = ladder.wells(profile)
+    confidences = {
+        (plate, well): float(confidence[collected.wells[plate] == well].mean())
+        for plate, confidence in (
+            (plate, answers.max(axis=1)) for plate, answers in collected.probabilities.items()
+        )
+        for well in np.unique(collected.wells[plate]).tolist()
+    }
+    row_of, column_of = well_positions(np.array([well for _, well in distances], dtype=str))
+    rows = []
+    for (plate, well), row, column in zip(
+        distances, row_of.tolist(), column_of.tolist(), strict=True
+    ):
+        member = (profile.plates == plate) & (profile.wells == well)
+        counts = np.bincount(
+            profile.classes[member], weights=profile.counts[member], minlength=len(CLASSES)
+        )
+        rows.append(
+            {
+                "plate": plate,
+                "well": well,
+                "row": row,
+                "column": column,
+                "n_cells": int(counts.sum()),
+                "distance": distances[plate, well],
+                "confidence": confidences[plate, well],
+                "shares": (counts / counts.sum()).tolist(),
+            }
+        )
+    return rows
+
+
+def _rounded(value: Any) -> Any:
+    """Round every float, so that the last bits of sums do not reach the file."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{round(value, _PLACES):.{_DIGITS}g}")
+    return value

@@ -1,0 +1,1 @@
+"""The table of what the drift report promises, and what was measured."""

@@ -1,0 +1,153 @@
+"""Estimated errors: right where the truth is known, ranges that hold it, "cannot tell" said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from coos_mlflow.drift import error
+from coos_mlflow.drift.error import (
+    CANNOT_TELL,
+    ESTIMATED,
+    balanced_error,
+    calibrate,
+    doubtful_wells,
+    estimate,
+    numbered,
+    true_confusion,
+)
+
+ALL = {"has_wells": True, "in_range": True}
+
+
+def by_well(*votes: dict[int, int], truth: int = 0) -> np.ndarray:
+    """Wells that an estimator holds to be of one class, from their labels."""
+    wells = np.zeros((len(votes), 7, 7))
+    for number, labels in enumerate(votes):
+        for label, cells in labels.items():
+            wells[number, truth, label] = cells
+    return wells
+
+
+def answers_of(confusion: np.ndarray, wells: int, seed: int):
+    """Cells whose labels follow a confusion matrix: probabilities, truth, plate and well."""
+    rng = np.random.default_rng(seed)
+    truth = np.repeat(np.arange(7), wells * 40)
+    labels = np.array([rng.choice(7, p=confusion[c]) for c in truth])
+    probabilities = np.full((len(labels), 7), 0.02)
+    probabilities[np.arange(len(labels)), labels] = 0.88
+    well = np.arange(len(labels)) // 40
+    return probabilities, truth, well % wells, well
+
+
+def confusion_of(error_rate: float) -> np.ndarray:
+    return (1 - error_rate) * np.eye(7) + error_rate / 6 * (1 - np.eye(7))
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    probabilities, truth, plates, wells = answers_of(confusion_of(0.05), 8, seed=0)
+    return calibrate(probabilities, truth, plates.astype(str), wells.astype(str))
+
+
+def test_balanced_error_by_hand():
+    confusion = np.zeros((7, 7))
+    confusion[0, :2] = 90, 10
+    confusion[4, 4] = 50
+    confusion[6, 0] = 1  # less than 2 % of the commonest class: not on the plate
+    assert balanced_error(confusion) == pytest.approx(5)
+
+
+def test_numbers_of_wells_have_no_gaps():
+    plates, wells = np.array(["a", "a", "b", "b"]), np.array(["x", "y", "x", "x"])
+    np.testing.assert_array_equal(numbered(plates, wells), [0, 1, 2, 2])
+
+
+def test_left_out_plates_choose_the_well_consensus(calibration):
+    assert calibration.pure_wells
+    assert calibration.chosen(has_wells=True) == "well_consensus"
+    assert calibration.off["well_consensus"] < 0.5
+    assert calibration.chosen(has_wells=False) != "well_consensus"
+
+
+def test_wells_that_hold_several_classes_in_training_rule_the_consensus_out():
+    probabilities, truth, plates, _ = answers_of(confusion_of(0.05), 4, seed=0)
+    mixed = (np.arange(len(truth)) % 30).astype(str)
+    found = calibrate(probabilities, truth, plates.astype(str), mixed)
+    assert not found.pure_wells
+    assert "well_consensus" not in found.fitted
+    assert found.chosen(has_wells=True) == found.chosen(has_wells=False)
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.05, 0.2, 0.35])
+def test_the_error_of_a_plate_is_found_whatever_it_is(calibration, rate):
+    probabilities, truth, _, wells = answers_of(confusion_of(rate), 4, seed=1)
+    found = estimate(calibration.confusions(probabilities, wells), calibration, **ALL)
+    labels = probabilities.argmax(axis=1)
+    true = balanced_error(true_confusion(truth, labels))
+    assert found["answer"] == ESTIMATED
+    assert found["balanced_error"] == pytest.approx(true, abs=0.1)
+    assert found["low"] <= true <= found["high"]
+    assert found["classes"] == list(range(7))
+    for label in range(7):
+        recall = np.mean(labels[truth == label] == label)
+        assert found["recalls"][label] == pytest.approx(recall, abs=0.01)
+        assert found["recall_lows"][label] <= recall <= found["recall_highs"][label]
+
+
+def test_the_estimate_uses_no_truth_of_the_plate(calibration):
+    probabilities, _, _, wells = answers_of(confusion_of(0.1), 4, seed=1)
+    first, second = (
+        estimate(calibration.confusions(probabilities, wells), calibration, **ALL)
+        for _ in range(2)
+    )
+    assert first == second
+
+
+def test_a_plate_of_two_classes_is_judged_by_these(calibration):
+    probabilities, truth, _, wells = answers_of(confusion_of(0.1), 4, seed=2)
+    two = truth < 2
+    found = estimate(
+        calibration.confusions(probabilities[two], numbered(wells[two])), calibration, **ALL
+    )
+    assert found["classes"] == [0, 1]
+    assert found["recalls"][2:] == [None] * 5
+    assert found["balanced_error"] == pytest.approx(10, abs=3)
+
+
+def test_more_wells_make_a_narrower_range(calibration):
+    widths = []
+    for wells_per_class in (2, 16):
+        probabilities, _, _, wells = answers_of(confusion_of(0.2), wells_per_class, seed=3)
+        found = estimate(calibration.confusions(probabilities, wells), calibration, **ALL)
+        widths.append(found["high"] - found["low"])
+    assert widths[1] < widths[0]
+
+
+def test_torn_wells_are_not_answered(calibration):
+    torn = by_well(*[{0: 20, 3: 18}] * 3, {0: 40})
+    np.testing.assert_array_equal(doubtful_wells(torn), [True, True, True, False])
+    found = estimate(dict.fromkeys(calibration.fitted, torn), calibration, **ALL)
+    assert found["answer"] == CANNOT_TELL
+    assert found["balanced_error"] is found["low"] is found["high"] is None
+    assert "In 3 of 4 wells the labels are torn between two classes" in found["reason"]
+    assert found["estimators"]["well_consensus"] == pytest.approx(100 * 54 / 154)
+
+
+def test_confidence_is_not_trusted_away_from_training(calibration):
+    probabilities, _, _, _ = answers_of(confusion_of(0.05), 4, seed=1)
+    found = calibration.confusions(probabilities, None)
+    assert "well_consensus" not in found
+    near = estimate(found, calibration, has_wells=False, in_range=True)
+    far = estimate(found, calibration, has_wells=False, in_range=False)
+    assert near["answer"] == ESTIMATED
+    assert far["answer"] == CANNOT_TELL
+    assert "confidence misleads" in far["reason"]
+    assert near["estimators"]["well_consensus"] is None
+
+
+def test_draws_keep_the_layout_of_the_plate():
+    wells = np.concatenate([by_well({0: 10}, {0: 10}), by_well({1: 10}, truth=1)])
+    weights = error._drawn_wells(wells, np.random.default_rng(0))
+    np.testing.assert_array_equal(weights[:, 2], 1)
+    np.testing.assert_array_equal(weights[:, :2].sum(axis=1), 2)
