@@ -13,14 +13,14 @@ from typing import Annotated, Any
 
 import typer
 
-from coos_mlflow import __version__, cli_data, cli_table3
-from coos_mlflow.errors import CoosError, DataError
+from coos_mlflow import __version__, cli_data, cli_drift, cli_table3
+from coos_mlflow.errors import ConditionMetError, CoosError, DataError
 from coos_mlflow.interrupts import SIGNALS
 
 EXIT_CODES = """\b
 Exit codes: 0 done; 1 something unforeseen; 2 bad input or usage; 3 model or tracking store not
-found or not fitting; 6 download failed; 7 results cannot be written; 8 a network's training
-cannot go on; 129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM."""
+found or not fitting; 4 a plate met --fail-on; 6 download failed; 7 results cannot be written;
+8 a network's training cannot go on; 129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM."""
 
 TrackingUri = Annotated[
     str | None,
@@ -42,6 +42,7 @@ app = typer.Typer(
 )
 cli_data.register(app)
 cli_table3.register(app)
+cli_drift.register(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -256,30 +257,53 @@ def score(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check plates and model, write nothing.")
     ] = False,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-on",
+            metavar="CONDITION",
+            help="End with exit code 4, all results written, when a plate is shifted, or "
+            "cannot-tell, or error>5: its estimated balanced error is above 5 % or unknown. "
+            "Repeat it for several.",
+        ),
+    ] = None,
     force: Force = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Label every cell of new plates, and say whether the labels can be trusted.
 
-    Writes OUT/PLATE/{predictions.parquet,drift.json,report.html} and an MLflow run.
+    Writes OUT/PLATE/{predictions.parquet,drift.json,report.html,report.md}, an MLflow run, and
+    OUT/overview.html once OUT holds several plates.
 
     Example: coos-score new_plate.h5 --model texture-lr --out scores
+
+    Example: coos-score new_plate.h5 --model texture-lr --fail-on shifted --fail-on 'error>5'
     """
     _use_store(tracking_uri)
     from coos_mlflow.progress import progress
 
     with progress(f"Loading {model}"):
+        from coos_mlflow import fail_on
+
+        asked = fail_on.parse(conditions or [])
         from coos_mlflow import scoring, terminal
 
         scorer = scoring.Scorer.load(model)
     scorer.check(plates, out, force=force)
+    met: list[str] = []
     for plate in plates:
         if dry_run:
             cells = cli_data.inspect_with_progress(plate).n_cells
             typer.echo(f"would score {cells:,} cells of {plate} with {scorer.model}")
             typer.echo(f"would write {scorer.folder_for(plate, out)}")
         else:
-            terminal.show_scores(scorer.score(plate, out, force=force))
+            scored = scorer.score(plate, out, force=force)
+            terminal.show_scores(scored)
+            met += fail_on.violations(scored.drift, asked)
+    if not dry_run and (overview := scoring.write_overview(out)):
+        typer.echo(f"{overview}  all plates in {out}, the worst first")
+    if met:
+        raise ConditionMetError("\n".join(met))
 
 
 def _run(command: typer.Typer) -> None:

@@ -28,6 +28,12 @@ class RegistryError(CoosError, LookupError):
     exit_code = 3
 
 
+class ConditionMetError(CoosError):
+    """Plates were scored, and some of them meet what --fail-on asked for (exit code 4)."""
+
+    exit_code = 4
+
+
 class DownloadError(CoosError, OSError):
     """A download failed or arrived damaged (exit code 6)."""
 

@@ -1,36 +1,71 @@
-"""Cells worth looking at, picked while a plate streams by."""
+"""Cells worth looking at, picked while a plate streams by and kept as small pictures."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from coos_mlflow.data.cells import CLASSES, CellBatch
 from coos_mlflow.data.wells import well_names
-from coos_mlflow.report.summary import ExampleCell
+from coos_mlflow.report.cells import ROLES, WELL_ROLES
+from coos_mlflow.report.figures.cells import cell_picture
 
 PER_CLASS = 6
 
-ROLES = ("typical", "doubtful", "farthest")
-"""Nearest to the reference cells of their class; least probable; farthest from the reference."""
+MOST_WELLS = 1536
+"""Wells of which cells are kept, those of four 384-well plates: 7 MB of pictures at most."""
+
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A cell and where it came from, as drift.json tells it, with its picture."""
+
+    index: int
+    facts: dict[str, Any]
+    picture: bytes
 
 
 @dataclass
 class _Kept:
-    """The best cells so far of one class and one role, the best first."""
+    """The best cells so far in one role, the best first."""
 
-    ranks: np.ndarray
-    cells: list[ExampleCell]
+    most: int
+    ranks: list[float]
+    cells: list[_Cell]
+
+    def accepts(self, rank: float) -> bool:
+        """Tell whether a cell of this rank is among the best; the first of equals stays."""
+        return len(self.ranks) < self.most or rank < self.ranks[-1]
+
+    def insert(self, rank: float, cell: _Cell) -> None:
+        at = int(np.searchsorted(self.ranks, rank, side="right"))
+        self.ranks.insert(at, rank)
+        self.cells.insert(at, cell)
+        del self.ranks[self.most :], self.cells[self.most :]
 
 
 class ExamplePicker:
-    """Keeps the few cells of each predicted class that rank first in each of `ROLES`."""
+    """Keeps the few cells that rank first in a role, of each predicted class and of each well.
+
+    The roles are nearest to the reference cells of the class, least probable, and farthest from
+    the reference. Of more than `MOST_WELLS` wells, those of the plates with the least mean
+    distance are let go.
+    """
 
     def __init__(self) -> None:
-        self._kept = {
-            (role, label): _Kept(np.empty(0), []) for role in ROLES for label in range(len(CLASSES))
+        self._by_class = {
+            (role, label): _Kept(PER_CLASS, [], [])
+            for role in ROLES
+            for label in range(len(CLASSES))
         }
+        self._by_well: dict[tuple[str, str], dict[str, _Kept]] = {}
+        self._novelty: dict[str, tuple[float, int]] = {}
+        self._let_go: set[str] = set()
 
     def add(self, batch: CellBatch, probabilities: np.ndarray, novelty: np.ndarray) -> None:
         """Look at a batch.
@@ -42,45 +77,101 @@ class ExamplePicker:
             Distance of each cell from the reference cells of its predicted class.
         """
         labels, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-        ranks = dict(zip(ROLES, (novelty, confidence, -novelty), strict=True))
-        for (role, label), kept in self._kept.items():
-            for row in _first(ranks[role], np.flatnonzero(labels == label), kept):
-                cell = _describe(batch, row, label, role, confidence[row], novelty[row])
-                _insert(kept, float(ranks[role][row]), cell)
+        ranks = (novelty, confidence, -novelty)
+        made: dict[int, _Cell] = {}
 
-    def cells(self) -> list[ExampleCell]:
-        """Return the cells picked, by role and predicted class, the best first."""
-        return [cell for kept in self._kept.values() for cell in kept.cells]
+        def cell(row: int) -> _Cell:
+            if row not in made:
+                said = (int(labels[row]), float(confidence[row]), float(novelty[row]))
+                made[row] = _describe(batch, row, *said)
+            return made[row]
+
+        for role, rank in zip(ROLES, ranks, strict=True):
+            for label in range(len(CLASSES)):
+                kept = self._by_class[role, label]
+                _offer(kept, rank, np.flatnonzero(labels == label), cell)
+        if batch.wells is not None:
+            units = np.stack([_plates(batch), well_names(batch.wells)])
+            self._add_wells(units, dict(zip(WELL_ROLES, ranks, strict=True)), cell)
+
+    def _add_wells(
+        self, origins: np.ndarray, ranks: dict[str, np.ndarray], cell: Callable[[int], _Cell]
+    ) -> None:
+        """Offer to each well of a batch the best of its cells in each role.
+
+        `origins` are plates and wells of the cells, shape (2, n).
+        """
+        units, unit = np.unique(origins, axis=1, return_inverse=True)
+        self._count(origins[0], ranks[WELL_ROLES[0]])
+        for role, rank in ranks.items():
+            order = np.lexsort((rank, unit.ravel()))
+            first = np.flatnonzero(np.diff(unit.ravel()[order], prepend=-1))
+            for number, row in enumerate(order[first].tolist()):
+                plate, well = units[:, number].tolist()
+                if plate in self._let_go:
+                    continue
+                own = self._by_well.setdefault(
+                    (plate, well), {role: _Kept(1, [], []) for role in WELL_ROLES}
+                )
+                _offer(own[role], rank, np.array([row]), cell)
+        self._make_room()
+
+    def _count(self, plates: np.ndarray, novelty: np.ndarray) -> None:
+        names, place = np.unique(plates, return_inverse=True)
+        sums, cells = np.bincount(place, weights=novelty), np.bincount(place)
+        for name, total, n in zip(names.tolist(), sums.tolist(), cells.tolist(), strict=True):
+            before, had = self._novelty.get(name, (0.0, 0))
+            self._novelty[name] = (before + total, had + n)
+
+    def _make_room(self) -> None:
+        """Let go of the nearest plates' wells, or of the last wells of a single plate."""
+        while len(self._by_well) > MOST_WELLS:
+            plates = {plate for plate, _ in self._by_well}
+            if len(plates) == 1:
+                for key in list(self._by_well)[MOST_WELLS:]:
+                    del self._by_well[key]
+                return
+            nearest = min(sorted(plates), key=lambda p: self._novelty[p][0] / self._novelty[p][1])
+            self._let_go.add(nearest)
+            for key in [key for key in self._by_well if key[0] == nearest]:
+                del self._by_well[key]
+
+    def cells(self) -> list[dict[str, Any]]:
+        """Return what drift.json's ``cells`` holds: those of the classes, then of the wells."""
+        return [{"role": role} | cell.facts for role, cell in self._all()]
+
+    def pictures(self) -> dict[int, bytes]:
+        """Return the pictures by the cells' rows in the file."""
+        return {cell.index: cell.picture for _, cell in self._all()}
+
+    def _all(self) -> list[tuple[str, _Cell]]:
+        kept = [(role, kept) for (role, _), kept in self._by_class.items()]
+        kept += [
+            (role, kept) for _, own in sorted(self._by_well.items()) for role, kept in own.items()
+        ]
+        return [(role, cell) for role, kept in kept for cell in kept.cells]
 
 
-def _first(ranks: np.ndarray, rows: np.ndarray, kept: _Kept) -> list[int]:
-    """Return the rows that could enter `kept`, at most `PER_CLASS`."""
-    worst = kept.ranks[-1] if len(kept.ranks) == PER_CLASS else np.inf
-    rows = rows[ranks[rows] < worst]
-    order: list[int] = rows[np.argsort(ranks[rows], kind="stable")[:PER_CLASS]].tolist()
-    return order
+def _plates(batch: CellBatch) -> np.ndarray:
+    return np.full(len(batch), "") if batch.plates is None else batch.plates
 
 
-def _insert(kept: _Kept, rank: float, cell: ExampleCell) -> None:
-    at = int(np.searchsorted(kept.ranks, rank, side="right"))
-    kept.ranks = np.insert(kept.ranks, at, rank)[:PER_CLASS]
-    kept.cells.insert(at, cell)
-    del kept.cells[PER_CLASS:]
+def _offer(kept: _Kept, ranks: np.ndarray, rows: np.ndarray, cell: Callable[[int], _Cell]) -> None:
+    """Insert those of `rows` that are among the best; only these are made into pictures."""
+    for row in rows[np.argsort(ranks[rows], kind="stable")[: kept.most]].tolist():
+        if kept.accepts(float(ranks[row])):
+            kept.insert(float(ranks[row]), cell(row))
 
 
-def _describe(
-    batch: CellBatch, row: int, label: int, role: str, confidence: float, novelty: float
-) -> ExampleCell:
-    cell: ExampleCell = {
-        "image": batch.images[row].copy(),
-        "label": label,
-        "role": role,
+def _describe(batch: CellBatch, row: int, label: int, confidence: float, novelty: float) -> _Cell:
+    facts: dict[str, Any] = {
         "index": batch.start + row,
-        "confidence": float(confidence),
-        "distance": float(novelty),
+        "label": label,
+        "confidence": float(f"{confidence:.{_DIGITS}g}"),
+        "distance": float(f"{novelty:.{_DIGITS}g}"),
     }
     if batch.plates is not None:
-        cell["plate"] = str(batch.plates[row])
+        facts["plate"] = str(batch.plates[row])
     if batch.wells is not None:
-        cell["well"] = str(well_names(batch.wells[row : row + 1])[0])
-    return cell
+        facts["well"] = str(well_names(batch.wells[row : row + 1])[0])
+    return _Cell(batch.start + row, facts, cell_picture(batch.images[row]))

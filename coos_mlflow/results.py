@@ -11,8 +11,16 @@ from pathlib import Path
 
 from coos_mlflow.errors import CoosError, OutputError
 
-RESULTS = PREDICTIONS, DRIFT, REPORT = "predictions.parquet", "drift.json", "report.html"
+RESULTS = PREDICTIONS, DRIFT, REPORT, REPORT_MD = (
+    "predictions.parquet",
+    "drift.json",
+    "report.html",
+    "report.md",
+)
 """Names of the files in that of a plate."""
+
+OVERVIEW = "overview.html"
+"""Name of the page beside the folders of several plates."""
 
 
 def check_folder(folder: Path, force: bool, known: Collection[str] = RESULTS) -> None:

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,29 @@ from mlflow.exceptions import MlflowException
 from coos_mlflow.data.cells import CLASSES, CellBatch
 from coos_mlflow.data.plate import Plate, file_digest, open_plate
 from coos_mlflow.data.wells import well_names
-from coos_mlflow.drift.profile import Profile, ProfileBuilder
-from coos_mlflow.drift.verdict import assess
+from coos_mlflow.drift.assessment import SCHEMA_VERSION, assess
+from coos_mlflow.drift.collector import Collected, Collector
 from coos_mlflow.drift.views import raw_figures
-from coos_mlflow.errors import DataError, RegistryError
+from coos_mlflow.drift_history import ESTIMATES
+from coos_mlflow.errors import DataError, OutputError, RegistryError
 from coos_mlflow.examples import ExamplePicker
 from coos_mlflow.predictions import PredictionWriter
 from coos_mlflow.progress import progress
 from coos_mlflow.report.html import render
+from coos_mlflow.report.markdown import render_markdown
+from coos_mlflow.report.overview import render_overview
 from coos_mlflow.report.summary import summarise
-from coos_mlflow.reporting import WellConfidence, cells_to_look_at, model_info, well_table
-from coos_mlflow.results import DRIFT, PREDICTIONS, REPORT, RESULTS, check_folder, whole_folder
+from coos_mlflow.reporting import pictures
+from coos_mlflow.results import (
+    DRIFT,
+    OVERVIEW,
+    PREDICTIONS,
+    REPORT,
+    REPORT_MD,
+    RESULTS,
+    check_folder,
+    whole_folder,
+)
 from coos_mlflow.tracking import registry
 from coos_mlflow.tracking.artifacts import describe_dataset
 from coos_mlflow.tracking.pyfunc import CellClassifier
@@ -86,9 +99,8 @@ class Scored:
 class _Streamed:
     """What one pass over the cells leaves."""
 
-    profile: Profile
+    collected: Collected
     examples: ExamplePicker
-    confidence: WellConfidence
 
 
 class Scorer:
@@ -181,12 +193,12 @@ class Scorer:
         with open_plate(plate) as opened, whole_folder(self.folder_for(plate, out), force) as new:
             digest = _digest(plate)
             streamed = self._stream(opened, new / PREDICTIONS, digest)
-            drift = self._assess(opened, streamed.profile, digest)
+            drift = self._assess(opened, streamed, digest)
             (new / DRIFT).write_text(json.dumps(drift, indent=1, sort_keys=True) + "\n")
-            seconds = time.perf_counter() - began
-            page = self._page(opened, streamed, drift, seconds)
-            (new / REPORT).write_text(page, encoding="utf-8")
-        counts = streamed.profile.class_counts().tolist()
+            page = self._page(streamed, drift)
+            (new / REPORT).write_text(render(page), encoding="utf-8")
+            (new / REPORT_MD).write_text(render_markdown(page), encoding="utf-8")
+        counts = streamed.collected.profile.class_counts().tolist()
         scored = Scored(
             plate=plate,
             folder=self.folder_for(plate, out),
@@ -204,8 +216,7 @@ class Scorer:
             ) from error
 
     def _stream(self, plate: Plate, predictions: Path, digest: str) -> _Streamed:
-        builder, examples = ProfileBuilder(), ExamplePicker()
-        confidence = WellConfidence()
+        collector, examples = Collector(), ExamplePicker()
         facts = {"model": str(self.model), "plate_sha256": digest} | self._simulated_facts(plate)
         with (
             PredictionWriter(predictions, facts) as writer,
@@ -215,29 +226,28 @@ class Scorer:
                 scores = self.classifier.score(batch.images)
                 plates, wells = _origin(batch)
                 writer.add(batch, scores.probabilities)
-                builder.add(
+                collector.add(
                     plates=plates,
                     wells=wells,
-                    predicted=scores.labels,
                     softmax=scores.probabilities,
                     features=scores.features,
                     raw=raw_figures(batch.images),
                 )
                 novelty = self.classifier.reference.novelty(scores.features, scores.labels)
                 examples.add(batch, scores.probabilities, novelty)
-                confidence.add(plates, wells, scores.probabilities.max(axis=1))
                 advance(len(batch))
-        return _Streamed(builder.build(), examples, confidence)
+        return _Streamed(collector.build(), examples)
 
-    def _assess(self, plate: Plate, profile: Profile, digest: str) -> dict[str, Any]:
+    def _assess(self, plate: Plate, streamed: _Streamed, digest: str) -> dict[str, Any]:
         """Return the content of drift.json: the same for the same plate and model, always."""
         assessment = assess(
             self.classifier.reference,
-            profile,
+            streamed.collected,
             has_plate_ids=_are_named(plate.plates),
             has_well_ids=_are_named(plate.wells),
         )
         return assessment | {
+            "cells": streamed.examples.cells(),
             "simulated": {"plate": plate.simulated, "model": self.model.simulated},
             "plate_file": {"name": plate.path.name, "sha256": digest, "n_cells": plate.n_cells},
             "model": {
@@ -249,29 +259,41 @@ class Scorer:
             "versions": package_versions(),
         }
 
-    def _page(
-        self, plate: Plate, streamed: _Streamed, drift: dict[str, Any], seconds: float
-    ) -> str:
-        """Return the report; it alone tells of this machine, this command and the time taken."""
-        picked = streamed.examples.cells()
-        reference = self.classifier.reference
-        origin = {key: drift[key] for key in ("plate_file", "model", "versions")}
-        page = summarise(
-            drift,
-            wells=well_table(drift, streamed.profile, streamed.confidence),
-            cells=cells_to_look_at(picked, reference.cells),
-            model=model_info(self.model, reference),
-            plate_name=plate.path.name,
-            plate_simulated=plate.simulated,
-            provenance=origin | {"command": " ".join(sys.argv), "seconds": seconds},
-        )
-        return render(page)
+    def _page(self, streamed: _Streamed, drift: dict[str, Any]) -> dict[str, Any]:
+        """Return what the reports show; of it, the command alone is not in drift.json."""
+        shown = pictures(streamed.examples, self.classifier.reference.cells)
+        return summarise(drift, shown, command=" ".join(sys.argv))
 
     def _simulated_facts(self, plate: Plate) -> dict[str, str]:
         return {
             "plate_simulated": str(plate.simulated),
             "model_simulated": str(self.model.simulated),
         }
+
+
+def write_overview(out: Path) -> Path | None:
+    """Rank all results in a folder on one page; None where there are not two to compare.
+
+    Raises
+    ------
+    OutputError
+        Where the page cannot be written.
+    """
+    scored = []
+    for path in sorted(out.glob(f"*/{DRIFT}")):
+        with suppress(OSError, ValueError):
+            drift = json.loads(path.read_text(encoding="utf-8"))
+            if drift.get("schema_version") == SCHEMA_VERSION:
+                scored.append((path.parent.name, drift))
+    if len(scored) < 2:
+        return None
+    page, partial = out / OVERVIEW, out / f".{OVERVIEW}.partial"
+    try:
+        partial.write_text(render_overview(scored), encoding="utf-8")
+        partial.replace(page)
+    except OSError as error:
+        raise OutputError(f"{page}: cannot be written ({error.strerror}).") from error
+    return page
 
 
 def _are_named(ids: np.ndarray | None) -> bool:
@@ -311,13 +333,14 @@ def _log(scored: Scored) -> str | None:
         sha256 = {"sha256": drift["plate_file"]["sha256"]}
         mlflow.log_input(dataset, context="scoring", tags=sha256, model=linked)
         mlflow.log_metrics(_metrics(scored))
-        for path in (scored.folder / DRIFT, scored.folder / REPORT):
-            mlflow.log_artifact(str(path))
+        for name in (DRIFT, REPORT, REPORT_MD):
+            mlflow.log_artifact(str(scored.folder / name))
         return str(active.info.run_id)
 
 
 def _metrics(scored: Scored) -> dict[str, float]:
-    metrics = {"n_cells": scored.n_cells, "seconds": scored.seconds}
+    """Return what can be compared from run to run; of several plates, the farthest's distances."""
+    metrics: dict[str, float | None] = {"n_cells": scored.n_cells, "seconds": scored.seconds}
     for name, cells in scored.class_counts.items():
         metrics[f"share {name}"] = cells / scored.n_cells
     placed = [p for p in scored.drift["plates"] if p["score"] is not None]
@@ -325,4 +348,8 @@ def _metrics(scored: Scored) -> dict[str, float]:
         worst = max(placed, key=lambda p: p["score"])
         metrics |= {"plate_p": worst["p"], "plate_score": worst["score"]}
         metrics |= {f"distance {view}": d for view, d in worst["distances"].items()}
-    return metrics
+        metrics |= {f"usual {view}": d for view, d in worst["usual"].items()}
+    estimate = scored.drift.get("error") or {}
+    for metric, key in zip(ESTIMATES, ("balanced_error", "low", "high"), strict=True):
+        metrics[metric] = estimate.get(key)
+    return {name: value for name, value in metrics.items() if value is not None}

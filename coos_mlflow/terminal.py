@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from coos_mlflow.data.cells import SPLIT_TITLES, SPLITS
+from coos_mlflow.drift.views import VIEWS
+from coos_mlflow.drift_history import ESTIMATES
+from coos_mlflow.report import wording
+from coos_mlflow.report.wording import shown
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from coos_mlflow.baselines import Row
     from coos_mlflow.scoring import Scored
     from coos_mlflow.tracking.registry import ModelRef
@@ -67,6 +75,8 @@ def show_scores(scored: Scored) -> None:
     drift = scored.drift
     style = VERDICT_STYLES[drift["verdict"]]
     console.print(f"[{style}]{drift['verdict']}[/]  {escape(drift['reason'])}")
+    error = wording.estimate(drift["error"])
+    console.print(f"[bold]estimated balanced error:[/] {error['words']}  {escape(error['reason'])}")
     shares = Table(title=f"{scored.n_cells:,} cells by predicted class", title_justify="left")
     shares.add_column("class")
     shares.add_column("cells", justify="right")
@@ -86,6 +96,63 @@ def show_scores(scored: Scored) -> None:
 def scorer_line(scored: Scored) -> str:
     """Return the model and run of a scoring in one line."""
     return f"model {scored.model}, MLflow run {scored.run_id}"
+
+
+def show_history(history: pd.DataFrame, asked: str) -> None:
+    """Print the plates that a model has scored, the newest last.
+
+    Parameters
+    ----------
+    history : DataFrame
+        From `coos_mlflow.drift_history.read_history`.
+    asked : str
+        What to call the model.
+    """
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
+    table.title = Text(f"Plates scored with {asked}\n", style="bold")
+    table.add_column("scored (UTC)", min_width=len("2026-01-01"))
+    table.add_column("plate", overflow="fold", min_width=10)
+    table.add_column("cells", justify="right", no_wrap=True)
+    table.add_column("v", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for view in VIEWS:
+        table.add_column(view, justify="right", no_wrap=True)
+    table.add_column("error (%)", justify="right", min_width=len("(10.0–20.0)"))
+    simulated = history[["simulated_plate", "simulated_model"]].to_numpy().any()
+    if simulated:
+        table.add_column("", no_wrap=True)
+    for _, row in history.iterrows():
+        cells = _history_cells(row)
+        table.add_row(*(cells if simulated else cells[:-1]))
+    console = Console(highlight=False)
+    console.print(table)
+    distances = ", ".join(VIEWS)
+    console.print(f"{distances}: distance, 1 is an ordinary plate, ! beyond what is usual")
+    console.print("error: estimated balanced error and its range, - where there is none")
+    if simulated:
+        marks = "simulated: P the plate, M what the model was trained on"
+        console.print(Text(marks, style="bold yellow"))
+
+
+def _history_cells(row: pd.Series) -> list[Text]:
+    """Return a row of the history as text; what a run lacks is a dash."""
+    distances = [(row[f"distance_{view}"], row[f"usual_{view}"]) for view in VIEWS]
+    error, low, high = (row[key] for key in ESTIMATES)
+    given = "-" if math.isnan(error) else f"{error:.1f} ({low:.1f}–{high:.1f})"
+    marks = [mark for mark, key in (("P", "simulated_plate"), ("M", "simulated_model")) if row[key]]
+    return [
+        Text(f"{row['date']:%Y-%m-%d %H:%M}"),
+        Text(shown(row["plate"])),
+        Text(f"{row['n_cells']:,.0f}"),
+        Text(row["version"]),
+        Text(row["verdict"], style=VERDICT_STYLES.get(row["verdict"], "")),
+        *(
+            Text("-" if math.isnan(distance) else f"{distance:.1f}{'!' * (distance > usual)}")
+            for distance, usual in distances
+        ),
+        Text(given),
+        Text("".join(marks), style="bold yellow"),
+    ]
 
 
 def _error_table(title: str) -> Table:

@@ -112,6 +112,7 @@ def test_the_run_is_linked_to_model_and_plate(scored, new_plate, trained):
     assert {f.path for f in MlflowClient().list_artifacts(scored.run_id)} == {
         "drift.json",
         "report.html",
+        "report.md",
     }
 
 
@@ -206,6 +207,7 @@ def test_a_failure_while_replacing_keeps_the_old_results(scorer, make_plate, tmp
         "drift.json",
         "predictions.parquet",
         "report.html",
+        "report.md",
     ]
 
 

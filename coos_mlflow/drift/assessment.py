@@ -10,6 +10,7 @@ from coos_mlflow.data.cells import CLASSES, SPLITS
 from coos_mlflow.data.wells import well_positions
 from coos_mlflow.drift import error, verdict
 from coos_mlflow.drift.collector import Collected
+from coos_mlflow.drift.edge_wells import edge_against_inner
 from coos_mlflow.drift.effects import describe, effect_sizes
 from coos_mlflow.drift.estimators import estimators
 from coos_mlflow.drift.inference.label_shift import corrected_shares
@@ -80,6 +81,7 @@ def assess(
         plate["class_shares"] = _class_shares(reference, profile.of_plate(name))
     for plate in _farthest(plates):
         plate["effects"] = effect_sizes(collected.samples[plate["plate"]], reference.sample, seed)
+    wells = _wells(ladder, collected)
     assessment = {
         "schema_version": SCHEMA_VERSION,
         "seed": seed,
@@ -91,13 +93,14 @@ def assess(
         "plates": plates,
         "expected_by_chance": verdict.ALPHA * len(plates),
         "error": _estimate(reference, list(found.values()), plates, has_well_ids, seed),
-        "error_record": error_record(reference),
+        "error_record": error_record(reference, has_wells=has_well_ids),
         "model_errors": _model_errors(reference),
         "class_shares": _class_shares(reference, profile),
         "effects": {"statistics": describe(), "reference": reference.effects},
         "reference": _reference_entry(known),
         "raw_moves": raw_moves(placed, known["training"]),
-        "wells": _wells(ladder, collected),
+        "wells": wells,
+        "edge_wells": edge_against_inner(wells),
         "settings": {
             "alpha": verdict.ALPHA,
             "least_cells": verdict.LEAST_CELLS,
@@ -111,7 +114,7 @@ def assess(
     return rounded
 
 
-def error_record(reference: Reference) -> dict[str, Any]:
+def error_record(reference: Reference, *, has_wells: bool) -> dict[str, Any]:
     """Return how far each estimator would have been off on Test1..4, the baseline last."""
     truths = {split: error for split, error in reference.errors.items() if split != "training"}
     entries = []
@@ -122,7 +125,7 @@ def error_record(reference: Reference) -> dict[str, Any]:
     if "test1" in truths:
         everywhere = dict.fromkeys(truths, truths["test1"])
         entries.append(BASELINE | {"splits": _offs(everywhere, truths)})
-    chosen = reference.calibration.chosen(has_wells=True)
+    chosen = reference.calibration.chosen(has_wells=has_wells)
     return {"chosen": chosen, "estimators": entries}
 
 
@@ -142,9 +145,15 @@ def _estimate(
     seed: int,
 ) -> dict[str, Any]:
     together = {key: np.concatenate([one[key] for one in found]) for key in found[0]}
-    in_range = all(plate["verdict"] == verdict.IN_RANGE for plate in plates)
+    cells = sum(plate["n_cells"] for plate in plates)
+    beyond = sum(plate["n_cells"] for plate in plates if plate["beyond"])
     return error.estimate(
-        together, reference.calibration, has_wells=has_well_ids, in_range=in_range, seed=seed
+        together,
+        reference.calibration,
+        has_wells=has_well_ids,
+        in_range=all(plate["verdict"] == verdict.IN_RANGE for plate in plates),
+        beyond=beyond > error.MOST_DOUBT * cells,
+        seed=seed,
     )
 
 

@@ -27,7 +27,8 @@ RUNNER_UP = 0.5
 second the truth, most of the labels that seem right would be wrong."""
 
 MOST_DOUBT = 0.25
-"""Share of the cells in doubtful wells above which no estimate is given."""
+"""Share of the cells in doubtful wells, or on plates farther than all that is known, above which
+no estimate is given."""
 
 N = len(CLASSES)
 
@@ -170,7 +171,13 @@ def balanced_error(confusion: np.ndarray) -> float:
 
 
 def estimate(
-    found: Confusions, calibration: Calibration, *, has_wells: bool, in_range: bool, seed: int = 0
+    found: Confusions,
+    calibration: Calibration,
+    *,
+    has_wells: bool,
+    in_range: bool,
+    beyond: bool,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Say how large the error is, or that one cannot tell.
 
@@ -183,6 +190,8 @@ def estimate(
     in_range : bool
         Whether the plate differs from Training's no more than they do from each other; confidence
         is worth nothing on others.
+    beyond : bool
+        Whether it lies farther than every reference plate; no estimator has a record there.
     seed : int
         Draws the wells.
 
@@ -202,7 +211,7 @@ def estimate(
         "classes": np.flatnonzero(held).tolist(),
         "estimators": {key: values.get(key) for key in estimators()},
     }
-    obstacle = _obstacle(chosen, by_well, in_range)
+    obstacle = _obstacle(chosen, by_well, in_range, beyond)
     if obstacle:
         unknown = dict.fromkeys(("balanced_error", "low", "high"))
         recalls = {key: [None] * N for key in ("recalls", "recall_lows", "recall_highs")}
@@ -260,8 +269,13 @@ def listed(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]
 
 
-def _obstacle(chosen: str, by_well: np.ndarray, in_range: bool) -> str | None:
+def _obstacle(chosen: str, by_well: np.ndarray, in_range: bool, beyond: bool) -> str | None:
     """Return why no estimate can be given, in one sentence, or None."""
+    if beyond:
+        return (
+            "No plate of Training or the test sets lies as far from Training, so that nothing "
+            "tells whether an estimate could be believed."
+        )
     if not estimators()[chosen].needs_wells:
         if in_range:
             return None

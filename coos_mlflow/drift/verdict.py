@@ -69,7 +69,8 @@ def judge(plate: PlacedPlate, known: Known, has_ids: tuple[bool, bool]) -> dict[
     Returns
     -------
     dict
-        ``plate``, ``verdict``, ``reason``, counts, ``p`` (the rank among the m Training plates)
+        ``plate``, ``verdict``, ``reason``, ``beyond`` (whether it is shifted and farther than
+        every reference plate), counts, ``p`` (the rank among the m Training plates)
         and ``smallest_p``; ``distances``, ``usual`` (the distance beyond which a view is shifted)
         and ``view_p`` by view; ``exceedance``, the share of plates expected beyond this one;
         ``score`` and ``limit``, the view that stands out most on the scale of Training's plates.
@@ -91,7 +92,8 @@ def judge(plate: PlacedPlate, known: Known, has_ids: tuple[bool, bool]) -> dict[
         verdict, reason = IN_RANGE, _in_range_reason(entry)
     else:
         verdict, reason = CANNOT_TELL, obstacle or _noise_reason(plate)
-    return {"plate": plate.plate, "verdict": verdict, "reason": reason} | entry
+    beyond = verdict == SHIFTED and entry["known_nearer"] == entry["known_plates"]
+    return entry | {"verdict": verdict, "reason": reason, "beyond": beyond}
 
 
 _NO_STANDING: dict[str, Any] = {

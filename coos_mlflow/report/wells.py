@@ -5,57 +5,71 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from coos_mlflow.data.cells import CLASSES
-from coos_mlflow.data.wells import N_COLUMNS, N_ROWS
-from coos_mlflow.report.wording import shown
+from coos_mlflow.data.cells import CLASS_ABBREVIATIONS
+from coos_mlflow.drift.edge_wells import fits_96
+from coos_mlflow.report.wording import plate_words, shown
 
-WELL_COLUMNS = (
-    "plate",
-    "well",
-    "row",
-    "column",
-    "n_cells",
-    "confidence",
-    "distance",
-    *(f"share_{label}" for label in range(len(CLASSES))),
-)
-"""Columns of the table of wells: ids; row and column counted from 1, 0 where the id does not say;
-number of cells; their mean confidence; distance (NaN where unknown); shares of the classes."""
+_LEAST_SHARE = 0.005
 
 
-def plate_maps(table: pd.DataFrame, plates: list[str]) -> list[dict[str, Any]]:
-    """Return for each of `plates` its wells, and how its border differs from its inner wells."""
+def plate_maps(drift: dict[str, Any], plates: list[str]) -> list[dict[str, Any]]:
+    """Return for each of `plates` its wells, how they are placed, and its edge beside the inside.
+
+    Parameters
+    ----------
+    drift : dict
+        The content of drift.json.
+    plates : list of str
+        Ids of the plates to draw.
+    """
+    several = len(drift["plates"]) > 1
+    edges = {entry["plate"]: entry for entry in drift["edge_wells"]}
     maps = []
     for plate in plates:
-        wells = table[table["plate"] == plate]
-        records = [_well(dict(row)) for _, row in wells.iterrows()]
-        maps.append({"plate": shown(plate), "wells": records, "border": _border(wells)})
+        rows = [(n, well) for n, well in enumerate(drift["wells"]) if well["plate"] == plate]
+        wells = [_well(number, well, several) for number, well in rows]
+        maps.append(
+            {
+                "plate": plate_words(plate),
+                "wells": wells,
+                "most_cells": max((well["n_cells"] for well in wells), default=1),
+                "placed": all(well["row"] > 0 for well in wells),
+                "small": fits_96([well for _, well in rows]),
+                "edge": edges.get(plate),
+            }
+        )
     return maps
 
 
-def _well(row: dict[Any, Any]) -> dict[str, Any]:
-    shares = [float(row[f"share_{label}"]) for label in range(len(CLASSES))]
+def _well(number: int, well: dict[str, Any], several: bool) -> dict[str, Any]:
+    """Return a well with its number in drift.json, which ties it to its cells, and its figures."""
+    name = shown(well["well"]) or "no name"
+    label = int(np.argmax(well["shares"]))
     return {
-        "well": shown(row["well"]) or "no name",
-        "row": int(row["row"]),
-        "column": int(row["column"]),
-        "n_cells": int(row["n_cells"]),
-        "confidence": float(row["confidence"]),
-        "distance": None if pd.isna(row["distance"]) else float(row["distance"]),
-        "label": int(np.argmax(shares)),
-        "share": max(shares),
+        "id": number,
+        "well": name,
+        "name": f"well {name} of {plate_words(well['plate'])}" if several else f"well {name}",
+        "row": well["row"],
+        "column": well["column"],
+        "n_cells": well["n_cells"],
+        "confidence": well["confidence"],
+        "distance": well["distance"],
+        "label": label,
+        "words": f"{name}: {_figures(well)}",
     }
 
 
-def _border(wells: pd.DataFrame) -> dict[str, float] | None:
-    """Compare wells at the border of a 384-well plate with inner ones, where both are there."""
-    known = wells[wells["distance"].notna() & (wells["row"] > 0)]
-    on_border = known["row"].isin([1, N_ROWS]) | known["column"].isin([1, N_COLUMNS])
-    if on_border.all() or not on_border.any():
-        return None
-    return {
-        "border": float(known.loc[on_border, "distance"].mean()),
-        "inner": float(known.loc[~on_border, "distance"].mean()),
-    }
+def _figures(well: dict[str, Any]) -> str:
+    """Return the figures of a well in words, its classes from the commonest on."""
+    shares = sorted(enumerate(well["shares"]), key=lambda pair: -pair[1])
+    classes = ", ".join(
+        f"{CLASS_ABBREVIATIONS[label]} {share:.0%}"
+        for label, share in shares
+        if share > _LEAST_SHARE
+    )
+    distance = "unknown" if well["distance"] is None else f"{well['distance']:.1f}"
+    return (
+        f"{well['n_cells']} cells; {classes}; confidence {well['confidence']:.0%}; "
+        f"distance {distance}"
+    )

@@ -11,7 +11,13 @@ MOST_NAME = 40
 """Characters of an id that the page shows."""
 
 MOST_ERROR = 20.0
-"""Balanced error in % above which a model's labels are not called usable, even on known plates."""
+"""Balanced error in % above which labels are not called usable, even on known plates."""
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+"""Keeps a sign of percent on the line of its number."""
+
+ESTIMATED = "estimated"
+"""What an estimate's ``answer`` is where there is one."""
 
 
 def without_controls(text: str) -> str:
@@ -33,67 +39,114 @@ def plate_words(plate: str) -> str:
     return f"plate {shown(plate)}" if plate else "plate without a name"
 
 
-def is_beyond(plate: dict[str, Any]) -> bool:
-    """Tell whether a plate of an assessment is shifted and farther than every reference plate."""
-    beyond = plate["known_plates"] > 0 and plate["known_nearer"] == plate["known_plates"]
-    return bool(plate["verdict"] == SHIFTED and beyond)
+def percent(value: float) -> str:
+    """Return a figure in % with one digit; without it from 10 on, where it would be noise."""
+    return f"{value:.{0 if value >= 9.95 else 1}f}{NO_BREAK}%"
 
 
-def verdict(assessment: dict[str, Any], errors: dict[str, float]) -> dict[str, str]:
+def estimate(error: dict[str, Any]) -> dict[str, Any]:
+    """Return an estimated balanced error in words.
+
+    Parameters
+    ----------
+    error : dict
+        An ESTIMATE of drift.json.
+
+    Returns
+    -------
+    dict
+        ``value``, ``low`` and ``high`` in % (None where it cannot be told), ``headline``,
+        ``range``, ``words`` (both in one) and ``reason``.
+    """
+    if error["answer"] != ESTIMATED or error["balanced_error"] is None:
+        figures = {"value": None, "low": None, "high": None}
+        words = {"headline": "Cannot tell", "range": "", "words": CANNOT_TELL}
+    else:
+        value, low, high = error["balanced_error"], error["low"], error["high"]
+        digits = 1 if value < 3 or high < 9.95 else 0
+        headline = f"{value:.{digits}f}{NO_BREAK}%"
+        spread = f"{low:.{digits}f} to {high:.{digits}f}{NO_BREAK}%"
+        figures = {"value": value, "low": low, "high": high}
+        words = {"headline": headline, "range": spread, "words": f"{headline} ({spread})"}
+    return {**figures, **words, "reason": error["reason"]}
+
+
+def verdict(drift: dict[str, Any]) -> dict[str, str]:
     """Return the answer of the first screen.
 
     Parameters
     ----------
-    assessment : dict
-        What `coos_mlflow.drift.verdict.assess` returned.
-    errors : dict of float
-        Balanced error of the model in % by split; that of Training with each plate left out.
+    drift : dict
+        The content of drift.json.
 
     Returns
     -------
     dict
         ``key`` for style sheets, ``words``, ``reason``, ``trust`` and ``advice``.
     """
-    words = assessment["verdict"]
-    trust, advice = _advice(assessment, errors)
+    words = drift["verdict"]
+    answers = {IN_RANGE: _in_range, CANNOT_TELL: _cannot_tell, SHIFTED: _shifted}
+    trust, advice = answers[words](drift)
     return {
         "key": words.replace(" ", "-"),
         "words": words[0].upper() + words[1:],
-        "reason": assessment["reason"],
+        "reason": drift["reason"],
         "trust": trust,
         "advice": advice,
     }
 
 
-def _advice(assessment: dict[str, Any], errors: dict[str, float]) -> tuple[str, str]:
-    """Say whether to trust the labels, and what to do."""
-    if assessment["verdict"] == IN_RANGE:
-        advice = (
-            "Expect the model to be about as good as it was on each Training plate when it was "
-            f"fitted on the others: its balanced error there was {errors['training']:.1f} %."
-        )
-        good = errors["training"] <= MOST_ERROR
-        return (
-            "The labels can be used." if good else "The plate is fine, the model is weak.",
-            advice,
-        )
-    if assessment["verdict"] == CANNOT_TELL:
-        return "Take the labels as unverified.", (
-            "Nothing here shows that they are wrong, and nothing shows that the model works on "
-            "this plate. Look at the cells below, class by class, before using them."
-        )
-    beyond = sum(is_beyond(plate) for plate in assessment["plates"])
+def _in_range(drift: dict[str, Any]) -> tuple[str, str]:
+    error = estimate(drift["error"])
+    training = drift["model_errors"]["training"]["balanced_error"]
+    known = (
+        "On Training plates that it was fitted without, the model's balanced error was "
+        f"{percent(training)}."
+    )
+    if training > MOST_ERROR:
+        return "The plate is fine, the model is weak.", known
+    if error["value"] is None:
+        advice = f"Expect the model to be about as good as on plates that it knows. {known}"
+        return "The labels can be used, with care.", advice
+    if error["value"] > MOST_ERROR:
+        advice = "The plate looks ordinary, yet many labels seem to be wrong. Look at the cells."
+        return "Check the labels before using them.", f"{advice} {known}"
+    return f"The labels can be used; about {error['headline']} are estimated to be wrong.", known
+
+
+def _cannot_tell(drift: dict[str, Any]) -> tuple[str, str]:
+    del drift
+    return "Take the labels as unverified.", (
+        "Nothing here shows that they are wrong, and nothing shows that the model works on "
+        "this plate. Look at the cells below, class by class, before using them."
+    )
+
+
+def _shifted(drift: dict[str, Any]) -> tuple[str, str]:
+    beyond = sum(plate["beyond"] for plate in drift["plates"])
     if beyond:
-        n = len(assessment["plates"])
+        n = len(drift["plates"])
         which = "" if beyond == n else f" of {beyond} of {n} plates"
         return f"Do not use the labels{which}.", (
             "The model has never met a plate like this one, and it must answer with one of its "
-            "seven classes whatever it is shown."
+            f"seven classes whatever it is shown.{_premise(drift)}"
+        )
+    if estimate(drift["error"])["value"] is None:
+        return "Check the labels before using them.", (
+            "The errors measured on known plates need not hold here: they may be as low, or "
+            "several times as high. Look at the cells below, class by class."
         )
     return "Check the labels before using them.", (
-        "The errors measured on known plates need not hold here: they may be as low, or several "
-        "times as high. Look at the cells below, class by class."
+        "The estimate is made from known plates, and on a shifted plate estimates tend to promise "
+        "too much. Look at the cells below, class by class."
     )
+
+
+def _premise(drift: dict[str, Any]) -> str:
+    """Say what an estimate takes for granted where nothing vouches for it."""
+    if estimate(drift["error"])["value"] is None:
+        return ""
+    return " The estimated error takes for granted that the cells are of these classes."
 
 
 def simulated(*, plate: bool, model: bool) -> str | None:

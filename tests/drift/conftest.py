@@ -122,11 +122,14 @@ class World:
         wells = np.concatenate([training.wells[name] for name in names])
         plates = np.repeat(names, [len(training.wells[name]) for name in names])
         calibration = calibrate(answers, truth, plates, wells)
+        confusion = true_confusion(truth, answers.argmax(axis=1))
         return Reference(
             profiles={"training": training.profile},
             projection=Projection(np.zeros(DIMS), np.ones(DIMS), np.eye(DIMS)),
             cells=no_cells(),
-            confusions=dict.fromkeys(("training", "test1"), true_confusion(truth, answers.argmax(1))),
+            confusions=dict.fromkeys(
+                ("training", "test1"), true_confusion(truth, answers.argmax(1))
+            ),
             errors={"training": 3.0, "test1": 3.5},
             calibration=calibration,
             record={key: {"test1": 4.0} for key in calibration.fitted},

@@ -17,7 +17,7 @@ from coos_mlflow.drift.error import (
     true_confusion,
 )
 
-ALL = {"has_wells": True, "in_range": True}
+ALL = {"has_wells": True, "in_range": True, "beyond": False}
 
 
 def by_well(*votes: dict[int, int], truth: int = 0) -> np.ndarray:
@@ -98,8 +98,7 @@ def test_the_error_of_a_plate_is_found_whatever_it_is(calibration, rate):
 def test_the_estimate_uses_no_truth_of_the_plate(calibration):
     probabilities, _, _, wells = answers_of(confusion_of(0.1), 4, seed=1)
     first, second = (
-        estimate(calibration.confusions(probabilities, wells), calibration, **ALL)
-        for _ in range(2)
+        estimate(calibration.confusions(probabilities, wells), calibration, **ALL) for _ in range(2)
     )
     assert first == second
 
@@ -138,12 +137,27 @@ def test_confidence_is_not_trusted_away_from_training(calibration):
     probabilities, _, _, _ = answers_of(confusion_of(0.05), 4, seed=1)
     found = calibration.confusions(probabilities, None)
     assert "well_consensus" not in found
-    near = estimate(found, calibration, has_wells=False, in_range=True)
-    far = estimate(found, calibration, has_wells=False, in_range=False)
+    near, far = (
+        estimate(found, calibration, has_wells=False, in_range=in_range, beyond=False)
+        for in_range in (True, False)
+    )
     assert near["answer"] == ESTIMATED
     assert far["answer"] == CANNOT_TELL
     assert "confidence misleads" in far["reason"]
     assert near["estimators"]["well_consensus"] is None
+
+
+def test_nothing_is_said_where_no_known_plate_lies(calibration):
+    probabilities, _, _, wells = answers_of(confusion_of(0.05), 4, seed=1)
+    found = estimate(
+        calibration.confusions(probabilities, wells),
+        calibration,
+        has_wells=True,
+        in_range=False,
+        beyond=True,
+    )
+    assert found["answer"] == CANNOT_TELL
+    assert "No plate of Training or the test sets lies as far" in found["reason"]
 
 
 def test_draws_keep_the_layout_of_the_plate():

@@ -96,6 +96,8 @@ def test_a_plate_beyond_all_is_far_outside(reference, world):
     assert assessment["verdict"] == SHIFTED
     assert "far outside what the model knows, beyond all 20 reference plates" in plate["reason"]
     assert plate["known_nearer"] == plate["known_plates"] == 20
+    assert plate["beyond"]
+    assert assessment["error"]["answer"] == CANNOT_TELL
     assert plate["p"] == plate["smallest_p"] == pytest.approx(1 / 21, rel=1e-5)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html.parser
 import io
 import re
@@ -12,6 +13,8 @@ import pytest
 from PIL import Image
 
 from coos_mlflow.report import figures
+from coos_mlflow.report.figures.cells import cell_picture
+from coos_mlflow.report.figures.svg import round_ticks
 from coos_mlflow.report.html import SIZE_LIMIT, render
 from coos_mlflow.report.summary import summarise
 
@@ -41,45 +44,116 @@ class Page(html.parser.HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data):
-        self.text += data
+        if self._open and self._open[-1] not in ("script", "style"):
+            self.text += data
+
+
+def text_of(arguments) -> str:
+    return render(summarise(*arguments))
 
 
 def page_of(arguments) -> Page:
-    return Page(render(summarise(**arguments)))
+    return Page(text_of(arguments))
 
 
 def test_the_answer_comes_first(scored):
-    text = page_of(scored(plate_simulated=True)).text.split("}")[-1]
-    order = ["Simulated data", "In range", "The labels can be used", "How far from the plates"]
-    places = [text.index(words) for words in order]
+    text = page_of(scored(simulated=(True, False))).text
+    order = [
+        "Simulated data", "In range", "The labels can be used", "Labels that are wrong, estimated",
+        "6\xa0%between 4 and 10", "How far from the plates",
+    ]  # fmt: skip
+    places = [text.index(words, text.index("Simulated data")) for words in order]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize("distance", [3.0, 30.0])
+def test_an_estimate_far_outside_what_is_known_stands_back(scored, make_entry, distance):
+    text = text_of(scored([make_entry(verdict="shifted", distance=distance)]))
+    far = distance > 10
+    assert ('class="answer doubtful"' in text) == far
+    assert ("if the cells are of these classes at all" in text) == far
 
 
 def test_every_section_is_there(scored, make_entry):
     page = page_of(scored([make_entry("a"), make_entry("b", "shifted", 3.0)]))
     ids = [attributes.get("id") for tag, attributes in page.elements if tag == "section"]
     assert ids == [
-        "ladder", "plates", "shares", "maps", "cells", "moves", "errors", "provenance",
+        "ladder", "plates", "error", "shares", "maps", "cells", "moves", "provenance",
     ]  # fmt: skip
+
+
+NUMBER = re.compile(r"(?<![\w.])[-+×]?\d[\d,]*(?:\.\d+)?(?![\w])")
+
+
+def numbers_in(value) -> set[float]:
+    """Return every number of a JSON tree, those within its texts and the lengths of its lists."""
+    if isinstance(value, bool) or value is None:
+        return set()
+    if isinstance(value, int | float):
+        return {float(value)}
+    if isinstance(value, str):
+        return {float(n.lstrip("+×").replace(",", "")) for n in NUMBER.findall(value)}
+    parts = list(value.values()) if isinstance(value, dict) else value
+    own = {float(len(value))} if isinstance(value, list) else set()
+    return own.union(*(numbers_in(part) for part in parts))
+
+
+def test_every_number_on_the_page_is_in_drift_json(scored, make_entry):
+    """As it is there, rounded, or in percent; what the words of the template say apart."""
+    drift, pictures = scored([make_entry(verdict="shifted", distance=2.9, error=14.0)])
+    page = render(summarise(drift, pictures))
+    body = page[page.index('<div class="figures">') : page.index("<script>")]
+    known = np.array(sorted(numbers_in(drift)))
+    known = np.abs(np.concatenate([known, 100 * known, 100 * (1 - known)]))
+    unknown = set()
+    for part in re.findall(r">([^<>]+)<", re.sub(r'<text class="tick".*?</text>', "", body)):
+        for text in NUMBER.findall(part):
+            digits = text.lstrip("-+×").replace(",", "")
+            half = 0.5 * 10.0 ** -len(digits.partition(".")[2]) + 1e-9
+            if np.abs(known - float(digits)).min() > half:
+                unknown.add(text)
+    assert unknown <= {"24", "8", "12", "96", "384", "80", "100", "0", "1"}
+
+
+def test_the_svg_of_an_estimate_tells_value_and_range(scored):
+    text = text_of(scored())
+    assert "<title>This plate: 6\xa0% (4 to 10\xa0%)</title>" in text
+    assert "<title>Golgi: 94\xa0% (90 to 97\xa0%)</title>" in text
 
 
 def test_nothing_is_asked_of_the_network(scored):
     for tag, attributes in page_of(scored()).elements:
-        assert tag not in {"script", "link", "iframe", "object", "base"}
+        assert tag not in {"link", "iframe", "object", "base"}
         for name, value in attributes.items():
             assert not name.startswith("on")
-            if name in {"src", "href", "xlink:href", "action", "data", "srcset"}:
-                assert value.startswith("data:image/png;base64,")
+            if name in {"src", "xlink:href", "action", "data", "srcset"}:
+                assert value.startswith("data:image/webp;base64,")
+            if name == "href":
+                assert value.startswith("#")
             assert name != "style" or "url(" not in value
-    style = re.search(r"<style>(.*?)</style>", render(summarise(**scored())), re.S)[1]
+    style = re.search(r"<style>(.*?)</style>", text_of(scored()), re.S)[1]
     assert "url(" not in style
     assert "@import" not in style
+
+
+def test_the_one_script_is_the_one_that_the_policy_names(scored):
+    text = text_of(scored())
+    (script,) = re.findall(r"<script[^>]*>(.*?)</script>", text, re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
+    assert policy == (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'"
+    )
+    for word in ("fetch", "XMLHttpRequest", "innerHTML", "eval(", "import(", "http"):
+        assert word not in script
 
 
 HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
     "]]>--><svg/onload=alert(1)>",
+    "</style></script></title><b onclick=alert(1)>",
     "{{ 7*7 }}{% raw %}",
     "\u202eevil\0",
     "z" * 10_000,
@@ -88,54 +162,78 @@ HOSTILE = [
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_names_come_out_as_text(scored, make_entry, name):
-    arguments = scored([make_entry(name), make_entry("b")], wells=[name, f"{name}2"])
-    arguments |= {"plate_name": name, "provenance": {name: name}}
-    arguments["model"] |= {"name": name, "alias": name, "trained_on": name}
-    page = page_of(arguments)
-    harmless = page_of(scored([make_entry("a"), make_entry("b")], wells=["w", "w2"]))
+    drift, pictures = scored([make_entry(name), make_entry("b")], wells=(name, f"{name}2"))
+    drift["plate_file"] = {"name": name, name: name}
+    drift["model"] |= {"name": name, "version": name, "trained_on": name}
+    for cells in drift["reference"]["ladder"].values():
+        cells[0]["plate"] = name
+    page = Page(render(summarise(drift, pictures, command=name)))
+    harmless = page_of(scored([make_entry("a"), make_entry("b")], wells=("w", "w2")))
     assert {tag for tag, _ in page.elements} <= {tag for tag, _ in harmless.elements}
-    assert not any(
-        "onerror" in attributes or "onload" in attributes for _, attributes in page.elements
-    )
+    for _, attributes in page.elements:
+        assert not any(attribute.startswith("on") for attribute in attributes)
+    assert sum(tag == "script" for tag, _ in page.elements) == 1
     assert "\0" not in page.text
     assert "\u202e" not in page.text
     assert name[:20].replace("\0", "�").replace("\u202e", "�") in page.text
 
 
-def test_a_huge_file_stays_small(scored, make_entry, random_cells):
-    wells = [f"{chr(65 + row)}{column + 1:02d}" for row in range(16) for column in range(24)]
-    plates = [make_entry(f"plate {number}", "shifted", 3.0) for number in range(60)]
-    arguments = scored(plates, wells=wells)
-    noise = np.random.default_rng(0).integers(0, 65535, (2, 64, 64)).astype(np.uint16)
-    arguments["cells"] = [
-        cell | {"label": label, "image": noise} for cell in arguments["cells"] for label in range(7)
-    ]
-    arguments["assessment"]["class_shares"]["predicted"] = [1 / 7] * 7
-    text = render(summarise(**arguments))
+FULL = tuple(f"{chr(65 + row)}{column + 1:02d}" for row in range(16) for column in range(24))
+
+
+def test_a_full_plate_keeps_cells_of_every_well_within_the_limit(scored, random_cells):
+    text = text_of(scored(wells=FULL))
     assert 1_000_000 < len(text.encode()) <= SIZE_LIMIT
+    assert {f'data-w="{n}"' for n in range(384)} <= set(re.findall(r'data-w="\d+"', text))
+    for number in (0, 200, 383):
+        assert f'<figure data-w="{number}"' in text
 
 
-def test_wells_without_position_are_drawn_in_rows(scored):
+def test_a_huge_file_stays_small(scored, make_entry):
+    plates = [make_entry(f"plate {number}", "shifted", 3.0) for number in range(20)]
+    noise = np.random.default_rng(0).integers(0, 65535, (2, 2, 64, 64)).astype(np.uint16)
+    text = text_of(scored(plates, wells=FULL, images=noise, most_wells=20 * 384))
+    assert 1_000_000 < len(text.encode()) <= SIZE_LIMIT
+    assert '<g class="w"' in text
+
+
+def test_wells_without_position_are_drawn_in_rows():
     wells = [
-        {"well": str(n), "row": 0, "column": 0, "n_cells": 5, "confidence": 0.5, "distance": None,
-         "label": 0, "share": 1.0}
+        {"id": n, "name": f"well {n}", "row": 0, "column": 0, "n_cells": 5, "confidence": 0.5,
+         "distance": None, "label": 0, "words": f"{n}: 5 cells"}
         for n in range(30)
     ]  # fmt: skip
-    drawn = figures.plate_map(wells, "distance")
+    drawn = figures.plate_map(wells, "distance", 5)
     assert drawn.count("<title>") == 30
     assert drawn.count('class="unknown"') == 30
     assert 'class="plate"' not in drawn
     assert len(set(re.findall(r' y="(\d+)"', drawn))) == 2
 
 
-def test_each_well_tells_its_figures(scored):
-    text = render(summarise(**scored()))
-    title = "B02: 75 cells, ER 60%, confidence 80%, distance 1.1"
-    assert text.count(f"<title>{title}</title>") == len(figures.MAP_QUANTITIES)
+def test_each_well_tells_its_figures_in_each_map(scored):
+    drift, pictures = scored()
+    drift["wells"][1] |= {
+        "n_cells": 75, "confidence": 0.8, "distance": 1.14, "shares": [0.6, 0, 0.37, 0, 0, 0.03, 0],
+    }  # fmt: skip
+    text = render(summarise(drift, pictures))
+    title = "B02: 75 cells; ER 60%, Golgi 37%, Cytosol 3%; confidence 80%; distance 1.1"
+    assert text.count(f"<title>{title}</title>") == 4
+
+
+@pytest.mark.parametrize(
+    ("wells", "words"),
+    [
+        (("A01", "B02", "H12"), "do not tell whether the plate has 96 or 384 wells"),
+        (("one", "two"), "The well ids tell no position"),
+        (("A01", "C03", "D13"), "At the edge of the plate"),
+    ],
+)
+def test_the_map_says_what_it_assumes(scored, wells, words):
+    assert words in text_of(scored(wells=wells))
 
 
 def test_splits_differ_in_shape_as_well_as_in_colour(scored):
-    panel = summarise(**scored())["ladder"][0]
+    panel = summarise(*scored())["ladder"][0]
     drawn = figures.ladder(panel, 0.3, 4)
     shapes = {}
     for key, shape in re.findall(r'class="mark (\w+)" transform="[^"]*" d="([^"]*)"', drawn):
@@ -145,20 +243,30 @@ def test_splits_differ_in_shape_as_well_as_in_colour(scored):
 
 
 def test_the_axis_holds_every_mark(scored, make_entry):
-    ladder = summarise(**scored([make_entry(verdict="shifted", distance=70.0)]))["ladder"]
+    ladder = summarise(*scored([make_entry(verdict="shifted", distance=70.0)]))["ladder"]
     low, high = figures.axis_of(ladder)
     assert low < 0.5
     assert high > 70
 
 
+@pytest.mark.parametrize(
+    ("high", "ticks"), [(17, [0, 5, 10, 15]), (100, [0, 50, 100]), (5.5, [0, 2, 4])]
+)
+def test_ticks_are_round(high, ticks):
+    assert round_ticks(high, 4) == ticks
+
+
 def test_a_cell_keeps_its_channels_apart():
-    image = np.zeros((2, 64, 64), dtype=np.uint16)
+    image = np.full((2, 64, 64), 100, dtype=np.uint16)
     image[0, :32] = 1000
     image[1, :, :32] = 500
-    uri = figures.cell_picture(image)
-    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))))
+    picture = np.asarray(Image.open(io.BytesIO(cell_picture(image))).convert("RGB")).astype(int)
     assert picture.shape == (64, 64, 3)
-    assert (picture[10, 50] == [0, 252, 0]).all()  # protein alone is green
-    assert picture[50, 10, 1] == 0
-    assert min(picture[50, 10, 0], picture[50, 10, 2]) > 180  # nucleus alone is magenta
-    assert (picture[50, 50] == 0).all()
+    np.testing.assert_allclose(picture[10, 50], [0, 255, 0], atol=12)  # protein alone is green
+    np.testing.assert_allclose(picture[50, 10], [204, 0, 229], atol=12)  # nucleus is magenta
+    np.testing.assert_allclose(picture[50, 50], [0, 0, 0], atol=12)
+
+
+def test_cells_that_differ_in_gain_and_offset_look_the_same(random_cells):
+    image = random_cells(1)[0]
+    assert cell_picture(image) == cell_picture(image * np.uint16(4) + np.uint16(64))

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import pytest
 
-from coos_mlflow.data.cells import SPLITS
+from coos_mlflow.data.cells import CLASSES, SPLITS
+from coos_mlflow.drift.edge_wells import edge_against_inner
 from coos_mlflow.drift.views import VIEWS
-from coos_mlflow.report.summary import MOST_MAPS, MOST_PLATES, summarise
-from coos_mlflow.report.wording import shown
+from coos_mlflow.report.cells import trimmed
+from coos_mlflow.report.summary import MOST_PLATES, summarise
+from coos_mlflow.report.wording import estimate, shown
 
 
-def test_in_range_says_what_error_to_expect(scored):
-    verdict = summarise(**scored())["verdict"]
-    assert verdict["key"] == "in-range"
-    assert verdict["words"] == "In range"
-    assert verdict["trust"] == "The labels can be used."
-    assert "fitted on the others: its balanced error there was 6.0 %" in verdict["advice"]
+def summary_of(arguments, **more):
+    return summarise(*arguments, **more)
+
+
+def test_in_range_says_that_the_labels_can_be_used_and_what_error_to_expect(scored):
+    summary = summary_of(scored())
+    assert summary["verdict"]["key"] == "in-range"
+    trust = "The labels can be used; about 6\xa0% are estimated to be wrong."
+    assert summary["verdict"]["trust"] == trust
+    assert "fitted without, the model's balanced error was 6.0" in summary["verdict"]["advice"]
+    assert summary["error"]["estimate"]["headline"] == "6\xa0%"
+    assert summary["error"]["estimate"]["range"] == "4 to 10\xa0%"
 
 
 def test_in_range_does_not_praise_a_weak_model(scored):
-    verdict = summarise(**scored(errors={"training": 43.0, "test2": 4.0}))["verdict"]
+    verdict = summary_of(scored(training_error=43.0))["verdict"]
     assert verdict["trust"] == "The plate is fine, the model is weak."
-    assert "43.0 %" in verdict["advice"]
+    assert "43" in verdict["advice"]
+
+
+def test_in_range_with_many_wrong_labels_or_an_unknown_number_is_no_all_clear(scored, make_entry):
+    verdict = summary_of(scored([make_entry(error=34.0)]))["verdict"]
+    assert verdict["trust"] == "Check the labels before using them."
+    verdict = summary_of(scored([make_entry(error=None)]))["verdict"]
+    assert verdict["trust"] == "The labels can be used, with care."
 
 
 @pytest.mark.parametrize(
@@ -29,18 +44,39 @@ def test_in_range_does_not_praise_a_weak_model(scored):
     [(3.0, "Check the labels before using them."), (30.0, "Do not use the labels.")],
 )
 def test_shifted_and_far_outside_differ(scored, make_entry, distance, trust):
-    plates = [make_entry(verdict="shifted", distance=distance)]
-    summary = summarise(**scored(plates))
+    summary = summary_of(scored([make_entry(verdict="shifted", distance=distance)]))
     assert summary["verdict"]["trust"] == trust
     assert summary["plates"][0]["beyond"] == (distance > 10)
+    assert ("takes for granted" in summary["verdict"]["advice"]) == (distance > 10)
 
 
 def test_cannot_tell_shows_no_p_and_no_mark(scored, make_entry):
-    summary = summarise(**scored([make_entry(verdict="cannot tell")]))
+    summary = summary_of(scored([make_entry(verdict="cannot tell", error=None)]))
     assert summary["verdict"]["trust"] == "Take the labels as unverified."
     assert not any(figure["label"].startswith("rank p") for figure in summary["key_figures"])
-    assert summary["ladder"][0]["rows"][0]["marks"] == []
-    assert summary["ladder"][0]["usual"] is None
+    assert summary["ladder"][0]["rows"][0] == {"key": "new", "title": "This plate", "marks": []}
+    assert (summary["ladder"][0]["usual"], summary["ladder"][0]["p"]) == (None, None)
+    assert summary["error"]["estimate"]["headline"] == "Cannot tell"
+    assert summary["error"]["recalls"] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "words"),
+    [
+        (6.34, 4.12, 9.11, "6.3\xa0% (4.1 to 9.1\xa0%)"),
+        (12.3, 8.2, 19.6, "12\xa0% (8 to 20\xa0%)"),
+        (0.42, 0.11, 12.0, "0.4\xa0% (0.1 to 12.0\xa0%)"),
+    ],
+)
+def test_estimates_have_no_more_digits_than_they_know(value, low, high, words):
+    error = {"answer": "estimated", "balanced_error": value, "low": low, "high": high, "reason": ""}
+    assert estimate(error)["words"] == words
+
+
+def test_an_answer_of_cannot_tell_hides_a_number_that_came_with_it():
+    error = {"answer": "cannot tell", "balanced_error": 5.0, "low": 0, "high": 90, "reason": "Why."}
+    assert estimate(error)["value"] is None
+    assert estimate(error)["words"] == "cannot tell"
 
 
 @pytest.mark.parametrize(
@@ -53,73 +89,133 @@ def test_cannot_tell_shows_no_p_and_no_mark(scored, make_entry):
     ],
 )
 def test_simulated_data_is_named(scored, plate, model, words):
-    said = summarise(**scored(plate_simulated=plate, model_simulated=model))["simulated"]
+    said = summary_of(scored(simulated=(plate, model)))["simulated"]
     assert said is None if words is None else said.startswith(words)
 
 
 def test_m_and_the_smallest_p_are_key_figures(scored):
-    figures = {f["label"]: f["value"] for f in summarise(**scored())["key_figures"]}
-    assert figures["reference plates, m"] == "20"
+    figures = {f["label"]: f["value"] for f in summary_of(scored())["key_figures"]}
+    assert figures["plates to compare with, m"] == "20"
     assert figures["smallest p that m allows"] == "0.048"
     assert figures["rank p (small: unusual)"] == "0.52"
     assert figures["cells"] == "300"
 
 
-def test_the_ladder_has_a_row_for_each_split_in_each_view(scored):
-    ladder = summarise(**scored())["ladder"]
+def test_the_ladder_has_a_row_for_each_split_in_each_view_and_holms_p(scored):
+    ladder = summary_of(scored())["ladder"]
     assert [panel["view"] for panel in ladder] == list(VIEWS)
     for panel in ladder:
         assert [row["key"] for row in panel["rows"]] == ["new", *SPLITS]
-        assert panel["rows"][0]["marks"] == [{"words": "plate P7", "distance": 0.9}]
+        assert panel["rows"][0]["marks"][0]["words"] == "plate P7"
+        assert panel["rows"][0]["marks"][0]["distance"] == 0.9
+        assert panel["p"] == 0.142857
 
 
 def test_the_farthest_plates_come_first_and_the_rest_are_counted(scored, make_entry):
     plates = [make_entry(f"p{n}", "shifted", 2 + n / 10) for n in range(MOST_PLATES + 5)]
     plates.append(make_entry("last", "cannot tell"))
-    summary = summarise(**scored(plates))
+    summary = summary_of(scored(plates))
     assert summary["plates"][0]["plate"] == f"p{MOST_PLATES + 4}"
     assert (len(summary["plates"]), summary["plates_left_out"]) == (MOST_PLATES, 6)
-    assert (len(summary["maps"]), summary["maps_left_out"]) == (MOST_MAPS, MOST_PLATES + 6 - 4)
-    figures = {f["label"]: f["value"] for f in summary["key_figures"]}
-    assert figures["plates shifted"] == str(MOST_PLATES + 5)
+    assert summary["maps"][0]["plate"] == f"plate p{MOST_PLATES + 4}"
 
 
-def test_maps_compare_border_and_inner_wells(scored):
-    plate = summarise(**scored())["maps"][0]
-    # A01 is on the border but its distance is unknown: P24 alone stands for the border.
-    assert plate["border"] == {"border": pytest.approx(1.1), "inner": pytest.approx(1.1)}
-    assert plate["wells"][0]["distance"] is None
-    assert (plate["wells"][0]["label"], plate["wells"][0]["share"]) == (0, 0.6)
+def test_the_estimators_record_names_the_chosen_one_and_ends_with_the_baseline(scored):
+    record = summary_of(scored())["record"]
+    assert [split["truth"] for split in record["splits"]] == [4.1, 5.2, 17.9, 12.3]
+    assert [row["chosen"] for row in record["rows"]] == [True, False, False]
+    assert [row["baseline"] for row in record["rows"]] == [False, False, True]
+    assert record["rows"][0]["splits"][2]["off"] == "0.7 too low"
+    assert record["rows"][1]["splits"][2]["off"] == "1.9 too high"
+    assert [row["today"] for row in record["rows"]] == [6.4, 6.4, 4.1]
+
+
+def test_recalls_are_those_of_the_classes_held_to_be_on_the_plate(scored):
+    rows = summary_of(scored())["error"]["recalls"]
+    assert [row["title"] for row in rows] == [CLASSES[0], CLASSES[2]]
+    assert rows[0]["words"] == "94\xa0% (90 to 97\xa0%)"
+    assert rows[0]["low"] < rows[0]["value"] < rows[0]["high"]
 
 
 def test_cells_are_grouped_by_class_and_role(scored):
-    classes = summarise(**scored())["cells"]
+    classes = summary_of(scored())["cells"]
     assert [group["name"] for group in classes] == ["Endoplasmic Reticulum", "Golgi"]
     roles = {role["role"]: role["cells"] for role in classes[0]["roles"]}
-    assert list(roles) == ["typical", "doubtful", "farthest", "reference"]
-    assert roles["doubtful"][0]["words"] == (
-        "plate P7, well A01, cell 0, confidence 50%, distance 2.0"
-    )
-    assert roles["reference"][0]["caption"] == "Training"
+    assert list(roles) == ["typical", "doubtful", "farthest"]
+    words = "plate P7, well A01, cell 0, confidence 50%, distance 2.0"
+    assert roles["doubtful"][0]["words"] == words
+    assert [cell["caption"] for cell in classes[0]["reference"]] == [
+        "Training", "Training", "Test3", "Test4",
+    ]  # fmt: skip
+
+
+def test_a_well_finds_its_cells_once_each_and_only_wells_on_a_map_have_any(scored):
+    groups = summary_of(scored())["cells"]
+    kept = [cell for group in trimmed(groups, {0, 2}, 6, 3) for cell in group["by_well"]]
+    assert {cell["well"] for cell in kept} == {0, 2}
+    assert len({cell["index"] for cell in kept}) == len(kept) == 6
+    assert {cell["well_name"] for cell in kept} == {"A01", "C03"}
+    one_each = [cell for group in trimmed(groups, {0, 2}, 6, 1) for cell in group["by_well"]]
+    assert len(one_each) == 2
+    assert one_each[0]["words"].startswith("most typical of its well, plate P7, well A01")
+
+
+def test_a_cell_without_a_picture_is_not_shown(scored):
+    drift, pictures = scored()
+    pictures.cells.clear()
+    assert summarise(drift, pictures)["cells"] == []
+
+
+def test_edge_wells_are_compared_with_inner_ones_by_hand():
+    def well(name, row, column, distance, plate="a"):
+        return {"plate": plate, "well": name, "row": row, "column": column, "distance": distance,
+                "confidence": 0.5, "n_cells": 10 * row}  # fmt: skip
+
+    wells = [well("A05", 1, 5, 3.0), well("C24", 3, 24, 1.0), well("C05", 3, 5, None)]
+    assert edge_against_inner(wells) == [
+        {
+            "plate": "a",
+            "edge": {"n_wells": 2, "distance": 2.0, "confidence": 0.5, "n_cells": 20.0},
+            "inner": {"n_wells": 1, "distance": None, "confidence": 0.5, "n_cells": 30.0},
+        }
+    ]
+    assert edge_against_inner(wells[:2]) == []
+    maybe_96 = [well("A05", 1, 5, 3.0), well("C05", 3, 5, 1.0)]
+    assert edge_against_inner(maybe_96) == []
 
 
 def test_what_moved_is_said_as_a_factor_or_a_difference(scored):
-    moves = summarise(**scored())["moves"]
+    moves = summary_of(scored())["moves"]
     assert moves["moved"] == ["protein background (1st percentile)"]
-    assert moves["rows"][0]["words"] == "×1.8"
+    assert [channel["title"] for channel in moves["channels"]] == [
+        "protein channel", "nucleus channel", "Both channels",
+    ]  # fmt: skip
+    assert moves["channels"][0]["rows"][0]["words"] == "×1.8"
+    assert moves["channels"][0]["rows"][0]["short"] == "background (1st percentile)"
     assert moves["rows"][-1]["words"] == "+0.05"
 
 
+def test_effect_sizes_stand_beside_those_of_the_splits(scored):
+    effects = summary_of(scored())["effects"]
+    assert effects["splits"] == ["Training", "Test1", "Test2", "Test3", "Test4"]
+    assert [v["text"] for v in effects["rows"][1]["values"]] == [
+        "0.61", "0.5", "0.54", "0.58", "0.62", "0.66",
+    ]  # fmt: skip
+    assert effects["rows"][2]["values"][0]["text"] == "–"
+
+
 def test_errors_by_split_leave_unknown_recalls_open(scored):
-    rows = summarise(**scored())["errors"]
-    assert [row["split"] for row in rows] == ["Training", "Test1", "Test2"]
+    rows = summary_of(scored())["errors"]
+    assert [row["split"] for row in rows] == ["Training", "Test1", "Test2", "Test3", "Test4"]
     assert rows[2]["recalls"][:2] == [0.7, None]
     assert "fit on the other plates" in rows[0]["meaning"]
 
 
-def test_provenance_is_flat_text(scored):
-    rows = summarise(**scored())["provenance"]
-    assert rows == [("plate file: sha256", "ab" * 32), ("seconds", "4.25"), ("command", "x")]
+def test_provenance_is_flat_text_and_tells_the_command(scored):
+    rows = summary_of(scored(), command="coos-score x\0")["provenance"]
+    assert rows[:2] == [("plate file: name", "new_plate.h5"), ("plate file: sha256", "ab" * 32)]
+    assert rows[-1] == ("command", "coos-score x\N{REPLACEMENT CHARACTER}")
+    assert not any("seconds" in name for name, _ in rows)
 
 
 def test_names_are_made_fit_for_a_page():

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 LEAST_PROBABILITY = 1e-6
-"""Probabilities below count as this: forests and nearest neighbours say 0 where they have no vote."""
+"""Probabilities below count as this: forests and neighbours say 0 where they have no vote."""
 
 _COOLEST, _HOTTEST = 0.1, 10.0
 

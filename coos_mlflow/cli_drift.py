@@ -1,0 +1,87 @@
+"""The verbs of drift over time: `coos drift history`."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands to an app; each raises CoosError for what a user can mend."""
+    group = typer.Typer(
+        help="Look back at the plates that a model has scored.\n\n"
+        "Example: coos drift history --model texture-lr",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    group.command()(history)
+    app.add_typer(group, name="drift")
+
+
+def history(
+    model: Annotated[
+        str,
+        typer.Option(help="texture-lr (all its versions), texture-lr@alias, texture-lr/3."),
+    ],
+    since: Annotated[
+        datetime | None, typer.Option(help="Leave out what was scored before, in UTC.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only so many of the newest; default all.")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw it too, into this .png or .svg file.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line instead of the table.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a figure that is there already.")
+    ] = False,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MLFLOW_TRACKING_URI",
+            help="MLflow's tracking store; default sqlite:///mlflow.db here.",
+        ),
+    ] = None,
+) -> None:
+    """List the plates that a model has scored, the newest last, with verdicts and errors.
+
+    Example: coos drift history --model texture-lr --since 2026-01-01 --figure history.png
+    """
+    if tracking_uri:
+        os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
+    from coos_mlflow.progress import progress
+
+    with progress("Starting"):
+        from coos_mlflow import drift_history_figure, terminal
+        from coos_mlflow.drift_history import read_history
+
+    if figure:
+        drift_history_figure.check_file(figure, force)
+    with progress(f"Reading the runs of {model}"):
+        found = read_history(model, since, limit)
+    if found.empty:
+        typer.echo(_nothing_words(model, since), err=as_json)
+        return
+    if as_json:
+        typer.echo(found.to_json(orient="records", lines=True, date_format="iso"), nl=False)
+    else:
+        terminal.show_history(found, model)
+    if figure:
+        drift_history_figure.write(found, figure, model, force=force)
+        typer.echo(str(figure), err=as_json)
+
+
+def _nothing_words(model: str, since: datetime | None) -> str:
+    import mlflow
+
+    store = mlflow.get_tracking_uri()
+    if since:
+        return f"{model} has scored no plate since {since:%Y-%m-%d %H:%M} (UTC) in {store}."
+    return f"{model} has scored no plate yet in {store}; `coos-score` scores some."

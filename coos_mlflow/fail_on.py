@@ -1,0 +1,98 @@
+"""What a pipeline asks of a scored plate: conditions that end `coos-score` with exit code 4."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from coos_mlflow.drift.verdict import CANNOT_TELL, SHIFTED
+from coos_mlflow.errors import DataError
+
+VERDICTS = {verdict.replace(" ", "-"): verdict for verdict in (SHIFTED, CANNOT_TELL)}
+"""The verdicts that can be asked for, by how a shell spells them."""
+
+NEVER = "never"
+"""Asks for nothing, where something must be said: the default of MLflow's entry point."""
+
+ALLOWED = f"{', '.join(VERDICTS)}, error>N with N from 0 to 100, or {NEVER}"
+
+_ERROR = re.compile(r"error>(?P<most>[0-9]+(\.[0-9]+)?)")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition.
+
+    Parameters
+    ----------
+    text : str
+        As it was asked for.
+    verdict : str or None
+        The verdict that meets it.
+    most_error : float or None
+        The estimated balanced error, in %, above which it is met.
+    """
+
+    text: str
+    verdict: str | None = None
+    most_error: float | None = None
+
+    def met_by(self, drift: dict[str, Any]) -> str | None:
+        """Return in words what met it, or None."""
+        if self.most_error is None:
+            return self.verdict if drift["verdict"] == self.verdict else None
+        estimate = drift.get("error") or {}
+        error = estimate.get("balanced_error")
+        if error is None:
+            because = f" because: {estimate['reason']}" if estimate.get("reason") else ""
+            return f"its balanced error could not be estimated{because}"
+        if error <= self.most_error:
+            return None
+        low, high = estimate["low"], estimate["high"]
+        return f"estimated balanced error {error:.3g} % ({low:.3g} to {high:.3g} %)"
+
+
+def parse(texts: Iterable[str]) -> list[Condition]:
+    """Read conditions, each of them one or several with commas between.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        Such as ``["shifted", "cannot-tell,error>5"]``.
+
+    Raises
+    ------
+    DataError
+        Naming what is allowed.
+    """
+    parts = [part.strip() for text in texts for part in text.split(",")]
+    return [_condition(part) for part in dict.fromkeys(parts) if part != NEVER]
+
+
+def violations(drift: dict[str, Any], conditions: Iterable[Condition]) -> list[str]:
+    """Return one sentence for each condition that a scored file meets.
+
+    A file of several plates is judged as a whole: of many ordinary plates, some are called shifted
+    by chance. A missing estimate meets every condition on the error.
+
+    Parameters
+    ----------
+    drift : dict
+        What ``drift.json`` holds.
+    conditions : iterable of Condition
+        What `parse` returned.
+    """
+    met = ((condition.text, condition.met_by(drift)) for condition in conditions)
+    file = drift["plate_file"]["name"]
+    return [f"{file}: {words} (--fail-on {text})" for text, words in met if words]
+
+
+def _condition(text: str) -> Condition:
+    if text in VERDICTS:
+        return Condition(text, verdict=VERDICTS[text])
+    error = _ERROR.fullmatch(text)
+    if error and float(error["most"]) <= 100:
+        return Condition(text, most_error=float(error["most"]))
+    raise DataError(f"--fail-on {text!r} found, expected {ALLOWED}.")

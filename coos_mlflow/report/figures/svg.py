@@ -1,0 +1,62 @@
+"""What all drawings share: the marks of the splits, an axis's ticks, the SVG element."""
+
+from __future__ import annotations
+
+import math
+
+from markupsafe import Markup, escape
+
+SYMBOLS: dict[str, str] = {
+    "new": "M0-8 7 0 0 8-7 0Z",
+    "training": "M4 0A4 4 0 1 1-4 0 4 4 0 1 1 4 0Z",
+    "test1": "M-3.6-3.6H3.6V3.6H-3.6Z",
+    "test2": "M0-4.6 4.6 3.6H-4.6Z",
+    "test3": "M0 4.6 4.6-3.6H-4.6Z",
+    "test4": "M-4.4-1.6H-1.6V-4.4H1.6V-1.6H4.4V1.6H1.6V4.4H-1.6V1.6H-4.4Z",
+}
+"""Outline of the mark of a new plate and of each split, so that colour is not needed to tell them:
+diamond, disc, square, triangle up, triangle down, cross."""
+
+
+def mark(key: str, x: float, y: float, title: str, size: float = 1) -> str:
+    """Draw the mark of `key`, one of `SYMBOLS`, with what it tells when pointed at."""
+    scale = "" if size == 1 else f" scale({size:g})"
+    return (
+        f'<path class="mark {key}" transform="translate({x:.1f} {y:.1f}){scale}" '
+        f'd="{SYMBOLS[key]}"><title>{escape(title)}</title></path>'
+    )
+
+
+def symbol(key: str) -> Markup:
+    """Draw the mark of `key` alone, small enough to stand in a line of text."""
+    path = f'<path class="mark {key}" d="{SYMBOLS[key]}"/>'
+    return Markup(f'<svg class="symbol" viewBox="-9 -9 18 18" aria-hidden="true">{path}</svg>')
+
+
+def grid(ticks: list[tuple[float, str]], top: float, bottom: float) -> list[str]:
+    """Draw upright lines at x of `ticks` with their labels below."""
+    return [
+        f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top:g}" y2="{bottom:g}"/>'
+        f'<text class="tick" x="{x:.1f}" y="{bottom + 15:g}">{label}</text>'
+        for x, label in ticks
+    ]
+
+
+def round_ticks(high: float, most: int = 5) -> list[float]:
+    """Return 0 and round numbers up to `high`, at most `most` steps of 1, 2 or 5 x 10^n."""
+    exponents = range(math.floor(math.log10(high)) - 1, math.ceil(math.log10(high)) + 1)
+    steps = [step * 10.0**exponent for exponent in exponents for step in (1, 2, 5)]
+    step = next(step for step in steps if high / step <= most)
+    return [step * number for number in range(math.floor(high / step + 1e-9) + 1)]
+
+
+def svg(width: float, height: float, label: str, parts: list[str], role: str = "img") -> Markup:
+    """Wrap parts, whose texts their makers escaped, into an SVG element.
+
+    Parameters
+    ----------
+    role : str
+        ``"img"``, or ``"group"`` for a drawing whose parts can be chosen.
+    """
+    head = f'<svg viewBox="0 0 {width:g} {height:g}" role="{role}" aria-label="{escape(label)}" '
+    return Markup(f'{head}style="max-width:{width * 1.25:g}px">{"".join(parts)}</svg>')
