@@ -63,7 +63,7 @@ def _row(folder: str, drift: dict[str, Any]) -> dict[str, Any]:
         "error": wording.estimate(drift["error"]),
         "n_plates": len(plates),
         "n_cells": drift["n_cells"],
-        "simulated": wording.simulated(**drift["simulated"]),
+        "simulated": _simulated(drift["simulated"]),
         "model": f"{shown(drift['model']['name'])} version {shown(drift['model']['version'])}",
     }
 
@@ -72,3 +72,10 @@ def _badness(row: dict[str, Any]) -> tuple[int, float, str]:
     order = 0 if row["verdict"] == SHIFTED and row["beyond"] else _BADNESS[row["verdict"]]
     error = row["error"]["value"]
     return order, float("-inf") if error is None else -error, row["name"]
+
+
+def _simulated(what: dict[str, bool]) -> str | None:
+    """Return what of a row rests on simulated cells, in few words."""
+    if what["plate"]:
+        return "simulated"
+    return "model of simulated cells" if what["model"] else None

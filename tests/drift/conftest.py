@@ -127,9 +127,7 @@ class World:
             profiles={"training": training.profile},
             projection=Projection(np.zeros(DIMS), np.ones(DIMS), np.eye(DIMS)),
             cells=no_cells(),
-            confusions=dict.fromkeys(
-                ("training", "test1"), true_confusion(truth, answers.argmax(1))
-            ),
+            confusions={"training": confusion, "test1": confusion},
             errors={"training": 3.0, "test1": 3.5},
             calibration=calibration,
             record={key: {"test1": 4.0} for key in calibration.fitted},

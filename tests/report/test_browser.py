@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
@@ -22,6 +24,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from coos_mlflow.report.html import render
 from coos_mlflow.report.overview import render_overview
 from coos_mlflow.report.summary import summarise
+
+README_PICTURE = Path(__file__).parents[2] / "docs" / "images" / "report.png"
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = (
@@ -97,6 +101,19 @@ def visible_cells(page: WebDriver) -> list[str]:
 def pressed(page: WebDriver) -> list[str | None]:
     marked = page.find_elements(By.CSS_SELECTOR, "g.w[aria-pressed=true]")
     return [well.get_attribute("data-w") for well in marked]
+
+
+def test_the_screenshot_of_the_readme_can_be_taken(opened, report, tmp_path):
+    """`README_REPORT=demo/scores/new_plate/report.html` renews the picture from that report."""
+    source = os.environ.get("README_REPORT")
+    target = README_PICTURE if source else tmp_path / "report.png"
+    page = opened(Path(source).read_text(encoding="utf-8") if source else report, width=1100)
+    size = {"width": 1100, "height": 1461, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    assert page.save_screenshot(str(target))
+    with Image.open(target) as picture:
+        assert picture.size == (1100, 1461)
+        assert len(picture.convert("RGB").getcolors(1 << 24)) > 50  # an empty page has one
 
 
 def test_a_well_pointed_at_tells_its_figures_in_all_maps(opened, scored, report):
