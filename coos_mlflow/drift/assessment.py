@@ -210,35 +210,34 @@ def _wells(ladder: Ladder, collected: Collected) -> list[dict[str, Any]]:
     """Return place, cells, distance, confidence and class shares of each well."""
     profile = collected.profile
     distances = ladder.wells(profile)
-    confidences = {
-        (plate, well): float(confidence[collected.wells[plate] == well].mean())
-        for plate, confidence in (
-            (plate, answers.max(axis=1)) for plate, answers in collected.probabilities.items()
-        )
-        for well in np.unique(collected.wells[plate]).tolist()
-    }
-    row_of, column_of = well_positions(np.array([well for _, well in distances], dtype=str))
-    rows = []
-    for (plate, well), row, column in zip(
-        distances, row_of.tolist(), column_of.tolist(), strict=True
-    ):
-        member = (profile.plates == plate) & (profile.wells == well)
-        counts = np.bincount(
-            profile.classes[member], weights=profile.counts[member], minlength=len(CLASSES)
-        )
-        rows.append(
-            {
-                "plate": plate,
-                "well": well,
-                "row": row,
-                "column": column,
-                "n_cells": int(counts.sum()),
-                "distance": distances[plate, well],
-                "confidence": confidences[plate, well],
-                "shares": (counts / counts.sum()).tolist(),
-            }
-        )
-    return rows
+    confidences = _confidences(collected)
+    ids, own = profile.wells_of_groups()
+    counts = np.zeros((len(ids), len(CLASSES)))
+    np.add.at(counts, (own, profile.classes), profile.counts)
+    rows, columns = well_positions(np.array([well for _, well in ids], dtype=str))
+    return [
+        {
+            "plate": plate,
+            "well": well,
+            "row": int(row),
+            "column": int(column),
+            "n_cells": int(cells.sum()),
+            "distance": distances[plate, well],
+            "confidence": confidences[plate, well],
+            "shares": (cells / cells.sum()).tolist(),
+        }
+        for (plate, well), row, column, cells in zip(ids, rows, columns, counts, strict=True)
+    ]
+
+
+def _confidences(collected: Collected) -> dict[tuple[str, str], float]:
+    """Return the mean confidence of the cells of each well."""
+    found: dict[tuple[str, str], float] = {}
+    for plate, answers in collected.probabilities.items():
+        names, own = np.unique(collected.wells[plate], return_inverse=True)
+        means = np.bincount(own, weights=answers.max(axis=1)) / np.bincount(own)
+        found |= {(plate, str(name)): float(mean) for name, mean in zip(names, means, strict=True)}
+    return found
 
 
 def _rounded(value: Any) -> Any:

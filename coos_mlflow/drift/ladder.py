@@ -129,18 +129,14 @@ class Ladder:
         squares = np.mean(
             [self._rods[view].compare_wells(_groups(profile, view)) for view in VIEWS], axis=0
         )
-        ids = sorted(set(zip(profile.plates.tolist(), profile.wells.tolist(), strict=True)))
-        distances: dict[tuple[str, str], float | None] = {}
-        for plate, well in ids:
-            member = (profile.plates == plate) & (profile.wells == well)
-            known = member & np.isfinite(squares)
-            weights = profile.counts[known]
-            distances[plate, well] = (
-                float(np.sqrt(np.average(squares[known], weights=weights)))
-                if len(weights)
-                else None
-            )
-        return distances
+        ids, own = profile.wells_of_groups()
+        weights = np.where(np.isfinite(squares), profile.counts, 0)
+        totals = np.bincount(own, weights=weights * np.nan_to_num(squares))
+        cells = np.bincount(own, weights=weights)
+        return {
+            name: float(np.sqrt(total / n)) if n else None
+            for name, total, n in zip(ids, totals, cells, strict=True)
+        }
 
 
 def _groups(profile: Profile, view: str) -> Groups:

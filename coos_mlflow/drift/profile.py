@@ -52,6 +52,19 @@ class Profile:
             variances={view: values[keep] for view, values in self.variances.items()},
         )
 
+    def wells_of_groups(self) -> tuple[list[tuple[str, str]], np.ndarray]:
+        """Return plates and wells in the order of their ids, and the place of each group's.
+
+        Returns
+        -------
+        ids : list of (plate, well)
+        place : ndarray of int64, shape (groups,)
+        """
+        pairs = list(zip(self.plates.tolist(), self.wells.tolist(), strict=True))
+        ids = sorted(set(pairs))
+        place = {pair: number for number, pair in enumerate(ids)}
+        return ids, np.array([place[pair] for pair in pairs])
+
     def class_counts(self) -> np.ndarray:
         """Return the cells per predicted class, shape (7,), int64."""
         return np.bincount(self.classes, weights=self.counts, minlength=len(CLASSES)).astype(int)
