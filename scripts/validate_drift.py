@@ -120,6 +120,7 @@ def main(argv: list[str] | None = None) -> None:
     scorers = [Scorer.load(name) for name in options.model]
     journal = Path(options.journal)
     done = _read(journal)
+    _end_last_line(journal)
     plan = planned(options.plates, options.seed)
     models = {str(scorer.model): scorer.classifier for scorer in scorers}
     with (
@@ -259,6 +260,13 @@ def _read(journal: Path) -> dict[tuple[str, str, int], Record]:
             continue
         records[record.model, record.kind, record.seed] = record
     return records
+
+
+def _end_last_line(journal: Path) -> None:
+    """Keep the next record off a line that a kill cut short."""
+    if journal.exists() and not journal.read_bytes().endswith(b"\n"):
+        with journal.open("a", encoding="utf-8") as file:
+            file.write("\n")
 
 
 if __name__ == "__main__":
