@@ -262,7 +262,7 @@ def score(
         typer.Option(
             "--fail-on",
             metavar="CONDITION",
-            help="End with exit code 4, all results written, when a plate is shifted, or "
+            help="End with exit code 4, all results written, when a file is shifted, or "
             "cannot-tell, or error>5: its estimated balanced error is above 5 % or unknown. "
             "Repeat it for several.",
         ),
@@ -290,18 +290,24 @@ def score(
 
         scorer = scoring.Scorer.load(model)
     scorer.check(plates, out, force=force)
-    met: list[str] = []
-    for plate in plates:
-        if dry_run:
+    if dry_run:
+        for plate in plates:
             cells = cli_data.inspect_with_progress(plate).n_cells
             typer.echo(f"would score {cells:,} cells of {plate} with {scorer.model}")
             typer.echo(f"would write {scorer.folder_for(plate, out)}")
-        else:
+        return
+    met: list[str] = []
+    try:
+        for plate in plates:
             scored = scorer.score(plate, out, force=force)
             terminal.show_scores(scored)
             met += fail_on.violations(scored.drift, asked)
-    if not dry_run and (overview := scoring.write_overview(out)):
-        typer.echo(f"{overview}  all plates in {out}, the worst first")
+        if overview := scoring.write_overview(out):
+            typer.echo(f"{overview}  all plates in {out}, the worst first")
+    except CoosError:
+        for sentence in met:
+            typer.echo(f"error: {sentence}", err=True)
+        raise
     if met:
         raise ConditionMetError("\n".join(met))
 

@@ -136,4 +136,12 @@ def reference_of(
         confusions={split: e.confusion for split, e in judged.items()},
         errors={split: e.balanced_error for split, e in judged.items()},
         judged=seen,
+        training_predictions=_training_predictions(fitted, prepared),
     )
+
+
+def _training_predictions(fitted: Fitted, prepared: Prepared) -> str:
+    """Say how Training's predictions were kept apart from what was fitted; see `Reference`."""
+    if fitted.pipeline is None:
+        return "cells"
+    return "network" if prepared.representation.learns else "plates"

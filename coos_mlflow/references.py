@@ -12,7 +12,7 @@ from coos_mlflow.data.cells import CLASSES, SPLITS
 from coos_mlflow.data.plate import open_plate
 from coos_mlflow.drift.collector import Collected, Collector, joined
 from coos_mlflow.drift.effects import effect_sizes
-from coos_mlflow.drift.error import Calibration, balanced_error, calibrate, numbered
+from coos_mlflow.drift.error import Calibration, balanced_error, calibrate
 from coos_mlflow.drift.reference import Reference, ReferenceCells, fit_projection
 from coos_mlflow.drift.statistics import CellSample
 from coos_mlflow.drift.views import FIGURES_VERSION, RAW_FIGURES, raw_figures
@@ -25,6 +25,9 @@ CELLS_PER_CLASS = {"training": 8, "test3": 2, "test4": 2}
 TRAINING_SAMPLE = 5000
 """Training cells kept for effect sizes, in about 80 bytes each: seven classes, and on a plate of
 one class still some 700 to compare with."""
+
+PLATES_FOR_EFFECTS = 3
+"""Plates of each split whose effect sizes are measured; each takes about half a second."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def collect(
     confusions: dict[str, np.ndarray],
     errors: dict[str, float],
     judged: np.ndarray,
+    training_predictions: str,
     seed: int = 0,
 ) -> Reference:
     """Put together a reference.
@@ -71,6 +75,8 @@ def collect(
         Of the same predictions.
     judged : ndarray of bool
         Cells of Training that the representation has not learnt from; the others are left out.
+    training_predictions : str
+        See `Reference`.
     seed : int
         Draws the cells to show and those that fit the projection.
     """
@@ -105,6 +111,8 @@ def collect(
         record=_record(calibration, collected),
         sample=sample,
         effects=_effects(collected, sample, seed),
+        training_predictions=training_predictions,
+        kept_share=float(np.mean(judged)),
         provenance=_origin(data),
     )
 
@@ -116,7 +124,7 @@ def _record(
     record: dict[str, dict[str, float]] = {key: {} for key in calibration.fitted}
     for split in SPLITS[1:]:
         plates = [
-            calibration.confusions(probabilities, numbered(collected[split].wells[plate]))
+            calibration.confusions(probabilities, collected[split].wells[plate])
             for plate, probabilities in collected[split].probabilities.items()
         ]
         for key in plates[0]:
@@ -135,13 +143,38 @@ def _sample(training: Collected, seed: int) -> CellSample:
 def _effects(
     collected: dict[str, Collected], sample: CellSample, seed: int
 ) -> dict[str, dict[str, float | None]]:
-    """Return effect sizes of each test split beside Training, and of half Training's plates."""
-    training = list(collected["training"].samples.values())
-    effects = {"training": effect_sizes(joined(training[::2]), joined(training[1::2]), seed)}
-    for split in SPLITS[1:]:
-        cells = joined(list(collected[split].samples.values()))
-        effects[split] = effect_sizes(cells, sample, seed)
-    return effects
+    """Return by split the median effect sizes of a few plates beside Training."""
+    return {
+        split: _median(
+            [
+                effect_sizes(
+                    cells, _others(collected["training"], plate) if split == "training" else sample
+                )
+                for plate, cells in _some(found.samples, seed).items()
+            ]
+        )
+        for split, found in collected.items()
+    }
+
+
+def _some(samples: dict[str, CellSample], seed: int) -> dict[str, CellSample]:
+    names = np.random.default_rng(seed).permutation(sorted(samples))[:PLATES_FOR_EFFECTS]
+    return {str(name): samples[str(name)] for name in names}
+
+
+def _others(training: Collected, plate: str) -> CellSample:
+    """Return cells of the other plates; of none, where there is but one."""
+    samples = [cells for name, cells in training.samples.items() if name != plate]
+    own = training.samples[plate]
+    return joined(samples) if samples else own.select(np.zeros(len(own), dtype=bool))
+
+
+def _median(plates: list[dict[str, float | None]]) -> dict[str, float | None]:
+    medians: dict[str, float | None] = {}
+    for key in plates[0]:
+        values = [value for plate in plates if (value := plate[key]) is not None]
+        medians[key] = float(np.median(values)) if values else None
+    return medians
 
 
 def _origin(data: TrainingData) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,13 @@ from coos_mlflow.tracking.pyfunc import CellClassifier
 from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, package_versions, prepare_store, run
 
 BATCH = 1024
+
+MOST_COMMAND = 1000
+"""Characters of the command that the report repeats."""
+
+LEAST_NAMED = 0.95
+"""Share of the cells that ids must name to count as ids: the share that a verdict may leave out
+(`verdict.UNJUDGED_CELLS`)."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +269,7 @@ class Scorer:
     def _page(self, streamed: _Streamed, drift: dict[str, Any]) -> dict[str, Any]:
         """Return what the reports show; of it, the command alone is not in drift.json."""
         shown = pictures(streamed.examples, self.classifier.reference.cells)
-        return summarise(drift, shown, command=" ".join(sys.argv))
+        return summarise(drift, shown, command=_command())
 
     def _simulated_facts(self, plate: Plate) -> dict[str, str]:
         return {
@@ -279,12 +286,8 @@ def write_overview(out: Path) -> Path | None:
     OutputError
         Where the page cannot be written.
     """
-    scored = []
-    for path in sorted(out.glob(f"*/{DRIFT}")):
-        with suppress(OSError, ValueError):
-            drift = json.loads(path.read_text(encoding="utf-8"))
-            if drift.get("schema_version") == SCHEMA_VERSION:
-                scored.append((path.parent.name, drift))
+    folders = sorted(path.parent for path in out.glob(f"[!.]*/{DRIFT}"))
+    scored = [(folder.name, drift) for folder in folders if (drift := _read_drift(folder))]
     if len(scored) < 2:
         return None
     page, partial = out / OVERVIEW, out / f".{OVERVIEW}.partial"
@@ -292,13 +295,30 @@ def write_overview(out: Path) -> Path | None:
         partial.write_text(render_overview(scored), encoding="utf-8")
         partial.replace(page)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise OutputError(f"{page}: cannot be written ({error.strerror}).") from error
     return page
 
 
+def _read_drift(folder: Path) -> dict[str, Any] | None:
+    """Return a folder's drift.json, None where it is none that this version can show."""
+    try:
+        drift = json.loads((folder / DRIFT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    known = isinstance(drift, dict) and drift.get("schema_version") == SCHEMA_VERSION
+    return drift if known and "plate_file" in drift else None
+
+
+def _command() -> str:
+    """Return the command of this process, as much of it as a page can hold, without passwords."""
+    whole = re.sub(r"://[^/@\s]*@", "://***@", " ".join(sys.argv))
+    return whole if len(whole) <= MOST_COMMAND else f"{whole[:MOST_COMMAND]} ..."
+
+
 def _are_named(ids: np.ndarray | None) -> bool:
-    """Tell whether a column of ids says anything."""
-    return ids is not None and bool((ids != "").any())
+    """Tell whether a column of ids names nearly all cells; the nameless are a plate or well too."""
+    return ids is not None and float(np.mean(ids != "")) >= LEAST_NAMED
 
 
 def _digest(plate: Path) -> str:

@@ -7,7 +7,8 @@ run that was stopped goes on where it was.
     coos train texture --scale 1 --preset quick --classifiers lr
     scripts/validate_drift.py --model texture-lr --plates 500
 
-The last line is one JSON object.
+Plates of the journal that were scored by other models, versions, sizes or releases of the package
+are left out, and counted. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -16,19 +17,22 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from drift_validation import guarantees, service
+from drift_validation import guarantees, service, tables
+from drift_validation.journal import Circumstances, Journal, Record
 from rich.console import Console
 
+import coos_mlflow
 from coos_mlflow.data.wells import well_names
 from coos_mlflow.drift.assessment import assess
 from coos_mlflow.drift.collector import Collected, Collector
-from coos_mlflow.drift.error import balanced_error, true_confusion
+from coos_mlflow.drift.error import true_confusion
 from coos_mlflow.drift.views import raw_figures
+from coos_mlflow.evaluation import Evaluation
 from coos_mlflow.progress import progress
 from coos_mlflow.scoring import BATCH, Scorer
 from coos_mlflow.simulate import simulate_plate_cells
@@ -36,6 +40,9 @@ from coos_mlflow.tracking.pyfunc import CellClassifier
 
 WELLS, CELLS = 8, 40
 """Wells of each class and cells of each well; wells of COOS-7's Training hold about 180."""
+
+STRANGERS = 0.2
+"""Share of the cells of an uneven well that belong to another."""
 
 FIRST_SEED = 1_000_000
 """Seeds of the plates begin here: far from those that data sets and demonstrations use."""
@@ -52,7 +59,8 @@ class Kind:
         The split whose population it comes from.
     layout : str
         "one", "two" or "seven" classes; "shares": seven, in shares drawn at random; "mixed wells":
-        seven, every well holding cells of two of them.
+        seven, most wells holding cells of two of them alike; "uneven wells": seven, a fifth of the
+        cells of each well being of another.
     shift : float
         Severity: 1 is the split's own.
     weight : int
@@ -85,8 +93,9 @@ def _kinds() -> tuple[Kind, ...]:
         for shift in (0.25, 0.5, 0.75, 1.5)
     ]
     others = [
-        Kind("test2, two classes", "test2", "two", 1.0, 8),
+        Kind("test2, two classes", "test2", "two", 1.0, 4),
         Kind("training, mixed wells", "training", "mixed wells", 1.0, 4),
+        Kind("training, uneven wells", "training", "uneven wells", 1.0, 4),
     ]
     return (*fresh, *graded, *others)
 
@@ -94,59 +103,52 @@ def _kinds() -> tuple[Kind, ...]:
 KINDS = _kinds()
 
 
-@dataclass(frozen=True)
-class Record:
-    """What came of one plate with one model."""
-
-    model: str
-    kind: str
-    like: str
-    layout: str
-    shift: float
-    seed: int
-    verdict: str
-    truth: float
-    estimate: float | None
-    low: float | None
-    high: float | None
-    estimators: dict[str, float | None]
-    test1: float
-    seconds: float
-
-
 def main(argv: list[str] | None = None) -> None:
-    """Simulate, score, assess, and print the table."""
+    """Simulate, score, assess, and print the tables."""
     options = _options(argv)
-    scorers = [Scorer.load(name) for name in options.model]
-    journal = Path(options.journal)
-    done = _read(journal)
-    _end_last_line(journal)
+    console = Console(width=130)
+    scorers = {asked: Scorer.load(asked) for asked in options.model}
+    models = {_circumstances(scorer): scorer.classifier for scorer in scorers.values()}
     plan = planned(options.plates, options.seed)
-    models = {str(scorer.model): scorer.classifier for scorer in scorers}
-    with (
-        journal.open("a", encoding="utf-8") as file,
-        progress("Validating", total=len(plan), unit="plates") as advance,
-    ):
+    wanted = [(under, kind.name, seed) for under in models for kind, seed in plan]
+    journal = Journal(Path(options.journal), wanted)
+    if journal.ignored:
+        console.print(
+            f"{options.journal}: {journal.ignored} lines are ignored; they are of other models, "
+            "versions, sizes or plates than those asked for, or cannot be read."
+        )
+    with progress("Validating", total=len(plan), unit="plates") as advance:
         for kind, seed in plan:
-            missing = {m: c for m, c in models.items() if (m, kind.name, seed) not in done}
+            missing = {
+                under: model
+                for under, model in models.items()
+                if (under, kind.name, seed) not in journal.records
+            }
             for record in validate(kind, seed, missing) if missing else ():
-                done[record.model, kind.name, seed] = record
-                file.write(json.dumps(asdict(record)) + "\n")
-                file.flush()
+                journal.add(record)
             advance(1)
-    wanted = {(kind.name, seed) for kind, seed in plan}
-    last: dict[str, Any] = {}
-    for scorer in scorers:
-        records = [
-            r for (m, *key), r in done.items() if m == str(scorer.model) and (*key,) in wanted
-        ]
-        reference = scorer.classifier.reference
-        measured = guarantees.measure(records, reference)
+    measured = {}
+    for asked, scorer in scorers.items():
+        under = _circumstances(scorer)
+        records = [record for record in journal.records.values() if record.under == under]
+        found = guarantees.measure(records, scorer.classifier.reference)
         if options.service:
-            measured |= service.measure(scorer)
-        guarantees.show(Console(width=110), str(scorer.model), measured, records)
-        last[scorer.model.name] = measured
-    print(json.dumps(last if len(last) > 1 else {"model": scorers[0].model.name} | measured))
+            found |= service.measure(scorer)
+        tables.show(console, str(scorer.model), found, records)
+        measured[asked] = {"model": under.model, "version": under.version} | found
+    print(json.dumps(measured if len(measured) > 1 else next(iter(measured.values()))))
+
+
+def _circumstances(scorer: Scorer) -> Circumstances:
+    model = scorer.model
+    return Circumstances(
+        model=model.name,
+        version=model.version,
+        model_id=model.model_id,
+        wells_per_class=WELLS,
+        cells_per_well=CELLS,
+        package=coos_mlflow.__version__,
+    )
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
@@ -177,31 +179,49 @@ def planned(plates: int, seed: int) -> list[tuple[Kind, int]]:
     return [plan[i] for i in order.tolist()]
 
 
-def validate(kind: Kind, seed: int, models: dict[str, CellClassifier]) -> Iterator[Record]:
+def validate(
+    kind: Kind, seed: int, models: dict[Circumstances, CellClassifier]
+) -> Iterator[Record]:
     """Simulate one plate and yield what each model makes of it."""
     cells = simulate(kind, seed)
-    for name, model in models.items():
+    for under, model in models.items():
         began = time.perf_counter()
         collected, labels = score(model, cells)
         found = assess(model.reference, collected, has_plate_ids=True, has_well_ids=True)
-        truth = balanced_error(true_confusion(cells["labels"], labels))
-        estimate = found["error"]
+        plate, estimate = found["plates"][0], found["error"]
+        truth = truth_of(cells["labels"], labels)
         yield Record(
-            model=name,
+            under=under,
             kind=kind.name,
             like=kind.like,
             layout=kind.layout,
             shift=kind.shift,
             seed=seed,
             verdict=found["verdict"],
-            truth=truth,
+            p=plate.get("p"),
+            t_p=plate.get("t_p"),
+            stands_out_in=plate.get("stands_out_in"),
+            truth=truth["balanced_error"],
             estimate=estimate["balanced_error"],
             low=estimate["low"],
             high=estimate["high"],
+            true_recalls=truth["recalls"],
+            recalls=estimate["recalls"],
+            recall_lows=estimate["recall_lows"],
+            recall_highs=estimate["recall_highs"],
             estimators=estimate["estimators"],
             test1=model.reference.errors["test1"],
             seconds=time.perf_counter() - began,
         )
+
+
+def truth_of(classes: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Return the paper's ``balanced_error`` (%) and ``recalls`` over all true classes of a plate.
+
+    The estimates drop classes of hardly any cells; what judges them does not.
+    """
+    confusion = true_confusion(classes, labels).astype(np.int64)
+    return Evaluation(confusion, interval=(np.nan, np.nan)).as_dict()
 
 
 def simulate(kind: Kind, seed: int) -> dict[str, np.ndarray]:
@@ -222,6 +242,8 @@ def simulate(kind: Kind, seed: int) -> dict[str, np.ndarray]:
         cells = {name: values[keep] for name, values in cells.items()}
     if kind.layout == "mixed wells":
         cells["wells"] = _mixed(cells["wells"], rng)
+    if kind.layout == "uneven wells":
+        cells["wells"] = _uneven(cells["wells"], rng)
     return cells
 
 
@@ -230,6 +252,16 @@ def _mixed(wells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     names, own = np.unique(well_names(wells), return_inverse=True)
     pairs = rng.permutation(len(names)) // 2
     return names[pairs[own]]
+
+
+def _uneven(wells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Move a fifth of the cells, drawn at random, each well's to one other well."""
+    names, own = np.unique(well_names(wells), return_inverse=True)
+    circle = rng.permutation(len(names))
+    following = np.empty_like(circle)
+    following[circle] = np.roll(circle, 1)
+    moved = rng.random(len(own)) < STRANGERS
+    return names[np.where(moved, following[own], own)]
 
 
 def score(model: CellClassifier, cells: dict[str, np.ndarray]) -> tuple[Collected, np.ndarray]:
@@ -248,25 +280,6 @@ def score(model: CellClassifier, cells: dict[str, np.ndarray]) -> tuple[Collecte
             raw=raw_figures(cells["images"][rows]),
         )
     return collector.build(), np.concatenate(labels)
-
-
-def _read(journal: Path) -> dict[tuple[str, str, int], Record]:
-    """Return what a journal holds; the line that a kill cut short is left out."""
-    records = {}
-    for line in journal.read_text("utf-8").splitlines() if journal.exists() else ():
-        try:
-            record = Record(**json.loads(line))
-        except (ValueError, TypeError):
-            continue
-        records[record.model, record.kind, record.seed] = record
-    return records
-
-
-def _end_last_line(journal: Path) -> None:
-    """Keep the next record off a line that a kill cut short."""
-    if journal.exists() and not journal.read_bytes().endswith(b"\n"):
-        with journal.open("a", encoding="utf-8") as file:
-            file.write("\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A plate through a registered model: what is written, what is refused, what is left behind."""
 
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -237,3 +238,38 @@ def test_real_cells_of_another_organism_are_called_far_outside(scorer, shared_fi
     assert scored.drift["simulated"] == {"plate": False, "model": True}
     assert "far outside" in scored.drift["reason"]
     assert "far outside" in (scored.folder / "report.html").read_text()
+
+
+def test_the_overview_ranks_what_the_folder_holds_and_passes_over_the_rest(scored, tmp_path):
+    out = tmp_path / "scores"
+    for name in ("a", "b", ".half-written"):
+        shutil.copytree(scored.folder, out / name)
+    for name, text in {"list": "[]", "broken": "{", "other": '{"schema_version": 1}'}.items():
+        (out / name).mkdir()
+        (out / name / "drift.json").write_text(text)
+    page = scoring.write_overview(out)
+    assert page == out / "overview.html"
+    text = page.read_text()
+    assert "./a/report.html" in text and "./b/report.html" in text
+    assert "half-written" not in text and "./list/" not in text
+    assert sorted(p.name for p in out.iterdir() if p.is_file()) == ["overview.html"]
+
+
+def test_one_plate_needs_no_overview(scored, tmp_path):
+    shutil.copytree(scored.folder, tmp_path / "only")
+    assert scoring.write_overview(tmp_path) is None
+    assert not (tmp_path / "overview.html").exists()
+
+
+def test_the_command_in_the_report_is_short_and_keeps_passwords(monkeypatch):
+    uri = "https://user:secret@host/mlflow"
+    monkeypatch.setattr("sys.argv", ["coos-score", "--tracking-uri", uri, *["plate.h5"] * 1000])
+    command = scoring._command()
+    assert "secret" not in command and "https://***@host/mlflow" in command
+    assert len(command) < 1100
+
+
+@pytest.mark.parametrize(("named", "known"), [(24, True), (23, True), (20, False), (0, False)])
+def test_ids_count_where_they_name_nearly_all_cells(named, known):
+    ids = np.array(["P1"] * named + [""] * (24 - named))
+    assert scoring._are_named(ids) is known

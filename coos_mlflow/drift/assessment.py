@@ -67,11 +67,15 @@ def assess(
     ladder = Ladder(reference)
     known = ladder.reference_plates()
     placed = ladder.place(profile, known=False)
-    plates = [verdict.judge(plate, known, (has_plate_ids, has_well_ids)) for plate in placed]
+    allowance = verdict.allowance(reference.training_predictions)
+    judge = verdict.Judge(
+        known, has_plate_ids=has_plate_ids, has_well_ids=has_well_ids, allowance=allowance
+    )
+    plates = [judge.judge(plate) for plate in placed]
     words, reason = verdict.overall(plates)
     found = {
         plate: reference.calibration.confusions(
-            probabilities, error.numbered(collected.wells[plate]) if has_well_ids else None
+            probabilities, collected.wells[plate] if has_well_ids else None
         )
         for plate, probabilities in collected.probabilities.items()
     }
@@ -97,12 +101,13 @@ def assess(
         "model_errors": _model_errors(reference),
         "class_shares": _class_shares(reference, profile),
         "effects": {"statistics": describe(), "reference": reference.effects},
-        "reference": _reference_entry(known),
-        "raw_moves": raw_moves(placed, known["training"]),
+        "reference": _reference_entry(known, reference.training_predictions),
+        "raw_moves": raw_moves(placed, known["training"], reference.kept_share),
         "wells": wells,
         "edge_wells": edge_against_inner(wells),
         "settings": {
             "alpha": verdict.ALPHA,
+            "allowance": allowance,
             "least_cells": verdict.LEAST_CELLS,
             "least_wells": verdict.LEAST_WELLS,
             "least_reference_plates": verdict.LEAST_PLATES,
@@ -144,17 +149,34 @@ def _estimate(
     has_well_ids: bool,
     seed: int,
 ) -> dict[str, Any]:
-    together = {key: np.concatenate([one[key] for one in found]) for key in found[0]}
-    cells = sum(plate["n_cells"] for plate in plates)
-    beyond = sum(plate["n_cells"] for plate in plates if plate["beyond"])
     return error.estimate(
-        together,
+        found,
         reference.calibration,
         has_wells=has_well_ids,
-        in_range=all(plate["verdict"] == verdict.IN_RANGE for plate in plates),
-        beyond=beyond > error.MOST_DOUBT * cells,
+        obstacle=_obstacle(plates, reference.calibration.chosen(has_wells=has_well_ids)),
         seed=seed,
     )
+
+
+def _obstacle(plates: list[dict[str, Any]], estimator: str) -> str | None:
+    """Return why no estimate for these plates could be believed, in one sentence, or None."""
+    few = error.MOST_DOUBT * sum(plate["n_cells"] for plate in plates)
+    if sum(plate["n_cells"] for plate in plates if plate["beyond"]) > few:
+        return (
+            "No plate of Training or the test sets lies as far from Training, so that nothing "
+            "tells whether an estimate could be believed."
+        )
+    unjudged = [plate for plate in plates if plate["verdict"] == verdict.CANNOT_TELL]
+    if sum(plate["n_cells"] for plate in unjudged) > few:
+        return f"An estimate holds for plates that can be judged. {unjudged[0]['reason']}"
+    shifted = [plate for plate in plates if plate["verdict"] == verdict.SHIFTED]
+    reads_wells = estimators()[estimator].needs_wells
+    if not reads_wells and sum(plate["n_cells"] for plate in shifted) > few:
+        return (
+            "Where wells hold several classes only the model's confidence tells of its error, and "
+            "confidence misleads on plates unlike those of Training."
+        )
+    return None
 
 
 def _farthest(plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -186,9 +208,10 @@ def _class_shares(reference: Reference, profile: Profile) -> dict[str, Any]:
     }
 
 
-def _reference_entry(known: verdict.Known) -> dict[str, Any]:
+def _reference_entry(known: verdict.Known, training_predictions: str) -> dict[str, Any]:
     m = len(known["training"])
     return {
+        "training_predictions": training_predictions,
         "m": m,
         "smallest_p": 1 / (m + 1),
         "ladder": {
@@ -234,9 +257,10 @@ def _confidences(collected: Collected) -> dict[tuple[str, str], float]:
     """Return the mean confidence of the cells of each well."""
     found: dict[tuple[str, str], float] = {}
     for plate, answers in collected.probabilities.items():
-        names, own = np.unique(collected.wells[plate], return_inverse=True)
+        own = collected.wells[plate]
         means = np.bincount(own, weights=answers.max(axis=1)) / np.bincount(own)
-        found |= {(plate, str(name)): float(mean) for name, mean in zip(names, means, strict=True)}
+        names = collected.well_names[plate]
+        found |= {(plate, name): float(mean) for name, mean in zip(names, means, strict=True)}
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,8 +24,10 @@ class Collected:
         Counts, means and variances by plate, well and predicted class.
     probabilities : dict of ndarray of float32, shape (n, 7)
         Of all cells, by plate, in the order of the file.
-    wells : dict of ndarray of str, shape (n,)
-        Names of their wells.
+    wells : dict of ndarray of int64, shape (n,)
+        Numbers of their wells on the plate, from 0.
+    well_names : dict of list of str
+        Names of the wells of each plate, in the order of their numbers.
     samples : dict of CellSample
         By plate, at most `SAMPLE` cells drawn at random.
     """
@@ -33,15 +35,17 @@ class Collected:
     profile: Profile
     probabilities: dict[str, np.ndarray]
     wells: dict[str, np.ndarray]
+    well_names: dict[str, list[str]]
     samples: dict[str, CellSample]
 
 
 class Collector:
     """Collects plates batch by batch.
 
-    Memory grows by 36 bytes a cell, for its probabilities, plate and well; all else grows with
-    the wells and plates. The same cells in the same order give the same result, however they are
-    divided into batches, but for the last place of the profile.
+    Memory grows by 32 bytes a cell, for its probabilities and well (and once more while `build`
+    joins them, plate by plate); all else grows with the wells and plates. The same cells in the
+    same order give the same result, however they are divided into batches, but for the last place
+    of the profile.
 
     Parameters
     ----------
@@ -52,10 +56,7 @@ class Collector:
     def __init__(self, seed: int = 0) -> None:
         self._rng = np.random.default_rng(seed)
         self._profile = ProfileBuilder()
-        self._names: dict[tuple[str, str], int] = {}
-        self._codes: list[np.ndarray] = []
-        self._probabilities: list[np.ndarray] = []
-        self._samples: dict[str, _Sample] = {}
+        self._plates: dict[str, _Plate] = {}
 
     def add(
         self,
@@ -82,21 +83,18 @@ class Collector:
             features=features,
             raw=raw,
         )
-        codes = self._numbers(plates, wells)
-        self._codes.append(codes)
-        self._probabilities.append(softmax.astype(np.float32))
         cells = CellSample(
-            codes,
+            np.zeros(len(predicted), dtype=np.int64),
             predicted,
             softmax.astype(np.float32),
             features.astype(np.float32),
             raw.astype(np.float32),
         )
-        ticket = self._rng.random(len(cells))
+        tickets = self._rng.random(len(cells))
         for plate in np.unique(plates).tolist():
             rows = np.flatnonzero(plates == plate)
-            kept = self._samples.setdefault(plate, _Sample())
-            kept.add(ticket[rows], cells.select(rows))
+            kept = self._plates.setdefault(plate, _Plate())
+            kept.add(wells[rows], tickets[rows], cells.select(rows))
 
     def build(self) -> Collected:
         """Return all that was added.
@@ -107,25 +105,47 @@ class Collector:
             If no cell was added.
         """
         profile = self._profile.build()
-        codes, probabilities = np.concatenate(self._codes), np.concatenate(self._probabilities)
-        names = list(self._names)
-        plate_of, well_of = (np.array([name[part] for name in names])[codes] for part in (0, 1))
-        rows = {plate: np.flatnonzero(plate_of == plate) for plate in np.unique(plate_of).tolist()}
+        plates = {plate: self._plates[plate] for plate in sorted(self._plates)}
+        samples, first = {}, 0
+        for name, plate in plates.items():
+            samples[name] = plate.sample(first)
+            first += len(plate.well_numbers)
         return Collected(
             profile,
-            {plate: probabilities[own] for plate, own in rows.items()},
-            {plate: well_of[own] for plate, own in rows.items()},
-            {plate: self._samples[plate].cells() for plate in rows},
+            {name: plate.joined_probabilities() for name, plate in plates.items()},
+            {name: plate.joined_wells() for name, plate in plates.items()},
+            {name: list(plate.well_numbers) for name, plate in plates.items()},
+            samples,
         )
 
-    def _numbers(self, plates: np.ndarray, wells: np.ndarray) -> np.ndarray:
-        """Return the number of each cell's plate and well, int64."""
-        ids, inverse = np.unique(np.stack([plates, wells]), axis=1, return_inverse=True)
-        numbers = [
-            self._names.setdefault((str(plate), str(well)), len(self._names))
-            for plate, well in ids.T.tolist()
-        ]
-        return np.array(numbers, dtype=np.int64)[inverse.ravel()]
+
+class _Plate:
+    """All answers of a plate, and the cells with the lowest tickets."""
+
+    def __init__(self) -> None:
+        self.well_numbers: dict[str, int] = {}
+        self._wells: list[np.ndarray] = []
+        self._probabilities: list[np.ndarray] = []
+        self._sample = _Sample()
+
+    def add(self, wells: np.ndarray, tickets: np.ndarray, cells: CellSample) -> None:
+        names, own = np.unique(wells, return_inverse=True)
+        numbers = [self.well_numbers.setdefault(n, len(self.well_numbers)) for n in names.tolist()]
+        codes = np.array(numbers, dtype=np.int64)[own]
+        self._wells.append(codes.astype(np.int32))
+        self._probabilities.append(cells.softmax)
+        self._sample.add(tickets, replace(cells, wells=codes))
+
+    def joined_wells(self) -> np.ndarray:
+        return np.concatenate(self._wells).astype(np.int64)
+
+    def joined_probabilities(self) -> np.ndarray:
+        return np.concatenate(self._probabilities)
+
+    def sample(self, first: int) -> CellSample:
+        """Return the sample, its wells numbered from `first` on."""
+        cells = self._sample.cells()
+        return replace(cells, wells=cells.wells + first)
 
 
 class _Sample:

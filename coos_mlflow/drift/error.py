@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.drift.estimators import Answers, estimators
 from coos_mlflow.drift.inference.temperature import fit_temperature
+from coos_mlflow.evaluation import recalls
 
 ESTIMATED, CANNOT_TELL = "estimated", "cannot tell"
 
@@ -25,6 +27,10 @@ DRAWS, RANGE = 400, (5.0, 95.0)
 RUNNER_UP = 0.5
 """A well is in doubt when its second label has this share of the cells of its first: were the
 second the truth, most of the labels that seem right would be wrong."""
+
+LEAST_CELLS = 5
+"""Cells below which a well cannot outvote its mistakes: where two labels of three are right, three
+or more of five are so in four of five wells."""
 
 MOST_DOUBT = 0.25
 """Share of the cells in doubtful wells, or on plates farther than all that is known, above which
@@ -49,9 +55,11 @@ class Calibration:
     fitted : dict of ndarray
         What each estimator needs.
     off : dict of float
-        How far each was off, on average over the left-out plates, in points of balanced error.
-    margin : dict of float
-        Points within which it was for nine in ten of these plates.
+        How far each was off, on average over plates that it was fitted without, in points of
+        balanced error.
+    margin, recall_margin : dict of float
+        Points within which its balanced error was for nine in ten of these plates, and its recalls
+        for nine in ten of their classes.
     pure_wells : bool
         Whether each well of Training holds a single class.
     """
@@ -61,6 +69,7 @@ class Calibration:
     fitted: dict[str, np.ndarray]
     off: dict[str, float]
     margin: dict[str, float]
+    recall_margin: dict[str, float]
     pure_wells: bool
 
     def answers(self, probabilities: np.ndarray, wells: np.ndarray | None) -> Answers:
@@ -73,7 +82,8 @@ class Calibration:
         return min(usable, key=lambda key: self.off[key])
 
     def _can_use(self, key: str, has_wells: bool) -> bool:
-        return not estimators()[key].needs_wells or (has_wells and self.pure_wells)
+        one = estimators().get(key)  # None for one that this version no longer has
+        return one is not None and (not one.needs_wells or (has_wells and self.pure_wells))
 
     def confusions(self, probabilities: np.ndarray, wells: np.ndarray | None) -> Confusions:
         """Ask every estimator that can be used about the cells of one plate.
@@ -102,7 +112,7 @@ def _by_well(answers: Answers, truths: np.ndarray) -> np.ndarray:
 def calibrate(
     probabilities: np.ndarray, labels: np.ndarray, plates: np.ndarray, wells: np.ndarray
 ) -> Calibration:
-    """Fit the estimators and see how far each is off, plate by plate.
+    """Fit the estimators, and see how far each is off on every plate when fitted on the others.
 
     Parameters
     ----------
@@ -113,28 +123,41 @@ def calibrate(
     plates, wells : ndarray of str, shape (n,)
         Ids; wells by name, whatever the field.
     """
-    temperature = fit_temperature(probabilities, labels)
-    prior = np.bincount(labels, minlength=N) / len(labels)
     codes = numbered(plates, wells)
-    answers = Answers(probabilities, codes, temperature, prior)
-    fitted = {key: e.fit(answers, labels) for key, e in estimators().items()}
-    bare = Calibration(temperature, prior, fitted, {}, {}, _are_pure(codes, labels))
-    offs: dict[str, list[float]] = {key: [] for key in fitted}
+    pure = _are_pure(codes, labels)
+    offs: dict[str, list[float]] = {}
+    recall_offs: dict[str, list[float]] = {}
     for plate in np.unique(plates):
         rows = plates == plate
-        truth = balanced_error(true_confusion(labels[rows], answers.labels[rows]))
-        found = bare.confusions(probabilities[rows], numbered(wells[rows]))
-        for key, confusions in found.items():
-            offs[key].append(abs(balanced_error(confusions.sum(axis=0)) - truth))
-    known = {key: values for key, values in offs.items() if values}
-    return Calibration(
-        temperature,
-        prior,
-        {key: fitted[key] for key in known},
-        {key: float(np.mean(values)) for key, values in known.items()},
-        {key: float(np.quantile(values, 0.9)) for key, values in known.items()},
-        bare.pure_wells,
+        others = ~rows if not rows.all() else rows
+        without = _fit(probabilities[others], labels[others], codes[others], pure)
+        truth = true_confusion(labels[rows], probabilities[rows].argmax(axis=1))
+        for key, found in without.confusions(probabilities[rows], numbered(codes[rows])).items():
+            total = found.sum(axis=0)
+            offs.setdefault(key, []).append(abs(balanced_error(total) - balanced_error(truth)))
+            points = 100 * np.abs(recalls(total) - recalls(truth))[present(truth)]
+            recall_offs.setdefault(key, []).extend(points[np.isfinite(points)].tolist())
+    return replace(
+        _fit(probabilities, labels, codes, pure),
+        off={key: float(np.mean(values)) for key, values in offs.items()},
+        margin={key: float(np.quantile(values, 0.9)) for key, values in offs.items()},
+        recall_margin={key: float(np.quantile(values, 0.9)) for key, values in recall_offs.items()},
     )
+
+
+def _fit(
+    probabilities: np.ndarray, labels: np.ndarray, wells: np.ndarray, pure: bool
+) -> Calibration:
+    """Fit all estimators, with nothing known yet of how far they are off."""
+    temperature = fit_temperature(probabilities, labels)
+    prior = np.bincount(labels, minlength=N) / len(labels)
+    answers = Answers(probabilities, wells, temperature, prior)
+    fitted = {
+        key: one.fit(answers, labels)
+        for key, one in estimators().items()
+        if pure or not one.needs_wells
+    }
+    return Calibration(temperature, prior, fitted, {}, {}, {}, pure)
 
 
 def numbered(*ids: np.ndarray) -> np.ndarray:
@@ -171,97 +194,104 @@ def balanced_error(confusion: np.ndarray) -> float:
 
 
 def estimate(
-    found: Confusions,
+    plates: Sequence[Confusions],
     calibration: Calibration,
     *,
     has_wells: bool,
-    in_range: bool,
-    beyond: bool,
+    obstacle: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Say how large the error is, or that one cannot tell.
 
     Parameters
     ----------
-    found : dict of ndarray
-        What `Calibration.confusions` returned; those of several plates joined along the wells.
+    plates : sequence of dict of ndarray
+        What `Calibration.confusions` returned for each plate.
     has_wells : bool
         Whether the file names wells.
-    in_range : bool
-        Whether the plate differs from Training's no more than they do from each other; confidence
-        is worth nothing on others.
-    beyond : bool
-        Whether it lies farther than every reference plate; no estimator has a record there.
+    obstacle : str or None
+        A reason to believe no estimate, in one sentence.
     seed : int
-        Draws the wells.
+        Draws plates and wells.
 
     Returns
     -------
     dict
-        ``balanced_error``, ``low``, ``high`` (%; None where one cannot tell), ``answer``,
-        ``reason``, ``classes``, ``recalls``, ``recall_lows``, ``recall_highs`` (a fraction or None
-        for each class), and ``estimators``, the balanced error that each comes to.
+        ``balanced_error``, ``low``, ``high`` and ``wrong_labels``, the plain share of labels (%;
+        None where one cannot tell), ``answer``, ``reason``, ``classes``, ``recalls``,
+        ``recall_lows``, ``recall_highs`` (a fraction or None for each class), and
+        ``estimators``, the balanced error that each comes to. The range tells how much the
+        figure would vary with other wells, and other plates if there are several, widened by what
+        it was off by on left-out plates of Training.
     """
     chosen = calibration.chosen(has_wells=has_wells)
-    by_well = found[chosen]
-    total = by_well.sum(axis=0)
-    held = present(total)
-    values = {key: balanced_error(wells.sum(axis=0)) for key, wells in found.items()}
+    totals = {key: sum(plate[key].sum(axis=0) for plate in plates) for key in plates[0]}
+    total = np.asarray(totals[chosen])
     entry = {
-        "classes": np.flatnonzero(held).tolist(),
-        "estimators": {key: values.get(key) for key in estimators()},
+        "classes": np.flatnonzero(present(total)).tolist(),
+        "estimators": {
+            key: balanced_error(np.asarray(totals[key])) if key in totals else None
+            for key in estimators()
+        },
     }
-    obstacle = _obstacle(chosen, by_well, in_range, beyond)
+    by_well = [plate[chosen] for plate in plates]
+    if estimators()[chosen].needs_wells:
+        obstacle = obstacle or _torn(np.concatenate(by_well))
     if obstacle:
-        unknown = dict.fromkeys(("balanced_error", "low", "high"))
-        recalls = {key: [None] * N for key in ("recalls", "recall_lows", "recall_highs")}
-        return entry | unknown | recalls | {"answer": CANNOT_TELL, "reason": obstacle}
-    margin = max(calibration.margin[chosen], LEAST_MARGIN)
-    return (
-        entry
-        | {"balanced_error": values[chosen], "answer": ESTIMATED}
-        | {"reason": f"{estimators()[chosen].title} {estimators()[chosen].meaning}."}
-        | _range(by_well, held, margin, np.random.default_rng(seed))
-    )
+        figures = dict.fromkeys(("balanced_error", "low", "high", "wrong_labels"))
+        classes = {key: [None] * N for key in ("recalls", "recall_lows", "recall_highs")}
+        return entry | figures | classes | {"answer": CANNOT_TELL, "reason": obstacle}
+    words = f"{estimators()[chosen].title} {estimators()[chosen].meaning}."
+    figures = {
+        "balanced_error": balanced_error(total),
+        "wrong_labels": float(100 * (1 - np.trace(total) / total.sum())),
+    }
+    rng = np.random.default_rng(seed)
+    spread = _range(by_well, calibration.margin[chosen], calibration.recall_margin[chosen], rng)
+    return entry | figures | spread | {"answer": ESTIMATED, "reason": words}
 
 
 def _range(
-    by_well: np.ndarray, held: np.ndarray, margin: float, rng: np.random.Generator
+    plates: list[np.ndarray], margin: float, recall_margin: float, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Draw wells anew, and add what left-out plates of Training were off by."""
-    drawn = np.einsum("dw,wkl->dkl", _drawn_wells(by_well, rng), by_well)
-    cells = drawn.sum(axis=2)
-    right = np.einsum("dkk->dk", drawn)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        recalls = np.where((cells > 0) & held, right / cells, np.nan)
-    errors = 100 * (1 - np.nanmean(recalls, axis=1))
+    """Draw plates and wells anew, and add what left-out plates of Training were off by."""
+    by_well = np.concatenate(plates)
+    total = by_well.sum(axis=0)
+    held = present(total)
+    drawn = np.einsum("dw,wkl->dkl", _drawn_wells(plates, rng), by_well)
+    found = np.where(held, recalls(drawn), np.nan)
+    errors = 100 * (1 - np.nanmean(found, axis=1))
     low, high = np.percentile(errors, RANGE)
     lows, highs = np.full((2, N), np.nan)
-    lows[held], highs[held] = np.nanpercentile(recalls[:, held], RANGE, axis=0)
-    total = by_well.sum(axis=0)
-    own = np.where(held, np.diag(total) / np.maximum(total.sum(axis=1), 1e-12), np.nan)
-    reach = margin / 100
+    lows[held], highs[held] = np.nanpercentile(found[:, held], RANGE, axis=0)
+    reach, recall_reach = max(margin, LEAST_MARGIN), max(recall_margin, LEAST_MARGIN) / 100
     return {
-        "low": max(float(low) - margin, 0.0),
-        "high": min(float(high) + margin, 100.0),
-        "recalls": listed(own),
-        "recall_lows": listed(np.maximum(lows - reach, 0.0)),
-        "recall_highs": listed(np.minimum(highs + reach, 1.0)),
+        "low": max(float(low) - reach, 0.0),
+        "high": min(float(high) + reach, 100.0),
+        "recalls": listed(np.where(held, recalls(total), np.nan)),
+        "recall_lows": listed(np.maximum(lows - recall_reach, 0.0)),
+        "recall_highs": listed(np.minimum(highs + recall_reach, 1.0)),
     }
 
 
-def _drawn_wells(by_well: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return how often each draw takes each well, shape (draws, wells).
+def _drawn_wells(plates: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Return how often each draw takes each well, shape (draws, wells of all plates).
 
-    Wells are drawn among those of the same class: the layout of a plate is no accident.
+    Wells are drawn among those of the same class on their plate, since the layout is no accident;
+    plates, of which there may be one, as a whole.
     """
-    weights = np.zeros((DRAWS, len(by_well)))
-    classes = by_well.sum(axis=2).argmax(axis=1)
-    for label in np.unique(classes):
-        members = np.flatnonzero(classes == label)
-        shares = np.full(len(members), 1 / len(members))
-        weights[:, members] = rng.multinomial(len(members), shares, size=DRAWS)
-    return weights
+    n = len(plates)
+    times = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS)
+    weights = []
+    for number, by_well in enumerate(plates):
+        own = np.zeros((DRAWS, len(by_well)))
+        classes = by_well.sum(axis=2).argmax(axis=1)
+        for label in np.unique(classes):
+            members = np.flatnonzero(classes == label)
+            shares = np.full(len(members), 1 / len(members))
+            own[:, members] = rng.multinomial(len(members), shares, size=DRAWS)
+        weights.append(own * times[:, [number]])
+    return np.concatenate(weights, axis=1)
 
 
 def listed(values: np.ndarray) -> list[float | None]:
@@ -269,32 +299,21 @@ def listed(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]
 
 
-def _obstacle(chosen: str, by_well: np.ndarray, in_range: bool, beyond: bool) -> str | None:
-    """Return why no estimate can be given, in one sentence, or None."""
-    if beyond:
-        return (
-            "No plate of Training or the test sets lies as far from Training, so that nothing "
-            "tells whether an estimate could be believed."
-        )
-    if not estimators()[chosen].needs_wells:
-        if in_range:
-            return None
-        return (
-            "Without wells that each hold one class, only the model's confidence tells of its "
-            "error, and confidence misleads on plates unlike those of Training."
-        )
+def _torn(by_well: np.ndarray) -> str | None:
+    """Return why wells do not tell their class, in one sentence, or None."""
     doubt = doubtful_wells(by_well)
-    share = by_well[doubt].sum() / by_well.sum()
-    if share <= MOST_DOUBT:
+    if by_well[doubt].sum() <= MOST_DOUBT * by_well.sum():
         return None
     return (
-        f"In {int(doubt.sum())} of {len(by_well)} wells the labels are torn between two classes: "
-        "either these wells hold more than one protein, or the model fails on them."
+        f"In {int(doubt.sum())} of {len(by_well)} wells the labels are torn between two classes, "
+        "or too few to tell: either these wells hold more than one protein, or the model fails on "
+        "them."
     )
 
 
 def doubtful_wells(by_well: np.ndarray) -> np.ndarray:
-    """Tell in which wells a second label comes near the first, bool, shape (wells,)."""
+    """Tell which wells have hardly any cells or a second label near the first, bool, (wells,)."""
     labels = np.sort(by_well.sum(axis=1), axis=1)
     doubt: np.ndarray = labels[:, -2] >= RUNNER_UP * labels[:, -1]
+    doubt |= labels.sum(axis=1) < LEAST_CELLS
     return doubt

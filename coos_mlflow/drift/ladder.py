@@ -35,8 +35,8 @@ class PlacedPlate:
         Squared distances; 1 is ordinary.
     noise_share : float
         Share of the expected square that is owed to having few cells and wells.
-    raw_move : ndarray of float64, shape (len(RAW_FIGURES),)
-        Mean difference of the raw-image figures from the reference, within classes.
+    raw_deviations : ndarray of float64, shape (classes, len(RAW_FIGURES))
+        Differences of the raw-image figures from the reference.
     """
 
     plate: str
@@ -46,7 +46,22 @@ class PlacedPlate:
     shares: np.ndarray
     squares: np.ndarray
     noise_share: float
-    raw_move: np.ndarray
+    raw_deviations: np.ndarray
+
+    def _picks(self, n_classes: int) -> list[list[int]]:
+        """Return every choice of at most `n_classes` of the judged classes."""
+        size = min(n_classes, len(self.classes))
+        return [list(pick) for pick in combinations(range(len(self.classes)), size)]
+
+    def raw_move(self, n_classes: int) -> np.ndarray:
+        """Return mean differences of the raw-image figures, shape (choices, len(RAW_FIGURES)).
+
+        Choices as in `log_distances`.
+        """
+        picks = self._picks(n_classes)
+        return np.stack(
+            [np.average(self.raw_deviations[p], axis=0, weights=self.shares[p]) for p in picks]
+        )
 
     def log_distances(self, n_classes: int) -> np.ndarray:
         """Return logarithms of the distances by every choice of at most `n_classes` classes.
@@ -60,8 +75,7 @@ class PlacedPlate:
         -------
         ndarray of float64, shape (choices, views)
         """
-        size = min(n_classes, len(self.classes))
-        picks = [list(pick) for pick in combinations(range(len(self.classes)), size)]
+        picks = self._picks(n_classes)
         squares = [np.average(self.squares[:, p], axis=1, weights=self.shares[p]) for p in picks]
         return np.log(np.maximum(squares, NEAR**2)) / 2
 
@@ -165,5 +179,5 @@ def _place(profile: Profile, rods: dict[str, Yardstick]) -> PlacedPlate:
         shares=shares,
         squares=np.stack([compared[view].distances for view in VIEWS]),
         noise_share=float(np.mean([compared[view].noise_share @ shares for view in VIEWS])),
-        raw_move=shares @ raw.deviations,
+        raw_deviations=raw.deviations,
     )

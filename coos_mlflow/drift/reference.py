@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +29,7 @@ SIZE_LIMIT = 5_000_000
 
 SCHEMA_VERSION = 2
 _FIT_ROWS = 20_000
-_CALIBRATION_FACTS = ("temperature", "off", "margin", "pure_wells")
+_CALIBRATION_FACTS = ("temperature", "off", "margin", "recall_margin", "pure_wells")
 
 _SAMPLE_TYPES = {"f": np.float16, "i": np.int32}
 """How sampled cells are kept: three digits are far more than effect sizes show."""
@@ -130,8 +131,14 @@ class Reference:
     sample : CellSample
         Training cells in all views, for effect sizes.
     effects : dict of dict
-        By split, the effect sizes of its cells beside Training's; for Training, of some of its
-        plates beside the others.
+        By split, the median of the effect sizes of some of its plates beside Training, those of
+        Training beside its other plates; None where they cannot be had.
+    training_predictions : str
+        How Training was predicted: by ``"plates"``, each by a fit on the others; by ``"network"``,
+        the same with a network beneath the classifier that has learnt from all plates; by
+        ``"cells"``, those held out by a network from plates that it was taught on.
+    kept_share : float
+        Share of Training's cells that the reference holds: those that nothing was taught on.
     provenance : dict
         JSON-ready: ``dataset`` (name), ``digest`` (SHA-256), ``simulated`` (bool), and what else
         is worth keeping.
@@ -146,6 +153,8 @@ class Reference:
     record: dict[str, dict[str, float]]
     sample: CellSample
     effects: dict[str, dict[str, float | None]]
+    training_predictions: str
+    kept_share: float
     provenance: dict[str, Any]
 
     def novelty(self, features: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -193,6 +202,8 @@ class Reference:
             "calibration": {name: getattr(self.calibration, name) for name in _CALIBRATION_FACTS},
             "record": self.record,
             "effects": self.effects,
+            "training_predictions": self.training_predictions,
+            "kept_share": self.kept_share,
             "provenance": self.provenance,
         }
         text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
@@ -240,7 +251,15 @@ class Reference:
             if version != SCHEMA_VERSION:
                 raise ValueError(f"schema version {version} found, expected {SCHEMA_VERSION}")
             return cls._from_stored(facts, arrays)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as problem:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            BadZipFile,
+            zlib.error,
+        ) as problem:
             raise RegistryError(
                 f"{folder}: the drift reference of this model version cannot be read ({problem}); "
                 "register the model again."
@@ -285,5 +304,7 @@ class Reference:
                 }
             ),
             effects=facts["effects"],
+            training_predictions=facts["training_predictions"],
+            kept_share=facts["kept_share"],
             provenance=facts["provenance"],
         )

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from coos_mlflow.data.cells import CLASSES, SPLIT_MEANINGS, SPLIT_TITLES, SPLITS
-from coos_mlflow.report import wording
+from coos_mlflow.report import answer, wording
 from coos_mlflow.report.wording import NO_BREAK
-
-LEFT_OUT = "each plate predicted by a fit on the other plates"
-"""What the reference's figures of Training are; on its own cells a fit looks better than it is."""
 
 BASELINE = "baseline"
 """Key of the estimator that any other must beat."""
@@ -35,6 +32,7 @@ def error_figures(drift: dict[str, Any]) -> dict[str, Any]:
     ends = [value for row in overall for value in (row["value"], row["high"]) if value is not None]
     return {
         "estimate": estimate,
+        "premise": answer.premise(drift),
         "overall": overall,
         "axis": min(max([*ends, 5.0]) * 1.1, 100.0),
         "recalls": _recalls(drift["error"]),
@@ -107,11 +105,13 @@ def _attempt(attempt: dict[str, Any] | None) -> dict[str, Any]:
 
 def split_errors(drift: dict[str, Any]) -> list[dict[str, Any]]:
     """Return true balanced error and recalls of each split; a recall is None without cells."""
+    training = wording.LEFT_OUT[drift["reference"]["training_predictions"]]
+    meanings = SPLIT_MEANINGS | {"training": training}
     return [
         {
             "key": split,
             "split": SPLIT_TITLES[split],
-            "meaning": LEFT_OUT if split == "training" else SPLIT_MEANINGS[split],
+            "meaning": meanings[split],
             "error": drift["model_errors"][split]["balanced_error"],
             "recalls": drift["model_errors"][split]["recalls"],
         }

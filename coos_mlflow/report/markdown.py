@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from coos_mlflow.data.cells import CLASS_ABBREVIATIONS
+from coos_mlflow.drift.views import VIEWS
 from coos_mlflow.report.wording import percent, without_controls
 
 WIDTH = 100
@@ -43,20 +44,21 @@ def render_markdown(summary: dict[str, Any]) -> str:
 
 def _answer(summary: dict[str, Any]) -> list[str]:
     verdict, estimate = summary["verdict"], summary["error"]["estimate"]
-    error = estimate["words"]
+    said = [f"Balanced error, estimated (each class counts alike): {estimate['words']}"]
     if estimate["value"] is None:
-        error = f"{error}. {estimate['reason']}"
-    elif summary["beyond"]:
-        error = f"{error}, if the cells are of these classes at all"
+        said.append(f". {estimate['reason']}")
+    else:
+        said.append(f"; wrong labels: {estimate['wrong_words']}")
+        said.append(f", {premise}." if (premise := summary["error"]["premise"]) else ".")
     model = summary["model"]
     blocks = [f"# {escaped(summary['title'])}: {verdict['words'].lower()}"]
     if summary["simulated"]:
         blocks.append(_prose(summary["simulated"].upper()))
     blocks += [
-        f"**{verdict['trust']}**",
+        _wrapped(f"**{escaped(verdict['trust'])}**"),
         _prose(verdict["reason"]),
         _prose(verdict["advice"]),
-        _prose(f"Labels that are wrong, estimated (balanced error): {error}"),
+        _prose("".join(said)),
         _prose(", ".join(f"{item['label']} {item['value']}" for item in summary["key_figures"])),
         _prose(f"Scored with {model['name']} version {model['version']}."),
     ]
@@ -67,7 +69,7 @@ def _ladder(summary: dict[str, Any]) -> list[str]:
     panels = summary["ladder"]
     rows = [
         ["usual up to", *(_number(panel["usual"]) for panel in panels)],
-        ["Holm-adjusted p", *("-" if p["p"] is None else f"{p['p']:.2g}" for p in panels)],
+        ["adjusted p", *("-" if p["p"] is None else f"{p['p']:.2g}" for p in panels)],
     ]
     for number, row in enumerate(panels[0]["rows"]):
         spans = [_span([m["distance"] for m in p["rows"][number]["marks"]]) for p in panels]
@@ -76,6 +78,7 @@ def _ladder(summary: dict[str, Any]) -> list[str]:
         "## How far from the plates that the model knows",
         _prose("Distances of plates from Training within each class; 1 is an ordinary plate."),
         table(["distance", *(panel["title"] for panel in panels)], rows),
+        *([_prose(summary["compared"])] if summary["compared"] else []),
     ]
 
 
@@ -90,9 +93,9 @@ def _plates(summary: dict[str, Any]) -> list[str]:
     rows = [
         [
             _short(plate["plate"]),
-            "far outside" if plate["beyond"] else plate["verdict"],
+            plate["standing"],
             plate["error"]["words"],
-            *(_number(plate["distances"][view]) for view in ("softmax", "features", "raw")),
+            *(_number(plate["distances"][view]) for view in VIEWS),
             f"{plate['n_cells']}",
         ]
         for plate in summary["plates"]
@@ -107,7 +110,7 @@ def _error(summary: dict[str, Any]) -> list[str]:
     error = summary["error"]
     rows = [[row["title"], row["words"]] for row in error["overall"]]
     blocks = [
-        "## How many labels are wrong",
+        "## How large the error is",
         _prose(error["estimate"]["reason"]),
         table(["balanced error", "estimated here, else measured"], rows),
     ]
@@ -146,9 +149,14 @@ def _splits(summary: dict[str, Any]) -> list[str]:
         ]
         for row in summary["errors"]
     ]
+    training = "".join(
+        f"{row['split']}: {row['meaning']}."
+        for row in summary["errors"]
+        if row["key"] == "training"
+    )
     return [
         "### How good the model was on plates whose truth is known",
-        _prose(f"Measured on {summary['trained_on']} data; recall of each class in %."),
+        _prose(f"Measured on {summary['trained_on']} data; recall of each class in %. {training}"),
         table(["split", "balanced error", *CLASS_ABBREVIATIONS], rows),
     ]
 
@@ -184,7 +192,8 @@ def _effects(effects: dict[str, Any] | None) -> list[str]:
         for r in effects["rows"]
     ]
     headings = ["effect size", *(value["title"] for value in effects["rows"][0]["values"])]
-    return ["## Effect sizes, cell by cell", table(headings, rows)]
+    note = "Of each split, the median of up to three plates."
+    return ["## Effect sizes, cell by cell", _prose(note), table(headings, rows)]
 
 
 def _provenance(rows: Sequence[tuple[str, str]]) -> list[str]:
@@ -226,7 +235,11 @@ def _number(value: float | None) -> str:
 
 
 def _prose(text: str) -> str:
-    return textwrap.fill(escaped(text), WIDTH, break_on_hyphens=False)
+    return _wrapped(escaped(text))
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False)
 
 
 def escaped(text: str) -> str:

@@ -52,7 +52,6 @@ def effects(drift: dict[str, Any], plates: list[dict[str, Any]]) -> dict[str, An
         if any(value is not None for value in plate["effects"].values()):
             return {
                 "plate": plate_words(plate["plate"]),
-                "splits": [SPLIT_TITLES[s] for s in SPLITS if s in drift["effects"]["reference"]],
                 "rows": [
                     {
                         "title": statistic["title"],
@@ -66,7 +65,7 @@ def effects(drift: dict[str, Any], plates: list[dict[str, Any]]) -> dict[str, An
 
 
 def _values(
-    key: str, plate: dict[str, Any], reference: dict[str, dict[str, float]]
+    key: str, plate: dict[str, Any], reference: dict[str, dict[str, float | None]]
 ) -> list[dict[str, Any]]:
     entries = [("new", "This plate", plate["effects"].get(key))]
     entries += [(s, SPLIT_TITLES[s], reference[s].get(key)) for s in SPLITS if s in reference]

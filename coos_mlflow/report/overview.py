@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from coos_mlflow.drift.verdict import CANNOT_TELL, IN_RANGE, SHIFTED
-from coos_mlflow.report import wording
+from coos_mlflow.report import answer, wording
 from coos_mlflow.report.html import environment
 from coos_mlflow.report.wording import shown
 
@@ -57,8 +57,8 @@ def _row(folder: str, drift: dict[str, Any]) -> dict[str, Any]:
         "name": shown(drift["plate_file"]["name"]),
         "link": f"./{quote(folder, safe='')}/report.html",
         "verdict": drift["verdict"],
-        "beyond": any(plate["beyond"] for plate in plates),
-        "trust": wording.verdict(drift)["trust"],
+        "beyond": answer.far_outside(drift),
+        "trust": answer.verdict(drift)["trust"],
         "reason": drift["reason"],
         "error": wording.estimate(drift["error"]),
         "n_plates": len(plates),
@@ -69,7 +69,7 @@ def _row(folder: str, drift: dict[str, Any]) -> dict[str, Any]:
 
 
 def _badness(row: dict[str, Any]) -> tuple[int, float, str]:
-    order = 0 if row["verdict"] == SHIFTED and row["beyond"] else _BADNESS[row["verdict"]]
+    order = 0 if row["beyond"] else _BADNESS[row["verdict"]]
     error = row["error"]["value"]
     return order, float("-inf") if error is None else -error, row["name"]
 

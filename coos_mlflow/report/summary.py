@@ -9,7 +9,7 @@ import numpy as np
 from coos_mlflow.data.cells import CLASS_ABBREVIATIONS, CLASSES, SPLIT_TITLES, SPLITS
 from coos_mlflow.drift.verdict import CANNOT_TELL, SHIFTED
 from coos_mlflow.drift.views import VIEWS
-from coos_mlflow.report import wording
+from coos_mlflow.report import answer, wording
 from coos_mlflow.report.cells import Pictures, class_groups
 from coos_mlflow.report.estimates import error_figures, record, split_errors
 from coos_mlflow.report.moves import effects, raw_moves
@@ -27,6 +27,9 @@ VIEW_MEANINGS = {
     "features": "main axes of the representation",
     "raw": "brightness, contrast, focus and so on",
 }
+
+LEAST_FOUND = 0.02
+"""Share of the labels from which a class is said to be found; a few are mistakes on any plate."""
 
 MOST_PLATES = 50
 """Plates that the page lists; the farthest come first."""
@@ -57,7 +60,7 @@ def summarise(
     plates = farthest_first(drift["plates"])
     return {
         "title": shown(drift["plate_file"]["name"]),
-        "verdict": wording.verdict(drift),
+        "verdict": answer.verdict(drift),
         "simulated": wording.simulated(**drift["simulated"]),
         "key_figures": _key_figures(drift),
         "model": {key: shown(drift["model"][key]) for key in ("name", "version")},
@@ -65,8 +68,9 @@ def summarise(
         "plates": [_plate_row(plate) for plate in plates[:MOST_PLATES]],
         "plates_left_out": max(0, len(plates) - MOST_PLATES),
         "several": len(plates) > 1,
-        "beyond": any(plate["beyond"] for plate in plates),
+        "beyond": answer.far_outside(drift),
         "ladder": _ladder(drift, plates[:MOST_PLATES]),
+        "compared": _compared(drift),
         "error": error_figures(drift),
         "record": record(drift),
         "errors": split_errors(drift),
@@ -95,7 +99,9 @@ def _key_figures(drift: dict[str, Any]) -> list[dict[str, str]]:
         figures.insert(0, ("plates", f"{len(plates)}"))
         figures.append(("plates shifted", f"{shifted}"))
     elif plates[0]["verdict"] != CANNOT_TELL:
-        figures.append(("rank p (small: unusual)", f"{plates[0]['p']:.2g}"))
+        # Beyond the reach of m ranks the prediction interval rests on its distribution alone.
+        p = max(plates[0]["t_p"], plates[0]["smallest_p"])
+        figures.append(("p, the least of three views, adjusted", f"{p:.2g}"))
     figures.append(("plates to compare with, m", f"{reference['m']}"))
     figures.append(("smallest p that m allows", f"{reference['smallest_p']:.2g}"))
     return [{"label": label, "value": value} for label, value in figures]
@@ -103,19 +109,49 @@ def _key_figures(drift: dict[str, Any]) -> list[dict[str, str]]:
 
 def _plate_row(plate: dict[str, Any]) -> dict[str, Any]:
     names = ", ".join(CLASS_ABBREVIATIONS[label] for label in plate["classes"])
-    keep = ("verdict", "reason", "n_cells", "n_wells", "p", "distances", "usual", "view_p")
+    keep = ("verdict", "reason", "n_cells", "n_wells", "distances")
+    judged = plate["verdict"] != CANNOT_TELL
     return {
         "plate": shown(plate["plate"]) or "no name",
         "classes": names or "none",
-        "beyond": plate["beyond"],
+        "standing": wording.standing(plate),
         "error": wording.estimate(plate["error"]),
+        "p": plate["p"] if judged else None,
+        "view_p": plate["view_p"] if judged else dict.fromkeys(VIEWS),
         **{key: plate[key] for key in keep},
     }
+
+
+def _compared(drift: dict[str, Any]) -> str:
+    """Say which classes of a lone plate were compared, which were not, and its rank."""
+    if len(drift["plates"]) > 1:
+        return ""
+    (plate,) = drift["plates"]
+    known = {label for one in drift["reference"]["ladder"]["training"] for label in one["classes"]}
+    shares = enumerate(plate["class_shares"]["predicted"])
+    left = [n for n, share in shares if share >= LEAST_FOUND and n not in plate["classes"]]
+    groups = {
+        "Compared": plate["classes"],
+        "Too few cells to compare": [label for label in left if label in known],
+        "Carried by no Training plate": [label for label in left if label not in known],
+    }
+    words = [
+        f"{title}: {', '.join(CLASSES[label] for label in labels)}."
+        for title, labels in groups.items()
+        if labels
+    ]
+    if plate["verdict"] != CANNOT_TELL:
+        words.append(
+            f"Rank p among the {drift['reference']['m']} Training plates: {plate['p']:.2g}."
+        )
+    return " ".join(words)
 
 
 def _ladder(drift: dict[str, Any], plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return for each view its title, usual limit and rows of marks: the plates, then splits."""
     placed = [plate for plate in plates if plate["score"] is not None]
+    lone = placed[0] if len(placed) == 1 else None
+    judged = lone if lone and lone["verdict"] != CANNOT_TELL else None
     splits = drift["reference"]["ladder"]
     title = "This plate" if len(plates) == 1 else "These plates"
     panels = []
@@ -132,8 +168,8 @@ def _ladder(drift: dict[str, Any], plates: list[dict[str, Any]]) -> list[dict[st
                 "title": VIEW_TITLES[view],
                 "meaning": VIEW_MEANINGS[view],
                 "usual": min((plate["usual"][view] for plate in placed), default=None),
-                "p": placed[0]["view_p"][view] if len(placed) == 1 else None,
-                "distance": placed[0]["distances"][view] if len(placed) == 1 else None,
+                "p": judged["view_p"][view] if judged else None,
+                "distance": lone["distances"][view] if lone else None,
                 "rows": rows,
             }
         )

@@ -29,7 +29,7 @@ def no_cells() -> ReferenceCells:
     return ReferenceCells(images, np.zeros(0, dtype=np.int64), names, names, names)
 
 
-@dataclass
+@dataclass(eq=False)
 class World:
     """A population of plates whose variance lies to known shares between plates and wells."""
 
@@ -119,7 +119,7 @@ class World:
         names = list(training.probabilities)
         answers = np.concatenate([training.probabilities[name] for name in names])
         truth = np.concatenate([truths[name] for name in names])
-        wells = np.concatenate([training.wells[name] for name in names])
+        wells = np.concatenate([training.wells[name] for name in names]).astype(str)
         plates = np.repeat(names, [len(training.wells[name]) for name in names])
         calibration = calibrate(answers, truth, plates, wells)
         confusion = true_confusion(truth, answers.argmax(axis=1))
@@ -133,6 +133,8 @@ class World:
             record={key: {"test1": 4.0} for key in calibration.fitted},
             sample=joined(list(training.samples.values())),
             effects={},
+            training_predictions="plates",
+            kept_share=1.0,
             provenance={"dataset": "numbers", "digest": "0" * 64, "simulated": True},
         )
 

@@ -37,7 +37,8 @@ def test_all_answers_are_kept_in_the_order_of_the_file(cells):
     for plate, answers in found.probabilities.items():
         own = cells["plates"] == plate
         np.testing.assert_allclose(answers, cells["softmax"][own], atol=1e-7)
-        np.testing.assert_array_equal(found.wells[plate], cells["wells"][own])
+        names = np.array(found.well_names[plate])
+        np.testing.assert_array_equal(names[found.wells[plate]], cells["wells"][own])
 
 
 @pytest.mark.parametrize("batch", [64, 999])

@@ -17,7 +17,7 @@ from coos_mlflow.drift.error import (
     true_confusion,
 )
 
-ALL = {"has_wells": True, "in_range": True, "beyond": False}
+ALL = {"has_wells": True}
 
 
 def by_well(*votes: dict[int, int], truth: int = 0) -> np.ndarray:
@@ -82,7 +82,7 @@ def test_wells_that_hold_several_classes_in_training_rule_the_consensus_out():
 @pytest.mark.parametrize("rate", [0.02, 0.05, 0.2, 0.35])
 def test_the_error_of_a_plate_is_found_whatever_it_is(calibration, rate):
     probabilities, truth, _, wells = answers_of(confusion_of(rate), 4, seed=1)
-    found = estimate(calibration.confusions(probabilities, wells), calibration, **ALL)
+    found = estimate([calibration.confusions(probabilities, wells)], calibration, **ALL)
     labels = probabilities.argmax(axis=1)
     true = balanced_error(true_confusion(truth, labels))
     assert found["answer"] == ESTIMATED
@@ -98,7 +98,8 @@ def test_the_error_of_a_plate_is_found_whatever_it_is(calibration, rate):
 def test_the_estimate_uses_no_truth_of_the_plate(calibration):
     probabilities, _, _, wells = answers_of(confusion_of(0.1), 4, seed=1)
     first, second = (
-        estimate(calibration.confusions(probabilities, wells), calibration, **ALL) for _ in range(2)
+        estimate([calibration.confusions(probabilities, wells)], calibration, **ALL)
+        for _ in range(2)
     )
     assert first == second
 
@@ -107,7 +108,7 @@ def test_a_plate_of_two_classes_is_judged_by_these(calibration):
     probabilities, truth, _, wells = answers_of(confusion_of(0.1), 4, seed=2)
     two = truth < 2
     found = estimate(
-        calibration.confusions(probabilities[two], numbered(wells[two])), calibration, **ALL
+        [calibration.confusions(probabilities[two], numbered(wells[two]))], calibration, **ALL
     )
     assert found["classes"] == [0, 1]
     assert found["recalls"][2:] == [None] * 5
@@ -118,7 +119,7 @@ def test_more_wells_make_a_narrower_range(calibration):
     widths = []
     for wells_per_class in (2, 16):
         probabilities, _, _, wells = answers_of(confusion_of(0.2), wells_per_class, seed=3)
-        found = estimate(calibration.confusions(probabilities, wells), calibration, **ALL)
+        found = estimate([calibration.confusions(probabilities, wells)], calibration, **ALL)
         widths.append(found["high"] - found["low"])
     assert widths[1] < widths[0]
 
@@ -126,42 +127,74 @@ def test_more_wells_make_a_narrower_range(calibration):
 def test_torn_wells_are_not_answered(calibration):
     torn = by_well(*[{0: 20, 3: 18}] * 3, {0: 40})
     np.testing.assert_array_equal(doubtful_wells(torn), [True, True, True, False])
-    found = estimate(dict.fromkeys(calibration.fitted, torn), calibration, **ALL)
+    found = estimate([dict.fromkeys(calibration.fitted, torn)], calibration, **ALL)
     assert found["answer"] == CANNOT_TELL
     assert found["balanced_error"] is found["low"] is found["high"] is None
     assert "In 3 of 4 wells the labels are torn between two classes" in found["reason"]
     assert found["estimators"]["well_consensus"] == pytest.approx(100 * 54 / 154)
 
 
-def test_confidence_is_not_trusted_away_from_training(calibration):
-    probabilities, _, _, _ = answers_of(confusion_of(0.05), 4, seed=1)
-    found = calibration.confusions(probabilities, None)
-    assert "well_consensus" not in found
-    near, far = (
-        estimate(found, calibration, has_wells=False, in_range=in_range, beyond=False)
-        for in_range in (True, False)
-    )
-    assert near["answer"] == ESTIMATED
-    assert far["answer"] == CANNOT_TELL
-    assert "confidence misleads" in far["reason"]
-    assert near["estimators"]["well_consensus"] is None
+def test_without_wells_confidence_answers(calibration):
+    probabilities, truth, _, _ = answers_of(confusion_of(0.05), 4, seed=1)
+    found = estimate([calibration.confusions(probabilities, None)], calibration, has_wells=False)
+    assert found["answer"] == ESTIMATED
+    assert found["estimators"]["well_consensus"] is None
+    true = balanced_error(true_confusion(truth, probabilities.argmax(axis=1)))
+    assert found["low"] <= true <= found["high"]
 
 
-def test_nothing_is_said_where_no_known_plate_lies(calibration):
+def test_an_obstacle_is_the_reason_to_say_nothing(calibration):
     probabilities, _, _, wells = answers_of(confusion_of(0.05), 4, seed=1)
-    found = estimate(
-        calibration.confusions(probabilities, wells),
-        calibration,
-        has_wells=True,
-        in_range=False,
-        beyond=True,
-    )
+    found = calibration.confusions(probabilities, wells)
+    said = estimate([found], calibration, has_wells=True, obstacle="Too far.")
+    assert (said["answer"], said["reason"]) == (CANNOT_TELL, "Too far.")
+    assert said["wrong_labels"] is None
+
+
+def test_wells_of_hardly_any_cells_are_not_answered(calibration):
+    """One cell a well is its own majority: nothing would ever seem wrong."""
+    probabilities, _, _, _ = answers_of(confusion_of(0.3), 4, seed=1)
+    alone = np.arange(len(probabilities))
+    found = estimate([calibration.confusions(probabilities, alone)], calibration, **ALL)
     assert found["answer"] == CANNOT_TELL
-    assert "No plate of Training or the test sets lies as far" in found["reason"]
+    assert "too few to tell" in found["reason"]
+
+
+def test_uneven_mixtures_are_taken_for_mistakes(calibration):
+    """What the page must say: a fifth of strangers in each well looks like 20 % of mistakes."""
+    wells = by_well(*[{0: 32, 3: 8}] * 4)
+    found = estimate([dict.fromkeys(calibration.fitted, wells)], calibration, **ALL)
+    assert found["balanced_error"] == pytest.approx(20)
+
+
+def test_plain_share_of_wrong_labels_beside_the_balanced_error(calibration):
+    wells = np.concatenate([by_well({0: 99, 1: 1}), by_well({1: 6, 0: 4}, truth=1)])
+    found = estimate([dict.fromkeys(calibration.fitted, wells)], calibration, **ALL)
+    assert found["balanced_error"] == pytest.approx((1 + 40) / 2)
+    assert found["wrong_labels"] == pytest.approx(100 * 5 / 110)
+
+
+def test_plates_that_differ_make_a_wider_range_than_wells_that_do(calibration):
+    bad, good = by_well(*[{0: 30, 3: 10}] * 8), by_well(*[{0: 40}] * 8)
+    mixed = [np.concatenate([bad[:4], good[:4]])] * 2
+    plates = [
+        [dict.fromkeys(calibration.fitted, one) for one in file] for file in ([bad, good], mixed)
+    ]
+    apart, alike = (estimate(file, calibration, **ALL) for file in plates)
+    assert apart["balanced_error"] == pytest.approx(alike["balanced_error"])
+    assert apart["high"] - apart["low"] > alike["high"] - alike["low"] + 5
 
 
 def test_draws_keep_the_layout_of_the_plate():
     wells = np.concatenate([by_well({0: 10}, {0: 10}), by_well({1: 10}, truth=1)])
-    weights = error._drawn_wells(wells, np.random.default_rng(0))
+    weights = error._drawn_wells([wells], np.random.default_rng(0))
     np.testing.assert_array_equal(weights[:, 2], 1)
     np.testing.assert_array_equal(weights[:, :2].sum(axis=1), 2)
+
+
+def test_plates_are_drawn_whole():
+    wells = by_well({0: 10}, {0: 10})
+    weights = error._drawn_wells([wells, wells], np.random.default_rng(0))
+    per_plate = weights.reshape(len(weights), 2, 2).sum(axis=2)
+    assert set(np.unique(per_plate)) == {0, 2, 4}
+    np.testing.assert_array_equal(per_plate.sum(axis=1), 4)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from coos_mlflow.drift.inference.conformal_rank import conformal_rank
-from coos_mlflow.drift.inference.holm import holm
 from coos_mlflow.drift.inference.label_shift import adapted, corrected_shares
 from coos_mlflow.drift.inference.plate_distance import judged_units
 from coos_mlflow.drift.inference.prediction_interval import plate_moments, upper_limit
@@ -121,17 +120,6 @@ def test_units_are_the_classes_that_a_plate_carries():
         ("b", 3, 11),
     ]
     np.testing.assert_array_equal(unit, [0, -1, -1, 1, 2])
-
-
-def test_holm_by_hand():
-    # 3 * 0.01; then 2 * 0.02; then 0.04 itself, but not below the one before
-    np.testing.assert_allclose(holm(np.array([0.02, 0.01, 0.04])), [0.04, 0.03, 0.04])
-    np.testing.assert_allclose(holm(np.array([0.6, 0.9])), [1.0, 1.0])
-
-
-def test_holm_keeps_the_chance_of_any_false_alarm():
-    p = np.random.default_rng(0).random((4000, 3))
-    assert np.mean([holm(row).min() <= 0.05 for row in p]) == pytest.approx(0.05, abs=0.012)
 
 
 def test_temperature_undoes_what_was_done_to_calibrated_answers():

@@ -14,7 +14,8 @@ def plates(*exceedances: float) -> list[dict]:
             "plate": str(number),
             "verdict": SHIFTED if p < 0.05 else IN_RANGE,
             "reason": "The plate ...",
-            "exceedance": p,
+            "t_p": p,
+            "beyond": False,
             "score": 1 / p,
             "n_cells": 100,
         }
@@ -38,6 +39,12 @@ def test_exceedance_is_alpha_at_the_limit():
         assert exceedance(np.array(upper_limit(alpha, 20)), 20) == pytest.approx(alpha)
 
 
+def test_a_plate_beyond_all_that_is_known_makes_the_file_shifted():
+    file = plates(0.04, *[0.5] * 19)
+    file[0]["beyond"] = True
+    assert overall(file)[0] == SHIFTED
+
+
 @pytest.mark.parametrize(
     ("exceedances", "verdict"),
     [
@@ -50,4 +57,4 @@ def test_exceedance_is_alpha_at_the_limit():
 def test_a_file_is_shifted_by_more_than_chance_explains(exceedances, verdict):
     found, reason = overall(plates(*exceedances))
     assert found == verdict
-    assert f"of {len(exceedances)} plates" in reason
+    assert f"of {len(exceedances)} plates" in reason.lower()

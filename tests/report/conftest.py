@@ -11,12 +11,13 @@ import pytest
 
 from coos_mlflow.data.cells import CLASSES, SPLITS
 from coos_mlflow.drift.edge_wells import edge_against_inner
+from coos_mlflow.drift.raw_moves import CELLS_PER_WELL
 from coos_mlflow.drift.views import RAW_FIGURE_TABLE, VIEWS
 from coos_mlflow.report.cells import ROLES, WELL_ROLES, Pictures, ReferencePicture
 from coos_mlflow.report.figures.cells import cell_picture
 
 ERRORS = {"training": 6.0, "test1": 4.1, "test2": 5.2, "test3": 17.9, "test4": 12.3}
-ESTIMATORS = ("cm_atc", "cot", "baseline")
+ESTIMATORS = ("well_consensus", "confidence", "baseline")
 WELLS = ("A01", "B02", "C03", "P24")
 SHARES = [0.6, 0, 0.37, 0, 0, 0.03, 0]
 
@@ -30,6 +31,7 @@ def estimate_of(error: float | None = 6.4, classes: tuple[int, ...] = (0, 2)) ->
         "balanced_error": error,
         "low": None if error is None else round(error * 0.7, 3),
         "high": None if error is None else round(error * 1.6, 3),
+        "wrong_labels": None if error is None else round(error * 0.8, 3),
         "answer": "cannot tell" if error is None else "estimated",
         "reason": "Few cells: any error from 3 to 60 % would fit." if error is None
         else "It rests on how sure the model is of each cell.",
@@ -37,14 +39,14 @@ def estimate_of(error: float | None = 6.4, classes: tuple[int, ...] = (0, 2)) ->
         "recalls": recalls(0),
         "recall_lows": recalls(-0.04),
         "recall_highs": recalls(0.03),
-        "estimators": {"cm_atc": error, "cot": error},
+        "estimators": {"well_consensus": error, "confidence": error},
     }  # fmt: skip
 
 
 def plate_entry(
     name: str = "P7", verdict: str = "in range", distance: float = 0.9, error: float | None = 6.4
 ) -> dict[str, Any]:
-    known = verdict != "cannot tell"
+    known = verdict != "cannot tell" or distance > 10
     return {
         "plate": name,
         "verdict": verdict,
@@ -56,14 +58,16 @@ def plate_entry(
         "p": 0.52381 if known else None,
         "score": distance if known else None,
         "limit": 2.0 if known else None,
-        "exceedance": 0.5 if known else None,
+        "t_p": (0.5 if verdict == "in range" else 0.00123) if known else None,
         "noise_share": 0.2,
         "known_plates": 30,
         "known_nearer": 30 if distance > 10 else 12,
-        "beyond": verdict == "shifted" and distance > 10,
+        "beyond": distance > 10,
         "distances": dict.fromkeys(VIEWS, distance if known else None),
         "usual": dict.fromkeys(VIEWS, 1.6 if known else None),
-        "view_p": dict.fromkeys(VIEWS, 0.142857 if known else None),
+        "view_p": dict.fromkeys(
+            VIEWS, (0.5 if verdict == "in range" else 0.047619) if known else None
+        ),
         "stands_out_in": "raw" if known else None,
         "error": estimate_of(error),
         "class_shares": {"predicted": SHARES, "corrected": SHARES},
@@ -72,6 +76,7 @@ def plate_entry(
 
 
 def raw_moves_of(plate: str) -> list[dict[str, Any]]:
+    figures = [*RAW_FIGURE_TABLE, CELLS_PER_WELL]
     return [
         {
             "plate": plate,
@@ -82,7 +87,7 @@ def raw_moves_of(plate: str) -> list[dict[str, Any]]:
             "change": 1.8 if figure.scale == "log" else 0.05,
             "change_is": "factor" if figure.scale == "log" else "difference",
         }
-        for number, figure in enumerate(RAW_FIGURE_TABLE)
+        for number, figure in enumerate(figures)
     ]
 
 
@@ -96,7 +101,7 @@ def record_of() -> dict[str, Any]:
 
     offsets = zip(ESTIMATORS, (-0.7, 1.9, -2.5), strict=True)
     return {
-        "chosen": "cm_atc",
+        "chosen": "well_consensus",
         "estimators": [
             {"key": key, "title": f"Estimator {key}", "meaning": f"Meaning of {key}.",
              "splits": attempts(offset)}
@@ -212,6 +217,7 @@ def scored(random_cells) -> Callable[..., tuple[dict[str, Any], Pictures]]:
             "reference": {
                 "m": 20,
                 "smallest_p": 0.047619,
+                "training_predictions": "plates",
                 "ladder": dict.fromkeys(SPLITS, known),
             },
             "raw_moves": raw_moves_of(plates[0]["plate"]),

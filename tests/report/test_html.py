@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from coos_mlflow.data.cells import CLASS_ABBREVIATIONS
 from coos_mlflow.report import figures
 from coos_mlflow.report.figures.cells import cell_picture
 from coos_mlflow.report.figures.svg import round_ticks
@@ -59,8 +60,9 @@ def page_of(arguments) -> Page:
 def test_the_answer_comes_first(scored):
     text = page_of(scored(simulated=(True, False))).text
     order = [
-        "Simulated data", "In range", "The labels can be used", "Labels that are wrong, estimated",
-        "6\xa0%between 4 and 10", "How far from the plates",
+        "Simulated data", "In range", "The labels can be used", "Balanced error, estimated",
+        "6\xa0%between 4 and 10", "wrong labels: 5\xa0%",
+        "if each well holds one protein", "How far from the plates",
     ]  # fmt: skip
     places = [text.index(words, text.index("Simulated data")) for words in order]
     assert places == sorted(places)
@@ -71,7 +73,7 @@ def test_an_estimate_far_outside_what_is_known_stands_back(scored, make_entry, d
     text = text_of(scored([make_entry(verdict="shifted", distance=distance)]))
     far = distance > 10
     assert ('class="answer doubtful"' in text) == far
-    assert ("if the cells are of these classes at all" in text) == far
+    assert ("the cells are of these classes at all" in text) == far
 
 
 def test_every_section_is_there(scored, make_entry):
@@ -203,7 +205,8 @@ def test_wells_without_position_are_drawn_in_rows():
          "distance": None, "label": 0, "words": f"{n}: 5 cells"}
         for n in range(30)
     ]  # fmt: skip
-    drawn = figures.plate_map(wells, "distance", 5)
+    plate = {"wells": wells, "placed": False, "small": False, "most_cells": 5}
+    drawn = figures.plate_map(plate, "distance")
     assert drawn.count("<title>") == 30
     assert drawn.count('class="unknown"') == 30
     assert 'class="plate"' not in drawn
@@ -223,13 +226,33 @@ def test_each_well_tells_its_figures_in_each_map(scored):
 @pytest.mark.parametrize(
     ("wells", "words"),
     [
-        (("A01", "B02", "H12"), "do not tell whether the plate has 96 or 384 wells"),
+        (("A01", "B02", "H12"), "Drawn as a 96-well plate, since all wells fit on one."),
         (("one", "two"), "The well ids tell no position"),
         (("A01", "C03", "D13"), "At the edge of the plate"),
     ],
 )
 def test_the_map_says_what_it_assumes(scored, wells, words):
     assert words in text_of(scored(wells=wells))
+
+
+@pytest.mark.parametrize(
+    ("wells", "letters"), [(("A01", "H12"), "ABCDEFGH"), (("A01", "H13"), "ABCDEFGHIJKLMNOP")]
+)
+def test_a_plate_is_drawn_with_as_few_wells_as_hold_all(scored, wells, letters):
+    (plate,) = summarise(*scored(wells=wells))["maps"]
+    drawn = figures.plate_map(plate, "class")
+    ticks = re.findall(r'<text class="tick"[^>]*>(\w+)</text>', drawn)
+    assert "".join(tick for tick in ticks if tick.isalpha()) == letters
+    assert ticks[ticks.index("A") - 1] == ("12" if len(letters) == 8 else "24")
+    for edge, side in (("x", "width"), ("y", "height")):
+        frame = re.search(rf'class="plate"[^>]* {edge}="(\d+)"[^>]* {side}="(\d+)"', drawn)
+        places = [int(x) for x in re.findall(rf'<rect class="c\d"[^>]* {edge}="(\d+)"', drawn)]
+        assert int(frame[1]) <= min(places)
+        assert max(places) + 15 <= int(frame[1]) + int(frame[2])
+
+
+def test_letters_of_wells_tell_the_classes_apart():
+    assert len({name[:2] for name in CLASS_ABBREVIATIONS}) == len(CLASS_ABBREVIATIONS)
 
 
 def test_splits_differ_in_shape_as_well_as_in_colour(scored):

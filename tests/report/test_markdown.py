@@ -19,9 +19,12 @@ def test_the_answer_comes_first(scored):
     lines = report_of(scored(simulated=(True, True))).splitlines()
     assert lines[0] == "# new\\_plate.h5: in range"
     assert lines[2].startswith("SIMULATED DATA")
-    assert "**The labels can be used; about 6\xa0% are estimated to be wrong.**" in lines[:8]
-    (error,) = [line for line in lines[:14] if line.startswith("Labels that are wrong")]
-    assert error.endswith("6\xa0% (4 to 10\xa0%)")
+    assert "**The labels can be used; about 5\xa0% are estimated to be wrong.**" in lines[:8]
+    said = (
+        "Balanced error, estimated (each class counts alike): 6\xa0% (4 to 10\xa0%); wrong "
+        "labels: 5\xa0%, if each well holds one protein."
+    )
+    assert said in " ".join(lines[:16])
 
 
 def test_cannot_tell_says_why(scored, make_entry):
@@ -61,11 +64,11 @@ def test_columns_are_as_wide_as_their_widest_cell():
 
 def test_the_record_tells_which_estimator_is_used_and_by_how_much_it_was_off(scored):
     lines = report_of(scored()).splitlines()
-    (used,) = [line for line in lines if line.startswith("| Estimator cm")]
+    (used,) = [line for line in lines if line.startswith("| Estimator well")]
     assert "17.2 (-0.7)" in used
     (baseline,) = [line for line in lines if "baseline" in line]
     assert lines.index(baseline) == lines.index(used) + 2
-    assert any("Used here: Estimator cm\\_atc." in line for line in lines)
+    assert any("Used here: Estimator well\\_consensus." in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -73,13 +76,15 @@ def test_the_record_tells_which_estimator_is_used_and_by_how_much_it_was_off(sco
     ["<script>alert(1)</script>", "*a* _b_ `c` [d](e) # |", "\u202eevil\0\x1b[31m", "z" * 10_000],
 )
 def test_hostile_names_are_text(scored, make_entry, name):
-    drift, pictures = scored([make_entry(name), make_entry("b")], wells=(name,))
+    drift, pictures = scored([make_entry(name, "shifted", 2.2), make_entry("b")], wells=(name,))
+    drift["verdict"] = "in range"
     drift["plate_file"]["name"] = drift["model"]["trained_on"] = name
     text = render_markdown(summarise(drift, pictures, command=name))
     assert not [
         letter for letter in text if unicodedata.category(letter)[0] == "C" and letter != "\n"
     ]
-    assert not re.search(r"(?<!\\)<", text)
+    assert not re.search(r"(?<!\\)[<`[]", text)
+    assert "Above all, check the labels of plate" in text
     assert len({line.count("|") - line.count("\\|") for line in tables_of(text)[1]}) == 1
     assert max(len(line) for line in text.splitlines()) <= WIDTH
 

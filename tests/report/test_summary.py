@@ -8,69 +8,57 @@ from coos_mlflow.data.cells import CLASSES, SPLITS
 from coos_mlflow.drift.edge_wells import edge_against_inner
 from coos_mlflow.drift.views import VIEWS
 from coos_mlflow.report.cells import trimmed
+from coos_mlflow.report.html import render
+from coos_mlflow.report.markdown import render_markdown
 from coos_mlflow.report.summary import MOST_PLATES, summarise
-from coos_mlflow.report.wording import estimate, shown
+from coos_mlflow.report.wording import LEFT_OUT, estimate, shown
 
 
 def summary_of(arguments, **more):
     return summarise(*arguments, **more)
 
 
-def test_in_range_says_that_the_labels_can_be_used_and_what_error_to_expect(scored):
-    summary = summary_of(scored())
-    assert summary["verdict"]["key"] == "in-range"
-    trust = "The labels can be used; about 6\xa0% are estimated to be wrong."
-    assert summary["verdict"]["trust"] == trust
-    assert "fitted without, the model's balanced error was 6.0" in summary["verdict"]["advice"]
-    assert summary["error"]["estimate"]["headline"] == "6\xa0%"
-    assert summary["error"]["estimate"]["range"] == "4 to 10\xa0%"
-
-
-def test_in_range_does_not_praise_a_weak_model(scored):
-    verdict = summary_of(scored(training_error=43.0))["verdict"]
-    assert verdict["trust"] == "The plate is fine, the model is weak."
-    assert "43" in verdict["advice"]
-
-
-def test_in_range_with_many_wrong_labels_or_an_unknown_number_is_no_all_clear(scored, make_entry):
-    verdict = summary_of(scored([make_entry(error=34.0)]))["verdict"]
-    assert verdict["trust"] == "Check the labels before using them."
-    verdict = summary_of(scored([make_entry(error=None)]))["verdict"]
-    assert verdict["trust"] == "The labels can be used, with care."
-
-
-@pytest.mark.parametrize(
-    ("distance", "trust"),
-    [(3.0, "Check the labels before using them."), (30.0, "Do not use the labels.")],
-)
-def test_shifted_and_far_outside_differ(scored, make_entry, distance, trust):
-    summary = summary_of(scored([make_entry(verdict="shifted", distance=distance)]))
-    assert summary["verdict"]["trust"] == trust
-    assert summary["plates"][0]["beyond"] == (distance > 10)
-    assert ("takes for granted" in summary["verdict"]["advice"]) == (distance > 10)
+def test_the_estimate_has_a_figure_a_range_and_the_plain_share(scored):
+    error = summary_of(scored())["error"]
+    assert error["estimate"]["headline"] == "6\xa0%"
+    assert error["estimate"]["range"] == "4 to 10\xa0%"
+    assert error["estimate"]["wrong_words"] == "5\xa0%"
+    assert error["premise"] == "if each well holds one protein"
 
 
 def test_cannot_tell_shows_no_p_and_no_mark(scored, make_entry):
     summary = summary_of(scored([make_entry(verdict="cannot tell", error=None)]))
     assert summary["verdict"]["trust"] == "Take the labels as unverified."
-    assert not any(figure["label"].startswith("rank p") for figure in summary["key_figures"])
+    assert not any(figure["label"].startswith("p,") for figure in summary["key_figures"])
+    assert "Rank p" not in summary["compared"]
     assert summary["ladder"][0]["rows"][0] == {"key": "new", "title": "This plate", "marks": []}
     assert (summary["ladder"][0]["usual"], summary["ladder"][0]["p"]) == (None, None)
     assert summary["error"]["estimate"]["headline"] == "Cannot tell"
     assert summary["error"]["recalls"] == []
 
 
+def test_a_plate_that_cannot_be_judged_shows_its_distance_without_a_p(scored, make_entry):
+    summary = summary_of(scored([make_entry(verdict="cannot tell", distance=30.0, error=None)]))
+    assert {(panel["distance"], panel["p"]) for panel in summary["ladder"]} == {(30.0, None)}
+    assert summary["plates"][0]["p"] is None
+    assert set(summary["plates"][0]["view_p"].values()) == {None}
+    assert "Rank p" not in summary["compared"]
+    assert "30.0 here</p>" in render(summary)
+
+
 @pytest.mark.parametrize(
-    ("value", "low", "high", "words"),
+    ("value", "low", "high", "words", "wrong"),
     [
-        (6.34, 4.12, 9.11, "6.3\xa0% (4.1 to 9.1\xa0%)"),
-        (12.3, 8.2, 19.6, "12\xa0% (8 to 20\xa0%)"),
-        (0.42, 0.11, 12.0, "0.4\xa0% (0.1 to 12.0\xa0%)"),
+        (6.34, 4.12, 9.11, "6.3\xa0% (4.1 to 9.1\xa0%)", "3.2\xa0%"),
+        (12.3, 8.2, 19.6, "12\xa0% (8 to 20\xa0%)", "6\xa0%"),
+        (0.42, 0.11, 12.0, "0.4\xa0% (0.1 to 12.0\xa0%)", "0.2\xa0%"),
     ],
 )
-def test_estimates_have_no_more_digits_than_they_know(value, low, high, words):
-    error = {"answer": "estimated", "balanced_error": value, "low": low, "high": high, "reason": ""}
-    assert estimate(error)["words"] == words
+def test_estimates_have_no_more_digits_than_they_know(value, low, high, words, wrong):
+    error = {"balanced_error": value, "low": low, "high": high, "wrong_labels": value / 2}
+    said = estimate(error | {"answer": "estimated", "reason": ""})
+    assert said["words"] == words
+    assert said["wrong_words"] == wrong
 
 
 def test_an_answer_of_cannot_tell_hides_a_number_that_came_with_it():
@@ -97,18 +85,37 @@ def test_m_and_the_smallest_p_are_key_figures(scored):
     figures = {f["label"]: f["value"] for f in summary_of(scored())["key_figures"]}
     assert figures["plates to compare with, m"] == "20"
     assert figures["smallest p that m allows"] == "0.048"
-    assert figures["rank p (small: unusual)"] == "0.52"
+    assert figures["p, the least of three views, adjusted"] == "0.5"
     assert figures["cells"] == "300"
 
 
-def test_the_ladder_has_a_row_for_each_split_in_each_view_and_holms_p(scored):
+def test_the_p_that_decides_goes_no_lower_than_m_plates_allow(scored, make_entry):
+    summary = summary_of(scored([make_entry(verdict="shifted", distance=3.0)]))
+    figures = {f["label"]: f["value"] for f in summary["key_figures"]}
+    assert figures["p, the least of three views, adjusted"] == "0.048"
+
+
+def test_a_lone_plate_says_which_classes_were_compared(scored, make_entry):
+    drift, pictures = scored()
+    words = (
+        "Compared: Endoplasmic Reticulum, Golgi. Too few cells to compare: Cytosol. "
+        "Rank p among the 20 Training plates: 0.52."
+    )
+    assert summarise(drift, pictures)["compared"] == words
+    drift["plates"][0]["class_shares"]["predicted"] = [0.5, 0.019, 0.3, 0, 0, 0.03, 0.151]
+    said = summarise(drift, pictures)["compared"]
+    assert "compare: Cytosol. Carried by no Training plate: Nuclear Envelope." in said
+    assert summary_of(scored([make_entry("a"), make_entry("b")]))["compared"] == ""
+
+
+def test_the_ladder_has_a_row_for_each_split_in_each_view_and_its_p(scored):
     ladder = summary_of(scored())["ladder"]
     assert [panel["view"] for panel in ladder] == list(VIEWS)
     for panel in ladder:
         assert [row["key"] for row in panel["rows"]] == ["new", *SPLITS]
         assert panel["rows"][0]["marks"][0]["words"] == "plate P7"
         assert panel["rows"][0]["marks"][0]["distance"] == 0.9
-        assert panel["p"] == 0.142857
+        assert panel["p"] == 0.5
 
 
 def test_the_farthest_plates_come_first_and_the_rest_are_counted(scored, make_entry):
@@ -192,16 +199,28 @@ def test_what_moved_is_said_as_a_factor_or_a_difference(scored):
     ]  # fmt: skip
     assert moves["channels"][0]["rows"][0]["words"] == "×1.8"
     assert moves["channels"][0]["rows"][0]["short"] == "background (1st percentile)"
-    assert moves["rows"][-1]["words"] == "+0.05"
+    assert moves["rows"][-1]["figure"] == "cells per well"
+    assert moves["channels"][-1]["rows"][-1]["words"] == "×1.8"
+    assert {row["words"][0] for row in moves["rows"]} == {"×", "+"}
 
 
 def test_effect_sizes_stand_beside_those_of_the_splits(scored):
     effects = summary_of(scored())["effects"]
-    assert effects["splits"] == ["Training", "Test1", "Test2", "Test3", "Test4"]
+    titles = [value["title"] for value in effects["rows"][0]["values"]]
+    assert titles == ["This plate", "Training", "Test1", "Test2", "Test3", "Test4"]
     assert [v["text"] for v in effects["rows"][1]["values"]] == [
         "0.61", "0.5", "0.54", "0.58", "0.62", "0.66",
     ]  # fmt: skip
     assert effects["rows"][2]["values"][0]["text"] == "–"
+
+
+def test_effect_sizes_that_could_not_be_had_are_left_open(scored):
+    drift, pictures = scored()
+    drift["effects"]["reference"]["test4"] = dict.fromkeys(("mmd", "c2st", "energy"))
+    drift["effects"]["reference"]["training"]["energy"] = None
+    summary = summarise(drift, pictures)
+    assert summary["effects"]["rows"][0]["values"][-1]["text"] == "–"
+    assert "–</td>" in render(summary)
 
 
 def test_errors_by_split_leave_unknown_recalls_open(scored):
@@ -209,6 +228,15 @@ def test_errors_by_split_leave_unknown_recalls_open(scored):
     assert [row["split"] for row in rows] == ["Training", "Test1", "Test2", "Test3", "Test4"]
     assert rows[2]["recalls"][:2] == [0.7, None]
     assert "fit on the other plates" in rows[0]["meaning"]
+
+
+@pytest.mark.parametrize("how", LEFT_OUT)
+def test_how_training_was_predicted_is_said(scored, how):
+    drift, pictures = scored()
+    drift["reference"]["training_predictions"] = how
+    summary = summarise(drift, pictures)
+    assert summary["errors"][0]["meaning"] == LEFT_OUT[how]
+    assert LEFT_OUT[how] in " ".join(render_markdown(summary).split())
 
 
 def test_provenance_is_flat_text_and_tells_the_command(scored):

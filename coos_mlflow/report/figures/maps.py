@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
+from coos_mlflow.data.cells import CLASS_ABBREVIATIONS
 from coos_mlflow.data.wells import N_COLUMNS, N_ROWS
+from coos_mlflow.drift.edge_wells import SMALL_COLUMNS, SMALL_ROWS
 from coos_mlflow.report.figures.svg import svg
-
-CLASS_LETTERS = ("ER", "IM", "Go", "Px", "EE", "Cy", "NE")
-"""The classes where a well has room for two letters."""
 
 WELL = 17
 """Side of a well in units of the drawing; the rectangle in it, 2 less, is sized by the page."""
@@ -24,20 +23,21 @@ _CIVIDIS = ((0, 34, 78), (66, 78, 108), (124, 123, 120), (187, 173, 108), (254, 
 """Five stops of matplotlib's cividis, made for colour-blind readers (Nunez et al. 2018)."""
 
 
-def plate_map(wells: list[dict[str, Any]], quantity: str, most_cells: int) -> Markup:
+def plate_map(plate: dict[str, Any], quantity: str) -> Markup:
     """Draw the wells of a plate at their places, or row after row where ids say no place.
 
     Parameters
     ----------
-    wells : list of dict
-        Of one of the summary's ``maps``.
+    plate : dict
+        One of the summary's ``maps``; with 96 wells where it is ``small``, with 384 otherwise.
     quantity : str
-        ``"class"``, ``"confidence"``, ``"distance"`` or ``"cells"``.
-    most_cells : int
-        Cells at which the colours of ``"cells"`` end.
+        ``"class"``, ``"confidence"``, ``"distance"`` or ``"cells"``, whose colours end at the
+        plate's ``most_cells``.
     """
-    placed = all(well["row"] > 0 for well in wells)
-    columns, rows = N_COLUMNS, N_ROWS if placed else math.ceil(len(wells) / N_COLUMNS)
+    wells, placed, most_cells = plate["wells"], plate["placed"], plate["most_cells"]
+    rows, columns = (SMALL_ROWS, SMALL_COLUMNS) if plate["small"] else (N_ROWS, N_COLUMNS)
+    if not placed:
+        rows, columns = math.ceil(len(wells) / N_COLUMNS), N_COLUMNS
     left, top = (18, 16) if placed else (2, 2)
     parts = _frame(columns, rows, left, top) if placed else []
     for number, well in enumerate(wells):
@@ -69,8 +69,9 @@ def _frame(columns: int, rows: int, left: int, top: int) -> list[str]:
 
 def _square(well: dict[str, Any], quantity: str, most_cells: int, x: int, y: int) -> str:
     if quantity == "class":
-        letters = f'<text x="{x + 7.5:g}" y="{y + 10.5:g}">{CLASS_LETTERS[well["label"]]}</text>'
-        return f'<rect class="c{well["label"]}" x="{x}" y="{y}"/>{letters}'
+        letters = CLASS_ABBREVIATIONS[well["label"]][:2]
+        text = f'<text x="{x + 7.5:g}" y="{y + 10.5:g}">{letters}</text>'
+        return f'<rect class="c{well["label"]}" x="{x}" y="{y}"/>{text}'
     if quantity == "distance" and well["distance"] is None:
         return f'<rect class="unknown" x="{x}" y="{y}"/>'
     colour = _colour(position_of(well, quantity, most_cells))

@@ -1,0 +1,117 @@
+"""What came of each plate, kept in a file so that a stopped run goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What plates of one kind and seed must share for their records to be comparable.
+
+    Parameters
+    ----------
+    model, version : str
+        Name and version in the registry.
+    model_id : str or None
+        MLflow's id: another registry may hold other models of the same name and version.
+    wells_per_class, cells_per_well : int
+        Size of the simulated plates.
+    package : str
+        Version of coos_mlflow.
+    """
+
+    model: str
+    version: str
+    model_id: str | None
+    wells_per_class: int
+    cells_per_well: int
+    package: str
+
+
+Key = tuple[Circumstances, str, int]
+"""Circumstances, kind and seed."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came of one plate with one model.
+
+    Errors are in % and recalls are fractions, one for each class; None where nothing is estimated
+    or, of the true recalls, where the plate does not hold the class.
+    """
+
+    under: Circumstances
+    kind: str
+    like: str
+    layout: str
+    shift: float
+    seed: int
+    verdict: str
+    p: float | None
+    t_p: float | None
+    stands_out_in: str | None
+    truth: float
+    estimate: float | None
+    low: float | None
+    high: float | None
+    true_recalls: list[float | None]
+    recalls: list[float | None]
+    recall_lows: list[float | None]
+    recall_highs: list[float | None]
+    estimators: dict[str, float | None]
+    test1: float
+    seconds: float
+
+    @property
+    def key(self) -> Key:
+        """What tells this record from every other."""
+        return self.under, self.kind, self.seed
+
+
+class Journal:
+    """The records of the plates that are wanted, on disk as soon as they are added.
+
+    Parameters
+    ----------
+    path : Path
+        JSON lines; made when the first record is added.
+    wanted : iterable of Key
+        Records of anything else in the file are left where they are, and out of the figures.
+
+    Attributes
+    ----------
+    records : dict of Key to Record
+    ignored : int
+        Lines of the file that are not among the wanted, or that a kill cut short.
+    """
+
+    def __init__(self, path: Path, wanted: Iterable[Key]) -> None:
+        self._path = path
+        self.records: dict[Key, Record] = {}
+        self.ignored = 0
+        wanted = set(wanted)
+        for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+            record = _parsed(line)
+            if record is not None and record.key in wanted:
+                self.records[record.key] = record
+            else:
+                self.ignored += 1
+
+    def add(self, record: Record) -> None:
+        """Keep a record, off a line that a kill cut short."""
+        cut = self._path.exists() and self._path.read_bytes()[-1:] not in (b"", b"\n")
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(("\n" if cut else "") + json.dumps(asdict(record)) + "\n")
+        self.records[record.key] = record
+
+
+def _parsed(line: str) -> Record | None:
+    try:
+        said = json.loads(line)
+        return Record(**said | {"under": Circumstances(**said["under"])})
+    except (ValueError, TypeError, KeyError):
+        return None
