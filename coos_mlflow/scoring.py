@@ -312,7 +312,7 @@ def _read_drift(folder: Path) -> dict[str, Any] | None:
 
 def _command() -> str:
     """Return the command of this process, as much of it as a page can hold, without passwords."""
-    whole = re.sub(r"://[^/@\s]*@", "://***@", " ".join(sys.argv))
+    whole = re.sub(r"://[^/\s]*@", "://***@", " ".join(sys.argv))
     return whole if len(whole) <= MOST_COMMAND else f"{whole[:MOST_COMMAND]} ..."
 
 

@@ -7,7 +7,7 @@ run that was stopped goes on where it was.
     coos train texture --scale 1 --preset quick --classifiers lr
     scripts/validate_drift.py --model texture-lr --plates 500
 
-Plates of the journal that were scored by other models, versions, sizes or releases of the package
+Plates of the journal that were scored by other models, versions, sizes or sources of the package
 are left out, and counted. The last line is one JSON object.
 """
 
@@ -23,10 +23,9 @@ from typing import Any
 
 import numpy as np
 from drift_validation import guarantees, service, tables
-from drift_validation.journal import Circumstances, Journal, Record
+from drift_validation.journal import Circumstances, Journal, Record, package_digest
 from rich.console import Console
 
-import coos_mlflow
 from coos_mlflow.data.wells import well_names
 from coos_mlflow.drift.assessment import assess
 from coos_mlflow.drift.collector import Collected, Collector
@@ -147,7 +146,7 @@ def _circumstances(scorer: Scorer) -> Circumstances:
         model_id=model.model_id,
         wells_per_class=WELLS,
         cells_per_well=CELLS,
-        package=coos_mlflow.__version__,
+        package=package_digest(),
     )
 
 

@@ -10,8 +10,10 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from coos_mlflow.cli import app
@@ -84,12 +86,15 @@ def test_a_copy_serves_where_there_is_no_network(site, tmp_path):
 
 def test_force_replaces_damaged_weights(site):
     weights()
-    sound = vgg16.kept_at().read_bytes()
+    sound, kept = vgg16.kept_at().read_bytes(), load_file(vgg16.kept_at())
     vgg16.kept_at().write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
     refused = weights()
     assert refused.exit_code == 1 and "--force" in str(refused.exception)
     assert weights("--force").exit_code == 0
-    assert vgg16.kept_at().read_bytes() == sound
+    renewed = load_file(vgg16.kept_at())
+    assert renewed.keys() == kept.keys()
+    for name, values in kept.items():
+        np.testing.assert_array_equal(renewed[name], values)
 
 
 def test_a_failure_leaves_what_was_kept(site):

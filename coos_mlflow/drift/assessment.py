@@ -21,7 +21,7 @@ from coos_mlflow.drift.reference import Reference
 from coos_mlflow.drift.statistics.raw_figures import MOVED
 from coos_mlflow.evaluation import recalls
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 MOST_EFFECTS = 8
 """Plates of a file, the farthest, whose effect sizes are measured: each takes about a second."""
@@ -102,7 +102,12 @@ def assess(
         "class_shares": _class_shares(reference, profile),
         "effects": {"statistics": describe(), "reference": reference.effects},
         "reference": _reference_entry(known, reference.training_predictions),
-        "raw_moves": raw_moves(placed, known["training"], reference.kept_share),
+        "raw_moves": raw_moves(
+            placed,
+            known["training"],
+            kept_share=reference.kept_share,
+            has_ids=has_plate_ids and has_well_ids,
+        ),
         "wells": wells,
         "edge_wells": edge_against_inner(wells),
         "settings": {
@@ -173,8 +178,8 @@ def _obstacle(plates: list[dict[str, Any]], estimator: str) -> str | None:
     reads_wells = estimators()[estimator].needs_wells
     if not reads_wells and sum(plate["n_cells"] for plate in shifted) > few:
         return (
-            "Where wells hold several classes only the model's confidence tells of its error, and "
-            "confidence misleads on plates unlike those of Training."
+            "Only the model's confidence tells of the error here, and confidence misleads on "
+            "plates unlike those of Training."
         )
     return None
 
@@ -183,7 +188,7 @@ def _farthest(plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the plates whose effects are measured, and give the others none."""
     for plate in plates:
         plate["effects"] = {}
-    far = sorted(plates, key=lambda plate: -np.inf if plate["score"] is None else -plate["score"])
+    far = sorted(plates, key=lambda plate: np.inf if plate["score"] is None else -plate["score"])
     return far[:MOST_EFFECTS]
 
 

@@ -27,7 +27,7 @@ class Collected:
     wells : dict of ndarray of int64, shape (n,)
         Numbers of their wells on the plate, from 0.
     well_names : dict of list of str
-        Names of the wells of each plate, in the order of their numbers.
+        Names of the wells of each plate, sorted, in the order of their numbers.
     samples : dict of CellSample
         By plate, at most `SAMPLE` cells drawn at random.
     """
@@ -42,8 +42,8 @@ class Collected:
 class Collector:
     """Collects plates batch by batch.
 
-    Memory grows by 32 bytes a cell, for its probabilities and well (and once more while `build`
-    joins them, plate by plate); all else grows with the wells and plates. The same cells in the
+    Memory grows by 32 bytes a cell, for its probabilities and well, and to twice that and a little
+    more while `build` joins them; all else grows with the wells and plates. The same cells in the
     same order give the same result, however they are divided into batches, but for the last place
     of the profile.
 
@@ -114,7 +114,7 @@ class Collector:
             profile,
             {name: plate.joined_probabilities() for name, plate in plates.items()},
             {name: plate.joined_wells() for name, plate in plates.items()},
-            {name: list(plate.well_numbers) for name, plate in plates.items()},
+            {name: sorted(plate.well_numbers) for name, plate in plates.items()},
             samples,
         )
 
@@ -137,7 +137,7 @@ class _Plate:
         self._sample.add(tickets, replace(cells, wells=codes))
 
     def joined_wells(self) -> np.ndarray:
-        return np.concatenate(self._wells).astype(np.int64)
+        return self._sorted_numbers()[np.concatenate(self._wells)]
 
     def joined_probabilities(self) -> np.ndarray:
         return np.concatenate(self._probabilities)
@@ -145,7 +145,14 @@ class _Plate:
     def sample(self, first: int) -> CellSample:
         """Return the sample, its wells numbered from `first` on."""
         cells = self._sample.cells()
-        return replace(cells, wells=cells.wells + first)
+        return replace(cells, wells=self._sorted_numbers()[cells.wells] + first)
+
+    def _sorted_numbers(self) -> np.ndarray:
+        """Return the place of each well, as it was numbered, among the sorted names."""
+        names = list(self.well_numbers)
+        places = np.empty(len(names), dtype=np.int64)
+        places[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+        return places
 
 
 class _Sample:

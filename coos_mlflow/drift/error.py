@@ -259,11 +259,15 @@ def _range(
     total = by_well.sum(axis=0)
     held = present(total)
     drawn = np.einsum("dw,wkl->dkl", _drawn_wells(plates, rng), by_well)
-    found = np.where(held, recalls(drawn), np.nan)
-    errors = 100 * (1 - np.nanmean(found, axis=1))
-    low, high = np.percentile(errors, RANGE)
+    # A draw of whole plates can lack a class, but for crumbs of probability.
+    there = drawn.sum(axis=2)
+    there = held & (there >= LEAST_PRESENT * there.max(axis=1, keepdims=True))
+    found = np.where(there, recalls(drawn), np.nan)
+    found = found[there.any(axis=1)]
+    low, high = np.percentile(100 * (1 - np.nanmean(found, axis=1)), RANGE)
     lows, highs = np.full((2, N), np.nan)
-    lows[held], highs[held] = np.nanpercentile(found[:, held], RANGE, axis=0)
+    drawn_once = ~np.isnan(found).all(axis=0)
+    lows[drawn_once], highs[drawn_once] = np.nanpercentile(found[:, drawn_once], RANGE, axis=0)
     reach, recall_reach = max(margin, LEAST_MARGIN), max(recall_margin, LEAST_MARGIN) / 100
     return {
         "low": max(float(low) - reach, 0.0),

@@ -20,7 +20,11 @@ CELLS_PER_WELL = RawFigure("cells per well", "both", "log")
 
 
 def raw_moves(
-    placed: list[PlacedPlate], training: list[PlacedPlate], kept_share: float = 1.0
+    placed: list[PlacedPlate],
+    training: list[PlacedPlate],
+    *,
+    kept_share: float,
+    has_ids: bool,
 ) -> list[dict[str, Any]]:
     """Compare the raw-image figures of each plate with those of the Training plates.
 
@@ -30,6 +34,8 @@ def raw_moves(
         Plates are compared with Training plates judged by as many classes.
     kept_share : float
         Share of Training's cells that the reference holds, for the number of cells in a well.
+    has_ids : bool
+        Whether plates and wells are named; without, their cells cannot be counted.
     """
     if not training:
         return []
@@ -38,6 +44,7 @@ def raw_moves(
         for plate in placed
         if len(plate.classes)
         for figure, z, change in _scores(plate, training, kept_share)
+        if has_ids or figure != CELLS_PER_WELL
     ]
 
 

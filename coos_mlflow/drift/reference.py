@@ -27,7 +27,7 @@ FACTS_FILE = "reference.json"
 SIZE_LIMIT = 5_000_000
 """Bytes that a reference may take on disk."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _FIT_ROWS = 20_000
 _CALIBRATION_FACTS = ("temperature", "off", "margin", "recall_margin", "pure_wells")
 

@@ -1,7 +1,7 @@
 """The verdict on plates: in range, shifted, or cannot tell, with a reason in plain words.
 
-A plate is shifted when the view in which it stands out most passes the t prediction limit of what
-the Training plates reach in theirs: one test, whatever the number of views.
+A plate is shifted when the view in which it stands out most passes what 95 % of further plates of
+the Training population reach in theirs, were log distances normal: one test for all views.
 """
 
 from __future__ import annotations
@@ -11,11 +11,8 @@ from typing import Any
 import numpy as np
 
 from coos_mlflow.drift.inference.conformal_rank import conformal_rank
-from coos_mlflow.drift.inference.prediction_interval import (
-    exceedance,
-    plate_moments,
-    upper_limit,
-)
+from coos_mlflow.drift.inference.max_t import null_maxima, p_value, view_correlation
+from coos_mlflow.drift.inference.plate_moments import plate_moments
 from coos_mlflow.drift.inference.simes import simes
 from coos_mlflow.drift.ladder import PlacedPlate
 from coos_mlflow.drift.views import VIEWS
@@ -24,7 +21,7 @@ IN_RANGE, SHIFTED, CANNOT_TELL = "in range", "shifted", "cannot tell"
 
 ALPHA = 0.05
 """Share of plates, and of files of them, from the reference's own population that may be called
-shifted."""
+shifted; a file is so too if one of its plates lies farther than all that is known."""
 
 LEAST_PLATES = 5
 """Reference plates below which no limit is drawn."""
@@ -170,9 +167,8 @@ _NO_STANDING: dict[str, Any] = {
 class _Scale:
     """Puts log distances of the views on the scale of the Training plates: mean 0, deviation 1.
 
-    A plate is scored by the view in which it stands out most, and the score is compared with the
-    same maximum over the Training plates' views (Westfall & Young 1993, single-step max-T): views
-    that rise and fall together cost less power than adjustments that know nothing of it.
+    A plate is scored by the view in which it stands out most, and the score is compared with what
+    further plates of the same population would reach in theirs: one test for three views.
     """
 
     def __init__(self, known: Known, n_classes: int, allowance: np.ndarray) -> None:
@@ -187,8 +183,8 @@ class _Scale:
             for split in known
         }
         self.known_scores = np.array([one.mean() for split in scores.values() for one in split])
-        self._score_mean, self._score_deviation = plate_moments(scores["training"])
-        self.limit = float(self._score_mean + self._score_deviation * upper_limit(ALPHA, self.m))
+        self._maxima = null_maxima(self.m, view_correlation(self._logs))
+        self.limit = float(np.quantile(self._maxima, 1 - ALPHA))
 
     def place(self, plate: PlacedPlate) -> np.ndarray:
         """Return where a new plate stands, by every choice of its classes, (choices, views)."""
@@ -204,7 +200,7 @@ class _Scale:
 
     def p_values(self, place: np.ndarray) -> np.ndarray:
         """Return for each view the share of plates whose farthest view lies beyond, (views,)."""
-        return exceedance((place - self._score_mean) / self._score_deviation, self.m)
+        return p_value(place, self._maxima)
 
     def rank(self, plate: PlacedPlate) -> float:
         """Return the rank p of a plate among the Training plates, itself part of the scale."""
@@ -248,7 +244,10 @@ def _obstacle(plate: PlacedPlate, m: int, has_ids: dict[str, bool]) -> str | Non
             "well cannot be told from a shifted plate."
         )
     if len(plate.classes) == 0:
-        return "No reference plates carry the classes that the model found on this plate."
+        return (
+            "There are too few cells of any one class, or too few Training plates that carry the "
+            "classes that the model found on this plate."
+        )
     return None
 
 

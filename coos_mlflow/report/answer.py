@@ -130,7 +130,7 @@ def _cannot_tell(drift: dict[str, Any]) -> tuple[str, str]:
         lie = "lies" if len(beyond) == 1 else "lie"
         return f"Do not use the labels{_of_some(beyond, drift)}.", (
             f"{_capital(names)} {lie} farther than every plate that the model knows, and it must "
-            "answer with one of its seven classes whatever it is shown."
+            f"answer with one of its seven classes whatever it is shown.{_also_shifted(drift)}"
         )
     if _is_large(estimate(drift["error"])):
         return "Check the labels before using them.", (
@@ -149,13 +149,20 @@ def _cannot_tell(drift: dict[str, Any]) -> tuple[str, str]:
     )
 
 
+def _also_shifted(drift: dict[str, Any]) -> str:
+    """Name the plates that are shifted, but not beyond all that the model knows."""
+    plates = drift["plates"]
+    others = [plate for plate in plates if plate["verdict"] == SHIFTED and not plate["beyond"]]
+    return f" Check the labels of {plates_words(others)} as well." if others else ""
+
+
 def _shifted(drift: dict[str, Any]) -> tuple[str, str]:
     beyond = [plate for plate in drift["plates"] if plate["beyond"]]
     if beyond:
         such = "a plate like this one" if len(beyond) == 1 else "such plates"
         return f"Do not use the labels{_of_some(beyond, drift)}.", (
             f"The model has never met {such}, and it must answer with one of its seven classes "
-            "whatever it is shown."
+            f"whatever it is shown.{_also_shifted(drift)}"
         )
     if estimate(drift["error"])["value"] is None:
         return "Check the labels before using them.", (

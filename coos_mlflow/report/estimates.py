@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coos_mlflow.data.cells import CLASSES, SPLIT_MEANINGS, SPLIT_TITLES, SPLITS
+from coos_mlflow.drift.error import ESTIMATED
 from coos_mlflow.report import answer, wording
 from coos_mlflow.report.wording import NO_BREAK
 
@@ -72,7 +73,8 @@ def record(drift: dict[str, Any]) -> dict[str, Any]:
         if split in entry["splits"]
     }
     known = drift["model_errors"].get("test1", {}).get("balanced_error")
-    today = {BASELINE: known} | drift["error"]["estimators"]
+    answered = drift["error"]["answer"] == ESTIMATED
+    today = {BASELINE: known} | (drift["error"]["estimators"] if answered else {})
     return {
         "splits": [
             {"title": SPLIT_TITLES[split], "truth": truths[split], "key": split} for split in splits
@@ -81,7 +83,7 @@ def record(drift: dict[str, Any]) -> dict[str, Any]:
             {
                 "title": entry["title"],
                 "meaning": entry["meaning"],
-                "chosen": entry["key"] == said["chosen"],
+                "chosen": answered and entry["key"] == said["chosen"],
                 "baseline": entry["key"] == BASELINE,
                 "today": today.get(entry["key"]),
                 "splits": [_attempt(entry["splits"].get(split)) for split in splits],

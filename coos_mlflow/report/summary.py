@@ -99,9 +99,10 @@ def _key_figures(drift: dict[str, Any]) -> list[dict[str, str]]:
         figures.insert(0, ("plates", f"{len(plates)}"))
         figures.append(("plates shifted", f"{shifted}"))
     elif plates[0]["verdict"] != CANNOT_TELL:
-        # Beyond the reach of m ranks the prediction interval rests on its distribution alone.
-        p = max(plates[0]["t_p"], plates[0]["smallest_p"])
-        figures.append(("p, the least of three views, adjusted", f"{p:.2g}"))
+        # Beyond the reach of m ranks a p rests on the distribution of distances alone.
+        p, least = plates[0]["t_p"], plates[0]["smallest_p"]
+        words = f"{p:.2g}" if p >= least else f"≤ {least:.2g}"
+        figures.append(("p, the least of three views, adjusted", words))
     figures.append(("plates to compare with, m", f"{reference['m']}"))
     figures.append(("smallest p that m allows", f"{reference['smallest_p']:.2g}"))
     return [{"label": label, "value": value} for label, value in figures]
@@ -133,7 +134,7 @@ def _compared(drift: dict[str, Any]) -> str:
     groups = {
         "Compared": plate["classes"],
         "Too few cells to compare": [label for label in left if label in known],
-        "Carried by no Training plate": [label for label in left if label not in known],
+        "Carried by too few Training plates": [label for label in left if label not in known],
     }
     words = [
         f"{title}: {', '.join(CLASSES[label] for label in labels)}."

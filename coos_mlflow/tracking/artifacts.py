@@ -37,6 +37,7 @@ SERVED_PACKAGES = (
     "pandas",
     "rich",
     "scikit-learn",
+    "scipy",
     "skops",
 )
 """What the code of every served model imports; that code travels with it. Held by a test."""

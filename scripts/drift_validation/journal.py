@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import coos_mlflow
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Circumstances:
     wells_per_class, cells_per_well : int
         Size of the simulated plates.
     package : str
-        Version of coos_mlflow.
+        Version of coos_mlflow and digest of its sources, `package_digest`.
     """
 
     model: str
@@ -30,6 +33,15 @@ class Circumstances:
     wells_per_class: int
     cells_per_well: int
     package: str
+
+
+def package_digest() -> str:
+    """Return the version of the package and eight hexadecimal digits of its sources' SHA-256."""
+    folder = Path(coos_mlflow.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return f"{coos_mlflow.__version__}+{digest.hexdigest()[:8]}"
 
 
 Key = tuple[Circumstances, str, int]

@@ -49,6 +49,9 @@ def test_batches_do_not_matter(cells, batch):
         one, other = whole.samples[plate], parts.samples[plate]
         np.testing.assert_array_equal(one.features, other.features)
         np.testing.assert_array_equal(one.classes, other.classes)
+        np.testing.assert_array_equal(one.wells, other.wells)
+        np.testing.assert_array_equal(whole.wells[plate], parts.wells[plate])
+    assert whole.well_names == parts.well_names
 
 
 def test_samples_are_bounded_drawn_once_each_and_of_the_whole_plate(cells):

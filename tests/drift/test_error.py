@@ -134,6 +134,19 @@ def test_torn_wells_are_not_answered(calibration):
     assert found["estimators"]["well_consensus"] == pytest.approx(100 * 54 / 154)
 
 
+def test_plates_of_different_classes_have_the_range_of_their_classes(calibration):
+    """A draw of whole plates lacks a class, which then counts for nothing."""
+    crumbs = np.full((4, 7, 7), 1e-20)
+    files = [
+        dict.fromkeys(calibration.fitted, crumbs + by_well(*[{c: 38, 6: 2}] * 4, truth=c))
+        for c in range(3)
+    ]
+    found = estimate(files, calibration, **ALL)
+    assert found["low"] <= found["balanced_error"] <= found["high"]
+    assert found["high"] - found["low"] < 3
+    assert min(found["recall_lows"][:3]) > 0.9
+
+
 def test_without_wells_confidence_answers(calibration):
     probabilities, truth, _, _ = answers_of(confusion_of(0.05), 4, seed=1)
     found = estimate([calibration.confusions(probabilities, None)], calibration, has_wells=False)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from coos_mlflow.drift.inference.conformal_rank import conformal_rank
 from coos_mlflow.drift.inference.label_shift import adapted, corrected_shares
+from coos_mlflow.drift.inference.max_t import null_maxima, p_value, view_correlation
 from coos_mlflow.drift.inference.plate_distance import judged_units
-from coos_mlflow.drift.inference.prediction_interval import plate_moments, upper_limit
+from coos_mlflow.drift.inference.plate_moments import plate_moments
 from coos_mlflow.drift.inference.temperature import fit_temperature, scaled
 from coos_mlflow.drift.inference.variance_components import (
     PLATE_FLOOR,
@@ -37,18 +39,44 @@ def test_rank_is_uniform_if_plates_are_exchangeable():
     assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.01)
 
 
-def test_limit_equals_the_textbook_formula():
-    # t(0.95; 4) = 2.1318 (any t table)
-    assert upper_limit(0.05, 5) == pytest.approx(2.1318 * np.sqrt(1.2), rel=1e-4)
+@pytest.mark.parametrize("m", [5, 20])
+def test_one_view_has_the_textbook_prediction_limit(m):
+    # Student's t times sqrt(1 + 1/m) (Hahn & Meeker 1991, section 4.8)
+    maxima = null_maxima(m, np.eye(1))
+    for alpha in (0.2, 0.05, 0.01):
+        limit = stats.t.ppf(1 - alpha, m - 1) * np.sqrt(1 + 1 / m)
+        assert np.quantile(maxima, 1 - alpha) == pytest.approx(limit, rel=0.05)
+        assert p_value(np.array(limit), maxima) == pytest.approx(alpha, rel=0.1)
 
 
-def test_limit_is_exceeded_by_alpha_of_normal_plates():
-    rng = np.random.default_rng(0)
-    draws = rng.normal(size=(4000, 8))
-    known = draws[:, 1:]
-    place = (draws[:, 0] - known.mean(axis=1)) / known.std(axis=1, ddof=1)
-    above = place > upper_limit(0.05, 7)
-    assert np.mean(above) == pytest.approx(0.05, abs=0.01)
+def test_views_that_move_as_one_are_one_and_independent_ones_cost_the_most():
+    limits = [
+        np.quantile(null_maxima(20, (1 - r) * np.eye(3) + r * np.ones((3, 3))), 0.95)
+        for r in (0.0, 0.6, 0.999)
+    ]
+    one = np.quantile(null_maxima(20, np.eye(1)), 0.95)
+    bonferroni = stats.t.ppf(1 - 0.05 / 3, 19) * np.sqrt(1 + 1 / 20)
+    assert limits[2] == pytest.approx(one, rel=0.04)
+    assert one < limits[1] < limits[0] <= bonferroni * 1.02
+
+
+@pytest.mark.parametrize("m", [5, 20])
+def test_the_limit_is_exceeded_by_alpha_of_plates(m):
+    """Correlation, means and deviations all come from the few plates themselves."""
+    rng = np.random.default_rng(1)
+    factor = np.linalg.cholesky(0.4 * np.eye(3) + 0.6)
+    above = []
+    for plates in rng.normal(size=(300, m + 1, 3)) @ factor.T:
+        known, new = plates[:m], plates[m]
+        maxima = null_maxima(m, view_correlation([plate[None] for plate in known]))
+        score = ((new - known.mean(axis=0)) / known.std(axis=0, ddof=1)).max()
+        above.append(p_value(score, maxima) <= 0.05)
+    assert np.mean(above) == pytest.approx(0.05, abs=0.03)
+
+
+def test_p_is_never_0():
+    assert p_value(np.array(np.inf), np.arange(9.0)) == 1 / 10
+    np.testing.assert_allclose(p_value(np.array([-1.0, 8.0]), np.arange(9.0)), [1.0, 0.2])
 
 
 def test_moments_weigh_plates_alike():

@@ -74,7 +74,7 @@ def test_a_damaged_one_says_so(with_cells, tmp_path, damage):
     elif damage == "cut":
         arrays.write_bytes(arrays.read_bytes()[:5000])
     else:
-        facts.write_text(facts.read_text().replace('"schema_version": 2', '"schema_version": 9'))
+        facts.write_text(facts.read_text().replace('"schema_version": 3', '"schema_version": 9'))
     with pytest.raises(RegistryError, match="register the model again"):
         Reference.load(tmp_path)
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from coos_mlflow.drift.inference.prediction_interval import exceedance, upper_limit
 from coos_mlflow.drift.inference.simes import simes
 from coos_mlflow.drift.verdict import IN_RANGE, SHIFTED, overall
 
@@ -32,11 +31,6 @@ def test_simes_by_hand():
 def test_simes_keeps_its_level():
     p = np.random.default_rng(0).random((4000, 20))
     assert np.mean([simes(row) <= 0.05 for row in p]) == pytest.approx(0.05, abs=0.012)
-
-
-def test_exceedance_is_alpha_at_the_limit():
-    for alpha in (0.2, 0.05, 0.001):
-        assert exceedance(np.array(upper_limit(alpha, 20)), 20) == pytest.approx(alpha)
 
 
 def test_a_plate_beyond_all_that_is_known_makes_the_file_shifted():

@@ -221,7 +221,7 @@ def test_classes_that_no_reference_plate_carries(world):
     reference = world.reference([(0, 1)] * 6)
     assessment = assess(reference, world.plate((5,), seed=4, cells=40), **IDS)
     assert assessment["verdict"] == CANNOT_TELL
-    assert "No reference plates carry the classes" in assessment["reason"]
+    assert "too few Training plates that carry the classes" in assessment["reason"]
 
 
 def test_several_plates_have_a_verdict_each(reference, world):
@@ -265,7 +265,7 @@ def test_it_is_json_and_the_same_every_time(reference, world):
     )
     assert first == second
     assert "NaN" not in first
-    assert json.loads(first)["schema_version"] == 2
+    assert json.loads(first)["schema_version"] == 3
 
 
 def test_wells_are_all_there(reference, world):

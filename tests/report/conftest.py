@@ -178,7 +178,7 @@ def scored(random_cells) -> Callable[..., tuple[dict[str, Any], Pictures]]:
         ]  # fmt: skip
         cells = cells_of(entries, most_wells)
         drift = {
-            "schema_version": 2,
+            "schema_version": 3,
             "seed": 0,
             "verdict": next(verdict for verdict in order if verdict in verdicts),
             "reason": plates[0]["reason"],

@@ -92,7 +92,7 @@ def test_m_and_the_smallest_p_are_key_figures(scored):
 def test_the_p_that_decides_goes_no_lower_than_m_plates_allow(scored, make_entry):
     summary = summary_of(scored([make_entry(verdict="shifted", distance=3.0)]))
     figures = {f["label"]: f["value"] for f in summary["key_figures"]}
-    assert figures["p, the least of three views, adjusted"] == "0.048"
+    assert figures["p, the least of three views, adjusted"] == "\N{LESS-THAN OR EQUAL TO} 0.048"
 
 
 def test_a_lone_plate_says_which_classes_were_compared(scored, make_entry):
@@ -104,7 +104,7 @@ def test_a_lone_plate_says_which_classes_were_compared(scored, make_entry):
     assert summarise(drift, pictures)["compared"] == words
     drift["plates"][0]["class_shares"]["predicted"] = [0.5, 0.019, 0.3, 0, 0, 0.03, 0.151]
     said = summarise(drift, pictures)["compared"]
-    assert "compare: Cytosol. Carried by no Training plate: Nuclear Envelope." in said
+    assert "compare: Cytosol. Carried by too few Training plates: Nuclear Envelope." in said
     assert summary_of(scored([make_entry("a"), make_entry("b")]))["compared"] == ""
 
 
