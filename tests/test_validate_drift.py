@@ -316,11 +316,13 @@ def test_the_larger_of_two_scorings_counts(service, monkeypatch, tmp_path):
         verdict = "cannot tell" if unsure.get(plate.stem) else "in range"
         (folder / "drift.json").write_text(json.dumps({"verdict": verdict, "out": out.name}))
         (folder / "report.html").write_text("x" * sizes.get(plate.stem, 1))
-        return service.Scoring(folder, seconds.get(plate.stem, 0), mib.get(plate.stem, 0))
+        said = seconds.get(plate.stem, 0)
+        return service.Scoring(folder, said, said + 5, mib.get(plate.stem, 0))
 
     monkeypatch.setattr(service, "score", score)
     measured = service.measure(None)
-    assert measured["seconds_10k"] == 4.0 and measured["mib_10k"] == 900
+    assert measured["seconds_10k"] == 4.0 and measured["command_seconds_10k"] == 9.0
+    assert measured["mib_10k"] == 900
     assert measured["report_bytes"] == 70
     assert measured["identical"] is False  # the two differ by their folder
     assert measured["unnamed"] is False
@@ -330,8 +332,8 @@ def test_the_larger_of_two_scorings_counts(service, monkeypatch, tmp_path):
 
 def test_the_peak_memory_is_that_of_the_scoring_alone(service):
     held = np.ones(2**25)  # 256 MiB of this process are none of the scoring's
-    seconds, mib = service.run(["--help"])
-    assert len(held) and seconds > 0
+    said, seconds, mib = service.run(["--help"])
+    assert len(held) and seconds > 0 and "--model" in said
     assert 5 < mib < 200
 
 

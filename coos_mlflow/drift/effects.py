@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.drift.inference.plate_distance import LEAST_CELLS as LEAST_CELLS_OF_CLASS
@@ -43,7 +44,9 @@ def effect_sizes(
     sides = _matched(plate, reference, np.random.default_rng(seed))
     if sides is None:
         return dict.fromkeys(statistics())
-    values = {key: one.measure(*sides, seed) for key, one in statistics().items()}
+    # Fits of a few thousand cells lose more time to threads than they gain.
+    with threadpool_limits(1):
+        values = {key: one.measure(*sides, seed) for key, one in statistics().items()}
     return {key: value if math.isfinite(value) else None for key, value in values.items()}
 
 
