@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from coos_mlflow import __version__, cli_data, cli_drift, cli_table3
+from coos_mlflow.cli_options import TrackingUri, use_store
 from coos_mlflow.errors import ConditionMetError, CoosError, DataError
 from coos_mlflow.interrupts import SIGNALS
 
@@ -22,13 +23,6 @@ Exit codes: 0 done; 1 something unforeseen; 2 bad input or usage; 3 model or tra
 found or not fitting; 4 a plate met --fail-on; 6 download failed; 7 results cannot be written;
 8 a network's training cannot go on; 129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM."""
 
-TrackingUri = Annotated[
-    str | None,
-    typer.Option(
-        envvar="MLFLOW_TRACKING_URI",
-        help="MLflow's tracking store; default sqlite:///mlflow.db here.",
-    ),
-]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is random.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace results that are there already.")]
 
@@ -192,7 +186,7 @@ def train(
 
     Example: coos train deeploc --preset quick --set iterations=200
     """
-    _use_store(tracking_uri)
+    use_store(tracking_uri)
     from coos_mlflow.progress import progress
 
     with progress("Starting"):
@@ -235,7 +229,7 @@ def models(tracking_uri: TrackingUri = None) -> None:
 
     Example: coos models --tracking-uri sqlite:///demo/mlflow.db
     """
-    _use_store(tracking_uri)
+    use_store(tracking_uri)
     from coos_mlflow import terminal
     from coos_mlflow.tracking import registry
     from coos_mlflow.tracking.runs import prepare_store
@@ -279,7 +273,7 @@ def score(
 
     Example: coos-score new_plate.h5 --model texture-lr --fail-on shifted --fail-on 'error>5'
     """
-    _use_store(tracking_uri)
+    use_store(tracking_uri)
     from coos_mlflow.progress import progress
 
     with progress(f"Loading {model}"):
@@ -336,11 +330,6 @@ def _quieten() -> None:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     logging.getLogger("alembic").setLevel(logging.ERROR)
-
-
-def _use_store(uri: str | None) -> None:
-    if uri:
-        os.environ["MLFLOW_TRACKING_URI"] = uri
 
 
 def _labels(text: str) -> list[int]:

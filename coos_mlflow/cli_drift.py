@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from coos_mlflow.cli_options import TrackingUri, use_store
 
 
 def register(app: typer.Typer) -> None:
@@ -42,20 +43,13 @@ def history(
     force: Annotated[
         bool, typer.Option("--force", help="Replace a figure that is there already.")
     ] = False,
-    tracking_uri: Annotated[
-        str | None,
-        typer.Option(
-            envvar="MLFLOW_TRACKING_URI",
-            help="MLflow's tracking store; default sqlite:///mlflow.db here.",
-        ),
-    ] = None,
+    tracking_uri: TrackingUri = None,
 ) -> None:
     """List the plates that a model has scored, the newest last, with verdicts and errors.
 
     Example: coos drift history --model texture-lr --since 2026-01-01 --figure history.png
     """
-    if tracking_uri:
-        os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
+    use_store(tracking_uri)
     from coos_mlflow.progress import progress
 
     with progress("Starting"):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from coos_mlflow.cli_options import TrackingUri, use_store
 from coos_mlflow.errors import DataError
 
 if TYPE_CHECKING:
@@ -58,13 +58,7 @@ def table3(
     force: Annotated[
         bool, typer.Option("--force", help="Replace results that are there already.")
     ] = False,
-    tracking_uri: Annotated[
-        str | None,
-        typer.Option(
-            envvar="MLFLOW_TRACKING_URI",
-            help="MLflow's tracking store; default sqlite:///mlflow.db here.",
-        ),
-    ] = None,
+    tracking_uri: TrackingUri = None,
 ) -> None:
     """Fill the paper's Table 3, training what is missing, and write it with every confusion.
 
@@ -73,8 +67,7 @@ def table3(
 
     Example: coos table3 --rows 'texture-*' --scale 0.05
     """
-    if tracking_uri:
-        os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
+    use_store(tracking_uri)
     from coos_mlflow.progress import progress
 
     with progress("Starting"):

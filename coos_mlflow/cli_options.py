@@ -1,0 +1,22 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MLFLOW_TRACKING_URI",
+        help="MLflow's tracking store; default sqlite:///mlflow.db here.",
+    ),
+]
+
+
+def use_store(uri: str | None) -> None:
+    """Make a tracking store the one that MLflow uses in this process and its children."""
+    if uri:
+        os.environ["MLFLOW_TRACKING_URI"] = uri
