@@ -13,15 +13,16 @@ from typing import Annotated, Any
 
 import typer
 
-from coos_mlflow import __version__, cli_data, cli_drift, cli_table3
+from coos_mlflow import __version__, cli_data, cli_drift, cli_score, cli_table3
 from coos_mlflow.cli_options import TrackingUri, use_store
-from coos_mlflow.errors import ConditionMetError, CoosError, DataError
+from coos_mlflow.errors import CoosError, DataError
 from coos_mlflow.interrupts import SIGNALS
 
 EXIT_CODES = """\b
 Exit codes: 0 done; 1 something unforeseen; 2 bad input or usage; 3 model or tracking store not
-found or not fitting; 4 a plate met --fail-on; 6 download failed; 7 results cannot be written;
-8 a network's training cannot go on; 129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM."""
+found or not fitting; 4 a plate met --fail-on; 5 some plates could not be scored (--keep-going);
+6 download failed; 7 results cannot be written; 8 a network's training cannot go on; 129,
+130, 143 ended by SIGHUP, Ctrl-C, SIGTERM."""
 
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is random.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace results that are there already.")]
@@ -37,6 +38,7 @@ app = typer.Typer(
 cli_data.register(app)
 cli_table3.register(app)
 cli_drift.register(app)
+cli_score.register(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -56,7 +58,7 @@ def coos_score() -> None:
     scorer = typer.Typer(
         pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=False
     )
-    scorer.command(epilog=EXIT_CODES)(score)
+    scorer.command(epilog=EXIT_CODES)(cli_score.score)
     _run(scorer)
 
 
@@ -236,74 +238,6 @@ def models(tracking_uri: TrackingUri = None) -> None:
 
     uri = prepare_store()
     terminal.show_models(registry.champions(), uri)
-
-
-@app.command()
-def score(
-    plates: Annotated[list[Path], typer.Argument(help="Plate files (HDF5) to score.")],
-    model: Annotated[
-        str,
-        typer.Option(help="texture-lr (its champion), texture-lr@alias, texture-lr/3, models:/..."),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder; each plate gets one of its own in it.")] = Path(
-        "scores"
-    ),
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check plates and model, write nothing.")
-    ] = False,
-    conditions: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--fail-on",
-            metavar="CONDITION",
-            help="End with exit code 4, all results written, when a file is shifted, or "
-            "cannot-tell, or error>5: its estimated balanced error is above 5 % or unknown. "
-            "Repeat it for several.",
-        ),
-    ] = None,
-    force: Force = False,
-    tracking_uri: TrackingUri = None,
-) -> None:
-    """Label every cell of new plates, and say whether the labels can be trusted.
-
-    Writes OUT/PLATE/{predictions.parquet,drift.json,report.html,report.md}, an MLflow run, and
-    OUT/overview.html once OUT holds several plates.
-
-    Example: coos-score new_plate.h5 --model texture-lr --out scores
-
-    Example: coos-score new_plate.h5 --model texture-lr --fail-on shifted --fail-on 'error>5'
-    """
-    use_store(tracking_uri)
-    from coos_mlflow.progress import progress
-
-    with progress(f"Loading {model}"):
-        from coos_mlflow import fail_on
-
-        asked = fail_on.parse(conditions or [])
-        from coos_mlflow import scoring, terminal
-
-        scorer = scoring.Scorer.load(model)
-    scorer.check(plates, out, force=force)
-    if dry_run:
-        for plate in plates:
-            cells = cli_data.inspect_with_progress(plate).n_cells
-            typer.echo(f"would score {cells:,} cells of {plate} with {scorer.model}")
-            typer.echo(f"would write {scorer.folder_for(plate, out)}")
-        return
-    met: list[str] = []
-    try:
-        for plate in plates:
-            scored = scorer.score(plate, out, force=force)
-            terminal.show_scores(scored)
-            met += fail_on.violations(scored.drift, asked)
-        if overview := scoring.write_overview(out):
-            typer.echo(f"{overview}  all plates in {out}, the worst first")
-    except CoosError:
-        for sentence in met:
-            typer.echo(f"error: {sentence}", err=True)
-        raise
-    if met:
-        raise ConditionMetError("\n".join(met))
 
 
 def _run(command: typer.Typer) -> None:

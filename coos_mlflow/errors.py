@@ -34,6 +34,12 @@ class ConditionMetError(CoosError):
     exit_code = 4
 
 
+class PlatesFailedError(CoosError):
+    """Some of several plates could not be scored, the others were (exit code 5)."""
+
+    exit_code = 5
+
+
 class DownloadError(CoosError, OSError):
     """A download failed or arrived damaged (exit code 6)."""
 

@@ -1,17 +1,17 @@
-"""Cells worth looking at, picked while a plate streams by and kept as small pictures."""
+"""Cells worth looking at, picked while a plate streams by."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from coos_mlflow.data.cells import CLASSES, CellBatch
+from coos_mlflow.data.cells import CLASSES, Origins
 from coos_mlflow.data.wells import well_names
 from coos_mlflow.report.cells import ROLES, WELL_ROLES
-from coos_mlflow.report.figures.cells import cell_picture
 
 PER_CLASS = 6
 
@@ -23,11 +23,11 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class _Cell:
-    """A cell and where it came from, as drift.json tells it, with its picture."""
+    """A cell and where it came from, as drift.json tells it, with what it looks like."""
 
     index: int
     facts: dict[str, Any]
-    picture: bytes
+    look: Any
 
 
 @dataclass
@@ -67,48 +67,60 @@ class ExamplePicker:
         self._novelty: dict[str, tuple[float, int]] = {}
         self._let_go: set[str] = set()
 
-    def add(self, batch: CellBatch, probabilities: np.ndarray, novelty: np.ndarray) -> None:
-        """Look at a batch.
+    def add(
+        self,
+        origins: Origins,
+        probabilities: np.ndarray,
+        novelty: np.ndarray,
+        looks: Callable[[int], Any],
+    ) -> None:
+        """Look at consecutive cells.
 
         Parameters
         ----------
+        origins : Origins
         probabilities : ndarray, shape (n, 7)
         novelty : ndarray, shape (n,)
             Distance of each cell from the reference cells of its predicted class.
+        looks : callable
+            Returns what a cell looks like, by its row: its counts, or its picture; None for one
+            that is not to be picked.
         """
         labels, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
         ranks = (novelty, confidence, -novelty)
-        made: dict[int, _Cell] = {}
 
-        def cell(row: int) -> _Cell:
-            if row not in made:
-                said = (int(labels[row]), float(confidence[row]), float(novelty[row]))
-                made[row] = _describe(batch, row, *said)
-            return made[row]
+        @cache
+        def cell(row: int) -> _Cell | None:
+            look = looks(row)
+            said = (int(labels[row]), float(confidence[row]), float(novelty[row]))
+            return None if look is None else _describe(origins, row, *said, look)
 
         for role, rank in zip(ROLES, ranks, strict=True):
             for label in range(len(CLASSES)):
                 kept = self._by_class[role, label]
                 _offer(kept, rank, np.flatnonzero(labels == label), cell)
-        if batch.wells is not None:
-            units = np.stack([_plates(batch), well_names(batch.wells)])
+        if origins.wells is not None:
+            units = np.stack([_plates(origins), well_names(origins.wells)])
             self._add_wells(units, dict(zip(WELL_ROLES, ranks, strict=True)), cell)
 
     def _add_wells(
-        self, origins: np.ndarray, ranks: dict[str, np.ndarray], cell: Callable[[int], _Cell]
+        self,
+        places: np.ndarray,
+        ranks: dict[str, np.ndarray],
+        cell: Callable[[int], _Cell | None],
     ) -> None:
-        """Offer to each well of a batch the best of its cells in each role.
+        """Offer to each well the best of its cells in each role.
 
-        `origins` are plates and wells of the cells, shape (2, n).
+        `places` are plates and wells of the cells, shape (2, n).
         """
-        units, unit = np.unique(origins, axis=1, return_inverse=True)
-        self._count(origins[0], ranks[WELL_ROLES[0]])
+        units, unit = np.unique(places, axis=1, return_inverse=True)
+        self._count(places[0], ranks[WELL_ROLES[0]])
         for role, rank in ranks.items():
             order = np.lexsort((rank, unit.ravel()))
             first = np.flatnonzero(np.diff(unit.ravel()[order], prepend=-1))
             for number, row in enumerate(order[first].tolist()):
                 plate, well = units[:, number].tolist()
-                if plate in self._let_go:
+                if plate in self._let_go or cell(row) is None:
                     continue
                 own = self._by_well.setdefault(
                     (plate, well), {role: _Kept(1, [], []) for role in WELL_ROLES}
@@ -140,9 +152,9 @@ class ExamplePicker:
         """Return what drift.json's ``cells`` holds: those of the classes, then of the wells."""
         return [{"role": role} | cell.facts for role, cell in self._all()]
 
-    def pictures(self) -> dict[int, bytes]:
-        """Return the pictures by the cells' rows in the file."""
-        return {cell.index: cell.picture for _, cell in self._all()}
+    def looks(self) -> dict[int, Any]:
+        """Return what the cells look like, by their rows in the file."""
+        return {cell.index: cell.look for _, cell in self._all()}
 
     def _all(self) -> list[tuple[str, _Cell]]:
         kept = [(role, kept) for (role, _), kept in self._by_class.items()]
@@ -152,26 +164,30 @@ class ExamplePicker:
         return [(role, cell) for role, kept in kept for cell in kept.cells]
 
 
-def _plates(batch: CellBatch) -> np.ndarray:
-    return np.full(len(batch), "") if batch.plates is None else batch.plates
+def _plates(origins: Origins) -> np.ndarray:
+    return np.full(len(origins), "") if origins.plates is None else origins.plates
 
 
-def _offer(kept: _Kept, ranks: np.ndarray, rows: np.ndarray, cell: Callable[[int], _Cell]) -> None:
-    """Insert those of `rows` that are among the best; only these are made into pictures."""
+def _offer(
+    kept: _Kept, ranks: np.ndarray, rows: np.ndarray, cell: Callable[[int], _Cell | None]
+) -> None:
+    """Insert those of `rows` that are among the best; only these are looked at."""
     for row in rows[np.argsort(ranks[rows], kind="stable")[: kept.most]].tolist():
-        if kept.accepts(float(ranks[row])):
-            kept.insert(float(ranks[row]), cell(row))
+        if kept.accepts(float(ranks[row])) and (offered := cell(row)):
+            kept.insert(float(ranks[row]), offered)
 
 
-def _describe(batch: CellBatch, row: int, label: int, confidence: float, novelty: float) -> _Cell:
+def _describe(
+    origins: Origins, row: int, label: int, confidence: float, novelty: float, look: Any
+) -> _Cell:
     facts: dict[str, Any] = {
-        "index": batch.start + row,
+        "index": origins.start + row,
         "label": label,
         "confidence": float(f"{confidence:.{_DIGITS}g}"),
         "distance": float(f"{novelty:.{_DIGITS}g}"),
     }
-    if batch.plates is not None:
-        facts["plate"] = str(batch.plates[row])
-    if batch.wells is not None:
-        facts["well"] = str(well_names(batch.wells[row : row + 1])[0])
-    return _Cell(batch.start + row, facts, cell_picture(batch.images[row]))
+    if origins.plates is not None:
+        facts["plate"] = str(origins.plates[row])
+    if origins.wells is not None:
+        facts["well"] = str(well_names(origins.wells[row : row + 1])[0])
+    return _Cell(origins.start + row, facts, look)

@@ -17,8 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from coos_mlflow.errors import DataError, OutputError, RegistryError
-
-PRECISIONS = ("auto", "fp32", "bf16")
+from coos_mlflow.precision import AUTO, BF16
 
 LARGEST_SEED = 2**32 - 1
 """The largest that NumPy, scikit-learn and torch all take."""
@@ -37,12 +36,6 @@ _DIGEST = "sha256"
 def best_device() -> torch.device:
     """Return CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def check_precision(asked: str) -> None:
-    """Refuse a precision that is not in `PRECISIONS`."""
-    if asked not in PRECISIONS:
-        raise DataError(f"precision={asked!r} found, expected one of {', '.join(PRECISIONS)}.")
 
 
 def check_positive(whose: str, most: float = LARGEST_NUMBER, **settings: Any) -> None:
@@ -79,8 +72,8 @@ def uses_bf16(asked: str, device: torch.device) -> bool:
     "auto" does so where the device has instructions for it; elsewhere bfloat16 is emulated, and
     slower than float32.
     """
-    if asked != "auto":
-        return asked == "bf16"
+    if asked != AUTO:
+        return asked == BF16
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

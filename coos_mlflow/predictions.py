@@ -1,4 +1,4 @@
-"""The table of predictions: one row a cell, written as Parquet batch by batch."""
+"""The table of predictions: one row a cell, written as Parquet block by block."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coos_mlflow.data.cells import CLASSES, CellBatch
+from coos_mlflow.data.cells import CLASSES, Origins
 from coos_mlflow.data.wells import OPAQUE, well_names, well_positions
 
 SCHEMA = pa.schema(
@@ -33,7 +33,7 @@ a well's id does not say them; confidence is the largest of p_0..p_6.
 
 
 class PredictionWriter:
-    """Writes predictions of consecutive batches; a context manager.
+    """Writes predictions of consecutive cells; a context manager.
 
     Parameters
     ----------
@@ -47,13 +47,13 @@ class PredictionWriter:
         self._schema = SCHEMA.with_metadata(facts)
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
 
-    def add(self, batch: CellBatch, probabilities: np.ndarray) -> None:
-        """Append a row group with the rows of a batch; probabilities are (n, 7)."""
+    def add(self, origins: Origins, probabilities: np.ndarray) -> None:
+        """Append a row group with the next cells; probabilities are (n, 7)."""
         labels = probabilities.argmax(axis=1).astype(np.int8)
         columns = [
-            np.arange(batch.start, batch.start + len(batch)),
-            _strings(batch.plates, len(batch)),
-            *_places(batch.wells, len(batch)),
+            np.arange(origins.start, origins.start + len(origins)),
+            _strings(origins.plates, len(origins)),
+            *_places(origins.wells, len(origins)),
             labels,
             pa.DictionaryArray.from_arrays(labels, list(CLASSES)),
             *probabilities.astype(np.float32).T,

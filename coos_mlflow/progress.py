@@ -17,10 +17,12 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 
 class Advance(Protocol):
@@ -68,6 +70,11 @@ def progress(
         shown.stop()
 
 
+def say(text: str) -> None:
+    """Print a line on stderr, where progress is shown."""
+    Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)
+
+
 class _BarMeter:
     """A rich progress bar that appears late, so that short work leaves the terminal quiet."""
 
@@ -101,7 +108,24 @@ def _columns(total: int | None, unit: str) -> list[ProgressColumn]:
         return [DownloadColumn(), TimeRemainingColumn()]
     if total is None:
         return [TimeElapsedColumn()]
-    return [MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn()]
+    return [MofNCompleteColumn(), TextColumn(unit), _RateColumn(unit), TimeRemainingColumn()]
+
+
+class _RateColumn(ProgressColumn):
+    """Units a second, once a second or two have shown them."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text(_rate(task, self._unit))
+
+
+def _rate(task: Task, unit: str) -> str:
+    """Return the rate in words; slow work is better told by the time left alone."""
+    speed = task.speed or 0.0
+    return f"{speed:,.0f} {unit}/s" if unit and speed >= 1 else ""
 
 
 class _LineMeter:
@@ -123,7 +147,8 @@ class _LineMeter:
         self._update(advance=n)
         if time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + LINE_EVERY_SECONDS
-            said = ", ".join(part for part in (self._count(), self._left(), note) if part)
+            parts = (self._count(), self._rate(), self._left(), note)
+            said = ", ".join(part for part in parts if part)
             line = f"{self._task.description}: {said}"
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -131,6 +156,9 @@ class _LineMeter:
         total = self._task.total
         of_total = "" if total is None else f" of {total:,}"
         return f"{self._task.completed:,}{of_total} {self._unit}".rstrip()
+
+    def _rate(self) -> str:
+        return "" if self._unit == "bytes" else _rate(self._task, self._unit)
 
     def _left(self) -> str:
         seconds = self._task.time_remaining

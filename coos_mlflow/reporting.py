@@ -15,4 +15,4 @@ def pictures(examples: ExamplePicker, reference: ReferenceCells) -> Pictures:
         ReferencePicture(cell_picture(image), int(label), str(split), str(plate))
         for image, label, split, plate in zip(*columns, strict=True)
     ]
-    return Pictures(examples.pictures(), known)
+    return Pictures(examples.looks(), known)

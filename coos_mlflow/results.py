@@ -87,7 +87,7 @@ def whole_folder(folder: Path, force: bool, known: Collection[str] = RESULTS) ->
     try:
         yield partial
         partial.chmod(0o755)
-        _swap(partial, folder)
+        put_in_place(partial, folder)
     except CoosError:
         raise
     except OSError as error:
@@ -99,8 +99,8 @@ def whole_folder(folder: Path, force: bool, known: Collection[str] = RESULTS) ->
                 parent.rmdir()
 
 
-def _swap(new: Path, folder: Path) -> None:
-    """Put `new` in the place of `folder`, which stays as it is should that fail."""
+def put_in_place(new: Path, folder: Path) -> None:
+    """Put the folder `new` in the place of `folder`, which stays as it is should that fail."""
     old = new.with_name(f"{new.name}-old")
     if folder.exists():
         folder.rename(old)

@@ -1,60 +1,41 @@
-"""A plate through a registered model: predictions, drift and report, whole or not at all."""
+"""Plates through a registered model: answered in parts, finished into results, logged."""
 
 from __future__ import annotations
 
 import json
 import re
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 from mlflow.entities import LoggedModelInput
 from mlflow.exceptions import MlflowException
 
-from coos_mlflow.data.cells import CLASSES, CellBatch
+from coos_mlflow.answering import answer
 from coos_mlflow.data.plate import Plate, file_digest, open_plate
-from coos_mlflow.data.wells import well_names
-from coos_mlflow.drift.assessment import SCHEMA_VERSION, assess
-from coos_mlflow.drift.collector import Collected, Collector
-from coos_mlflow.drift.views import raw_figures
+from coos_mlflow.drift.assessment import SCHEMA_VERSION
 from coos_mlflow.drift_history import ESTIMATES
 from coos_mlflow.errors import DataError, OutputError, RegistryError
-from coos_mlflow.examples import ExamplePicker
-from coos_mlflow.predictions import PredictionWriter
-from coos_mlflow.progress import progress
-from coos_mlflow.report.html import render
-from coos_mlflow.report.markdown import render_markdown
+from coos_mlflow.finishing import finish
+from coos_mlflow.jobs import Job, Stamp, found_results
+from coos_mlflow.parts import WorkFolder, open_work
+from coos_mlflow.precision import check_precision
+from coos_mlflow.progress import progress, say
 from coos_mlflow.report.overview import render_overview
-from coos_mlflow.report.summary import summarise
-from coos_mlflow.reporting import pictures
-from coos_mlflow.results import (
-    DRIFT,
-    OVERVIEW,
-    PREDICTIONS,
-    REPORT,
-    REPORT_MD,
-    RESULTS,
-    check_folder,
-    whole_folder,
-)
+from coos_mlflow.results import DRIFT, OVERVIEW, REPORT, REPORT_MD, RESULTS, check_folder
+from coos_mlflow.timings import StageTime, Timings
 from coos_mlflow.tracking import registry
 from coos_mlflow.tracking.artifacts import describe_dataset
-from coos_mlflow.tracking.pyfunc import CellClassifier
-from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, package_versions, prepare_store, run
-
-BATCH = 1024
+from coos_mlflow.tracking.pyfunc import CellClassifier, find_bundle
+from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, prepare_store, run
 
 MOST_COMMAND = 1000
 """Characters of the command that the report repeats."""
 
-LEAST_NAMED = 0.95
-"""Share of the cells that ids must name to count as ids: the share that a verdict may leave out
-(`verdict.UNJUDGED_CELLS`)."""
+_JOB_TAG = "coos_mlflow.job"
 
 
 @dataclass(frozen=True)
@@ -63,51 +44,55 @@ class Scored:
 
     Parameters
     ----------
-    plate : Path
-        The file that was scored.
-    folder : Path
-        Where the results are.
-    model : ModelRef
+    job : Job
     drift : dict
         What `drift.json` holds.
-    seconds : float
-        From opening the plate to the last file.
-    class_counts : dict of str to int
-        Cells by the name of their predicted class.
+    timings : Timings
+        From opening the plate to the last file; empty where the results were there before.
     run_id : str or None
         The MLflow run, once it is logged.
     """
 
-    plate: Path
-    folder: Path
-    model: registry.ModelRef
+    job: Job
     drift: dict[str, Any]
-    class_counts: dict[str, int]
-    seconds: float
+    timings: Timings = field(default_factory=Timings)
     run_id: str | None = None
+
+    @property
+    def plate(self) -> Path:
+        """The file that was scored."""
+        return self.job.plate
+
+    @property
+    def folder(self) -> Path:
+        """Where the results are."""
+        return self.job.folder
+
+    @property
+    def model(self) -> registry.ModelRef:
+        """What it was scored with."""
+        return self.job.model
 
     @property
     def n_cells(self) -> int:
         """Number of cells."""
-        return sum(self.class_counts.values())
+        return self.job.n_cells
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """Cells by the name of their predicted class."""
+        shares = self.drift["class_shares"]
+        return dict(zip(shares["classes"], shares["cells"], strict=True))
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that were written."""
+        """The files that are there."""
         return tuple(self.folder / name for name in RESULTS)
 
     @property
     def simulated(self) -> dict[str, bool]:
         """Whether the plate, and what the model was trained on, is simulated."""
         return dict(self.drift["simulated"])
-
-
-@dataclass(frozen=True)
-class _Streamed:
-    """What one pass over the cells leaves."""
-
-    collected: Collected
-    examples: ExamplePicker
 
 
 class Scorer:
@@ -117,66 +102,99 @@ class Scorer:
     ----------
     model : ModelRef
     classifier : CellClassifier
+    bundle : Path
+        The folder that the classifier was loaded from.
+    precision : str
+        Of networks: "auto", "fp32" or "bf16" (`Representation.prepare`).
     """
 
-    def __init__(self, model: registry.ModelRef, classifier: CellClassifier):
+    def __init__(
+        self,
+        model: registry.ModelRef,
+        classifier: CellClassifier,
+        bundle: Path,
+        precision: str = "auto",
+    ):
         self.model = model
         self.classifier = classifier
+        self.bundle = bundle
+        self.precision = precision
 
     @classmethod
-    def load(cls, asked: str) -> Scorer:
+    def load(cls, asked: str, precision: str = "auto") -> Scorer:
         """Load the model that `asked` names; see `coos_mlflow.tracking.registry.resolve`.
 
         Raises
         ------
         RegistryError
             When it is not there, cannot be read, or is no model of this package.
+        DataError
+            For an unknown precision.
         """
+        check_precision(precision)
         prepare_store()
         model = registry.resolve(asked)
         try:
-            loaded = mlflow.pyfunc.load_model(model.uri).unwrap_python_model()
+            # Not by `mlflow.pyfunc.load_model`, which runs what code the model brings.
+            files = Path(mlflow.artifacts.download_artifacts(model.uri))
         except (MlflowException, OSError) as error:
             raise RegistryError(
                 f"{model} cannot be loaded from {mlflow.get_registry_uri()} "
                 f"({str(error).splitlines()[0]}); its files may have been moved."
             ) from error
-        if not isinstance(loaded, CellClassifier):
+        bundle = find_bundle(files)
+        if bundle is None:
             raise RegistryError(
-                f"{model} is a {type(loaded).__name__}, expected a cell classifier of coos-mlflow; "
-                "`coos models` lists those."
+                f"{model} is no cell classifier of coos-mlflow; `coos models` lists those."
             )
-        return cls(model, loaded)
+        return cls(model, CellClassifier().load(bundle), bundle, precision)
 
-    def check(self, plates: Sequence[Path], out: Path, *, force: bool = False) -> None:
-        """Refuse, before the first cell is scored, what could not be scored or written in the end.
+    def check(self, plate: Path, out: Path, *, force: bool = False) -> None:
+        """Refuse, before its first cell is scored, what could not be scored or written in the end.
 
         Raises
         ------
         DataError
-            For a plate whose file is unfit, or two whose results would share a folder.
+            For a plate whose file is unfit.
         OutputError
-            For results that are there already.
+            For results that are there already, and are not of this plate.
         """
-        seen: dict[str, Path] = {}
-        for plate in plates:
-            first = seen.setdefault(plate.stem, plate)
-            if first is not plate:
-                raise DataError(
-                    f"{first} and {plate} would both be scored into {plate.stem}; "
-                    "rename one, or score them into different --out folders."
-                )
-            check_folder(self.folder_for(plate, out), force)
-            with open_plate(plate):
-                pass
+        with open_plate(plate):
+            pass
+        folder = self.folder_for(plate, out)
+        check_folder(folder, force or _holds_results_of(folder, self.model))
 
     @staticmethod
     def folder_for(plate: Path, out: Path) -> Path:
         """Return the folder of a plate's results: `out` / the file's name without its ending."""
         return out / plate.stem
 
-    def score(self, plate: Path, out: Path, *, force: bool = False) -> Scored:
-        """Score a plate and write its results.
+    def job(self, plate: Path, out: Path) -> Job:
+        """Return what is to be done for a plate, after reading its file once for its digest.
+
+        Raises
+        ------
+        DataError
+            When the file is unfit.
+        """
+        with open_plate(plate) as opened:
+            stamp = Stamp.of(plate)
+            return Job(
+                plate=plate,
+                sha256=_digest(plate),
+                stamp=stamp,
+                n_cells=opened.n_cells,
+                simulated=opened.simulated,
+                folder=self.folder_for(plate, out),
+                model=self.model,
+                precision=self.classifier.representation.prepare(self.precision, opened.n_cells),
+                command=_command(),
+            )
+
+    def score(self, plate: Path, out: Path, *, force: bool = False, resume: bool = True) -> Scored:
+        """Score a plate and write its results, unless they are there.
+
+        A scoring that was stopped goes on where it was.
 
         Parameters
         ----------
@@ -185,97 +203,91 @@ class Scorer:
         out : Path
             The results come into a folder of the plate's name in it.
         force : bool
-            Replace results that are there.
+            Replace results that are there, be they the same.
+        resume : bool
+            Keep what a stopped scoring of the same plate has left.
 
         Raises
         ------
         DataError
             When the plate is not fit to be scored; nothing is written then.
         OutputError
-            When the results are there already, or cannot be written.
+            When other results are there already, or new ones cannot be written.
         RegistryError
             When the results were written but the tracking store took no run.
         """
-        began = time.perf_counter()
-        with open_plate(plate) as opened, whole_folder(self.folder_for(plate, out), force) as new:
-            digest = _digest(plate)
-            streamed = self._stream(opened, new / PREDICTIONS, digest)
-            drift = self._assess(opened, streamed, digest)
-            (new / DRIFT).write_text(json.dumps(drift, indent=1, sort_keys=True) + "\n")
-            page = self._page(streamed, drift)
-            (new / REPORT).write_text(render(page), encoding="utf-8")
-            (new / REPORT_MD).write_text(render_markdown(page), encoding="utf-8")
-        counts = streamed.collected.profile.class_counts().tolist()
-        scored = Scored(
-            plate=plate,
-            folder=self.folder_for(plate, out),
-            model=self.model,
-            drift=drift,
-            class_counts=dict(zip(CLASSES, counts, strict=True)),
-            seconds=time.perf_counter() - began,
-        )
+        timings = Timings()
+        with timings.phase("digest"):
+            job = self.job(plate, out)
+        if not force and (drift := found_results(job)):
+            return recorded(Scored(job, drift))
+        check_folder(job.folder, force)
         try:
-            return replace(scored, run_id=_log(scored))
-        except (MlflowException, OSError) as error:
-            raise RegistryError(
-                f"{scored.folder}: the results are there, but their run could not be logged in "
-                f"{mlflow.get_tracking_uri()} ({str(error).splitlines()[0]})."
-            ) from error
+            with open_work(job, resume) as work, open_plate(plate) as opened:
+                with timings.phase("cells"):
+                    self._answer(opened, work, timings)
+                with timings.phase("drift and report"):
+                    drift = finish(opened, work, self.classifier.reference)
+        except (KeyboardInterrupt, SystemExit):
+            say(f"{job.folder}: stopped; the same command goes on where it was.")
+            raise
+        return recorded(Scored(job, drift, timings))
 
-    def _stream(self, plate: Plate, predictions: Path, digest: str) -> _Streamed:
-        collector, examples = Collector(), ExamplePicker()
-        facts = {"model": str(self.model), "plate_sha256": digest} | self._simulated_facts(plate)
-        with (
-            PredictionWriter(predictions, facts) as writer,
-            progress(f"Scoring {plate.path.name}", total=plate.n_cells, unit="cells") as advance,
-        ):
-            for batch in plate.batches(BATCH):
-                scores = self.classifier.score(batch.images)
-                plates, wells = _origin(batch)
-                writer.add(batch, scores.probabilities)
-                collector.add(
-                    plates=plates,
-                    wells=wells,
-                    softmax=scores.probabilities,
-                    features=scores.features,
-                    raw=raw_figures(batch.images),
-                )
-                novelty = self.classifier.reference.novelty(scores.features, scores.labels)
-                examples.add(batch, scores.probabilities, novelty)
-                advance(len(batch))
-        return _Streamed(collector.build(), examples)
+    def _answer(self, plate: Plate, work: WorkFolder, timings: Timings) -> None:
+        """Write the parts that are missing."""
+        missing = work.missing()
+        known = plate.n_cells - sum(block.stop - block.start for block in missing)
+        title = f"Scoring {plate.path.name}"
+        with progress(title, total=plate.n_cells, unit="cells") as advance:
+            if known:
+                say(f"{title}: {known:,} of {plate.n_cells:,} cells were scored before")
+                advance(known)
+            writing = StageTime("write")
+            for part in answer(self.classifier, plate, missing, advance, timings):
+                with writing.at_work():
+                    work.write(part)
+            timings.stages.append(writing)
 
-    def _assess(self, plate: Plate, streamed: _Streamed, digest: str) -> dict[str, Any]:
-        """Return the content of drift.json: the same for the same plate and model, always."""
-        assessment = assess(
-            self.classifier.reference,
-            streamed.collected,
-            has_plate_ids=_are_named(plate.plates),
-            has_well_ids=_are_named(plate.wells),
-        )
-        return assessment | {
-            "cells": streamed.examples.cells(),
-            "simulated": {"plate": plate.simulated, "model": self.model.simulated},
-            "plate_file": {"name": plate.path.name, "sha256": digest, "n_cells": plate.n_cells},
-            "model": {
-                "name": self.model.name,
-                "version": self.model.version,
-                "trained_on": self.model.tags.get("dataset"),
-                "dataset_sha256": self.model.tags.get("dataset_digest"),
-            },
-            "versions": package_versions(),
-        }
 
-    def _page(self, streamed: _Streamed, drift: dict[str, Any]) -> dict[str, Any]:
-        """Return what the reports show; of it, the command alone is not in drift.json."""
-        shown = pictures(streamed.examples, self.classifier.reference.cells)
-        return summarise(drift, shown, command=_command())
+def check_names(plates: Sequence[Path]) -> None:
+    """Refuse plates whose results would share a folder.
 
-    def _simulated_facts(self, plate: Plate) -> dict[str, str]:
-        return {
-            "plate_simulated": str(plate.simulated),
-            "model_simulated": str(self.model.simulated),
-        }
+    Raises
+    ------
+    DataError
+    """
+    seen: dict[str, Path] = {}
+    for plate in plates:
+        first = seen.setdefault(plate.stem, plate)
+        if first is not plate:
+            raise DataError(
+                f"{first} and {plate} would both be scored into {plate.stem}; "
+                "rename one, or score them into different --out folders."
+            )
+
+
+def recorded(scored: Scored) -> Scored:
+    """Return a scoring with its MLflow run, which is made unless it was.
+
+    Raises
+    ------
+    RegistryError
+        When the store takes no run.
+    """
+    try:
+        found = None if scored.timings.phases else _find_run(scored.job)
+        return replace(scored, run_id=found or _log(scored))
+    except (MlflowException, OSError) as error:
+        raise RegistryError(
+            f"{scored.folder}: the results are there, but their run could not be logged in "
+            f"{mlflow.get_tracking_uri()} ({str(error).splitlines()[0]})."
+        ) from error
+
+
+def _holds_results_of(folder: Path, model: registry.ModelRef) -> bool:
+    """Tell whether a folder may hold what a scoring with this model has left or ended with."""
+    drift = _read_drift(folder)
+    return drift is not None and drift["model"].get("id") == model.model_id
 
 
 def write_overview(out: Path) -> Path | None:
@@ -316,27 +328,24 @@ def _command() -> str:
     return whole if len(whole) <= MOST_COMMAND else f"{whole[:MOST_COMMAND]} ..."
 
 
-def _are_named(ids: np.ndarray | None) -> bool:
-    """Tell whether a column of ids names nearly all cells; the nameless are a plate or well too."""
-    return ids is not None and float(np.mean(ids != "")) >= LEAST_NAMED
-
-
 def _digest(plate: Path) -> str:
     total = plate.stat().st_size
     with progress(f"Hashing {plate.name}", total=total, unit="bytes") as advance:
         return file_digest(plate, advance)
 
 
-def _origin(batch: CellBatch) -> tuple[np.ndarray, np.ndarray]:
-    """Return plates and wells; one empty name for all cells where the file has no ids."""
-    nameless = np.full(len(batch), "")
-    return (
-        nameless if batch.plates is None else batch.plates,
-        nameless if batch.wells is None else well_names(batch.wells),
+def _find_run(job: Job) -> str | None:
+    """Return the run of a job that was logged before, to its end."""
+    runs = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"tags.`{_JOB_TAG}` = '{job.key}' and attributes.status = 'FINISHED'",
+        max_results=1,
+        output_format="list",
     )
+    return str(runs[0].info.run_id) if runs else None
 
 
-def _log(scored: Scored) -> str | None:
+def _log(scored: Scored) -> str:
     """Make the scoring an MLflow run linked to the model; its results are on disk already."""
     drift = scored.drift
     tags = {
@@ -346,6 +355,7 @@ def _log(scored: Scored) -> str | None:
         "simulated_plate": drift["simulated"]["plate"],
         "simulated_model": drift["simulated"]["model"],
         "results": str(scored.folder.resolve()),
+        _JOB_TAG: scored.job.key,
     }
     with run(f"score {scored.plate.stem}", SCORING_EXPERIMENT, tags) as active:
         dataset = describe_dataset(scored.plate, scored.plate.name, drift["plate_file"]["sha256"])
@@ -360,7 +370,10 @@ def _log(scored: Scored) -> str | None:
 
 def _metrics(scored: Scored) -> dict[str, float]:
     """Return what can be compared from run to run; of several plates, the farthest's distances."""
-    metrics: dict[str, float | None] = {"n_cells": scored.n_cells, "seconds": scored.seconds}
+    metrics: dict[str, float | None] = {
+        "n_cells": scored.n_cells,
+        "seconds": scored.timings.seconds or None,
+    }
     for name, cells in scored.class_counts.items():
         metrics[f"share {name}"] = cells / scored.n_cells
     placed = [p for p in scored.drift["plates"] if p["score"] is not None]

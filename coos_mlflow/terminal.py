@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from coos_mlflow.baselines import Row
     from coos_mlflow.scoring import Scored
+    from coos_mlflow.timings import Timings
     from coos_mlflow.tracking.registry import ModelRef
     from coos_mlflow.training_data import TrainingData
 
@@ -87,10 +88,47 @@ def show_scores(scored: Scored) -> None:
     notes = [f"the {what}" for what, is_so in scored.simulated.items() if is_so]
     if notes:
         console.print(f"[bold yellow]simulated:[/] {' and '.join(notes)}")
-    rate = scored.n_cells / scored.seconds
-    console.print(f"{scored.seconds:.1f} s, {rate:,.0f} cells/s, {scorer_line(scored)}")
+    console.print(f"{_pace(scored)}, {scorer_line(scored)}")
     for path in scored.files:
         console.print(escape(str(path)))
+
+
+def _pace(scored: Scored) -> str:
+    seconds = scored.timings.seconds
+    if not seconds:
+        return "scored before, nothing to do"
+    return f"{seconds:.1f} s, {scored.n_cells / seconds:,.0f} cells/s"
+
+
+def show_timings(timings: Timings, n_cells: int) -> None:
+    """Print where a scoring's time went: its phases, and how the stages shared that of the cells.
+
+    Parameters
+    ----------
+    timings : Timings
+    n_cells : int
+        Cells of the plate.
+    """
+    table = Table(title=f"Where {timings.seconds:.1f} s went", title_justify="left")
+    table.add_column("", no_wrap=True)
+    for heading in ("seconds", "share", "us/cell", "starved", "blocked"):
+        table.add_column(heading, justify="right")
+    for title, seconds in timings.phases.items():
+        table.add_row(title, *_spent(seconds, timings.seconds, n_cells), "", "")
+    for stage in timings.stages:
+        spent = _spent(stage.busy, timings.seconds, n_cells)
+        waits = (f"{stage.starved:.1f}", f"{stage.blocked:.1f}")
+        table.add_row(f"  {stage.title}", *spent, *waits)
+    Console().print(table)
+    Console(soft_wrap=True).print(
+        "Indented stages work side by side; starved: waiting for the stage above, blocked: for "
+        "the one below."
+    )
+
+
+def _spent(seconds: float, total: float, n_cells: int) -> tuple[str, str, str]:
+    share = 100 * seconds / total if total else 0.0
+    return f"{seconds:.2f}", f"{share:.0f} %", f"{1e6 * seconds / n_cells:,.0f}"
 
 
 def scorer_line(scored: Scored) -> str:

@@ -85,7 +85,7 @@ class Plan:
     seed : int
         Of everything that is random.
     precision : str
-        One of `coos_mlflow.networks.PRECISIONS`.
+        One of `coos_mlflow.precision.PRECISIONS`.
     """
 
     iterations: int

@@ -32,8 +32,9 @@ from coos_mlflow.drift.collector import Collected, Collector
 from coos_mlflow.drift.error import true_confusion
 from coos_mlflow.drift.views import raw_figures
 from coos_mlflow.evaluation import Evaluation
+from coos_mlflow.jobs import BLOCK
 from coos_mlflow.progress import progress
-from coos_mlflow.scoring import BATCH, Scorer
+from coos_mlflow.scoring import Scorer
 from coos_mlflow.simulate import simulate_plate_cells
 from coos_mlflow.tracking.pyfunc import CellClassifier
 
@@ -267,8 +268,8 @@ def score(model: CellClassifier, cells: dict[str, np.ndarray]) -> tuple[Collecte
     """Return what `coos-score` collects of a plate, and the labels."""
     collector, labels = Collector(), []
     wells = well_names(cells["wells"])
-    for start in range(0, len(wells), BATCH):
-        rows = slice(start, start + BATCH)
+    for start in range(0, len(wells), BLOCK):
+        rows = slice(start, start + BLOCK)
         scores = model.score(cells["images"][rows])
         labels.append(scores.labels)
         collector.add(

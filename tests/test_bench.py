@@ -12,7 +12,7 @@ from coos_mlflow.forest_search import FOREST_GRID
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 FILES = sorted((SCRIPTS / "benches").glob("[!_]*.py"))
 
-CELLS = {"texture": 7, "training": 35}
+CELLS = {"forward": 2, "texture": 7, "training": 35}
 FOLDABLE = 84
 """Cells: as many as the slower side can bear, and as folds of seven classes ask for."""
 

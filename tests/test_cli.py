@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -80,8 +79,10 @@ def test_score_from_the_shell(trained, new_plate, tmp_path):
     assert "simulated" in done.stdout and "report.html" in done.stdout
     assert (tmp_path / "new_plate" / "report.html").exists()
     again = shell("coos-score", new_plate, "--model", "texture-lr", "--out", tmp_path)
-    assert again.returncode == 7
-    assert again.stderr.startswith("error: ") and again.stderr.count("\n") == 1
+    assert again.returncode == 0 and "nothing to do" in again.stdout
+    other = shell("coos-score", new_plate, "--model", "texture-knn", "--out", tmp_path)
+    assert other.returncode == 7
+    assert other.stderr.startswith("error: ") and other.stderr.count("\n") == 1
 
 
 def test_a_dry_run_writes_nothing(trained, new_plate, tmp_path):
@@ -100,16 +101,21 @@ def test_a_dry_run_looks_at_every_cell(trained, make_plate, tmp_path):
     assert done.returncode == 2 and "cell 29" in done.stderr
 
 
-def test_sigterm_leaves_nothing_half_written(trained, make_plate, tmp_path):
-    plate = make_plate(n=20_000)
-    command = [BIN / "coos-score", plate, "--model", "texture-lr", "--out", tmp_path / "out"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    while process.poll() is None and not list(tmp_path.glob("out/.plate-*/predictions.parquet")):
-        time.sleep(0.05)
-    process.terminate()
-    process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert not (tmp_path / "out").exists()
+def test_a_bad_plate_among_many_is_named_at_the_end(trained, make_plate, tmp_path):
+    good, bad, last = (make_plate(f"plates/{name}.h5") for name in ("a", "b", "c"))
+    with h5py.File(bad, "r+") as file:
+        file["data"][20, 1] = 9
+    pattern, out = tmp_path / "plates" / "*.h5", tmp_path / "out"
+    command = ["coos-score", pattern, "--model", "texture-lr", "--out", out, "--keep-going"]
+    done = shell(*command, "--fail-on", "cannot-tell", "--profile")
+    assert done.returncode == 5, done.stderr
+    first, *met = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "b.h5" in first and "cell 20" in first
+    assert [line.split()[1] for line in met] == ["a.h5:", "c.h5:"]
+    assert "represent" in done.stdout and "drift and report" in done.stdout
+    assert {p.name for p in out.iterdir()} == {good.stem, last.stem, "overview.html"}
+    nothing = shell("coos-score", tmp_path / "*.hdf5", "--model", "texture-lr")
+    assert nothing.returncode == 2 and "no file matches" in nothing.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from coos_mlflow import examples
-from coos_mlflow.data.cells import CellBatch
+from coos_mlflow.data.cells import CellBatch, Origins
 from coos_mlflow.examples import MOST_WELLS, PER_CLASS, ExamplePicker
 from coos_mlflow.report.cells import ROLES, WELL_ROLES
 
@@ -34,7 +31,8 @@ def streamed(random_cells, monkeypatch):
             rows = order[start : start + size]
             own = {key: None if v is None else v[rows] for key, v in columns.items()}
             batch = CellBatch(start, images[rows], **own)
-            picker.add(batch, probabilities[rows], novelty[rows])
+            looks = batch.images.__getitem__
+            picker.add(batch.origins, probabilities[rows], novelty[rows], looks)
         return picker
 
     stream.facts = (probabilities, novelty, plates, wells)
@@ -74,15 +72,30 @@ def test_each_well_keeps_its_most_typical_least_sure_and_farthest_cell(streamed)
 def test_batches_do_not_matter(streamed, size):
     picker, whole = streamed(size), streamed(101)
     assert picker.cells() == whole.cells()
-    assert picker.pictures() == whole.pictures()
+    looks, others = picker.looks(), whole.looks()
+    assert looks.keys() == others.keys()
+    assert all(np.array_equal(looks[index], others[index]) for index in looks)
 
 
-def test_every_cell_that_is_told_of_has_its_picture(streamed):
+def test_every_cell_that_is_told_of_has_its_looks(streamed):
     picker = streamed(64)
-    pictures = picker.pictures()
-    assert {cell["index"] for cell in picker.cells()} == set(pictures)
-    picture = Image.open(io.BytesIO(next(iter(pictures.values()))))
-    assert (picture.size, picture.format) == ((64, 64), "WEBP")
+    assert {cell["index"] for cell in picker.cells()} == set(picker.looks())
+
+
+def test_picking_from_what_blocks_have_picked_is_picking_from_all(streamed, monkeypatch):
+    """A part holds the pictures of those alone that stood out in its block."""
+    monkeypatch.setattr(examples, "PER_CLASS", 1)
+    probabilities, novelty, plates, wells = streamed.facts
+    whole, picker = streamed(240), ExamplePicker()
+    for start in range(0, N, 120):
+        rows = slice(start, start + 120)
+        origins = Origins(start, 120, plates[rows], wells[rows])
+        own = ExamplePicker()
+        own.add(origins, probabilities[rows], novelty[rows], str)
+        kept = {index - start: look for index, look in own.looks().items()}
+        assert len(kept) < 60
+        picker.add(origins, probabilities[rows], novelty[rows], kept.get)
+    assert picker.cells() == whole.cells()
 
 
 def test_what_is_told_of_a_cell_is_ready_for_drift_json(streamed):

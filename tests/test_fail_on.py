@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coos_mlflow import cli
+from coos_mlflow import cli_score
 from coos_mlflow.errors import ConditionMetError, DataError
 from coos_mlflow.fail_on import parse, violations
 
@@ -97,14 +97,21 @@ def test_a_condition_that_is_not_understood_names_those_that_are(text):
 
 def test_bad_conditions_are_refused_before_anything_is_loaded(tmp_path):
     with pytest.raises(DataError, match="error>N"):
-        cli.score([tmp_path / "no.h5"], "no-such-model", tmp_path / "out", conditions=["maybe"])
+        cli_score.score(
+            [str(tmp_path / "no.h5")], "no-such-model", tmp_path / "out", conditions=["maybe"]
+        )
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
 def score(trained, new_plate, tmp_path):
     def run(*conditions: str, plates: list[Path] | None = None) -> None:
-        cli.score(plates or [new_plate], "texture-lr", tmp_path, conditions=list(conditions))
+        cli_score.score(
+            [str(plate) for plate in plates or [new_plate]],
+            "texture-lr",
+            tmp_path,
+            conditions=list(conditions),
+        )
 
     return run
 

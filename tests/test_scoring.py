@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-from coos_mlflow import scoring
+from coos_mlflow import answering, finishing, jobs, scoring
 from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.data.plate import file_digest, open_plate
 from coos_mlflow.errors import DataError, OutputError, RegistryError
@@ -84,12 +84,16 @@ def test_scoring_again_gives_the_same_bytes_but_for_the_report(scorer, scored, n
         assert (again.folder / name).read_bytes() == (scored.folder / name).read_bytes()
 
 
-def test_batches_do_not_matter(scorer, scored, new_plate, tmp_path, monkeypatch):
-    monkeypatch.setattr(scoring, "BATCH", 7)
+def test_batches_and_blocks_do_not_matter(scorer, scored, new_plate, tmp_path, monkeypatch):
+    monkeypatch.setattr(answering, "BATCH", 7)
+    monkeypatch.setattr(jobs, "BLOCK", 50)
     again = scorer.score(new_plate, tmp_path)
     whole, parts = (pd.read_parquet(s.folder / "predictions.parquet") for s in (scored, again))
     pd.testing.assert_frame_equal(whole, parts, rtol=1e-5)
+    assert pq.ParquetFile(again.folder / "predictions.parquet").num_row_groups == 4
     assert again.drift["verdict"] == scored.drift["verdict"]
+    picked, before = ([cell["index"] for cell in s.drift["cells"]] for s in (again, scored))
+    assert picked == before
 
 
 def test_report_names_simulated_data_and_asks_for_nothing(scored):
@@ -117,15 +121,45 @@ def test_the_run_is_linked_to_model_and_plate(scored, new_plate, trained):
     }
 
 
-def test_results_are_not_replaced_unasked(scorer, scored, new_plate):
+def test_results_that_are_there_are_kept_and_force_makes_them_again(scorer, scored, new_plate):
     out = scored.folder.parent
     before = (scored.folder / "drift.json").stat().st_mtime_ns
-    with pytest.raises(OutputError, match="--force"):
-        scorer.score(new_plate, out)
+    again = scorer.score(new_plate, out)
     assert (scored.folder / "drift.json").stat().st_mtime_ns == before
+    assert (again.drift, again.run_id, again.timings.seconds) == (scored.drift, scored.run_id, 0)
     forced = scorer.score(new_plate, out, force=True)
     assert (forced.folder / "drift.json").stat().st_mtime_ns != before
+    assert forced.run_id != scored.run_id
     assert [p.name for p in out.iterdir()] == [scored.folder.name]
+
+
+def test_results_of_something_else_are_not_replaced_unasked(scorer, make_plate, tmp_path):
+    out = tmp_path / "out"
+    first = scorer.score(make_plate(seed=1), out)
+    before = (first.folder / "drift.json").read_bytes()
+    other = make_plate(seed=2)
+    with pytest.raises(OutputError, match="--force"):
+        scorer.score(other, out)
+    with pytest.raises(OutputError, match="--force"):
+        scoring.Scorer.load("texture-knn").check(other, out)
+    assert (first.folder / "drift.json").read_bytes() == before
+    assert [p.name for p in out.iterdir()] == ["plate"]
+
+
+def test_a_run_that_was_not_logged_is_logged_when_the_results_are_found(
+    scorer, make_plate, tmp_path, monkeypatch
+):
+    def lost(scored):
+        raise OSError("the store is gone")
+
+    plate = make_plate()
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "_log", lost)
+        with pytest.raises(RegistryError, match="results are there, but their run"):
+            scorer.score(plate, tmp_path / "out")
+    found = scorer.score(plate, tmp_path / "out")
+    run = MlflowClient().get_run(found.run_id)
+    assert run.data.metrics["n_cells"] == 24 and "seconds" not in run.data.metrics
 
 
 def spoil(path, cell):
@@ -162,22 +196,27 @@ def test_results_stay_when_new_ones_cannot_take_their_place(
             raise OSError(28, "No space left on device")
         return rename(self, target)
 
-    monkeypatch.setattr(Path, "rename", fail_at_the_end)
-    with pytest.raises(OutputError, match="No space"):
-        scorer.score(scored.plate, tmp_path / "out", force=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail_at_the_end)
+        with pytest.raises(OutputError, match="No space"):
+            scorer.score(scored.plate, tmp_path / "out", force=True)
     assert {p.name: p.read_bytes() for p in scored.folder.iterdir()} == before
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["plate"]
+    # The parts wait for the next attempt.
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"plate", ".plate.parts"}
+    scorer.score(scored.plate, tmp_path / "out", force=True)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"plate"}
 
 
 def test_plates_are_checked_before_the_first_is_scored(scorer, make_plate, tmp_path):
     good, same = make_plate("a/x.h5"), make_plate("b/x.h5")
     with pytest.raises(DataError, match="both be scored into x"):
-        scorer.check([good, same], tmp_path)
+        scoring.check_names([good, same])
     with pytest.raises(DataError, match="no such file"):
-        scorer.check([good, tmp_path / "none.h5"], tmp_path)
+        scorer.check(tmp_path / "none.h5", tmp_path)
     scorer.score(good, tmp_path / "out")
+    scorer.check(good, tmp_path / "out")
     with pytest.raises(OutputError, match="--force"):
-        scorer.check([good], tmp_path / "out")
+        scoring.Scorer.load("texture-knn").check(good, tmp_path / "out")
 
 
 def test_a_model_of_somebody_else_is_refused(trained, tmp_path):
@@ -190,7 +229,7 @@ def test_a_model_of_somebody_else_is_refused(trained, tmp_path):
             name="model", python_model=Foreign(), registered_model_name="foreign",
             pip_requirements=[],
         )  # fmt: skip
-    with pytest.raises(RegistryError, match="is a Foreign, expected a cell classifier"):
+    with pytest.raises(RegistryError, match="is no cell classifier of coos-mlflow"):
         scoring.Scorer.load("foreign/1")
 
 
@@ -273,4 +312,4 @@ def test_the_command_in_the_report_is_short_and_keeps_passwords(monkeypatch):
 @pytest.mark.parametrize(("named", "known"), [(24, True), (23, True), (20, False), (0, False)])
 def test_ids_count_where_they_name_nearly_all_cells(named, known):
     ids = np.array(["P1"] * named + [""] * (24 - named))
-    assert scoring._are_named(ids) is known
+    assert finishing.are_named(ids) is known

@@ -51,6 +51,29 @@ SPLIT_MEANINGS = {
 
 
 @dataclass(frozen=True)
+class Origins:
+    """Where consecutive cells of a plate file come from.
+
+    Parameters
+    ----------
+    start : int
+        Index of the first cell in its file.
+    n_cells : int
+    plates, wells : ndarray of str, shape (n_cells,), or None
+        The ids as the file spells them; None where it has none.
+    """
+
+    start: int
+    n_cells: int
+    plates: np.ndarray | None
+    wells: np.ndarray | None
+
+    def __len__(self) -> int:
+        """Return the number of cells."""
+        return self.n_cells
+
+
+@dataclass(frozen=True)
 class CellBatch:
     """Consecutive cells of a plate file.
 
@@ -77,6 +100,11 @@ class CellBatch:
     def __len__(self) -> int:
         """Return the number of cells."""
         return len(self.images)
+
+    @property
+    def origins(self) -> Origins:
+        """Where the cells come from."""
+        return Origins(self.start, len(self), self.plates, self.wells)
 
 
 def check_images(images: np.ndarray, where: str, start: int = 0) -> None:

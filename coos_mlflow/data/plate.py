@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from coos_mlflow.data import _hdf5
-from coos_mlflow.data.cells import CellBatch, check_images, check_shape
+from coos_mlflow.data.cells import CellBatch, Origins, check_images, check_shape
 from coos_mlflow.data.columns import ID_DATASETS, clean_labels
 from coos_mlflow.data.plate_writer import PlateWriter
 from coos_mlflow.errors import DataError
@@ -124,6 +124,14 @@ class Plate:
                 for name in ("labels", *ID_DATASETS)
             }
             yield CellBatch(first, raw.astype(self.dtype, copy=False), **columns)
+
+    def origins(self, start: int, stop: int) -> Origins:
+        """Return plates and wells of the cells `start` to `stop` - 1, without their images."""
+        rows = slice(start, stop)
+        plates, wells = (
+            None if column is None else column[rows] for column in (self.plates, self.wells)
+        )
+        return Origins(start, stop - start, plates, wells)
 
     def close(self) -> None:
         """Close the file."""

@@ -208,6 +208,7 @@ def _class_shares(reference: Reference, profile: Profile) -> dict[str, Any]:
     confusion = reference.confusions.get("training", np.eye(len(CLASSES)))
     return {
         "classes": list(CLASSES),
+        "cells": counts.tolist(),
         "predicted": (counts / counts.sum()).tolist(),
         "corrected": corrected_shares(counts, confusion).tolist(),
     }

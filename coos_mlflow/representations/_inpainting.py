@@ -10,7 +10,7 @@ from torch.nn.functional import mse_loss
 
 from coos_mlflow.data.cells import CELL_SHAPE
 from coos_mlflow.representations._pairs import Pairs
-from coos_mlflow.representations._pci_network import PairedCellInpainting
+from coos_mlflow.representations._pci_network import PairedCellInpainting, unit_range
 from coos_mlflow.training import Lesson
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class Inpainting(Lesson):
         # then takes 0.7 GB of the device instead of 1.4.
         self._cells = torch.empty((len(pairs), *CELL_SHAPE), dtype=torch.float16, device=device)
         for start in range(0, len(pairs), _BLOCK):
-            block = torch.from_numpy(images[pairs.cells[start : start + _BLOCK]])
-            self._cells[start : start + _BLOCK] = unit_range(block.to(device))
+            block = unit_range(images[pairs.cells[start : start + _BLOCK]])
+            self._cells[start : start + _BLOCK] = torch.from_numpy(block)
 
     def optimiser(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.network.parameters(), self._learning_rate, BETAS, EPSILON)
@@ -100,14 +100,6 @@ class Inpainting(Lesson):
 
     def _cells_at(self, rows: np.ndarray) -> torch.Tensor:
         return self._cells[torch.from_numpy(rows).to(self._device)].float()
-
-
-def unit_range(images: torch.Tensor) -> torch.Tensor:
-    """Bring each image and channel (n, c, height, width) to [0, 1]; constant ones become zeros."""
-    images = images.float()
-    low = images.amin(dim=(2, 3), keepdim=True)
-    spread = images.amax(dim=(2, 3), keepdim=True) - low
-    return (images - low) / torch.where(spread > 0, spread, 1.0)
 
 
 def flipped(images: torch.Tensor, left_right: torch.Tensor, up_down: torch.Tensor) -> torch.Tensor:

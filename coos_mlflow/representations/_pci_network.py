@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
+from coos_mlflow.inference import RectifiedConvolution
 from coos_mlflow.networks import Tensors, scaled
 
 SOURCE_CHANNELS = {"conv1": 96, "conv2": 256, "conv3": 384, "conv4": 384, "conv5": 256}
@@ -47,7 +49,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.convolutions, self.norms = nn.ModuleDict(), nn.ModuleDict()
         for name, channels_out in channels.items():
-            self.convolutions[name] = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+            self.convolutions[name] = RectifiedConvolution(channels_in, channels_out, 3, padding=1)
             self.norms[name] = nn.BatchNorm2d(channels_out, NORM_EPSILON, NORM_MOMENTUM)
             channels_in = channels_out
 
@@ -55,7 +57,7 @@ class Encoder(nn.Module):
         """Return the last layer, normalised, at a quarter of the images' height and width."""
         x = images
         for name in self.convolutions:
-            x = self._pass_on(name, self._activate(name, x))
+            x = self._pass_on(name, self.convolutions[name](x))
         return x
 
     def features(self, images: torch.Tensor, layers: Collection[str]) -> Tensors:
@@ -74,16 +76,13 @@ class Encoder(nn.Module):
         found: Tensors = {}
         x = images
         for name in self.convolutions:
-            active = self._activate(name, x)
+            active = self.convolutions[name](x)
             if name in layers:
                 found[name] = active.amax(dim=(2, 3))
             if len(found) == len(set(layers)):
                 break
             x = self._pass_on(name, active)
         return found
-
-    def _activate(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        return functional.relu(self.convolutions[name](x))
 
     def _pass_on(self, name: str, active: torch.Tensor) -> torch.Tensor:
         normalised = self.norms[name](active)
@@ -170,6 +169,15 @@ def _summed(weight: torch.Tensor, axis: int) -> torch.Tensor:
 def source_encoder(width: float) -> Encoder:
     """Return the encoder whose layers are features, in torch's own initialisation."""
     return Encoder(2, _all_scaled(SOURCE_CHANNELS, width))
+
+
+def unit_range(images: np.ndarray) -> np.ndarray:
+    """Bring each image and channel (n, c, height, width) to [0, 1]; constant ones become zeros."""
+    found = images.astype(np.float32)
+    found -= found.min(axis=(2, 3), keepdims=True)
+    spread = found.max(axis=(2, 3), keepdims=True)
+    found /= np.where(spread > 0, spread, np.float32(1))
+    return found
 
 
 def _all_scaled(channels: dict[str, int], width: float) -> dict[str, int]:

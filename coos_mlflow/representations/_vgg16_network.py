@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from coos_mlflow.data.weights import Published
+from coos_mlflow.inference import RectifiedConvolution
 from coos_mlflow.networks import Tensors
 
 WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -114,7 +115,9 @@ class Vgg16Network(nn.Module):
         self.features = nn.ModuleDict(
             {
                 # Not initialised: that would take time, and numbers from torch's own generator.
-                str(c.number): nn.utils.skip_init(nn.Conv2d, c.inputs, c.outputs, 3, padding=1)
+                str(c.number): nn.utils.skip_init(
+                    RectifiedConvolution, c.inputs, c.outputs, 3, padding=1
+                )
                 for c in up_to(layers)
             }
         )
@@ -133,36 +136,47 @@ class Vgg16Network(nn.Module):
         for convolution in up_to(layers):
             if convolution.after_pooling:
                 images = functional.max_pool2d(images, 2)
-            images = functional.relu(self.features[str(convolution.number)](images))
+            images = self.features[str(convolution.number)](images)
             if convolution.name in layers:
                 found[convolution.name] = images.amax(dim=(2, 3))
         return found
 
 
-def zero_centred(protein: torch.Tensor) -> torch.Tensor:
-    """Turn images of one channel into what VGG16 takes.
-
-    Each image is stretched from its minimum and maximum to 0..255 and rounded, put into all three
-    channels, and the channel's mean is subtracted; nothing is divided. A constant image counts
-    as 0.
+def eight_bit(protein: np.ndarray) -> np.ndarray:
+    """Stretch each image from its minimum and maximum to 0..255 and round it.
 
     Parameters
     ----------
-    protein : Tensor, shape (n, height, width)
-        Raw counts of any real dtype.
+    protein : ndarray, shape (n, height, width)
+        Raw counts of any real dtype; a constant image becomes 0.
+
+    Returns
+    -------
+    ndarray of uint8, shape (n, height, width)
+    """
+    stretched = protein.astype(np.float64)
+    stretched -= stretched.min(axis=(1, 2), keepdims=True)
+    spread = stretched.max(axis=(1, 2), keepdims=True)
+    stretched *= 255
+    stretched /= np.where(spread > 0, spread, 1)
+    return np.rint(stretched, out=stretched).astype(np.uint8)
+
+
+def zero_centred(protein: torch.Tensor) -> torch.Tensor:
+    """Put images of one channel into all three, and subtract the channels' means.
+
+    Parameters
+    ----------
+    protein : Tensor of uint8, shape (n, height, width)
+        From `eight_bit`.
 
     Returns
     -------
     Tensor of float32, shape (n, 3, height, width)
         Channels red, green, blue, and last in memory.
     """
-    counts = protein.double()  # so that every device rounds alike
-    low = counts.amin(dim=(1, 2), keepdim=True)
-    spread = counts.amax(dim=(1, 2), keepdim=True) - low
-    stretched = (counts - low) * 255 / torch.where(spread > 0, spread, 1)
     means = torch.tensor(MEANS_RGB, device=protein.device)[:, None, None]
-    centred = stretched.round().float()[:, None] - means
-    return centred.contiguous(memory_format=torch.channels_last)
+    return (protein.float()[:, None] - means).contiguous(memory_format=torch.channels_last)
 
 
 def random_weights(convolutions: Collection[Convolution], seed: int) -> Tensors:

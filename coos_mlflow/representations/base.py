@@ -14,6 +14,7 @@ import numpy as np
 
 from coos_mlflow.data.cells import CellBatch
 from coos_mlflow.errors import DataError
+from coos_mlflow.precision import FP32, check_precision
 
 if TYPE_CHECKING:
     from coos_mlflow.training import Workshop
@@ -90,16 +91,60 @@ class Representation(ABC):
     def feature_names(self, layer: str) -> tuple[str, ...]:
         """Return the names of the columns of a layer."""
 
-    @abstractmethod
-    def transform(
-        self, images: np.ndarray, layers: Sequence[str] | None = None
-    ) -> dict[str, np.ndarray]:
-        """Compute the features of some cells.
+    def prepare(self, precision: str = FP32, cells: int | None = None) -> str:
+        """Make ready to compute features at speed, in single precision or in bfloat16.
+
+        Without it, or after other weights came, features are computed in single precision.
+        To prepare again for the same costs nothing.
+
+        Parameters
+        ----------
+        precision : str
+            One of `coos_mlflow.precision.PRECISIONS`; "auto" is "bf16" where the device has
+            instructions for it.
+        cells : int, optional
+            How many cells will come: what takes time to prepare is done where they pay for it.
+
+        Returns
+        -------
+        str
+            The precision that features will have: "fp32" or "bf16".
+
+        Raises
+        ------
+        DataError
+            For an unknown precision.
+        """
+        check_precision(precision)
+        return FP32
+
+    def preprocess(self, images: np.ndarray) -> np.ndarray:
+        """Turn raw counts into what `compute` takes: work on each cell by itself.
+
+        Safe in any thread, also while another is in `compute`.
 
         Parameters
         ----------
         images : ndarray, shape (n, 2, 64, 64), uint16 or float32
             Raw counts that have passed `coos_mlflow.data.cells.check_images`.
+
+        Returns
+        -------
+        ndarray, shape (n, ...)
+            The same counts by default.
+        """
+        return images
+
+    @abstractmethod
+    def compute(
+        self, prepared: np.ndarray, layers: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Compute the features of cells that `preprocess` has prepared.
+
+        Parameters
+        ----------
+        prepared : ndarray, shape (n, ...)
+            From `preprocess`.
         layers : sequence of str, optional
             The layers to compute; all of `layers`, and `PROBABILITIES` where it answers, by
             default.
@@ -109,6 +154,12 @@ class Representation(ABC):
         dict of str to ndarray, shape (n, d), float32
             One matrix for each layer asked for, at least.
         """
+
+    def transform(
+        self, images: np.ndarray, layers: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Compute the features of some cells: `preprocess`, then `compute`."""
+        return self.compute(self.preprocess(images), layers)
 
     def asked_for(self, layers: Sequence[str] | None) -> tuple[str, ...]:
         """Return the layers to compute, all by default.

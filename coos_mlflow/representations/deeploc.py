@@ -8,7 +8,6 @@ the other 20 % kept. Architecture and settings are those of okraus/DeepLoc (BSD-
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,17 +24,11 @@ from coos_mlflow.networks import (
     Tensors,
     best_device,
     check_positive,
-    check_precision,
     check_whole,
-    digest_of,
-    in_batches,
     is_whole,
-    load_weights,
-    place,
-    read_tensors,
     scaled,
-    write_tensors,
 )
+from coos_mlflow.precision import check_precision
 from coos_mlflow.representations._deeploc_network import (
     EVALUATION_OFFSETS,
     FULLY_CONNECTED,
@@ -44,12 +37,11 @@ from coos_mlflow.representations._deeploc_network import (
     averaged_answers,
     stretch,
 )
-from coos_mlflow.representations.base import PROBABILITIES, VALIDATION_ERROR, Representation
+from coos_mlflow.representations._networked import Networked
+from coos_mlflow.representations.base import PROBABILITIES, VALIDATION_ERROR
 from coos_mlflow.training import Lesson, Plan, Workshop, train
 
 FC2 = "fc2"
-
-FILE = "deeploc.safetensors"
 
 HELD_OUT = 0.2
 """Share of Training that chooses the iteration (Lu et al. 2019, section 3.1)."""
@@ -57,13 +49,15 @@ HELD_OUT = 0.2
 SMALLEST_BATCH = 2
 """Batch normalisation has no variance of one cell."""
 
-_CELLS_AT_A_TIME = 64
+_JUDGED_AT_A_TIME = 64
+
+_HELD_OUT = "held_out"
 
 _BLOCK = 1024
 """Cells of Training stretched at a time: percentiles take several times an image's memory."""
 
 
-class DeepLoc(Representation):
+class DeepLoc(Networked[DeepLocNetwork]):
     """The paper's supervised baseline.
 
     Parameters
@@ -81,7 +75,7 @@ class DeepLoc(Representation):
     seed : int
         Of the weights, the split 80/20, the batches and the augmentation.
     precision : str
-        Of training: "auto", "fp32" or "bf16".
+        Of training: "auto", "fp32" or "bf16". That of answers is up to `prepare`.
     """
 
     key = "deeploc"
@@ -91,7 +85,9 @@ class DeepLoc(Representation):
     layer_titles: ClassVar[dict[str, str]] = {FC2: "FC2"}
     learns = True
     answers = True
-    packages = ("safetensors", "torch")
+    packages = ("numba", "safetensors", "torch")
+    file = "deeploc.safetensors"
+    beside = (_HELD_OUT,)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {
             "width": 0.25,
@@ -115,6 +111,7 @@ class DeepLoc(Representation):
         seed: int = 0,
         precision: str = "auto",
     ):
+        super().__init__()
         check_positive("DeepLoc", LARGEST_WIDTH, width=width)
         check_positive("DeepLoc", learning_rate=learning_rate)
         check_positive("DeepLoc", 1, decay=decay)
@@ -136,10 +133,6 @@ class DeepLoc(Representation):
         self.crops = crops
         self.seed = seed
         self.precision = precision
-        self._tensors: Tensors = {}
-        self._network: DeepLocNetwork | None = None
-        self._held_out = np.zeros(0, np.int64)
-        self._learnt: dict[str, float] = {}
 
     def params(self) -> dict[str, Any]:
         """Return the settings of network and training."""
@@ -152,14 +145,9 @@ class DeepLoc(Representation):
         return tuple(f"FC2 {i + 1}" for i in range(scaled(FULLY_CONNECTED, self.width)))
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of the network's weights, once it has any."""
-        return digest_of(self._tensors) if self._tensors else ""
-
-    @property
     def learnt(self) -> dict[str, float]:
         """The iteration that was kept, and its balanced error in % on the held-out cells."""
-        return self._learnt
+        return self._facts
 
     def fit(self, training: CellBatch, workshop: Workshop) -> None:
         """Train on 80 % of Training and keep the iteration that is best on the other 20 %."""
@@ -167,53 +155,45 @@ class DeepLoc(Representation):
         plan = Plan(self.iterations, self.batch, self.check_every, self.seed, self.precision)
         learnt = train(self.lesson(training, device), plan, workshop, device)
         self._use(learnt.tensors, self.title)
-        self._learnt = {"best_iteration": learnt.best_iteration}
+        self._facts = {"best_iteration": learnt.best_iteration}
         if learnt.error is not None:
-            self._learnt[VALIDATION_ERROR] = learnt.error
+            self._facts[VALIDATION_ERROR] = learnt.error
 
     def lesson(self, training: CellBatch, device: torch.device) -> Lesson:
         """Return what there is to learn from the cells of Training, 80 % of them."""
         if training.labels is None:
             raise DataError("DeepLoc learns from labels, and these cells have none.")
-        taught, self._held_out = _split(training.labels, self.seed)
-        return _Classification(self, training, taught, self._held_out, device)
+        taught, held_out = _split(training.labels, self.seed)
+        self._beside = {_HELD_OUT: torch.from_numpy(held_out)}
+        return _Classification(self, training, taught, held_out, device)
 
     def held_out(self, n_cells: int) -> np.ndarray:
         """Return which cells of Training chose the iteration and taught nothing else."""
-        return np.isin(np.arange(n_cells), self._held_out)
+        return np.isin(np.arange(n_cells), self._beside.get(_HELD_OUT, ()))
 
-    def transform(
-        self, images: np.ndarray, layers: Sequence[str] | None = None
+    def preprocess(self, images: np.ndarray) -> np.ndarray:
+        """Stretch each image by its own percentiles; see `stretch`."""
+        return stretch(images)
+
+    def compute(
+        self, prepared: np.ndarray, layers: Sequence[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """Compute FC2 and the probabilities; see `Representation.transform`."""
-        return in_batches(stretch(images), self._answers, _CELLS_AT_A_TIME)
+        """Compute FC2 and the probabilities; see `Representation.compute`."""
 
-    def save(self, folder: Path) -> None:
-        """Write the weights, and which cells were held out."""
-        tensors = self._tensors | {"held_out": torch.from_numpy(self._held_out)}
-        write_tensors(folder / FILE, tensors, self._learnt)
+        def answer(network: DeepLocNetwork, cells: torch.Tensor) -> Tensors:
+            probabilities, fc2 = averaged_answers(network, cells, self.crops)
+            return {PROBABILITIES: probabilities, FC2: fc2}
 
-    def restore(self, folder: Path) -> None:
-        """Read what `save` wrote."""
-        tensors, self._learnt = read_tensors(folder / FILE)
-        self._held_out = tensors.pop("held_out", torch.zeros(0, dtype=torch.int64)).numpy()
-        self._use(tensors, str(folder / FILE))
+        return self._answers(prepared, answer)
 
-    def _use(self, tensors: Tensors, where: str) -> None:
-        network = DeepLocNetwork(self.width)
-        load_weights(network, tensors, where)
-        place(network, best_device())
-        self._network, self._tensors = network.eval(), tensors
-
-    def _answers(self, images: torch.Tensor) -> Tensors:
-        if self._network is None:
-            raise DataError("DeepLoc has learnt nothing yet; call fit or restore before transform.")
-        probabilities, fc2 = averaged_answers(self._network, images.to(best_device()), self.crops)
-        return {PROBABILITIES: probabilities, FC2: fc2}
+    def _build(self) -> DeepLocNetwork:
+        return DeepLocNetwork(self.width)
 
 
 class _Classification(Lesson):
     """Cross-entropy on augmented crops of the taught cells; balanced error on the held-out ones."""
+
+    network: DeepLocNetwork
 
     def __init__(
         self,
@@ -256,7 +236,7 @@ class _Classification(Lesson):
     def validation_error(self) -> float:
         parts = [
             averaged_answers(self.network, block, self.settings.crops)[0].argmax(dim=1).cpu()
-            for block in self._judged.split(_CELLS_AT_A_TIME)
+            for block in self._judged.split(_JUDGED_AT_A_TIME)
         ]
         predicted = torch.cat(parts).numpy()
         return 100 * (1 - float(balanced_accuracy_score(self._truth, predicted)))

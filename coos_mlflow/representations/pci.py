@@ -9,8 +9,6 @@ the method.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,40 +19,30 @@ from coos_mlflow.errors import DataError
 from coos_mlflow.networks import (
     LARGEST_SEED,
     LARGEST_WIDTH,
-    Tensors,
     best_device,
     check_positive,
-    check_precision,
     check_whole,
-    digest_of,
-    in_batches,
-    load_weights,
-    place,
-    read_tensors,
     scaled,
-    write_tensors,
 )
-from coos_mlflow.representations._inpainting import Inpainting, unit_range
+from coos_mlflow.precision import check_precision
+from coos_mlflow.representations._inpainting import Inpainting
+from coos_mlflow.representations._networked import Networked
 from coos_mlflow.representations._pairs import Pairs
 from coos_mlflow.representations._pci_network import (
     SOURCE_CHANNELS,
     Encoder,
     PairedCellInpainting,
     source_encoder,
+    unit_range,
 )
-from coos_mlflow.representations.base import Representation, in_order
+from coos_mlflow.representations.base import in_order
 from coos_mlflow.training import Plan, Workshop, train
-
-FILE = "pci.safetensors"
 
 REPORTED = ("conv3", "conv4", "conv5")
 """Layers in the paper's Table 3."""
 
-_CELLS_AT_A_TIME = {"cpu": 64, "cuda": 512}
-"""Maps of 96 x 64 x 64 float32, the largest there are, take 1.6 MB a cell."""
 
-
-class PCI(Representation):
+class PCI(Networked[Encoder]):
     """The paper's self-supervised baseline.
 
     It never sees a label, so no cell of Training is held out; but it has seen the images of
@@ -75,7 +63,7 @@ class PCI(Representation):
     seed : int
         Of the weights, the batches, the pairs and the flips.
     precision : str
-        Of training: "auto", "fp32" or "bf16". Features are always computed in float32.
+        Of training: "auto", "fp32" or "bf16". That of features is up to `prepare`.
     check_every : int
         Iterations between checkpoints, each with a picture; what is learnt does not depend on it.
     """
@@ -86,7 +74,7 @@ class PCI(Representation):
     layers: tuple[str, ...] = REPORTED
     layer_titles: ClassVar[dict[str, str]] = {name: name.title() for name in SOURCE_CHANNELS}
     learns = True
-    packages = ("safetensors", "torch")
+    file = "pci.safetensors"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # Two to three minutes on two cores at simulated scale 0.05: small steps are few there, so
         # they are larger, and the wells are those of the smallest simulation.
@@ -112,6 +100,7 @@ class PCI(Representation):
         precision: str = "auto",
         check_every: int = 500,
     ):
+        super().__init__()
         check_positive("PCI", LARGEST_WIDTH, width=width)
         check_positive("PCI", learning_rate=learning_rate)
         check_whole("PCI", 1, epochs=epochs, batch=batch, check_every=check_every)
@@ -127,9 +116,6 @@ class PCI(Representation):
         self.seed = seed
         self.precision = precision
         self._check_every = check_every
-        self._tensors: Tensors = {}
-        self._learnt: dict[str, float] = {}
-        self._encoder: Encoder | None = None
 
     def params(self) -> dict[str, Any]:
         """Return the settings of network and training, and the layers."""
@@ -146,14 +132,9 @@ class PCI(Representation):
         return tuple(f"{self.layer_titles[layer]} {i + 1}" for i in range(channels))
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of the source encoder's weights, once it has any."""
-        return digest_of(self._tensors) if self._tensors else ""
-
-    @property
     def learnt(self) -> dict[str, float]:
         """How many cells took part, for how many iterations, and the loss at the end."""
-        return self._learnt
+        return self._facts
 
     def fit(self, training: CellBatch, workshop: Workshop) -> None:
         """Train on the images of Training and keep the source encoder as it is at the end."""
@@ -162,7 +143,7 @@ class PCI(Representation):
         iterations = self.epochs * max(1, lesson.n_cells // self.batch)
         plan = Plan(iterations, self.batch, self._check_every, self.seed, self.precision)
         history = train(lesson, plan, workshop, device).history
-        self._learnt = {
+        self._facts = {
             "paired_cells": lesson.n_cells,
             "iterations": iterations,
             "loss": history[-1]["loss"],
@@ -180,33 +161,19 @@ class PCI(Representation):
         network = PairedCellInpainting(self.width, self.seed)
         return Inpainting(network, training.images, pairs, self.learning_rate, device)
 
-    def transform(
-        self, images: np.ndarray, layers: Sequence[str] | None = None
+    def preprocess(self, images: np.ndarray) -> np.ndarray:
+        """Bring each image to [0, 1]; see `Representation.preprocess`."""
+        return unit_range(images)
+
+    def compute(
+        self, prepared: np.ndarray, layers: Sequence[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """Compute the largest activations of some layers; see `Representation.transform`."""
+        """Compute the largest activations of some layers; see `Representation.compute`."""
         asked = self.asked_for(layers)
-        batch = _CELLS_AT_A_TIME[best_device().type]
-        return in_batches(images, partial(self._features, layers=asked), batch)
+        return self._answers(prepared, lambda encoder, cells: encoder.features(cells, asked))
 
-    def save(self, folder: Path) -> None:
-        """Write the source encoder: nothing else is needed for features."""
-        write_tensors(folder / FILE, self._tensors, self._learnt)
-
-    def restore(self, folder: Path) -> None:
-        """Read what `save` wrote."""
-        tensors, self._learnt = read_tensors(folder / FILE)
-        self._use(tensors, str(folder / FILE))
-
-    def _use(self, tensors: Tensors, where: str) -> None:
-        encoder = source_encoder(self.width)
-        load_weights(encoder, tensors, where)
-        place(encoder, best_device())
-        self._encoder, self._tensors = encoder.eval(), tensors
-
-    def _features(self, images: torch.Tensor, layers: Sequence[str]) -> Tensors:
-        if self._encoder is None:
-            raise DataError("PCI has learnt nothing yet; call fit or restore before transform.")
-        return self._encoder.features(unit_range(images.to(best_device())), layers)
+    def _build(self) -> Encoder:
+        return source_encoder(self.width)
 
 
 REPRESENTATION = PCI

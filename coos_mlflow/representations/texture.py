@@ -71,11 +71,11 @@ class Texture(Representation):
         textures = (f"{name}, {self.reading} {s}" for s in self.scales for name in FEATURES)
         return (*textures, *INTENSITY_FEATURES)
 
-    def transform(
-        self, images: np.ndarray, layers: Sequence[str] | None = None
+    def compute(
+        self, prepared: np.ndarray, layers: Sequence[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """Compute the features on all cores; see `Representation.transform`."""
-        blocks = [images[i : i + _BLOCK] for i in range(0, len(images), _BLOCK)]
+        """Compute the features on all cores; see `Representation.compute`."""
+        blocks = [prepared[i : i + _BLOCK] for i in range(0, len(prepared), _BLOCK)]
         with ThreadPoolExecutor(cpu_count()) as pool:
             return {LAYER: np.concatenate(list(pool.map(self._block, blocks)))}
 

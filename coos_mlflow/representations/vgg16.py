@@ -8,37 +8,32 @@ reported. Weights and preprocessing are those of Keras; see `PUBLISHED` and `zer
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 
 from coos_mlflow.data import weights as published_weights
 from coos_mlflow.errors import DataError, MissingWeightsError, RegistryError
 from coos_mlflow.networks import (
     LARGEST_SEED,
     Tensors,
-    best_device,
     check_whole,
-    digest_of,
-    in_batches,
-    load_weights,
-    place,
     read_tensors,
     write_tensors,
 )
+from coos_mlflow.representations._networked import Networked
 from coos_mlflow.representations._vgg16_network import (
     CONVOLUTIONS,
     PUBLISHED,
     Vgg16Network,
+    eight_bit,
     random_weights,
     shapes_of,
     up_to,
     zero_centred,
 )
-from coos_mlflow.representations.base import Representation, in_order
+from coos_mlflow.representations.base import in_order
 
 REPORTED = ("conv3_3", "conv4_1", "conv4_2")
 """The layers of the paper's Table 3, of the ten up to conv4_3 that its authors extracted."""
@@ -54,11 +49,8 @@ _TERMS = {
 }
 """What the licence asks to be said wherever the weights go."""
 
-_CELLS_AT_A_TIME = {"cpu": 32, "cuda": 512}
-"""Two maps of 64 x 64 x 64 float32, the largest there are, take 2 MB a cell."""
 
-
-class VGG16(Representation):
+class VGG16(Networked[Vgg16Network]):
     """The paper's pre-trained baseline.
 
     Parameters
@@ -77,11 +69,12 @@ class VGG16(Representation):
     title = "VGG16"
     layers: tuple[str, ...] = REPORTED
     layer_titles: ClassVar[dict[str, str]] = {name: name.capitalize() for name in CONVOLUTIONS}
-    packages = ("safetensors", "torch")
+    file = FILE
 
     def __init__(
         self, layers: Sequence[str] = REPORTED, weights: str = IMAGENET, seed: int = 0
     ) -> None:
+        super().__init__()
         if weights not in SOURCES:
             raise DataError(
                 f"VGG16 weights={weights!r} found, expected one of {', '.join(SOURCES)}."
@@ -92,9 +85,6 @@ class VGG16(Representation):
         self.seed = seed
         if weights == RANDOM:
             self.title = "VGG16 architecture, random weights"
-        self._tensors: Tensors = {}
-        self._digest = ""
-        self._network: Vgg16Network | None = None
 
     @property
     def name(self) -> str:
@@ -122,43 +112,28 @@ class VGG16(Representation):
         """Refuse to go on without sound weights; see `Representation.require`."""
         self._loaded()
 
-    def transform(
-        self, images: np.ndarray, layers: Sequence[str] | None = None
+    def preprocess(self, images: np.ndarray) -> np.ndarray:
+        """Bring the protein, the only channel that is looked at, to 8 bit; see `eight_bit`."""
+        return eight_bit(images[:, 0])
+
+    def compute(
+        self, prepared: np.ndarray, layers: Sequence[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """Compute the greatest activation of each filter; see `Representation.transform`."""
+        """Compute the greatest activation of each filter; see `Representation.compute`."""
         asked = self.asked_for(layers)
-        batch = _CELLS_AT_A_TIME[best_device().type]
-        return in_batches(images[:, 0], partial(self._activations, layers=asked), batch)
+        return self._answers(prepared, lambda network, cells: network(zero_centred(cells), asked))
 
-    def save(self, folder: Path) -> None:
-        """Write the weights that the layers need."""
-        self._loaded()
-        write_tensors(folder / FILE, self._tensors, _TERMS if self.weights == IMAGENET else {})
+    def _build(self) -> Vgg16Network:
+        return Vgg16Network(self.layers)
 
-    def restore(self, folder: Path) -> None:
-        """Read what `save` wrote; no other weights are looked for."""
-        self._use(read_tensors(folder / FILE)[0], str(folder / FILE))
-
-    def _activations(self, protein: torch.Tensor, layers: Sequence[str]) -> Tensors:
-        found: Tensors = self._loaded()(zero_centred(protein.to(best_device())), layers)
-        return found
-
-    def _loaded(self) -> Vgg16Network:
-        if self._network is not None:
-            return self._network
+    def _load(self) -> None:
         needed = up_to(self.layers)
         if self.weights == RANDOM:
-            return self._use(random_weights(needed, self.seed), "random weights")
+            self._use(random_weights(needed, self.seed), "random weights")
+            return
         kept = kept_weights()
-        return self._use({key: kept[key] for key in shapes_of(needed)}, str(kept_at()))
-
-    def _use(self, tensors: Tensors, where: str) -> Vgg16Network:
-        network = Vgg16Network(self.layers)
-        load_weights(network, tensors, where)
-        place(network, best_device())
-        self._tensors, self._digest = tensors, digest_of(tensors)
-        self._network = network.eval()
-        return self._network
+        self._use({key: kept[key] for key in shapes_of(needed)}, str(kept_at()))
+        self._facts = dict(_TERMS)
 
 
 def kept_at() -> Path:

@@ -41,7 +41,7 @@ class CellScores:
 
     Parameters
     ----------
-    probabilities : ndarray of float64, shape (n, 7)
+    probabilities : ndarray of float32, shape (n, 7)
     features : ndarray of float32, shape (n, d)
         Principal components of the representation, for the drift assessment.
     """
@@ -58,7 +58,8 @@ class CellScores:
         """Return label, class_name and p_0..p_6, one row a cell."""
         labels = self.labels
         table = pd.DataFrame({"label": labels, "class_name": np.array(CLASSES)[labels]})
-        return table.join(pd.DataFrame(self.probabilities, columns=list(PROBABILITY_COLUMNS)))
+        said = pd.DataFrame(self.probabilities, columns=list(PROBABILITY_COLUMNS), dtype=float)
+        return table.join(said)
 
 
 class CellClassifier(PythonModel):
@@ -100,15 +101,23 @@ class CellClassifier(PythonModel):
         self.reference = Reference.load(folder / _REFERENCE)
         return self
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """What the representation is to compute."""
+        return (self.layer, PROBABILITIES) if self.classifier is None else (self.layer,)
+
+    def answers(self, found: dict[str, np.ndarray]) -> CellScores:
+        """Turn what the representation has computed for `layers` into scores."""
+        if self.classifier is None:
+            probabilities = found[PROBABILITIES]
+        else:
+            probabilities = class_probabilities(self.classifier, found[self.layer])
+        features = self.reference.projection.project(found[self.layer])
+        return CellScores(probabilities.astype(np.float32), features)
+
     def score(self, images: np.ndarray) -> CellScores:
         """Score cells that have passed `check_images`; uint16 or float32 (n, 2, 64, 64)."""
-        if self.classifier is None:
-            found = self.representation.transform(images, (self.layer, PROBABILITIES))
-            probabilities = found[PROBABILITIES].astype(np.float64)
-        else:
-            found = self.representation.transform(images, (self.layer,))
-            probabilities = class_probabilities(self.classifier, found[self.layer])
-        return CellScores(probabilities, self.reference.projection.project(found[self.layer]))
+        return self.answers(self.representation.transform(images, self.layers))
 
     def predict(
         self,
@@ -140,6 +149,12 @@ class CellClassifier(PythonModel):
             return self.score(as_images(model_input)).table()
         except DataError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
+
+
+def find_bundle(files: Path) -> Path | None:
+    """Return the bundle among the files of a logged model, None where it has none."""
+    bundle = files / "artifacts" / ARTIFACT
+    return bundle if (bundle / _DESCRIPTION).is_file() else None
 
 
 def as_images(model_input: Any) -> np.ndarray:
@@ -191,8 +206,10 @@ def _unpack_column(frame: pd.DataFrame, where: str) -> np.ndarray:
     rows = [_as_array(row, f"{where}: cell {i}") for i, row in enumerate(frame.iloc[:, 0])]
     for index, row in enumerate(rows):
         if row.shape != (np.prod(CELL_SHAPE),) or row.dtype.kind not in "uif":
+            missing = row.ndim == 0 and pd.isna(row.item())
+            found = "missing" if missing else f"{row.dtype} {row.shape}"
             raise DataError(
-                f"{where}: cell {index} is {row.dtype} {row.shape}, expected a flat list of "
+                f"{where}: cell {index} is {found}, expected a flat list of "
                 f"{np.prod(CELL_SHAPE)} counts (2 x 64 x 64)."
             )
     return np.stack(rows).reshape(-1, *CELL_SHAPE) if rows else np.empty((0, *CELL_SHAPE))

@@ -35,8 +35,8 @@ def test_a_line_every_ten_seconds_without_a_terminal(clock: list[float]) -> None
             advance(300)
     # 600 cells in the 7.5 s since the first call, then 1,200 in 18 s.
     assert shown(out) == (
-        "Reading [x]: 900 of 2,000 cells, 0:00:14 left\n"
-        "Reading [x]: 1,500 of 2,000 cells, 0:00:08 left\n"
+        "Reading [x]: 900 of 2,000 cells, 80 cells/s, 0:00:14 left\n"
+        "Reading [x]: 1,500 of 2,000 cells, 67 cells/s, 0:00:08 left\n"
     )
 
 

@@ -18,7 +18,9 @@ from coos_mlflow import drift_history, scoring
 from coos_mlflow.drift_history import COLUMNS, farthest, read_history
 from coos_mlflow.drift_history_figure import DPI, INCHES, MARKS, history_figure, write
 from coos_mlflow.errors import DataError, OutputError, RegistryError
+from coos_mlflow.jobs import Job, Stamp
 from coos_mlflow.results import RESULTS
+from coos_mlflow.timings import Timings
 from coos_mlflow.tracking.registry import ModelRef
 
 
@@ -148,14 +150,11 @@ def drift_of(error: dict | None) -> dict:
 def test_what_a_scoring_logs_is_what_its_history_reads(model, tmp_path, error, expected):
     for name in RESULTS:
         (tmp_path / name).write_text("{}")
-    scored = scoring.Scored(
-        plate=tmp_path / "new.h5",
-        folder=tmp_path,
-        model=ModelRef(f"models:/{model}/4", model, "4", None, {}, None, None),
-        drift=drift_of(error),
-        class_counts={"Golgi": 30, "ER": 10},
-        seconds=1.0,
-    )
+    reference = ModelRef(f"models:/{model}/4", model, "4", None, {}, None, None)
+    plate, stamp = tmp_path / "new.h5", Stamp(1, 2)
+    job = Job(plate, "ab" * 32, stamp, 40, True, tmp_path, reference, "fp32", "coos-score")
+    shares = {"class_shares": {"classes": ["Golgi", "ER"], "cells": [30, 10]}}
+    scored = scoring.Scored(job, drift_of(error) | shares, Timings({"cells": 1.0}))
     run_id = scoring._log(scored)
     (row,) = read_history(model).to_dict("records")
     assert (row["run_id"], row["plate"], row["version"]) == (run_id, "new.h5", "4")

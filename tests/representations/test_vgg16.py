@@ -11,14 +11,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from coos_mlflow import inference
 from coos_mlflow.errors import DataError, MissingWeightsError, OutputError, RegistryError
-from coos_mlflow.networks import count_parameters, digest_of, read_tensors
+from coos_mlflow.networks import best_device, count_parameters, digest_of, read_tensors
 from coos_mlflow.representations import create, vgg16
 from coos_mlflow.representations._vgg16_network import (
     CONVOLUTIONS,
     MEANS_RGB,
     PUBLISHED,
     Vgg16Network,
+    eight_bit,
     random_weights,
     up_to,
     zero_centred,
@@ -83,10 +85,11 @@ def test_maps_and_pooled_features_have_the_tables_sizes():
 
 def test_preprocessing_is_that_of_keras_on_an_image_worked_by_hand():
     """Counts 100..1100: stretched by 255 / 1000, so 102 counts above the least are 26.01."""
-    protein = torch.tensor([[[100, 1100], [202, 600]]], dtype=torch.uint16)
-    eight_bit = np.array([[0, 255], [26, 128]])  # 500 counts are 127.5, half to even
-    red, green, blue = zero_centred(protein)[0].numpy()
-    keras = [eight_bit - mean for mean in KERAS_MEANS_BGR]
+    found = eight_bit(np.array([[[100, 1100], [202, 600]]], np.uint16))
+    expected = np.array([[0, 255], [26, 128]])  # 500 counts are 127.5, half to even
+    np.testing.assert_array_equal(found[0], expected)
+    red, green, blue = zero_centred(torch.from_numpy(found))[0].numpy()
+    keras = [expected - mean for mean in KERAS_MEANS_BGR]
     np.testing.assert_allclose([blue, green, red], keras, atol=1e-5)
 
 
@@ -97,7 +100,8 @@ def test_torchvisions_rounded_means_are_as_far_away_as_is_said():
 
 @pytest.mark.parametrize("count", [0, 7, 65535])
 def test_a_constant_image_is_zero_before_the_means(count):
-    centred = zero_centred(torch.full((1, 64, 64), float(count)))
+    found = eight_bit(np.full((1, 64, 64), count, np.float32))
+    centred = zero_centred(torch.from_numpy(found))
     assert (centred == -torch.tensor(MEANS_RGB)[None, :, None, None]).all()
 
 
@@ -125,7 +129,7 @@ def test_features_are_the_greatest_activations():
 
 
 def test_one_cell_or_many_are_the_same(random_cells, monkeypatch):
-    monkeypatch.setattr(vgg16, "_CELLS_AT_A_TIME", {"cpu": 4, "cuda": 4})
+    monkeypatch.setitem(inference.CELLS_AT_A_TIME, best_device().type, 4)
     cells = random_cells(7)
     model = create("vgg16", weights="random", layers=["conv1_2", "conv3_3"])
     many = model.transform(cells)

@@ -1,0 +1,134 @@
+"""From the cells of a plate to parts: read, prepare, represent, classify, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from coos_mlflow.data.cells import CellBatch
+from coos_mlflow.data.plate import Plate
+from coos_mlflow.drift.views import raw_figures
+from coos_mlflow.examples import ExamplePicker
+from coos_mlflow.jobs import BATCH, Block
+from coos_mlflow.parts import Part
+from coos_mlflow.pipeline import Pipeline, Stage
+from coos_mlflow.report.figures.cells import cell_picture
+from coos_mlflow.timings import StageTime, Timings
+from coos_mlflow.tracking.pyfunc import CellClassifier, CellScores
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    batch: CellBatch
+    images: np.ndarray
+    raw: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Represented:
+    batch: CellBatch
+    raw: np.ndarray
+    found: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Answered:
+    batch: CellBatch
+    raw: np.ndarray
+    scores: CellScores
+    novelty: np.ndarray
+
+
+def answer(
+    classifier: CellClassifier,
+    plate: Plate,
+    blocks: Sequence[Block],
+    advance: Callable[[int], None] = lambda n: None,
+    timings: Timings | None = None,
+) -> Iterator[Part]:
+    """Let a model answer for some blocks of a plate.
+
+    The parts are the same, to the last bit, whichever blocks are asked for together.
+
+    Parameters
+    ----------
+    classifier : CellClassifier
+        Its representation prepared (`Representation.prepare`).
+    plate : Plate
+    blocks : sequence of Block
+    advance : callable
+        Told the cells that were answered since its last call.
+    timings : Timings, optional
+        Gets the times of the stages.
+
+    Yields
+    ------
+    Part
+        One for each block, in their order.
+
+    Raises
+    ------
+    DataError
+        For cells that cannot be read or scored.
+    """
+    batches = (batch for block in blocks for batch in plate.batches(BATCH, *block))
+    stages = [
+        Stage("prepare", lambda batch: _prepare(classifier, batch)),
+        Stage("represent", lambda prepared: _represent(classifier, prepared)),
+        Stage("classify", lambda represented: _classify(classifier, represented)),
+    ]
+    drawing = StageTime("pictures")
+    with Pipeline("read", batches, stages) as pipeline:
+        if timings:
+            timings.stages = [*pipeline.times, drawing]
+        answers = iter(pipeline)
+        for block in blocks:
+            yield _part(block, answers, advance, drawing)
+
+
+def _prepare(classifier: CellClassifier, batch: CellBatch) -> _Prepared:
+    images = classifier.representation.preprocess(batch.images)
+    return _Prepared(batch, images, raw_figures(batch.images))
+
+
+def _represent(classifier: CellClassifier, prepared: _Prepared) -> _Represented:
+    found = classifier.representation.compute(prepared.images, classifier.layers)
+    return _Represented(prepared.batch, prepared.raw, found)
+
+
+def _classify(classifier: CellClassifier, represented: _Represented) -> _Answered:
+    scores = classifier.answers(represented.found)
+    novelty = classifier.reference.novelty(scores.features, scores.labels)
+    return _Answered(represented.batch, represented.raw, scores, novelty)
+
+
+def _part(
+    block: Block,
+    answers: Iterator[_Answered],
+    advance: Callable[[int], None],
+    drawing: StageTime,
+) -> Part:
+    """Take the answers for a block, and pictures of the cells that stand out in it."""
+    columns: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    examples = ExamplePicker()
+    reached = block.start
+    while reached < block.stop:
+        answered = next(answers)
+        images, scores = answered.batch.images, answered.scores
+        # Copies, so that the other counts of the batch can go.
+        examples.add(
+            answered.batch.origins,
+            scores.probabilities,
+            answered.novelty,
+            lambda row, images=images: images[row].copy(),  # type: ignore[misc]
+        )
+        columns.append((scores.probabilities, scores.features, answered.raw))
+        reached += len(images)
+        advance(len(images))
+    looks = examples.looks()
+    with drawing.at_work():
+        pictures = {index - block.start: cell_picture(looks[index]) for index in sorted(looks)}
+    probabilities, features, raw = (np.concatenate(c) for c in zip(*columns, strict=True))
+    return Part(block, probabilities, features, raw, pictures)

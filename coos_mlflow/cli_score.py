@@ -1,0 +1,189 @@
+"""The command `coos-score`, which is also `coos score`."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coos_mlflow import cli_data
+from coos_mlflow.cli_options import TrackingUri, use_store
+from coos_mlflow.errors import (
+    ConditionMetError,
+    CoosError,
+    DataError,
+    OutputError,
+    PlatesFailedError,
+)
+
+if TYPE_CHECKING:
+    from coos_mlflow.scoring import Scored, Scorer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `coos`."""
+    app.command()(score)
+
+
+def score(
+    plates: Annotated[
+        list[str], typer.Argument(help="Plate files (HDF5) to score, or quoted patterns of them.")
+    ],
+    model: Annotated[
+        str,
+        typer.Option(help="texture-lr (its champion), texture-lr@alias, texture-lr/3, models:/..."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder; each plate gets one of its own in it.")] = Path(
+        "scores"
+    ),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check plates and model, write nothing.")
+    ] = False,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-on",
+            metavar="CONDITION",
+            help="End with exit code 4, all results written, when a file is shifted, or "
+            "cannot-tell, or error>5: its estimated balanced error is above 5 % or unknown. "
+            "Repeat it for several.",
+        ),
+    ] = None,
+    keep_going: Annotated[
+        bool,
+        typer.Option(
+            "--keep-going",
+            help="Score the other plates where one cannot be, name it at the end, and end with "
+            "exit code 5.",
+        ),
+    ] = False,
+    precision: Annotated[
+        str,
+        typer.Option(help="Of networks: bf16, fp32, or auto (bf16 where the processor has it)."),
+    ] = "auto",
+    resume: Annotated[
+        bool, typer.Option(help="Go on with a scoring that was stopped, or begin it anew.")
+    ] = True,
+    profile: Annotated[bool, typer.Option("--profile", help="Show where the time went.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Score again and replace results that are there.")
+    ] = False,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Label every cell of new plates, and say whether the labels can be trusted.
+
+    Writes OUT/PLATE/{predictions.parquet,drift.json,report.html,report.md}, an MLflow run, and
+    OUT/overview.html once OUT holds several plates. Stopped or killed, the same command goes on
+    where it was.
+
+    Example: coos-score new_plate.h5 --model texture-lr --out scores
+
+    Example: coos-score 'plates/*.h5' --model texture-lr --keep-going --fail-on 'error>5'
+    """
+    use_store(tracking_uri)
+    from coos_mlflow.progress import progress
+
+    files = _files(plates)
+    with progress(f"Loading {model}"):
+        from coos_mlflow import fail_on
+
+        asked = fail_on.parse(conditions or [])
+        from coos_mlflow import scoring
+
+        scoring.check_names(files)
+        scorer = scoring.Scorer.load(model, precision)
+    with _Tally(keep_going) as tally:
+        fit = []
+        for plate in files:
+            with tally.attempt():
+                scorer.check(plate, out, force=force)
+                fit.append(plate)
+        if dry_run:
+            for plate in fit:
+                with tally.attempt():
+                    _say_what_would_be(scorer, plate, out)
+            return
+        for plate in fit:
+            with tally.attempt():
+                scored = scorer.score(plate, out, force=force, resume=resume)
+                _show(scored, profile)
+                tally.met += fail_on.violations(scored.drift, asked)
+        if overview := scoring.write_overview(out):
+            typer.echo(f"{overview}  all plates in {out}, the worst first")
+
+
+class _Tally:
+    """Plates that could not be scored, and conditions that scored ones met; a context manager.
+
+    Parameters
+    ----------
+    keep_going : bool
+        Whether plates that cannot be scored wait for the end to be told of.
+    """
+
+    def __init__(self, keep_going: bool) -> None:
+        self.met: list[str] = []
+        self._failed: list[str] = []
+        self._keep_going = keep_going
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Try something with one plate."""
+        try:
+            yield
+        except (DataError, OutputError) as error:
+            if not self._keep_going:
+                raise
+            self._failed.append(str(error))
+
+    def __enter__(self) -> _Tally:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        said = self._failed + self.met
+        if error is not None:
+            # What was found before must not be lost with what went wrong after it.
+            for sentence in said if isinstance(error, CoosError) else ():
+                typer.echo(f"error: {sentence}", err=True)
+        elif self._failed:
+            raise PlatesFailedError("\nerror: ".join(said))
+        elif self.met:
+            raise ConditionMetError("\n".join(said))
+
+
+def _files(patterns: list[str]) -> list[Path]:
+    """Return the plate files that are named, and those that patterns match, in order."""
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        if Path(pattern).exists() or not glob.has_magic(pattern):
+            found[Path(pattern)] = None
+            continue
+        matching = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - of any root
+        if not matching:
+            raise DataError(f"{pattern}: no file matches, expected plate files (HDF5).")
+        found |= dict.fromkeys(map(Path, matching))
+    return list(found)
+
+
+def _say_what_would_be(scorer: Scorer, plate: Path, out: Path) -> None:
+    cells = cli_data.inspect_with_progress(plate).n_cells
+    typer.echo(f"would score {cells:,} cells of {plate} with {scorer.model}")
+    typer.echo(f"would write {scorer.folder_for(plate, out)}")
+
+
+def _show(scored: Scored, profile: bool) -> None:
+    from coos_mlflow import terminal
+
+    terminal.show_scores(scored)
+    if profile:
+        terminal.show_timings(scored.timings, scored.n_cells)

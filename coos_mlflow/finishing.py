@@ -1,0 +1,126 @@
+"""From a plate's parts to its results: predictions, drift and report, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coos_mlflow.data.cells import Origins
+from coos_mlflow.data.plate import Plate
+from coos_mlflow.data.wells import well_names
+from coos_mlflow.drift.assessment import assess
+from coos_mlflow.drift.collector import Collected, Collector
+from coos_mlflow.drift.reference import Reference
+from coos_mlflow.errors import OutputError
+from coos_mlflow.examples import ExamplePicker
+from coos_mlflow.parts import WorkFolder
+from coos_mlflow.predictions import PredictionWriter
+from coos_mlflow.report.html import render
+from coos_mlflow.report.markdown import render_markdown
+from coos_mlflow.report.summary import summarise
+from coos_mlflow.reporting import pictures
+from coos_mlflow.results import DRIFT, PREDICTIONS, REPORT, REPORT_MD, put_in_place
+
+LEAST_NAMED = 0.95
+"""Share of the cells that ids must name to count as ids: the share that a verdict may leave out
+(`verdict.UNJUDGED_CELLS`)."""
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """What one pass over the parts leaves."""
+
+    collected: Collected
+    examples: ExamplePicker
+
+
+def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, Any]:
+    """Turn the parts of a job, all of them, into its results, and return drift.json's content.
+
+    Parameters
+    ----------
+    plate : Plate
+        The job's, open.
+    work : WorkFolder
+    reference : Reference
+        Of the job's model.
+
+    Raises
+    ------
+    DataError
+        When the plate file has changed since its digest was taken.
+    OutputError
+        When results cannot be written; those that were there stay.
+    """
+    job = work.job
+    job.check_unchanged(plate)
+    try:
+        new = work.results()
+        gathered = _gather(plate, work, reference, new / PREDICTIONS)
+        drift = _assess(plate, gathered, reference) | job.facts
+        (new / DRIFT).write_text(json.dumps(drift, indent=1, sort_keys=True) + "\n")
+        shown = pictures(gathered.examples, reference.cells)
+        page = summarise(drift, shown, command=job.command)
+        (new / REPORT).write_text(render(page), encoding="utf-8")
+        (new / REPORT_MD).write_text(render_markdown(page), encoding="utf-8")
+        put_in_place(new, job.folder)
+    except OSError as error:
+        raise OutputError(f"{job.folder}: cannot be written ({error}).") from error
+    return drift
+
+
+def _gather(plate: Plate, work: WorkFolder, reference: Reference, predictions: Path) -> _Gathered:
+    """Write the predictions of all parts, and collect what the drift report asks for."""
+    collector, examples = Collector(), ExamplePicker()
+    facts = {
+        "model": str(work.job.model),
+        "plate_sha256": work.job.sha256,
+        "plate_simulated": str(plate.simulated),
+        "model_simulated": str(work.job.model.simulated),
+    }
+    with PredictionWriter(predictions, facts) as writer:
+        for block in work.job.blocks:
+            part = work.read(block)
+            origins = plate.origins(*block)
+            plates, wells = _names(origins)
+            writer.add(origins, part.probabilities)
+            collector.add(
+                plates=plates,
+                wells=wells,
+                softmax=part.probabilities.astype(np.float64),
+                features=part.features,
+                raw=part.raw,
+            )
+            labels = part.probabilities.argmax(axis=1)
+            novelty = reference.novelty(part.features, labels)
+            examples.add(origins, part.probabilities, novelty, part.pictures.get)
+    return _Gathered(collector.build(), examples)
+
+
+def _assess(plate: Plate, gathered: _Gathered, reference: Reference) -> dict[str, Any]:
+    """Return the content of drift.json: the same for the same plate and model, always."""
+    assessment = assess(
+        reference,
+        gathered.collected,
+        has_plate_ids=are_named(plate.plates),
+        has_well_ids=are_named(plate.wells),
+    )
+    return assessment | {"cells": gathered.examples.cells()}
+
+
+def are_named(ids: np.ndarray | None) -> bool:
+    """Tell whether a column of ids names nearly all cells; the nameless are a plate or well too."""
+    return ids is not None and float(np.mean(ids != "")) >= LEAST_NAMED
+
+
+def _names(origins: Origins) -> tuple[np.ndarray, np.ndarray]:
+    """Return plates and wells; one empty name for all cells where the file has no ids."""
+    nameless = np.full(len(origins), "")
+    return (
+        nameless if origins.plates is None else origins.plates,
+        nameless if origins.wells is None else well_names(origins.wells),
+    )
