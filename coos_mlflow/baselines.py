@@ -26,6 +26,7 @@ from coos_mlflow.fitted_rows import (
     kinds_of,
     reference_of,
 )
+from coos_mlflow.installed import package_versions
 from coos_mlflow.learning import learn_once
 from coos_mlflow.representations import Representation
 from coos_mlflow.tracking import registry
@@ -38,7 +39,6 @@ from coos_mlflow.tracking.artifacts import (
 from coos_mlflow.tracking.runs import (
     TRAINING_EXPERIMENT,
     log_new_params,
-    package_versions,
     prepare_store,
     run,
 )

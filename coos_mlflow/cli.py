@@ -7,22 +7,23 @@ import os
 import signal
 import sys
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from coos_mlflow import __version__, cli_data, cli_drift, cli_score, cli_table3
-from coos_mlflow.cli_options import TrackingUri, use_store
+from coos_mlflow.cli_options import Dask, TrackingUri, Workers, use_store
 from coos_mlflow.errors import CoosError, DataError
 from coos_mlflow.interrupts import SIGNALS
 
 EXIT_CODES = """\b
 Exit codes: 0 done; 1 something unforeseen; 2 bad input or usage; 3 model or tracking store not
 found or not fitting; 4 a plate met --fail-on; 5 some plates could not be scored (--keep-going);
-6 download failed; 7 results cannot be written; 8 a network's training cannot go on; 129,
-130, 143 ended by SIGHUP, Ctrl-C, SIGTERM."""
+6 download failed; 7 results cannot be written; 8 a network's training cannot go on;
+9 Dask cluster not there or lost; 129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM."""
 
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is random.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace results that are there already.")]
@@ -180,6 +181,8 @@ def train(
         bool,
         typer.Option(help="Go on with a network's training that was stopped, or begin it anew."),
     ] = True,
+    dask: Dask = None,
+    workers: Workers = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Train, evaluate and register a representation's classifiers.
@@ -187,6 +190,9 @@ def train(
     Example: coos train texture --classifiers lr --scale 0.05
 
     Example: coos train deeploc --preset quick --set iterations=200
+
+    With --dask, features are extracted and forests searched by the workers of a cluster; the data
+    and COOS_CACHE must lie on storage that they share.
     """
     use_store(tracking_uri)
     from coos_mlflow.progress import progress
@@ -214,14 +220,15 @@ def train(
     chosen = choose(data, scale, seed)
     preset = baselines.choose_preset(preset, chosen)
     terminal.say_data(chosen, preset)
-    rows = baselines.train(
-        create(representation, preset, **params),
-        chosen,
-        rows=wanted,
-        preset=preset,
-        overrides=overrides,
-        resume=resume,
-    )
+    with _spread_over(dask, workers):
+        rows = baselines.train(
+            create(representation, preset, **params),
+            chosen,
+            rows=wanted,
+            preset=preset,
+            overrides=overrides,
+            resume=resume,
+        )
     terminal.show_rows(rows, chosen)
 
 
@@ -261,9 +268,23 @@ def _quieten() -> None:
     """Keep what libraries say to their developers away from users."""
     warnings.filterwarnings("ignore")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # Behind a firewall every command would wait two seconds at its end to tell of its use.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    logging.getLogger("alembic").setLevel(logging.ERROR)
+    for chatty in ("alembic", "distributed"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+
+
+@contextmanager
+def _spread_over(dask: str | None, workers: int | None) -> Iterator[None]:
+    if dask is None:
+        yield
+        return
+    from coos_mlflow.cluster import connect, spreading_over
+
+    with connect(dask, workers) as client, spreading_over(client):
+        yield
 
 
 def _labels(text: str) -> list[int]:

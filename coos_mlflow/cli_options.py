@@ -15,6 +15,19 @@ TrackingUri = Annotated[
     ),
 ]
 
+Dask = Annotated[
+    str | None,
+    typer.Option(
+        help="Work on a Dask cluster: the address of its scheduler, such as tcp://host:8786, or "
+        "local for worker processes here."
+    ),
+]
+
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of --dask: how many to start here, or to wait for elsewhere."),
+]
+
 
 def use_store(uri: str | None) -> None:
     """Make a tracking store the one that MLflow uses in this process and its children."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coos_mlflow import cli_data
-from coos_mlflow.cli_options import TrackingUri, use_store
+from coos_mlflow.cli_options import Dask, TrackingUri, Workers, use_store
 from coos_mlflow.errors import (
     ConditionMetError,
     CoosError,
@@ -69,6 +69,8 @@ def score(
     resume: Annotated[
         bool, typer.Option(help="Go on with a scoring that was stopped, or begin it anew.")
     ] = True,
+    dask: Dask = None,
+    workers: Workers = None,
     profile: Annotated[bool, typer.Option("--profile", help="Show where the time went.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Score again and replace results that are there.")
@@ -84,6 +86,8 @@ def score(
     Example: coos-score new_plate.h5 --model texture-lr --out scores
 
     Example: coos-score 'plates/*.h5' --model texture-lr --keep-going --fail-on 'error>5'
+
+    Example: coos-score 'plates/*.h5' --model texture-lr --dask tcp://host:8786
     """
     use_store(tracking_uri)
     from coos_mlflow.progress import progress
@@ -108,9 +112,10 @@ def score(
                 with tally.attempt():
                     _say_what_would_be(scorer, plate, out)
             return
-        for plate in fit:
+        options = {"force": force, "resume": resume}
+        for outcome in _outcomes(scorer, fit, out, options, dask, workers):
             with tally.attempt():
-                scored = scorer.score(plate, out, force=force, resume=resume)
+                scored = _or_raise(outcome)
                 _show(scored, profile)
                 tally.met += fail_on.violations(scored.drift, asked)
         if overview := scoring.write_overview(out):
@@ -173,6 +178,36 @@ def _files(patterns: list[str]) -> list[Path]:
             raise DataError(f"{pattern}: no file matches, expected plate files (HDF5).")
         found |= dict.fromkeys(map(Path, matching))
     return list(found)
+
+
+def _outcomes(
+    scorer: Scorer,
+    plates: list[Path],
+    out: Path,
+    options: dict[str, bool],
+    dask: str | None,
+    workers: int | None,
+) -> Iterator[Scored | CoosError]:
+    """Score plates here one after the other, or on a cluster as workers are free."""
+    if dask is None:
+        for plate in plates:
+            try:
+                yield scorer.score(plate, out, **options)
+            except (DataError, OutputError) as error:
+                yield error
+        return
+    from coos_mlflow.cluster import connect
+    from coos_mlflow.cluster_scoring import score_on
+
+    with connect(dask, workers) as client:
+        for _, outcome in score_on(client, scorer, plates, out, **options):
+            yield outcome
+
+
+def _or_raise(outcome: Scored | CoosError) -> Scored:
+    if isinstance(outcome, CoosError):
+        raise outcome
+    return outcome
 
 
 def _say_what_would_be(scorer: Scorer, plate: Path, out: Path) -> None:

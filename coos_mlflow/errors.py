@@ -56,3 +56,9 @@ class TrainingError(CoosError, ArithmeticError):
     """A network's training cannot go on: no finite loss, a damaged checkpoint (exit code 8)."""
 
     exit_code = 8
+
+
+class ClusterError(CoosError, ConnectionError):
+    """A Dask cluster is not there, was lost, or its workers lack something (exit code 9)."""
+
+    exit_code = 9

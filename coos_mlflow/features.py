@@ -11,18 +11,22 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from coos_mlflow.cache import cache_home, make_cache_home
+from coos_mlflow.cluster import check_reach, is_spreading, keep_to_own_cores, spread
 from coos_mlflow.data.plate import open_plate
 from coos_mlflow.progress import progress
 from coos_mlflow.representations.base import Representation
 
 BATCH = 1024
+
+_BLOCK_OF_WORKER = 4 * BATCH
+"""Cells that a worker of a cluster is given at a time: seconds of work."""
 
 Transform = Callable[[np.ndarray], dict[str, np.ndarray]]
 
@@ -95,14 +99,40 @@ def _load(entry: Path) -> dict[str, np.ndarray]:
 
 def _compute(path: Path, name: str, compute: Transform) -> dict[str, np.ndarray]:
     parts: list[dict[str, np.ndarray]] = []
-    with (
-        open_plate(path) as plate,
-        progress(f"{name} of {path.name}", total=plate.n_cells, unit="cells") as advance,
-    ):
-        for batch in plate.batches(BATCH):
-            parts.append(compute(batch.images))
-            advance(len(batch))
+    with open_plate(path) as plate:
+        n_cells = plate.n_cells
+    size = _BLOCK_OF_WORKER if is_spreading() else BATCH
+    blocks = [(start, min(start + size, n_cells)) for start in range(0, n_cells, size)]
+    with progress(f"{name} of {path.name}", total=n_cells, unit="cells") as advance:
+        for part, (start, stop) in zip(_parts(path, compute, blocks), blocks, strict=True):
+            parts.append(part)
+            advance(stop - start)
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _parts(
+    path: Path, compute: Transform, blocks: Sequence[tuple[int, int]]
+) -> Iterator[dict[str, np.ndarray]]:
+    """Compute some blocks of cells, here one after the other, or on the cluster in use."""
+    if is_spreading():
+        yield from spread(
+            _part, (path.absolute(), path.stat().st_size, compute), blocks, ordered=True
+        )
+        return
+    with open_plate(path) as plate:
+        for start, stop in blocks:
+            for batch in plate.batches(stop - start, start, stop):
+                yield compute(batch.images)
+
+
+def _part(shared: tuple[Path, int, Transform], start: int, stop: int) -> dict[str, np.ndarray]:
+    """Compute a block; runs in a worker."""
+    path, n_bytes, compute = shared
+    check_reach(path, n_bytes)
+    keep_to_own_cores()
+    with open_plate(path) as plate:
+        found = [compute(batch.images) for batch in plate.batches(BATCH, start, stop)]
+    return {key: np.concatenate([part[key] for part in found]) for key in found[0]}
 
 
 def _store(entry: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -67,6 +67,7 @@ def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, An
         page = summarise(drift, shown, command=job.command)
         (new / REPORT).write_text(render(page), encoding="utf-8")
         (new / REPORT_MD).write_text(render_markdown(page), encoding="utf-8")
+        new.chmod(0o755)
         put_in_place(new, job.folder)
     except OSError as error:
         raise OutputError(f"{job.folder}: cannot be written ({error}).") from error

@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 import sklearn
-from joblib import Parallel, delayed, parallel_config
+from joblib import parallel_config
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import HalvingRandomSearchCV, ParameterSampler
 from sklearn.pipeline import Pipeline
 
+from coos_mlflow.cluster import spread
 from coos_mlflow.errors import OutputError
 from coos_mlflow.progress import progress
 
@@ -150,12 +151,11 @@ def _cross_validate(
     folds = range(len(search.folds))
     wanted = [(candidate, fold) for candidate in candidates for fold in folds]
     missing = [key for key in wanted if key not in known.errors]
-    jobs = (delayed(_error)(search, draws[c], c, f) for c, f in missing)
+    jobs = [(draws[candidate], candidate, fold) for candidate, fold in missing]
     with progress("RF cross-validation", total=len(wanted), unit="fits") as advance:
         advance(len(wanted) - len(missing))
         # In the order in which they end: a long fit keeps no other out of the journal.
-        done = Parallel(n_jobs=-1, prefer="threads", return_as="generator_unordered")(jobs)
-        for candidate, fold, error in done:
+        for candidate, fold, error in spread(_error, search, jobs, ordered=False):
             known.note(candidate, fold, error)
             advance(1)
 

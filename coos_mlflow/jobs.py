@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coos_mlflow.data.plate import Plate
+from coos_mlflow.data.plate import Plate, file_digest, open_plate
 from coos_mlflow.drift.assessment import SCHEMA_VERSION
 from coos_mlflow.errors import DataError
+from coos_mlflow.installed import package_versions
 from coos_mlflow.results import DRIFT, RESULTS
 from coos_mlflow.tracking.registry import ModelRef
-from coos_mlflow.tracking.runs import package_versions
 
 BATCH = 512
 """Cells that go through the stages together: 8 MB of counts."""
@@ -43,6 +44,34 @@ class Stamp(NamedTuple):
         return cls(found.st_size, found.st_mtime_ns)
 
 
+class Survey(NamedTuple):
+    """What is known of a plate file once all of it was read; see `Job`."""
+
+    sha256: str
+    stamp: Stamp
+    n_cells: int
+    simulated: bool
+
+
+def survey(plate: Path, on_progress: Callable[[int], None] | None = None) -> Survey:
+    """Read a plate file for its digest.
+
+    Parameters
+    ----------
+    plate : Path
+    on_progress : callable or None
+        Told the bytes read since its last call.
+
+    Raises
+    ------
+    DataError
+        When the file is unfit.
+    """
+    with open_plate(plate) as opened:
+        stamp = Stamp.of(plate)
+        return Survey(file_digest(plate, on_progress), stamp, opened.n_cells, opened.simulated)
+
+
 @dataclass(frozen=True)
 class Job:
     """One plate to be scored.
@@ -65,6 +94,8 @@ class Job:
         In which a network computes.
     command : str
         What the report says of how it came about.
+    block_cells : int
+        Cells of a part.
     """
 
     plate: Path
@@ -76,6 +107,7 @@ class Job:
     model: ModelRef
     precision: str
     command: str
+    block_cells: int = field(default_factory=lambda: BLOCK)
 
     @property
     def work(self) -> Path:
@@ -85,8 +117,8 @@ class Job:
     @property
     def blocks(self) -> list[Block]:
         """All cells, the last block the shortest."""
-        starts = range(0, self.n_cells, BLOCK)
-        return [Block(start, min(start + BLOCK, self.n_cells)) for start in starts]
+        starts = range(0, self.n_cells, self.block_cells)
+        return [Block(start, min(start + self.block_cells, self.n_cells)) for start in starts]
 
     @cached_property
     def facts(self) -> dict[str, Any]:

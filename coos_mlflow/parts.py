@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from coos_mlflow.errors import DataError, OutputError
-from coos_mlflow.jobs import BLOCK, Block, Job
+from coos_mlflow.jobs import Block, Job
 from coos_mlflow.progress import say
 
 _FACTS = "job.json"
@@ -169,11 +170,8 @@ class WorkFolder:
         return True
 
     def results(self) -> Path:
-        """Return a new folder for the results, in place of what a killed attempt has left."""
-        folder = self.path / _RESULTS
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        return folder
+        """Return a new folder for the results; another attempt may be at work beside this one."""
+        return Path(tempfile.mkdtemp(prefix=f"{_RESULTS}-", dir=self.path))
 
 
 def _digest(packed: bytes) -> str:
@@ -182,7 +180,7 @@ def _digest(packed: bytes) -> str:
 
 def facts_text(job: Job) -> str:
     """Return what two jobs must have in common to share their parts."""
-    return json.dumps(job.facts | {"block": BLOCK}, sort_keys=True)
+    return json.dumps(job.facts | {"block_cells": job.block_cells}, sort_keys=True)
 
 
 @contextmanager

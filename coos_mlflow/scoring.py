@@ -15,12 +15,12 @@ from mlflow.entities import LoggedModelInput
 from mlflow.exceptions import MlflowException
 
 from coos_mlflow.answering import answer
-from coos_mlflow.data.plate import Plate, file_digest, open_plate
+from coos_mlflow.data.plate import Plate, open_plate
 from coos_mlflow.drift.assessment import SCHEMA_VERSION
 from coos_mlflow.drift_history import ESTIMATES
 from coos_mlflow.errors import DataError, OutputError, RegistryError
 from coos_mlflow.finishing import finish
-from coos_mlflow.jobs import Job, Stamp, found_results
+from coos_mlflow.jobs import Job, Survey, found_results, survey
 from coos_mlflow.parts import WorkFolder, open_work
 from coos_mlflow.precision import check_precision
 from coos_mlflow.progress import progress, say
@@ -169,27 +169,16 @@ class Scorer:
         """Return the folder of a plate's results: `out` / the file's name without its ending."""
         return out / plate.stem
 
-    def job(self, plate: Path, out: Path) -> Job:
-        """Return what is to be done for a plate, after reading its file once for its digest.
-
-        Raises
-        ------
-        DataError
-            When the file is unfit.
-        """
-        with open_plate(plate) as opened:
-            stamp = Stamp.of(plate)
-            return Job(
-                plate=plate,
-                sha256=_digest(plate),
-                stamp=stamp,
-                n_cells=opened.n_cells,
-                simulated=opened.simulated,
-                folder=self.folder_for(plate, out),
-                model=self.model,
-                precision=self.classifier.representation.prepare(self.precision, opened.n_cells),
-                command=_command(),
-            )
+    def job(self, plate: Path, out: Path, found: Survey) -> Job:
+        """Return what is to be done for a plate."""
+        return Job(
+            plate=plate,
+            **found._asdict(),
+            folder=self.folder_for(plate, out),
+            model=self.model,
+            precision=self.classifier.prepare(self.precision),
+            command=_command(),
+        )
 
     def score(self, plate: Path, out: Path, *, force: bool = False, resume: bool = True) -> Scored:
         """Score a plate and write its results, unless they are there.
@@ -218,7 +207,8 @@ class Scorer:
         """
         timings = Timings()
         with timings.phase("digest"):
-            job = self.job(plate, out)
+            found = _surveyed(plate)
+        job = self.job(plate, out, found)
         if not force and (drift := found_results(job)):
             return recorded(Scored(job, drift))
         check_folder(job.folder, force)
@@ -328,10 +318,10 @@ def _command() -> str:
     return whole if len(whole) <= MOST_COMMAND else f"{whole[:MOST_COMMAND]} ..."
 
 
-def _digest(plate: Path) -> str:
-    total = plate.stat().st_size
-    with progress(f"Hashing {plate.name}", total=total, unit="bytes") as advance:
-        return file_digest(plate, advance)
+def _surveyed(plate: Path) -> Survey:
+    n_bytes = plate.stat().st_size if plate.exists() else None
+    with progress(f"Hashing {plate.name}", total=n_bytes, unit="bytes") as advance:
+        return survey(plate, advance)
 
 
 def _find_run(job: Job) -> str | None:

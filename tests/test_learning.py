@@ -12,7 +12,7 @@ from coos_mlflow.learning import learn_once
 from coos_mlflow.representations import create
 from coos_mlflow.training_data import TrainingData
 
-TINY = {"width": 0.03, "iterations": 30, "batch": 16, "check_every": 10, "crops": 1}
+TINY = {"width": 0.03, "iterations": 10, "batch": 16, "check_every": 4, "crops": 1}
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_test_splits_do_not_matter(data, make_plate):
 
 
 def test_curves_are_logged_by_iteration(data):
-    learnt(data)
+    learnt(data, iterations=30, check_every=10)
     client, run = mlflow.MlflowClient(), runs()[0]
     loss = client.get_metric_history(run.info.run_id, "loss")
     errors = client.get_metric_history(run.info.run_id, "validation_error")
@@ -102,12 +102,12 @@ def test_curves_are_logged_by_iteration(data):
 
 
 def test_an_interrupted_learning_is_killed_and_goes_on_in_its_run(data, interrupt_at):
-    interrupt_at(15)
+    interrupt_at(6)
     with pytest.raises(KeyboardInterrupt):
         learnt(data)
     (stopped,) = runs()
     assert stopped.info.status == "KILLED"
-    interrupt_at(5)  # passed already: it does not begin from 0
+    interrupt_at(2)  # passed already: it does not begin from 0
     resumed = learnt(data)
     (run,) = runs()
     assert (run.info.run_id, run.info.status) == (stopped.info.run_id, "FINISHED")
@@ -120,10 +120,10 @@ def test_an_interrupted_learning_is_killed_and_goes_on_in_its_run(data, interrup
 def test_a_deleted_run_or_another_experiment_gets_a_new_run(data, interrupt_at):
     """The checkpoint counts all the same."""
     for number in range(2):
-        interrupt_at(15)
+        interrupt_at(6)
         with pytest.raises(KeyboardInterrupt):
             learnt(data, seed=number)
-    interrupt_at(5)
+    interrupt_at(2)
     first, second = sorted(runs(), key=lambda run: run.data.params["seed"])
     mlflow.delete_run(first.info.run_id)
     learnt(data, seed=0)
@@ -146,10 +146,10 @@ def test_a_damaged_network_is_learnt_again(data, tmp_path, caplog):
 
 
 def test_begun_anew_when_asked(data, interrupt_at):
-    interrupt_at(15)
+    interrupt_at(6)
     with pytest.raises(KeyboardInterrupt):
         learnt(data)
-    interrupt_at(5)
+    interrupt_at(2)
     with pytest.raises(KeyboardInterrupt):
         learn_once(create("deeploc", **TINY), data, {}, resume=False)
     assert len(runs()) == 2

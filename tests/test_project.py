@@ -2,11 +2,15 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import mlflow
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -65,21 +69,37 @@ def test_defaults_are_the_papers(project):
     assert defaults["data"] == defaults["preset"] == "auto"
 
 
-def run_project(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-        "MLFLOW_ENV_ROOT": str(folder / "envs"),
-        "COOS_CACHE": str(folder / "cache"),
+LOCAL = ("--env-manager", "local")
+NAMED = ("--experiment-name", "coos-7")
+
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory) -> dict[str, str]:
+    """Neither conda nor pyenv, and the running environment seeded as the project's."""
+    found = os.environ | {
+        "MLFLOW_ENV_ROOT": str(tmp_path_factory.mktemp("envs")),
+        "OMP_NUM_THREADS": "1",  # two run at a time
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
     }
     for name in ("CONDA_EXE", "PYENV_ROOT", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):
-        environment.pop(name, None)
+        found.pop(name, None)
     seed = [sys.executable, str(ROOT / "scripts" / "seed_mlflow_env.py")]
-    subprocess.run(seed, env=environment, check=True, capture_output=True)
+    subprocess.run(seed, env=found, check=True, capture_output=True)
+    return found
+
+
+def run_project(folder: Path, environment: dict[str, str], *arguments: str) -> Done:
+    """Run the project with a cache of its own and the store that is in the folder."""
+    own = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "COOS_CACHE": str(folder / "cache"),
+    }
     return subprocess.run(
         [str(BIN / "mlflow"), "run", str(ROOT), *arguments],
         cwd=folder,
-        env=environment,
+        env=environment | own,
         capture_output=True,
         text=True,
         check=False,
@@ -87,56 +107,78 @@ def run_project(folder: Path, *arguments: str) -> subprocess.CompletedProcess[st
     )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("manager", [[], ["--env-manager", "local"]])
-def test_the_texture_entry_point_runs_bare(trained, tmp_path, manager):
-    """With neither conda nor pyenv: the seeded environment serves; or the local one."""
-    done = run_project(
-        tmp_path,
-        *("-e", "texture", *manager, "--experiment-name", "coos-7"),
-        *("-P", f"data={trained.data}", "-P", "classifiers=lr", "-P", "cv_folds=2"),
-    )
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A folder for each entry point, with an empty store; making one takes seconds, copying none.
+
+    Scoring has the store in which the models already are.
+    """
+    folder = tmp_path_factory.mktemp("project")
+    mlflow.MlflowClient(f"sqlite:///{folder}/empty.db").search_experiments()
+    for entry in ("texture", "deeploc", "pci", "table3", "vgg16"):
+        (folder / entry).mkdir()
+        shutil.copy(folder / "empty.db", folder / entry / "mlflow.db")
+    (folder / "score").mkdir()
+    store = os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
+    (folder / "score" / "mlflow.db").symlink_to(store)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(home, environment, trained, new_plate) -> Iterator[dict[str, Future[Done]]]:
+    """The entry points on their way, two at a time: most of what they do is to import."""
+    begun: dict[str, Future[Done]] = {}
+
+    def begin(entry: str, *options: str, **parameters: object) -> None:
+        given = (part for name, value in parameters.items() for part in ("-P", f"{name}={value}"))
+        arguments = ("-e", entry, *options, *given)
+        begun[entry] = pool.submit(run_project, home / entry, environment, *arguments)
+
+    data = trained.data
+    tiny = {"data": data, "width": 0.05}
+    with ThreadPoolExecutor(2) as pool:
+        begin("texture", *NAMED, data=data, classifiers="lr", cv_folds=2)
+        begin("deeploc", *LOCAL, *NAMED, **tiny, iterations=4, crops=1, classifiers="own")
+        begin("pci", *LOCAL, *NAMED, **tiny, epochs=1, batch=64, layers="conv3", classifiers="knn")
+        begin("table3", *LOCAL, *NAMED, data=data, rows="texture-lr", out=home / "table3" / "found")
+        begin("vgg16", *LOCAL)
+        begin("score", plate=new_plate, out=home / "score" / "scores")
+        yield begun
+        pool.shutdown(cancel_futures=True)
+
+
+def printed(done: Done) -> str:
+    """What a run that succeeded has printed."""
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "SIMULATED" in done.stdout and "texture-lr v1" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_texture_entry_point_runs_bare(runs):
+    """With neither conda nor pyenv: the seeded environment serves."""
+    said = printed(runs["texture"].result())
+    assert "SIMULATED" in said and "texture-lr v1" in said
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("entry", "small", "made"),
-    [
-        ("deeploc", "width=0.05 iterations=4 crops=1 classifiers=own", "deeploc v1"),
-        ("pci", "width=0.05 epochs=1 batch=64 layers=conv3 classifiers=knn", "pci-knn v1"),
-        ("table3", "rows=texture-lr out=found", "found/table3.html"),
-    ],
+    ("entry", "made"),
+    [("deeploc", "deeploc v1"), ("pci", "pci-knn v1"), ("table3", "found/table3.html")],
 )
-def test_entry_points_run(trained, tmp_path, entry, small, made):
-    settings = (f"data={trained.data}", *small.split())
-    done = run_project(
-        tmp_path,
-        *("-e", entry, "--env-manager", "local", "--experiment-name", "coos-7"),
-        *(argument for setting in settings for argument in ("-P", setting)),
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "SIMULATED" in done.stdout and made in done.stdout
+def test_entry_points_run_in_the_local_environment(runs, entry, made):
+    said = printed(runs[entry].result())
+    assert "SIMULATED" in said and made in said
 
 
 @pytest.mark.slow
-def test_vgg16_without_its_weights_says_how_to_get_them(tmp_path):
-    done = run_project(tmp_path, "-e", "vgg16", "--env-manager", "local")
+def test_vgg16_without_its_weights_says_how_to_get_them(runs):
+    done = runs["vgg16"].result()
     assert done.returncode != 0
     (said,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert "coos weights vgg16" in said
 
 
 @pytest.mark.slow
-def test_the_score_entry_point_scores(trained, new_plate, tmp_path):
-    """Through the store in which the models already are."""
-    (tmp_path / "mlflow.db").symlink_to(
-        os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
-    )
-    done = run_project(
-        tmp_path,
-        *("-e", "score", "-P", f"plate={new_plate}", "-P", f"out={tmp_path}/scores"),
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / "scores" / "new_plate" / "drift.json").exists()
+def test_the_score_entry_point_scores(runs, home):
+    printed(runs["score"].result())
+    assert (home / "score" / "scores" / "new_plate" / "drift.json").exists()

@@ -3,8 +3,8 @@
 import signal
 import subprocess
 import sys
-import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,46 +188,49 @@ def test_a_loss_that_is_no_number_is_said_with_its_iteration(tmp_path):
 
 
 SCRIPT = """
-import sys, time
-sys.path.insert(0, {tests!r})
+import itertools, signal, sys
 from pathlib import Path
-from test_training import PLAN, Regression, run
+sys.path.insert(0, sys.argv[1])
+from test_training import Regression, run
 
-class Slow(Regression):
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind "&"
+
+class Paused(Regression):
+    drawn = itertools.count(1)
+
     def draw(self, rows, rng):
-        time.sleep(0.4)
-        print("step", flush=True)
+        if next(self.drawn) == 23:
+            print("in the 23rd iteration", flush=True)
+            sys.stdin.read()  # until the test closes it
         return super().draw(rows, rng)
 
-run(Path({folder!r}), Slow())
+run(Path(sys.argv[2]), Paused())
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("numbers", "code", "lost"),
+    ("numbers", "code", "kept"),
     [
-        ([signal.SIGKILL], -signal.SIGKILL, True),
-        ([signal.SIGTERM], -signal.SIGTERM, False),
+        ([signal.SIGKILL], -signal.SIGKILL, 20),
+        ([signal.SIGTERM], -signal.SIGTERM, 23),
         # As MLflow ends its projects: Ctrl-C reaches both, and then it sends its own.
-        ([signal.SIGINT, signal.SIGTERM], -signal.SIGINT, False),
+        ([signal.SIGINT, signal.SIGTERM], -signal.SIGINT, 23),
         # Twice the same is somebody who cannot wait.
-        ([signal.SIGINT, signal.SIGINT], -signal.SIGINT, True),
+        ([signal.SIGINT, signal.SIGINT], -signal.SIGINT, 20),
     ],
 )
-def test_a_process_that_was_killed_goes_on(tmp_path, numbers, code, lost):
-    tests = str(__import__("pathlib").Path(__file__).parent)
-    script = textwrap.dedent(SCRIPT.format(tests=tests, folder=str(tmp_path / "killed")))
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        for _ in range(23):
-            process.stdout.readline()
+def test_a_process_that_was_killed_goes_on(tmp_path, numbers, code, kept):
+    command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(tmp_path / "killed")]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        begun = process.stdout.readline()
         for number in numbers:
-            time.sleep(0.1)
             process.send_signal(number)
-        process.communicate(timeout=30)
-    assert process.returncode == code
+            time.sleep(0.3)  # two of a kind at once are one
+        _, said = process.communicate(timeout=60)
+    assert begun == "in the 23rd iteration\n", said
+    assert process.returncode == code, said
     _, facts = read_tensors(tmp_path / "killed" / CHECKPOINT)
-    assert (facts["iteration"] == 20) == lost
+    assert facts["iteration"] == kept
     assert_same(run(tmp_path / "killed"), run(tmp_path / "whole"))

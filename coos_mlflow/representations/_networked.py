@@ -45,7 +45,7 @@ class Networked(Representation, Generic[Network]):
         self._facts: dict[str, Any] = {}
         self._network: Network | None = None
         self._answering: Network | None = None
-        self._precision: str | None = None
+        self._forms: dict[str, Network] = {}
 
     @abstractmethod
     def _build(self) -> Network:
@@ -60,15 +60,15 @@ class Networked(Representation, Generic[Network]):
         """SHA-256 of the network's weights, once it has any."""
         return self._digest
 
-    def prepare(self, precision: str = FP32, cells: int | None = None) -> str:
+    def prepare(self, precision: str = FP32) -> str:
         """Bring the network into the form in which it answers; see `Representation.prepare`."""
         check_precision(precision)
         network = self._loaded()
         bf16 = uses_bf16(precision, best_device())
         chosen = BF16 if bf16 else FP32
-        if chosen != self._precision:
-            self._answering = answering_form(network, bf16)
-            self._precision = chosen
+        if chosen not in self._forms:
+            self._forms[chosen] = answering_form(network, bf16)
+        self._answering = self._forms[chosen]
         return chosen
 
     def save(self, folder: Path) -> None:
@@ -88,7 +88,7 @@ class Networked(Representation, Generic[Network]):
         place(network, best_device())
         self._tensors, self._digest = tensors, digest_of(tensors)
         self._network = self._answering = network.eval()
-        self._precision = None
+        self._forms = {}
 
     def _loaded(self) -> Network:
         if self._network is None:

@@ -91,19 +91,17 @@ class Representation(ABC):
     def feature_names(self, layer: str) -> tuple[str, ...]:
         """Return the names of the columns of a layer."""
 
-    def prepare(self, precision: str = FP32, cells: int | None = None) -> str:
+    def prepare(self, precision: str = FP32) -> str:
         """Make ready to compute features at speed, in single precision or in bfloat16.
 
         Without it, or after other weights came, features are computed in single precision.
-        To prepare again for the same costs nothing.
+        To prepare again, or to go back to the other precision, costs nothing.
 
         Parameters
         ----------
         precision : str
             One of `coos_mlflow.precision.PRECISIONS`; "auto" is "bf16" where the device has
             instructions for it.
-        cells : int, optional
-            How many cells will come: what takes time to prepare is done where they pay for it.
 
         Returns
         -------

@@ -22,9 +22,9 @@ from coos_mlflow.data.cells import CLASS_ABBREVIATIONS, SPLIT_TITLES
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.evaluation import Evaluation, confusion_table
+from coos_mlflow.installed import package_versions
 from coos_mlflow.representations import Representation
 from coos_mlflow.tracking import pyfunc
-from coos_mlflow.tracking.runs import package_versions
 from coos_mlflow.training_data import TrainingData
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import requires, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,11 @@ import mlflow
 from filelock import FileLock
 from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from packaging.requirements import Requirement
 
 from coos_mlflow.cache import cache_home, make_cache_home
 from coos_mlflow.errors import RegistryError
+from coos_mlflow.installed import PACKAGE
 from coos_mlflow.interrupts import held
-
-PACKAGE = "coos-mlflow"
 
 TRAINING_EXPERIMENT = "coos-7"
 SCORING_EXPERIMENT = "coos-score"
@@ -113,13 +111,6 @@ def _git(*arguments: str) -> str:
         timeout=10,
     )
     return done.stdout.strip()
-
-
-def package_versions() -> dict[str, str]:
-    """Return the installed versions of this package and of all that it requires."""
-    needed = [Requirement(line) for line in requires(PACKAGE) or []]
-    names = sorted(r.name for r in needed if r.marker is None or r.marker.evaluate({"extra": ""}))
-    return {name: version(name) for name in [PACKAGE, *names]}
 
 
 def log_new_params(params: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ PEER_BATCH = 64
 MATRIX = 2048
 """Rows and columns of the matrices whose product is the roofline."""
 
-Peer = Callable[[nn.Module, torch.Tensor], object]
+Peer = Callable[[Any, torch.Tensor], object]
 
 
 class Case(NamedTuple):
@@ -44,7 +44,7 @@ class Case(NamedTuple):
 def averaged_over(crops: int) -> Peer:
     """Return a plain evaluation of DeepLoc over some crops, one after the other."""
 
-    def answer(network: nn.Module, cells: torch.Tensor) -> object:
+    def answer(network: Any, cells: torch.Tensor) -> object:
         seen = (cells[..., y : y + CROP, x : x + CROP] for y, x in EVALUATION_OFFSETS[crops])
         return torch.stack([network(crop)[0].softmax(1) for crop in seen]).mean(0)
 
@@ -119,8 +119,9 @@ def _measure(case: Case, images: np.ndarray, matrix: torch.Tensor, rounds: int) 
         "roofline_gflops": round(roofline / 1e9),
     }
     print(
-        f"{case.title:10} peer {len(images) / theirs:7,.1f} cells/s, ours {len(images) / fast:7,.1f}, "
-        f"ratio {found['ratio']:.2f} (fp32 {found['ratio_fp32']:.2f}); "
+        f"{case.title:10} peer {len(images) / theirs:7,.1f} cells/s, "
+        f"ours {found['cells_per_second']:7,.1f}, ratio {found['ratio']:.2f} "
+        f"(fp32 {found['ratio_fp32']:.2f}); "
         f"{found['roofline_share']:.0%} of a matrix product's {found['roofline_gflops']:,} GFLOP/s"
     )
     return found

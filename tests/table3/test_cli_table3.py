@@ -12,8 +12,9 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from coos_mlflow import cli_table3
+from coos_mlflow import baselines, cli_table3
 from coos_mlflow.errors import CoosError, DataError, OutputError
+from coos_mlflow.forest_search import FOREST_GRID
 from coos_mlflow.table3_summary import summarise
 
 
@@ -144,7 +145,9 @@ def test_registered_rows_are_recalled_printed_written_and_logged(invoke, trained
 
 
 @pytest.mark.slow
-def test_a_table_is_trained_and_goes_on_where_it_was(invoke, trained, tmp_path):
+def test_a_table_is_trained_and_goes_on_where_it_was(invoke, trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(FOREST_GRID, "n_estimators", [20, 40])
+    monkeypatch.setitem(baselines.PRESETS["quick"], "search_samples", 2)
     rows = ("--rows", "texture-knn,texture-rf", "--data", trained.data, "--seeds", 2)
     done = invoke(*rows, "--out", tmp_path / "a")
     assert "row 2 of 2: texture-rf, " in done.stderr

@@ -57,7 +57,7 @@ class Fake(Representation):
     def feature_names(self, layer):
         return ()
 
-    def transform(self, images, layers=None):
+    def compute(self, prepared, layers=None):
         return {}
 
     def require(self):

@@ -1,6 +1,7 @@
 """The model as it is loaded and served: what it takes, refuses and answers."""
 
 import ast
+import json
 import subprocess
 import sys
 from importlib.metadata import packages_distributions, version
@@ -79,6 +80,7 @@ def spoilt(cells: np.ndarray) -> dict[str, object]:
         "no cells": cells[:0],
         "3 columns": columns,
         "flat list of 8192": pd.DataFrame({"cell": [[1, 2, 3]]}),
+        "cell 0 is missing": pd.DataFrame({"cell": [None]}),
         "dtype": np.array([["a"]]),
         "different lengths": pd.DataFrame({"cell": [[1, [2, 3]]]}),
         "cell 0, channel 0.*scaled to": np.stack([cells[:, 0] / 65535.0, cells[:, 1]], axis=1),
@@ -142,20 +144,36 @@ def test_a_model_is_logged_with_them(trained):
     assert said == [f"{name}=={versions[name]}" for name in sorted(versions)]
 
 
+LOADED = """
+import importlib, json, sys
+
+loaded = {}
+for key in sys.argv[1:]:
+    for name in [name for name in sys.modules if name.startswith("coos_mlflow")]:
+        del sys.modules[name]
+    importlib.import_module("coos_mlflow.tracking.model")
+    importlib.import_module(f"coos_mlflow.representations.{key}")
+    own = (module for name, module in sys.modules.items() if name.startswith("coos_mlflow"))
+    loaded[key] = [module.__file__ for module in own]
+print(json.dumps(loaded))
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, list[str]]:
+    """Files of this package that loading a model imports, by its representation."""
+    command = [sys.executable, "-W", "ignore", "-c", LOADED, *names()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
 @pytest.mark.parametrize("key", names())
-def test_a_model_asks_for_what_its_code_imports_and_no_more(key):
+def test_a_model_asks_for_what_its_code_imports_and_no_more(loaded, key):
     """The packages of a served model, found by reading the modules that loading it imports."""
-    code = (
-        f"import sys, coos_mlflow.tracking.model, coos_mlflow.representations.{key}\n"
-        "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('coos_mlflow')))"
-    )
-    files = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
     owners = packages_distributions()
     needed = {
         min(owners[name], key=len).lower()
-        for file in files
+        for file in loaded[key]
         for name in imported(Path(file))
         if name not in sys.stdlib_module_names and name != "coos_mlflow"
     }
