@@ -141,7 +141,10 @@ def calibrate(
         _fit(probabilities, labels, codes, pure),
         off={key: float(np.mean(values)) for key, values in offs.items()},
         margin={key: float(np.quantile(values, 0.9)) for key, values in offs.items()},
-        recall_margin={key: float(np.quantile(values, 0.9)) for key, values in recall_offs.items()},
+        # Of classes on a single plate nothing is known once it is left out: the widest margin.
+        recall_margin={
+            key: float(np.quantile(values or [100.0], 0.9)) for key, values in recall_offs.items()
+        },
     )
 
 

@@ -34,6 +34,7 @@ SERVED_PACKAGES = (
     "joblib",
     "mlflow",
     "numpy",
+    "packaging",
     "pandas",
     "rich",
     "scikit-learn",

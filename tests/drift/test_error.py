@@ -211,3 +211,13 @@ def test_plates_are_drawn_whole():
     per_plate = weights.reshape(len(weights), 2, 2).sum(axis=2)
     assert set(np.unique(per_plate)) == {0, 2, 4}
     np.testing.assert_array_equal(per_plate.sum(axis=1), 4)
+
+
+def test_classes_on_a_single_plate_each_leave_the_widest_margin():
+    """Of a plate that is left out, the others then know no class."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 3], 60)
+    probabilities = rng.dirichlet(np.ones(7), 120)
+    found = calibrate(probabilities, labels, labels.astype(str), np.repeat(list("abcd"), 30))
+    assert found.recall_margin["confidence"] == 100.0
+    assert all(np.isfinite(margin) for margin in found.recall_margin.values())
