@@ -14,8 +14,7 @@ from coos_mlflow.examples import ExamplePicker
 from coos_mlflow.jobs import BATCH, Block
 from coos_mlflow.parts import Part
 from coos_mlflow.pipeline import Pipeline, Stage
-from coos_mlflow.report.figures.cells import cell_picture
-from coos_mlflow.timings import StageTime, Timings
+from coos_mlflow.timings import Timings
 from coos_mlflow.tracking.pyfunc import CellClassifier, CellScores
 
 
@@ -79,13 +78,12 @@ def answer(
         Stage("represent", lambda prepared: _represent(classifier, prepared)),
         Stage("classify", lambda represented: _classify(classifier, represented)),
     ]
-    drawing = StageTime("pictures")
     with Pipeline("read", batches, stages) as pipeline:
         if timings:
-            timings.stages = [*pipeline.times, drawing]
+            timings.stages = pipeline.times
         answers = iter(pipeline)
         for block in blocks:
-            yield _part(block, answers, advance, drawing)
+            yield _part(block, answers, advance)
 
 
 def _prepare(classifier: CellClassifier, batch: CellBatch) -> _Prepared:
@@ -104,13 +102,8 @@ def _classify(classifier: CellClassifier, represented: _Represented) -> _Answere
     return _Answered(represented.batch, represented.raw, scores, novelty)
 
 
-def _part(
-    block: Block,
-    answers: Iterator[_Answered],
-    advance: Callable[[int], None],
-    drawing: StageTime,
-) -> Part:
-    """Take the answers for a block, and pictures of the cells that stand out in it."""
+def _part(block: Block, answers: Iterator[_Answered], advance: Callable[[int], None]) -> Part:
+    """Take the answers for a block, and the counts of the cells that stand out in it."""
     columns: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     examples = ExamplePicker()
     reached = block.start
@@ -127,8 +120,6 @@ def _part(
         columns.append((scores.probabilities, scores.features, answered.raw))
         reached += len(images)
         advance(len(images))
-    looks = examples.looks()
-    with drawing.at_work():
-        pictures = {index - block.start: cell_picture(looks[index]) for index in sorted(looks)}
+    looks = {index - block.start: look for index, look in examples.looks().items()}
     probabilities, features, raw = (np.concatenate(c) for c in zip(*columns, strict=True))
-    return Part(block, probabilities, features, raw, pictures)
+    return Part(block, probabilities, features, raw, looks)

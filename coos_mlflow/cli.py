@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from coos_mlflow import __version__, cli_data, cli_drift, cli_score, cli_table3
-from coos_mlflow.cli_options import Dask, TrackingUri, Workers, use_store
+from coos_mlflow.cli_options import Dask, TrackingUri, Workers, check_dask, use_store
 from coos_mlflow.errors import CoosError, DataError
 from coos_mlflow.interrupts import SIGNALS
 
@@ -195,6 +195,7 @@ def train(
     and COOS_CACHE must lie on storage that they share.
     """
     use_store(tracking_uri)
+    check_dask(dask, workers)
     from coos_mlflow.progress import progress
 
     with progress("Starting"):

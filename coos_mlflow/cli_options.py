@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from coos_mlflow.errors import DataError
+
 TrackingUri = Annotated[
     str | None,
     typer.Option(
@@ -33,3 +35,12 @@ def use_store(uri: str | None) -> None:
     """Make a tracking store the one that MLflow uses in this process and its children."""
     if uri:
         os.environ["MLFLOW_TRACKING_URI"] = uri
+
+
+def check_dask(dask: str | None, workers: int | None) -> None:
+    """Refuse workers without a cluster to which they would belong."""
+    if workers and dask is None:
+        raise DataError(
+            f"--workers {workers} found without --dask; expected --dask local or the address of a "
+            "scheduler beside it."
+        )

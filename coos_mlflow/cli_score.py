@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coos_mlflow import cli_data
-from coos_mlflow.cli_options import Dask, TrackingUri, Workers, use_store
+from coos_mlflow.cli_options import Dask, TrackingUri, Workers, check_dask, use_store
 from coos_mlflow.errors import (
+    ClusterError,
     ConditionMetError,
     CoosError,
     DataError,
     OutputError,
     PlatesFailedError,
+    RunNotLoggedError,
 )
 
 if TYPE_CHECKING:
@@ -73,7 +75,8 @@ def score(
     workers: Workers = None,
     profile: Annotated[bool, typer.Option("--profile", help="Show where the time went.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Score again and replace results that are there.")
+        bool,
+        typer.Option("--force", help="Score all plates again and replace results that are there."),
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -90,6 +93,7 @@ def score(
     Example: coos-score 'plates/*.h5' --model texture-lr --dask tcp://host:8786
     """
     use_store(tracking_uri)
+    check_dask(dask, workers)
     from coos_mlflow.progress import progress
 
     files = _files(plates)
@@ -141,7 +145,7 @@ class _Tally:
         """Try something with one plate."""
         try:
             yield
-        except (DataError, OutputError) as error:
+        except (DataError, OutputError, ClusterError, RunNotLoggedError) as error:
             if not self._keep_going:
                 raise
             self._failed.append(str(error))
@@ -163,7 +167,7 @@ class _Tally:
         elif self._failed:
             raise PlatesFailedError("\nerror: ".join(said))
         elif self.met:
-            raise ConditionMetError("\n".join(said))
+            raise ConditionMetError("\nerror: ".join(said))
 
 
 def _files(patterns: list[str]) -> list[Path]:
@@ -193,15 +197,14 @@ def _outcomes(
         for plate in plates:
             try:
                 yield scorer.score(plate, out, **options)
-            except (DataError, OutputError) as error:
+            except (DataError, OutputError, RunNotLoggedError) as error:
                 yield error
         return
     from coos_mlflow.cluster import connect
     from coos_mlflow.cluster_scoring import score_on
 
     with connect(dask, workers) as client:
-        for _, outcome in score_on(client, scorer, plates, out, **options):
-            yield outcome
+        yield from score_on(client, scorer, plates, out, **options)
 
 
 def _or_raise(outcome: Scored | CoosError) -> Scored:

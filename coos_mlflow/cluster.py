@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import os
 import platform
 import socket
 import warnings
-from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,13 +20,16 @@ from coos_mlflow.installed import PACKAGE, package_versions
 from coos_mlflow.progress import progress, say
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, KilledWorker
 
 LOCAL = "local"
 """The address that stands for worker processes on this machine."""
 
 CONNECT_SECONDS = 20
 """After which a scheduler that does not answer is given up, before the work and during it."""
+
+CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
+"""What Dask raises for work that nobody will do any more, depending on who asks."""
 
 _spread_over: ContextVar[Client | None] = ContextVar("_spread_over", default=None)
 
@@ -70,6 +74,8 @@ def connect(address: str, workers: int | None = None) -> Iterator[Client]:
         if workers and address != LOCAL:
             with progress(f"Waiting for {workers} workers"):
                 client.wait_for_workers(workers)
+        elif not client.scheduler_info()["workers"]:
+            say("Dask: no worker is there yet; the work waits until one joins")
         _check_package(client)
         yield client
 
@@ -86,6 +92,10 @@ def _client(address: str, workers: int | None) -> Iterator[Client]:
         if address != LOCAL:
             try:
                 client = Client(address, timeout=CONNECT_SECONDS)
+            except OSError as error:
+                raise ClusterError(
+                    f"{address}: no Dask scheduler answers there ({_first_line(error)})."
+                ) from error
             except ValueError as error:
                 raise ClusterError(
                     f"--dask {address!r} found, expected {LOCAL} or an address such as "
@@ -97,7 +107,7 @@ def _client(address: str, workers: int | None) -> Iterator[Client]:
         made = LocalCluster(
             n_workers=workers or cpu_count(),
             threads_per_worker=1,
-            dashboard_address=":0",
+            dashboard_address="127.0.0.1:0",
         )
         with made as cluster, Client(cluster) as client:
             yield client
@@ -114,21 +124,26 @@ def _explained(address: str) -> Iterator[None]:
     except CoosError:
         raise
     except KilledWorker as error:
-        raise ClusterError(
-            f"{address}: {error.allowed_failures + 1} workers died one after the other with the "
-            f"same work ({error.task}), the last one {error.last_worker.address}; give workers "
-            "more memory. What was done is kept, and the same command goes on from there."
-        ) from error
+        raise ClusterError(f"{address}: {fate(error)}") from error
     except ModuleNotFoundError as error:
         raise ClusterError(
             f"{address}: a worker lacks {error.name or 'a package'} ({_first_line(error)}); "
             "install coos-mlflow with the same requirements.lock where workers run."
         ) from error
-    except (CancelledError, CommClosedError, OSError) as error:
+    except (*CANCELLED, CommClosedError, TimeoutError) as error:
         raise ClusterError(
             f"{address}: the Dask scheduler does not answer, or was lost ({_first_line(error)}); "
             "what was done is kept, and the same command goes on, with or without --dask."
         ) from error
+
+
+def fate(error: KilledWorker) -> str:
+    """Say what became of workers that one piece of work has killed."""
+    return (
+        f"{error.allowed_failures + 1} workers died one after the other with the same work, the "
+        f"last one {error.last_worker.address}; look for what it does to them, or give workers "
+        "more memory. What was done is kept, and the same command goes on from there."
+    )
 
 
 def result_of(future: Any) -> Any:
@@ -142,7 +157,7 @@ def result_of(future: Any) -> Any:
         What the work itself raised.
     """
     if future.status in ("lost", "cancelled"):
-        raise CancelledError(f"{future.key} was {future.status}")
+        raise asyncio.CancelledError(f"{future.key} was {future.status}")
     return future.result()
 
 
@@ -217,8 +232,13 @@ def check_reach(path: Path, n_bytes: int | None = None) -> None:
 
 
 def keep_to_own_cores() -> None:
-    """Let libraries use as many cores in a worker as Dask gives it."""
-    os.environ.setdefault("LOKY_MAX_CPU_COUNT", os.environ.get("OMP_NUM_THREADS", "1"))
+    """Let each piece of work use one core, unless OMP_NUM_THREADS says otherwise.
+
+    As is Dask's habit, which sets that variable where it starts a worker under a nanny: the
+    threads of a worker are what works side by side. Called before torch is loaded, which reads it.
+    """
+    cores = os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("LOKY_MAX_CPU_COUNT", cores)
 
 
 @contextmanager

@@ -2,59 +2,51 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coos_mlflow.answering import answer
-from coos_mlflow.cluster import (
-    check_reach,
-    check_versions,
-    keep_to_own_cores,
-    result_of,
-    versions,
+from filelock import FileLock, Timeout
+
+from coos_mlflow.cluster import fate, result_of, versions
+from coos_mlflow.cluster_worker import (
+    Finished,
+    Outfit,
+    answer_block,
+    finish_plate,
+    survey_plate,
 )
-from coos_mlflow.data.plate import open_plate
-from coos_mlflow.errors import CoosError, DataError, OutputError
-from coos_mlflow.finishing import finish
-from coos_mlflow.jobs import Block, Job, Survey, found_results, survey
-from coos_mlflow.parts import WorkFolder, open_work
+from coos_mlflow.errors import ClusterError, CoosError, DataError, OutputError, RunNotLoggedError
+from coos_mlflow.jobs import Block, Job, Survey, found_results
+from coos_mlflow.parts import discard_work, open_work
 from coos_mlflow.progress import Advance, progress, say
 from coos_mlflow.results import check_folder
 from coos_mlflow.scoring import Scored, Scorer, recorded
 from coos_mlflow.timings import Timings
-from coos_mlflow.tracking.pyfunc import CellClassifier
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 RETRIES = 2
-"""Further attempts at a block that fails, as when shared storage falters."""
-
-Outcome = tuple[Path, "Scored | DataError | OutputError"]
-"""A plate, and its results or why there are none."""
-
+"""Further attempts at work whose results cannot be written, as when shared storage falters."""
 
 MOST_FLIGHTS = 64
 """Plates that are with the workers at a time; each keeps a file open here."""
+
+_LOCK = "in-use"
 
 
 @dataclass(frozen=True)
 class _Flight:
     """A plate whose blocks are with the workers."""
 
-    plate: Path
     job: Job
     opened: ExitStack
     blocks: list[Future]
-    began: float
 
 
 def score_on(
@@ -65,7 +57,7 @@ def score_on(
     *,
     force: bool = False,
     resume: bool = True,
-) -> Iterator[Outcome]:
+) -> Iterator[Scored | CoosError]:
     """Score plates on a cluster, whichever is done first coming first.
 
     Plates and `out` must be where all workers find them, under the same path. Results are byte for
@@ -82,8 +74,8 @@ def score_on(
 
     Yields
     ------
-    plate : Path
-    outcome : Scored, DataError or OutputError
+    Scored, or DataError, OutputError, ClusterError, RunNotLoggedError
+        Results of a plate, or why there are none.
 
     Raises
     ------
@@ -92,212 +84,178 @@ def score_on(
         model; or when the cluster is lost.
     """
     with _shared_bundle(scorer.bundle, out.absolute()) as bundle:
-        crew = _Crew(client, bundle)
-        surveys = crew.survey(plates)
+        # As the first job will find it; a worker without bfloat16 would emulate it.
+        outfit = Outfit(bundle, scorer.prepared_precision, tuple(versions().items()))
+        surveys = _surveys(client, outfit, plates)
         total = sum(found.n_cells for found in surveys if isinstance(found, Survey))
-        with progress(f"Scoring {len(plates)} plates", total, "cells") as advance, crew:
+        with (
+            progress(f"Scoring {len(plates)} plates", total, "cells") as advance,
+            _Crew(client, outfit, resume, advance) as crew,
+        ):
             for plate, found in zip(plates, surveys, strict=True):
-                outcome = _start(crew, scorer, plate, out, found, force, resume, advance)
-                if outcome:
-                    yield plate, outcome
+                if isinstance(found, Survey):
+                    job = scorer.job(plate.absolute(), out.absolute(), found, force=force)
+                    known = crew.start(job)
+                else:
+                    known = found
+                if known:
+                    yield known
                 while len(crew.flights) >= MOST_FLIGHTS:
                     yield crew.land()
             while crew.flights:
                 yield crew.land()
 
 
-def _start(
-    crew: _Crew,
-    scorer: Scorer,
-    plate: Path,
-    out: Path,
-    found: Survey | DataError,
-    force: bool,
-    resume: bool,
-    advance: Advance,
-) -> Scored | DataError | OutputError | None:
-    """Give a plate to the workers, unless its outcome is known."""
-    if isinstance(found, DataError):
-        return found
-    job = scorer.job(plate.absolute(), out.absolute(), found)
-    if not force and (drift := found_results(job)):
-        advance(job.n_cells)
-        return recorded(Scored(job, drift))
-    try:
-        check_folder(job.folder, force)
-        crew.start(plate, job, resume, advance)
-    except OutputError as error:
-        return error
-    return None
-
-
 class _Crew:
-    """The workers, and the plates that they are at; a context manager that ends all flights.
+    """The workers, and the plates that they are at; a context manager that ends all flights."""
 
-    Parameters
-    ----------
-    client : distributed.Client
-    bundle : Path
-        Of the model, where workers find it.
-    """
-
-    def __init__(self, client: Client, bundle: Path) -> None:
+    def __init__(self, client: Client, outfit: Outfit, resume: bool, advance: Advance) -> None:
         from distributed import as_completed
 
         self.flights: dict[Future, _Flight] = {}
         self._client = client
-        self._bundle = bundle
-        self._expected = versions()
+        self._outfit = outfit
+        self._resume = resume
+        self._advance = advance
         self._landing = as_completed()
 
-    def survey(self, plates: Sequence[Path]) -> list[Survey | DataError]:
-        """Let workers read every file for its digest; what is unfit comes as its error."""
-        from distributed import as_completed
+    def start(self, job: Job) -> Scored | CoosError | None:
+        """Give a plate to the workers; return its outcome where that is known already."""
+        if not job.force and (drift := found_results(job)):
+            discard_work(job)
+            self._advance(job.n_cells)
+            return _recorded(Scored(job, drift))
+        try:
+            check_folder(job.folder, job.force)
+            self._give_out(job)
+        except OutputError as error:
+            return error
+        return None
 
-        futures = [
-            self._client.submit(
-                _survey, plate.absolute(), plate.stat().st_size, self._expected, pure=False
-            )
-            for plate in plates
-        ]
-        with progress("Hashing", len(futures), "plates") as advance:
-            for _ in as_completed(futures):
-                advance(1)
-        return [_survey_or_error(future) for future in futures]
-
-    def start(self, plate: Path, job: Job, resume: bool, advance: Advance) -> None:
-        """Give the blocks of a plate to the workers that are not there yet."""
+    def _give_out(self, job: Job) -> None:
+        """Submit the blocks that are missing, and what is to be done behind them."""
         opened = ExitStack()
-        work = opened.enter_context(open_work(job, resume))
+        work = opened.enter_context(open_work(job, self._resume))
         missing = work.missing()
         known = job.n_cells - sum(stop - start for start, stop in missing)
         if known:
-            say(f"{plate.name}: {known:,} of {job.n_cells:,} cells were scored before")
-            advance(known)
-        blocks = []
-        for block in missing:
-            future = self._client.submit(
-                _answer, self._bundle, job, block, self._expected, retries=RETRIES, pure=False
-            )
-            future.add_done_callback(_teller(advance, block, plate.name))
-            blocks.append(future)
-        # Behind the blocks of the plates before it, so that these are finished first.
-        finished = self._client.submit(
-            _finish, self._bundle, job, self._expected, blocks, retries=RETRIES, pure=False
-        )
-        self.flights[finished] = _Flight(plate, job, opened, blocks, time.perf_counter())
+            say(f"{job.plate.name}: {known:,} of {job.n_cells:,} cells were scored before")
+            self._advance(known)
+        blocks = [self._submit(answer_block, job, block) for block in missing]
+        for block, future in zip(missing, blocks, strict=True):
+            future.add_done_callback(self._teller(block, job.plate.name))
+        finished = self._submit(finish_plate, job, blocks)
+        self.flights[finished] = _Flight(job, opened, blocks)
         self._landing.add(finished)
 
-    def land(self) -> Outcome:
+    def land(self) -> Scored | CoosError:
         """Wait for the next plate to be done, and log its run."""
+        from distributed import KilledWorker
+
         finished = next(self._landing)
         flight = self.flights.pop(finished)
-        outcome: Scored | DataError | OutputError
         try:
+            # Left with an error, the folder of parts goes or stays as for one machine.
             with flight.opened:
-                drift = result_of(finished)
+                found = result_of(finished)
+                if isinstance(found, CoosError):
+                    self._client.cancel(flight.blocks)
+                    raise found
         except (DataError, OutputError) as error:
-            self._client.cancel(flight.blocks)
-            outcome = error
-        else:
-            seconds = {"cluster": time.perf_counter() - flight.began}
-            outcome = recorded(Scored(flight.job, drift, Timings(seconds)))
-        return flight.plate, outcome
+            return error
+        except KilledWorker as error:
+            return ClusterError(f"{flight.job.plate}: {fate(error)}")
+        assert isinstance(found, Finished)
+        phases = {"cells": found.cells_seconds, "drift and report": found.finish_seconds}
+        return _recorded(Scored(flight.job, found.drift, Timings(phases)))
+
+    def _submit(self, work: Callable[..., Any], *arguments: Any) -> Future:
+        return self._client.submit(work, self._outfit, *arguments, retries=RETRIES, pure=False)
+
+    def _teller(self, block: Block, name: str) -> Callable[[Future], None]:
+        def tell(future: Future) -> None:
+            if future.status == "finished":
+                self._advance(block.stop - block.start, name)
+
+        return tell
 
     def __enter__(self) -> _Crew:
         return self
 
-    def __exit__(self, *raised: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self.flights:
+            return
+        say("Stopped; the same command goes on where it was, with or without --dask.")
         with suppress(Exception):  # the cluster may be what was lost
             self._client.cancel([f for flight in self.flights.values() for f in flight.blocks])
         for flight in self.flights.values():
-            with suppress(CoosError, GeneratorExit, KeyboardInterrupt, SystemExit):
-                # As an interruption: the parts stay.
-                flight.opened.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+            # What `open_work` takes for an interruption keeps the parts.
+            with suppress(GeneratorExit):
+                flight.opened.__exit__(GeneratorExit, GeneratorExit(), None)
 
 
-def _survey_or_error(future: Future) -> Survey | DataError:
+def _surveys(client: Client, outfit: Outfit, plates: Sequence[Path]) -> list[Survey | DataError]:
+    """Let workers read every file for its digest; what is unfit comes as its error."""
+    from distributed import as_completed
+
+    found: dict[int, Survey | DataError] = {}
+    futures = {}
+    for number, plate in enumerate(plates):
+        try:
+            n_bytes = plate.stat().st_size
+        except OSError as error:
+            found[number] = DataError(f"{plate}: cannot be read any more ({error.strerror}).")
+            continue
+        future = client.submit(survey_plate, outfit, plate.absolute(), n_bytes, pure=False)
+        futures[future] = number
+    with progress("Hashing", len(futures), "plates") as advance:
+        for future in as_completed(list(futures)):
+            told = result_of(future)
+            if isinstance(told, CoosError) and not isinstance(told, DataError):
+                raise told
+            found[futures[future]] = told
+            advance(1)
+    return [found[number] for number in range(len(plates))]
+
+
+def _recorded(scored: Scored) -> Scored | RunNotLoggedError:
     try:
-        return result_of(future)
-    except DataError as error:
+        return recorded(scored)
+    except RunNotLoggedError as error:
         return error
-
-
-def _teller(advance: Advance, block: Block, name: str) -> Any:
-    def tell(future: Future) -> None:
-        if future.status == "finished":
-            advance(block.stop - block.start, name)
-
-    return tell
 
 
 @contextmanager
 def _shared_bundle(bundle: Path, out: Path) -> Iterator[Path]:
-    """Copy a model to where results go, so that workers need no tracking store."""
-    shared = out / f".model-{_digest(bundle)}"
+    """Copy a model to where results go, so that workers need no tracking store.
+
+    The copy is this command's alone; those of commands that were killed are removed.
+    """
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
-        if not shared.exists():
-            out.mkdir(parents=True, exist_ok=True)
-            partial = Path(tempfile.mkdtemp(prefix=".model-partial-", dir=out))
-            shutil.copytree(bundle, partial, dirs_exist_ok=True)
-            partial.chmod(0o755)
-            with suppress(FileExistsError):
-                partial.rename(shared)
-    except OSError as error:
+        out.mkdir(parents=True, exist_ok=True)
+        for left in out.glob(".model-*"):
+            _remove_unused(left)
+        shared = Path(tempfile.mkdtemp(prefix=".model-", dir=out))
+        shared.chmod(0o755)
+        lock = FileLock(shared / _LOCK)
+        lock.acquire(blocking=False)
+        shutil.copytree(bundle, shared / bundle.name)
+    except (OSError, shutil.Error) as error:
         raise OutputError(f"{out}: the model cannot be copied there ({error}).") from error
     try:
-        yield shared
+        yield shared / bundle.name
     finally:
-        # Another command may be at work with the same model.
-        if not list(out.glob(".*.parts/job.json")):
-            shutil.rmtree(shared, ignore_errors=True)
+        lock.release()
+        shutil.rmtree(shared, ignore_errors=True)
         for folder in made:
             with suppress(OSError):
                 folder.rmdir()
 
 
-def _digest(folder: Path) -> str:
-    said = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        said.update(str(path.relative_to(folder)).encode())
-        said.update(path.read_bytes())
-    return said.hexdigest()[:16]
-
-
-def _survey(plate: Path, n_bytes: int, expected: dict[str, str]) -> Survey:
-    """Look at a plate; runs in a worker."""
-    check_versions(expected)
-    check_reach(plate, n_bytes)
-    return survey(plate)
-
-
-def _answer(bundle: Path, job: Job, block: Block, expected: dict[str, str]) -> None:
-    """Write the part of a block; runs in a worker."""
-    classifier = _loaded(bundle, tuple(expected.items()))
-    check_reach(job.plate, job.stamp.n_bytes)
-    check_reach(job.work)
-    classifier.prepare(job.precision)
-    work = WorkFolder(job)
-    with open_plate(job.plate) as plate:
-        for part in answer(classifier, plate, [block]):
-            work.write(part)
-
-
-def _finish(
-    bundle: Path, job: Job, expected: dict[str, str], answered: list[None]
-) -> dict[str, Any]:
-    """Turn all parts of a plate into its results; runs in a worker."""
-    classifier = _loaded(bundle, tuple(expected.items()))
-    check_reach(job.work)
-    with open_plate(job.plate) as plate:
-        return finish(plate, WorkFolder(job), classifier.reference)
-
-
-@lru_cache(maxsize=1)
-def _loaded(bundle: Path, expected: tuple[tuple[str, str], ...]) -> CellClassifier:
-    """Load the model, once in each worker."""
-    check_versions(dict(expected))
-    check_reach(bundle)
-    keep_to_own_cores()
-    return CellClassifier().load(bundle)
+def _remove_unused(shared: Path) -> None:
+    lock = FileLock(shared / _LOCK)
+    with suppress(Timeout, OSError):
+        lock.acquire(blocking=False)
+        lock.release()
+        shutil.rmtree(shared, ignore_errors=True)

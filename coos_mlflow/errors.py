@@ -28,6 +28,10 @@ class RegistryError(CoosError, LookupError):
     exit_code = 3
 
 
+class RunNotLoggedError(RegistryError):
+    """A plate's results are there, but the tracking store took no run (exit code 3)."""
+
+
 class ConditionMetError(CoosError):
     """Plates were scored, and some of them meet what --fail-on asked for (exit code 4)."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,16 @@ from coos_mlflow.data.wells import well_names
 from coos_mlflow.drift.assessment import assess
 from coos_mlflow.drift.collector import Collected, Collector
 from coos_mlflow.drift.reference import Reference
-from coos_mlflow.errors import OutputError
+from coos_mlflow.errors import CoosError, OutputError
 from coos_mlflow.examples import ExamplePicker
+from coos_mlflow.jobs import found_results
 from coos_mlflow.parts import WorkFolder
 from coos_mlflow.predictions import PredictionWriter
 from coos_mlflow.report.html import render
 from coos_mlflow.report.markdown import render_markdown
 from coos_mlflow.report.summary import summarise
 from coos_mlflow.reporting import pictures
-from coos_mlflow.results import DRIFT, PREDICTIONS, REPORT, REPORT_MD, put_in_place
+from coos_mlflow.results import DRIFT, PREDICTIONS, REPORT, REPORT_MD, check_folder, put_in_place
 
 LEAST_NAMED = 0.95
 """Share of the cells that ids must name to count as ids: the share that a verdict may leave out
@@ -57,20 +59,37 @@ def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, An
         When results cannot be written; those that were there stay.
     """
     job = work.job
-    job.check_unchanged(plate)
+    job.check_unchanged()
+    # Another worker that was taken for dead may have been here before.
+    if not job.force and (drift := found_results(job)):
+        return drift
+    new = None
     try:
         new = work.results()
-        gathered = _gather(plate, work, reference, new / PREDICTIONS)
-        drift = _assess(plate, gathered, reference) | job.facts
-        (new / DRIFT).write_text(json.dumps(drift, indent=1, sort_keys=True) + "\n")
-        shown = pictures(gathered.examples, reference.cells)
-        page = summarise(drift, shown, command=job.command)
-        (new / REPORT).write_text(render(page), encoding="utf-8")
-        (new / REPORT_MD).write_text(render_markdown(page), encoding="utf-8")
-        new.chmod(0o755)
+        drift = _write(plate, work, reference, new)
+        job.check_unchanged()
+        check_folder(job.folder, job.force)
         put_in_place(new, job.folder)
+    except CoosError:
+        raise
     except OSError as error:
         raise OutputError(f"{job.folder}: cannot be written ({error}).") from error
+    finally:
+        if new:
+            shutil.rmtree(new, ignore_errors=True)
+    return drift
+
+
+def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> dict[str, Any]:
+    """Write all results into the folder `new`, and return drift.json's content."""
+    gathered = _gather(plate, work, reference, new / PREDICTIONS)
+    drift = _assess(plate, gathered, reference) | work.job.facts
+    (new / DRIFT).write_text(json.dumps(drift, indent=1, sort_keys=True) + "\n")
+    shown = pictures(gathered.examples, reference.cells)
+    page = summarise(drift, shown, command=work.job.command)
+    (new / REPORT).write_text(render(page), encoding="utf-8")
+    (new / REPORT_MD).write_text(render_markdown(page), encoding="utf-8")
+    new.chmod(0o755)
     return drift
 
 
@@ -84,9 +103,8 @@ def _gather(plate: Plate, work: WorkFolder, reference: Reference, predictions: P
         "model_simulated": str(work.job.model.simulated),
     }
     with PredictionWriter(predictions, facts) as writer:
-        for block in work.job.blocks:
-            part = work.read(block)
-            origins = plate.origins(*block)
+        for part in work.parts():
+            origins = plate.origins(*part.block)
             plates, wells = _names(origins)
             writer.add(origins, part.probabilities)
             collector.add(
@@ -98,7 +116,7 @@ def _gather(plate: Plate, work: WorkFolder, reference: Reference, predictions: P
             )
             labels = part.probabilities.argmax(axis=1)
             novelty = reference.novelty(part.features, labels)
-            examples.add(origins, part.probabilities, novelty, part.pictures.get)
+            examples.add(origins, part.probabilities, novelty, part.looks.get)
     return _Gathered(collector.build(), examples)
 
 

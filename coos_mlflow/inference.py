@@ -89,6 +89,32 @@ class FusedConvolution(nn.Module):
         )
 
 
+class SteadyLinear(nn.Module):
+    """A linear layer that gives the same digits on any number of cores.
+
+    Sums of thousands of products are divided among threads, and end differently for each division;
+    it is a hundredth of the work of the convolutions, so one thread takes it all.
+
+    Parameters
+    ----------
+    linear : nn.Linear
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return what the linear layer returns."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            found: torch.Tensor = self.linear(inputs)
+        finally:
+            torch.set_num_threads(threads)
+        return found
+
+
 def _halves(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return two tensors of bfloat16 whose sum has twice the digits of one."""
     high = tensor.bfloat16()
@@ -149,7 +175,8 @@ def _fold(layers: nn.Sequential, dtype: torch.dtype) -> None:
     """Put one layer in the place of a convolution or linear layer and of what belongs to it."""
     for i, (layer, norm) in enumerate(pairwise(list(layers))):
         if isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
-            layers[i], layers[i + 1] = fuse_linear_bn_eval(layer, norm), nn.Identity()
+            layers[i] = SteadyLinear(fuse_linear_bn_eval(layer, norm))
+            layers[i + 1] = nn.Identity()
         elif isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             assert isinstance(layers[i + 2], nn.ReLU)
             layers[i] = FusedConvolution(fuse_conv_bn_eval(layer, norm), dtype)

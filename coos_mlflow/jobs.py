@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coos_mlflow.data.plate import Plate, file_digest, open_plate
+from coos_mlflow.data.plate import file_digest, open_plate
 from coos_mlflow.drift.assessment import SCHEMA_VERSION
 from coos_mlflow.errors import DataError
 from coos_mlflow.installed import package_versions
@@ -39,8 +39,17 @@ class Stamp(NamedTuple):
 
     @classmethod
     def of(cls, path: Path) -> Stamp:
-        """Return the stamp of a file as it is now."""
-        found = path.stat()
+        """Return the stamp of a file as it is now.
+
+        Raises
+        ------
+        DataError
+            When it is not there any more.
+        """
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read any more ({error.strerror}).") from error
         return cls(found.st_size, found.st_mtime_ns)
 
 
@@ -94,6 +103,8 @@ class Job:
         In which a network computes.
     command : str
         What the report says of how it came about.
+    force : bool
+        Whether results of something else may be replaced.
     block_cells : int
         Cells of a part.
     """
@@ -107,6 +118,7 @@ class Job:
     model: ModelRef
     precision: str
     command: str
+    force: bool = False
     block_cells: int = field(default_factory=lambda: BLOCK)
 
     @property
@@ -148,16 +160,16 @@ class Job:
         said = json.dumps([self.facts, str(self.folder.resolve())], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
-    def check_unchanged(self, plate: Plate) -> None:
+    def check_unchanged(self) -> None:
         """Refuse a plate file that is no longer the one whose digest was taken.
 
         Raises
         ------
         DataError
         """
-        if Stamp.of(plate.path) != self.stamp:
+        if Stamp.of(self.plate) != self.stamp:
             raise DataError(
-                f"{plate.path}: the file has changed while it was being scored; score it again "
+                f"{self.plate}: the file has changed while it was being scored; score it again "
                 "once nothing writes to it."
             )
 

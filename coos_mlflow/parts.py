@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from coos_mlflow.data.cells import CELL_SHAPE
 from coos_mlflow.errors import DataError, OutputError
 from coos_mlflow.jobs import Block, Job
 from coos_mlflow.progress import say
 
 _FACTS = "job.json"
 _LOCK = "lock"
-_RESULTS = "results"
-_PICTURE = "picture"
+_ENDING = ".parquet"
+_KEY_DIGITS = 12
+_LOOK = "look"
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,15 @@ class Part:
         Projected (`coos_mlflow.drift.reference.Projection`).
     raw : ndarray of float32, shape (n, len(RAW_FIGURES))
         What `raw_figures` returned.
-    pictures : dict of bytes
-        WebP pictures of cells that may come into the report, by their row in the block.
+    looks : dict of ndarray, shape (2, 64, 64)
+        Raw counts of the cells that may come into the report, by their row in the block.
     """
 
     block: Block
     probabilities: np.ndarray
     features: np.ndarray
     raw: np.ndarray
-    pictures: dict[int, bytes]
+    looks: dict[int, np.ndarray]
 
     def __len__(self) -> int:
         """Return the number of cells."""
@@ -59,9 +61,11 @@ class Part:
             **_columns("p", self.probabilities),
             **_columns("feature", self.features),
             **_columns("raw", self.raw),
-            _PICTURE: pa.array([self.pictures.get(row) for row in range(len(self))], pa.binary()),
+            _LOOK: pa.array([self._packed_look(row) for row in range(len(self))], pa.binary()),
         }
-        table = pa.table(columns).replace_schema_metadata({"job": job, "block": str(self.block)})
+        counts = next((str(look.dtype) for look in self.looks.values()), "uint16")
+        said = {"job": job, "block": str(self.block), "counts": counts}
+        table = pa.table(columns).replace_schema_metadata(said)
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         return sink.getvalue().to_pybytes()
@@ -79,14 +83,17 @@ class Part:
         said = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
         if (said.get("job"), said.get("block")) != (job, str(block)):
             raise ValueError("is part of something else")
-        pictures = enumerate(table[_PICTURE].to_pylist())
-        return cls(
-            block,
-            _matrix(table, "p"),
-            _matrix(table, "feature"),
-            _matrix(table, "raw"),
-            {row: picture for row, picture in pictures if picture is not None},
-        )
+        looks = {
+            row: np.frombuffer(look, said["counts"]).reshape(CELL_SHAPE)
+            for row, look in enumerate(table[_LOOK].to_pylist())
+            if look is not None
+        }
+        probabilities, features, raw = (_matrix(table, name) for name in ("p", "feature", "raw"))
+        return cls(block, probabilities, features, raw, looks)
+
+    def _packed_look(self, row: int) -> bytes | None:
+        look = self.looks.get(row)
+        return None if look is None else look.tobytes()
 
 
 def _columns(name: str, matrix: np.ndarray) -> dict[str, pa.Array]:
@@ -116,62 +123,89 @@ class WorkFolder:
         self.job = job
         self.path = job.work
         self._said = facts_text(job)
+        self._key = _digest(self._said.encode())[:_KEY_DIGITS]
 
     def write(self, part: Part) -> None:
-        """Write a part, whole or not at all, its digest in its name.
+        """Write a part, whole or not at all, the digests of job and content in its name.
 
         Raises
         ------
+        DataError
+            When the plate file has changed meanwhile.
         OutputError
             When there is no room or no right to; the parts before it stay.
         """
+        self.job.check_unchanged()
         packed = part.packed(self._said)
-        path = self.path / f"{part.block.start:010d}-{_digest(packed)}.parquet"
-        # Two workers may write the same part at a time; each has a file of its own.
-        partial = path.with_name(f".{path.name}.{os.uname().nodename}-{os.getpid()}")
+        path = self.path / f"{part.block.start:010d}-{self._key}-{_digest(packed)}{_ENDING}"
+        partial = None
         try:
-            with partial.open("wb") as file:
+            # Workers that write the same part at a time have a file each.
+            handle, partial = tempfile.mkstemp(prefix=".part-", dir=self.path)
+            with os.fdopen(handle, "wb") as file:
                 file.write(packed)
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(path)
+            Path(partial).chmod(0o644)
+            Path(partial).replace(path)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            if partial:
+                Path(partial).unlink(missing_ok=True)
             raise OutputError(
                 f"{path}: cannot be written ({error.strerror}); what was scored before it is "
                 "kept, and the same command goes on from there once that is mended."
             ) from error
 
-    def read(self, block: Block) -> Part:
-        """Read the part of a block.
+    def parts(self) -> Iterator[Part]:
+        """Read the parts of all blocks, in order.
 
         Raises
         ------
-        ValueError
-            Where there is none, or it is damaged or of another job.
-        OSError
+        OutputError
+            When one is missing or damaged.
         """
-        # Of two that workers with different processors have written, the same one every time.
-        for path in sorted(self.path.glob(f"{block.start:010d}-*.parquet")):
-            packed = path.read_bytes()
-            if _digest(packed) == path.stem.partition("-")[2]:
-                return Part.unpacked(packed, block, self._said)
-        raise ValueError(f"{self.path}: holds no sound part for cell {block.start}")
+        paths = self._paths()
+        for block in self.job.blocks:
+            found = next(filter(None, map(_sound, paths.get(block.start, ()))), None)
+            if found is None:
+                raise OutputError(
+                    f"{self.path}: the part of cell {block.start} has gone or is damaged; the "
+                    "same command scores it again."
+                )
+            yield Part.unpacked(found, block, self._said)
 
     def missing(self) -> list[Block]:
         """Return the blocks without a sound part of this job, in order."""
-        return [block for block in self.job.blocks if not self._holds(block)]
+        paths = self._paths()
+        return [b for b in self.job.blocks if not any(map(_sound, paths.get(b.start, ())))]
 
-    def _holds(self, block: Block) -> bool:
-        try:
-            self.read(block)
-        except (OSError, ValueError):
-            return False
-        return True
+    def holds(self, block: Block) -> bool:
+        """Tell whether a block has a sound part."""
+        names = self.path.glob(f"{block.start:010d}-{self._key}-*{_ENDING}")
+        return any(map(_sound, names))
 
     def results(self) -> Path:
         """Return a new folder for the results; another attempt may be at work beside this one."""
-        return Path(tempfile.mkdtemp(prefix=f"{_RESULTS}-", dir=self.path))
+        return Path(tempfile.mkdtemp(prefix="results-", dir=self.path))
+
+    def _paths(self) -> dict[int, list[Path]]:
+        """Return the files of each block by its first cell, always in the same order.
+
+        Two workers with different processors may have written one each.
+        """
+        found: dict[int, list[Path]] = {}
+        for path in sorted(self.path.glob(f"*-{self._key}-*{_ENDING}")):
+            found.setdefault(int(path.name.partition("-")[0]), []).append(path)
+        return found
+
+
+def _sound(path: Path) -> bytes | None:
+    """Return the content of a part that is as it was written."""
+    try:
+        packed = path.read_bytes()
+    except OSError:
+        return None
+    return packed if path.name.removesuffix(_ENDING).endswith(_digest(packed)) else None
 
 
 def _digest(packed: bytes) -> str:
@@ -213,44 +247,59 @@ def open_work(job: Job, resume: bool = True) -> Iterator[WorkFolder]:
         ) from None
     except OSError as error:
         raise OutputError(f"{job.folder}: cannot be made ({error.strerror}).") from error
+    done = False
     try:
         work = WorkFolder(job)
         _keep_what_fits(work, resume)
         yield work
+        done = True
     except DataError:
-        _remove(job.work, made)
+        done = True
         raise
-    else:
-        _remove(job.work, made)
     finally:
+        if done:
+            _empty(job.work)
         lock.release()
+        if done:
+            _remove_empty([job.work, *made])
+
+
+def discard_work(job: Job) -> None:
+    """Remove the parts that a scoring has left which was killed after its results were there."""
+    if job.work.exists():
+        with suppress(OutputError), open_work(job):
+            pass
 
 
 def _keep_what_fits(work: WorkFolder, resume: bool) -> None:
     facts = work.path / _FACTS
     try:
         known = facts.read_text(encoding="utf-8") if facts.exists() else None
-        if resume and known == work._said:
-            return
-        if resume and known:
+        if resume and known not in (None, work._said):
             say(
                 f"{work.job.plate.name}: scored from its first cell, since the plate, the model, "
                 "a setting or a package has changed since it was stopped"
             )
-        for path in work.path.iterdir():
-            if path.name != _LOCK:
-                _remove(path, [])
+        _empty(work.path, but=f"-{work._key}-" if resume else None)
         facts.write_text(work._said, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{work.path}: cannot be written ({error.strerror}).") from error
 
 
-def _remove(path: Path, parents: Sequence[Path]) -> None:
-    """Remove a file or folder, and those of its parents that are then empty."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-    for parent in parents:
-        if parent.exists() and not any(parent.iterdir()):
-            parent.rmdir()
+def _empty(folder: Path, but: str | None = None) -> None:
+    """Remove all but the lock from a folder, and but files with something in their name."""
+    for path in folder.iterdir():
+        if path.name == _LOCK or (but and but in path.name and path.suffix == _ENDING):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders that are empty, but for a lock that nobody holds."""
+    for folder in folders:
+        with suppress(OSError):
+            (folder / _LOCK).unlink(missing_ok=True)
+            folder.rmdir()

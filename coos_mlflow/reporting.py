@@ -15,4 +15,5 @@ def pictures(examples: ExamplePicker, reference: ReferenceCells) -> Pictures:
         ReferencePicture(cell_picture(image), int(label), str(split), str(plate))
         for image, label, split, plate in zip(*columns, strict=True)
     ]
-    return Pictures(examples.looks(), known)
+    own = {index: cell_picture(look) for index, look in examples.looks().items()}
+    return Pictures(own, known)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,10 +20,10 @@ from coos_mlflow.answering import answer
 from coos_mlflow.data.plate import Plate, open_plate
 from coos_mlflow.drift.assessment import SCHEMA_VERSION
 from coos_mlflow.drift_history import ESTIMATES
-from coos_mlflow.errors import DataError, OutputError, RegistryError
+from coos_mlflow.errors import DataError, OutputError, RegistryError, RunNotLoggedError
 from coos_mlflow.finishing import finish
 from coos_mlflow.jobs import Job, Survey, found_results, survey
-from coos_mlflow.parts import WorkFolder, open_work
+from coos_mlflow.parts import WorkFolder, discard_work, open_work
 from coos_mlflow.precision import check_precision
 from coos_mlflow.progress import progress, say
 from coos_mlflow.report.overview import render_overview
@@ -157,7 +159,8 @@ class Scorer:
         DataError
             For a plate whose file is unfit.
         OutputError
-            For results that are there already, and are not of this plate.
+            For results that are there already, and not by this model; whether they are of this
+            plate, only its digest can tell.
         """
         with open_plate(plate):
             pass
@@ -169,15 +172,21 @@ class Scorer:
         """Return the folder of a plate's results: `out` / the file's name without its ending."""
         return out / plate.stem
 
-    def job(self, plate: Path, out: Path, found: Survey) -> Job:
+    @property
+    def prepared_precision(self) -> str:
+        """The precision in which the model, made ready for it, scores here."""
+        return self.classifier.prepare(self.precision)
+
+    def job(self, plate: Path, out: Path, found: Survey, *, force: bool = False) -> Job:
         """Return what is to be done for a plate."""
         return Job(
             plate=plate,
             **found._asdict(),
             folder=self.folder_for(plate, out),
             model=self.model,
-            precision=self.classifier.prepare(self.precision),
+            precision=self.prepared_precision,
             command=_command(),
+            force=force,
         )
 
     def score(self, plate: Path, out: Path, *, force: bool = False, resume: bool = True) -> Scored:
@@ -202,14 +211,15 @@ class Scorer:
             When the plate is not fit to be scored; nothing is written then.
         OutputError
             When other results are there already, or new ones cannot be written.
-        RegistryError
+        RunNotLoggedError
             When the results were written but the tracking store took no run.
         """
         timings = Timings()
         with timings.phase("digest"):
             found = _surveyed(plate)
-        job = self.job(plate, out, found)
+        job = self.job(plate, out, found, force=force)
         if not force and (drift := found_results(job)):
+            discard_work(job)
             return recorded(Scored(job, drift))
         check_folder(job.folder, force)
         try:
@@ -261,23 +271,23 @@ def recorded(scored: Scored) -> Scored:
 
     Raises
     ------
-    RegistryError
+    RunNotLoggedError
         When the store takes no run.
     """
     try:
         found = None if scored.timings.phases else _find_run(scored.job)
         return replace(scored, run_id=found or _log(scored))
     except (MlflowException, OSError) as error:
-        raise RegistryError(
+        raise RunNotLoggedError(
             f"{scored.folder}: the results are there, but their run could not be logged in "
-            f"{mlflow.get_tracking_uri()} ({str(error).splitlines()[0]})."
+            f"{mlflow.get_tracking_uri()} ({str(error).splitlines()[0]}); the same command logs it."
         ) from error
 
 
 def _holds_results_of(folder: Path, model: registry.ModelRef) -> bool:
     """Tell whether a folder may hold what a scoring with this model has left or ended with."""
-    drift = _read_drift(folder)
-    return drift is not None and drift["model"].get("id") == model.model_id
+    said = (_read_drift(folder) or {}).get("model")
+    return isinstance(said, dict) and said.get("id") == model.model_id
 
 
 def write_overview(out: Path) -> Path | None:
@@ -292,12 +302,18 @@ def write_overview(out: Path) -> Path | None:
     scored = [(folder.name, drift) for folder in folders if (drift := _read_drift(folder))]
     if len(scored) < 2:
         return None
-    page, partial = out / OVERVIEW, out / f".{OVERVIEW}.partial"
+    page = out / OVERVIEW
     try:
-        partial.write_text(render_overview(scored), encoding="utf-8")
-        partial.replace(page)
+        # Of its own, since several commands may score into one folder.
+        handle, partial = tempfile.mkstemp(prefix=f".{OVERVIEW}-", dir=out)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(render_overview(scored))
+            Path(partial).chmod(0o644)
+            Path(partial).replace(page)
+        finally:
+            Path(partial).unlink(missing_ok=True)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(f"{page}: cannot be written ({error.strerror}).") from error
     return page
 

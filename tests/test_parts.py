@@ -12,7 +12,7 @@ from coos_mlflow import jobs, parts
 from coos_mlflow.drift.views import RAW_FIGURES
 from coos_mlflow.errors import DataError, OutputError
 from coos_mlflow.jobs import Block, Job, Stamp
-from coos_mlflow.parts import Part, open_work
+from coos_mlflow.parts import Part, WorkFolder, discard_work, open_work
 from coos_mlflow.tracking.registry import ModelRef
 
 
@@ -22,7 +22,8 @@ def job(tmp_path, monkeypatch) -> Job:
     model = ModelRef("models:/m/1", "m", "1", None, {}, None, "m-1")
     folder = tmp_path / "scores" / "plate"
     plate = tmp_path / "plate.h5"
-    return Job(plate, "ab" * 32, Stamp(1, 2), 25, True, folder, model, "fp32", "coos-score")
+    plate.write_bytes(b"cells")
+    return Job(plate, "ab" * 32, Stamp.of(plate), 25, True, folder, model, "fp32", "coos-score")
 
 
 def part_of(block: Block, seed: int = 0) -> Part:
@@ -33,7 +34,7 @@ def part_of(block: Block, seed: int = 0) -> Part:
         rng.dirichlet(np.ones(7), n).astype(np.float32),
         rng.normal(size=(n, 12)).astype(np.float32),
         rng.normal(size=(n, len(RAW_FIGURES))).astype(np.float32),
-        {0: b"first", n - 1: b"last"},
+        {row: rng.integers(0, 65535, (2, 64, 64), np.uint16) for row in (0, n - 1)},
     )
 
 
@@ -45,11 +46,26 @@ def test_a_part_comes_back_to_the_last_bit(job):
     with open_work(job) as work:
         for block in job.blocks:
             work.write(part_of(block))
-        found = work.read(job.blocks[2])
+        *_, found = work.parts()
     wanted = part_of(job.blocks[2])
-    assert found.pictures == wanted.pictures == {0: b"first", 4: b"last"}
+    assert found.block == wanted.block and found.looks.keys() == wanted.looks.keys() == {0, 4}
+    for row, look in wanted.looks.items():
+        np.testing.assert_array_equal(found.looks[row], look, strict=True)
     for name in ("probabilities", "features", "raw"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), strict=True)
+
+
+def test_cells_of_floating_point_keep_their_type(job):
+    part = part_of(job.blocks[0])
+    looks = {row: look.astype(np.float32) + 0.5 for row, look in part.looks.items()}
+    found = Part.unpacked(replace(part, looks=looks).packed("job"), part.block, "job")
+    np.testing.assert_array_equal(found.looks[0], looks[0], strict=True)
+
+
+def test_an_unfinished_plate_has_no_results(job):
+    with pytest.raises(OutputError, match="part of cell 10 has gone"), open_work(job) as work:
+        work.write(part_of(job.blocks[0]))
+        list(work.parts())
 
 
 def stop_after(job: Job, n_parts: int) -> None:
@@ -119,21 +135,66 @@ def test_every_flipped_byte_is_noticed(job):
     (path,) = job.work.glob("*.parquet")
     whole = path.read_bytes()
     with open_work(job) as work:
-        work.read(job.blocks[0])
-        for place in range(0, len(whole), 97):
+        assert work.holds(job.blocks[0])
+        for place in range(0, len(whole), len(whole) // 50):
             path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-            with pytest.raises(ValueError, match="no sound part"):
-                work.read(job.blocks[0])
+            assert not work.holds(job.blocks[0])
 
 
 def test_a_part_that_two_have_written_counts_once(job):
     """As when a worker that was taken for dead comes back, from another kind of processor."""
     with open_work(job) as work:
-        for seed in (0, 1):
-            work.write(part_of(job.blocks[0], seed))
-        assert len(list(job.work.glob("*.parquet"))) == 2
-        assert len(work.read(job.blocks[0])) == 10
-        assert work.missing() == job.blocks[1:]
+        for block in job.blocks:
+            work.write(part_of(block))
+        work.write(part_of(job.blocks[0], seed=1))
+        first, second, *_ = sorted(job.work.glob("*.parquet"))
+        assert first.name[:10] == second.name[:10]
+        assert [part.block for part in work.parts()] == job.blocks
+        first.write_bytes(b"damaged")
+        assert [part.block for part in work.parts()] == job.blocks
+
+
+def test_a_part_that_comes_late_from_another_job_is_passed_over(job):
+    """As of a task that was still with a worker when the command was given with another model."""
+    with open_work(job) as work:
+        late = WorkFolder(replace(job, precision="bf16"))
+        late.write(part_of(job.blocks[0], seed=1))
+        assert work.missing() == job.blocks
+        for block in job.blocks:
+            work.write(part_of(block))
+        found = next(work.parts())
+    np.testing.assert_array_equal(found.raw, part_of(job.blocks[0]).raw)
+
+
+def test_what_a_killed_attempt_has_left_behind_is_cleared(job):
+    stop_after(job, 2)
+    (job.work / "results-abc").mkdir()
+    (job.work / "results-abc" / "predictions.parquet").write_bytes(b"0" * 100)
+    (job.work / ".part-xyz").write_bytes(b"half")
+    with open_work(job) as work:
+        kept = {path.name for path in job.work.iterdir()}
+        assert len(work.missing()) == 1
+    assert not any(name.startswith(("results-", ".part-")) for name in kept)
+
+
+def test_a_plate_that_changes_meanwhile_leaves_no_part(job):
+    with pytest.raises(DataError, match="has changed while"), open_work(job) as work:
+        job.plate.write_bytes(b"other cells")
+        work.write(part_of(job.blocks[0]))
+    assert not job.work.exists()
+
+
+def test_a_plate_that_goes_away_is_said(job):
+    with pytest.raises(DataError, match="cannot be read any more"), open_work(job) as work:
+        job.plate.unlink()
+        work.write(part_of(job.blocks[0]))
+
+
+def test_parts_of_finished_plates_are_removed(job):
+    stop_after(job, 2)
+    discard_work(job)
+    assert not job.work.exists()
+    discard_work(job)
 
 
 def test_two_cannot_score_into_one_folder(job):
@@ -149,12 +210,12 @@ def test_an_unfit_plate_leaves_nothing(job):
 
 
 def test_a_full_disk_keeps_the_parts_before_it(job, small_disk):
-    job = replace(job, folder=small_disk(65536) / "plate")
-    (job.folder.parent / "other").write_bytes(b"0" * 20_000)
+    job = replace(job, folder=small_disk(131_072) / "plate")
+    (job.folder.parent / "other").write_bytes(b"0" * 50_000)
     with pytest.raises(OutputError, match="goes on from there"), open_work(job) as work:
         for block in job.blocks:
             work.write(part_of(block))
-    sound = {path.name for path in job.work.glob("*.parquet")}
+    sound = list(job.work.glob("*.parquet"))
     assert 0 < len(sound) < 3
     assert list(job.work.glob(".*")) == []
     (job.folder.parent / "other").unlink()

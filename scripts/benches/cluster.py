@@ -72,7 +72,7 @@ def run(cells: int = 65_536, rounds: int = 1) -> dict[str, Any]:
 
 def _score_all(client: Client, scorer: Scorer, plates: Sequence[Path], out: Path) -> float:
     began = time.perf_counter()
-    for _, outcome in score_on(client, scorer, plates, out):
+    for outcome in score_on(client, scorer, plates, out):
         if isinstance(outcome, CoosError):
             raise outcome
     return time.perf_counter() - began

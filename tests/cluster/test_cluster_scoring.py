@@ -68,7 +68,7 @@ def whole(out: Path) -> None:
 
 def score_all(machines, scorer: Scorer, plates: list[Path], out: Path, n_workers: int) -> list:
     with connect(machines.address, n_workers) as client:
-        return [outcome for _, outcome in score_on(client, scorer, plates, out)]
+        return list(score_on(client, scorer, plates, out))
 
 
 def in_background(work: Callable[[], None]) -> threading.Thread:
@@ -121,7 +121,7 @@ def test_killed_workers_lose_and_double_nothing(machines, scorer, plates, wanted
                 alive.append(machines.worker())
 
             thread = in_background(murder)
-            outcomes = [outcome for _, outcome in score_on(client, scorer, plates, out)]
+            outcomes = list(score_on(client, scorer, plates, out))
             thread.join()
             assert all(isinstance(outcome, Scored) for outcome in outcomes)
             assert results(out) == wanted, f"a worker was killed after {after} parts"

@@ -229,3 +229,22 @@ def test_stretch_is_that_of_numpys_percentiles_digit_for_digit(side, highest):
         found = stretch(images)
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, by_numpy(images))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_number_of_threads_changes_no_bit(precision):
+    """A scoring goes on, after a kill, on a machine with other cores; sums must not tell."""
+    made = create("deeploc", width=0.5, crops=1)
+    made._use(made._build().state_dict(), "random weights")
+    made.prepare(precision)
+    prepared = made.preprocess(cells_of(3, 2).images)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            found.append(made.compute(prepared))
+    finally:
+        torch.set_num_threads(threads)
+    for layer, matrix in found[0].items():
+        for other in found[1:]:
+            np.testing.assert_array_equal(other[layer], matrix, strict=True)
