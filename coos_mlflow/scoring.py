@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +37,9 @@ from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, prepare_store, run
 
 MOST_COMMAND = 1000
 """Characters of the command that the report repeats."""
+
+LEFT_SECONDS = 60
+"""After which a half-written overview is taken for that of a command that was killed."""
 
 _JOB_TAG = "coos_mlflow.job"
 
@@ -303,16 +307,20 @@ def write_overview(out: Path) -> Path | None:
     if len(scored) < 2:
         return None
     page = out / OVERVIEW
+    text = render_overview(scored)
     try:
         # Of its own, since several commands may score into one folder.
         handle, partial = tempfile.mkstemp(prefix=f".{OVERVIEW}-", dir=out)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(render_overview(scored))
+                file.write(text)
             Path(partial).chmod(0o644)
             Path(partial).replace(page)
         finally:
             Path(partial).unlink(missing_ok=True)
+        for left in out.glob(f".{OVERVIEW}-*"):
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                left.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{page}: cannot be written ({error.strerror}).") from error
     return page
