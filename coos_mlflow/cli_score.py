@@ -24,7 +24,8 @@ from coos_mlflow.errors import (
 )
 
 if TYPE_CHECKING:
-    from coos_mlflow.scoring import Scored, Scorer
+    from coos_mlflow.scored import Scored
+from coos_mlflow.scoring import Scorer
 
 
 def register(app: typer.Typer) -> None:
@@ -66,7 +67,10 @@ def score(
     ] = False,
     precision: Annotated[
         str,
-        typer.Option(help="Of networks: bf16, fp32, or auto (bf16 where the processor has it)."),
+        typer.Option(
+            help="Of networks: bf16, fp32, or auto: bf16 for a network's own answers where the "
+            "processor has it, else fp32."
+        ),
     ] = "auto",
     resume: Annotated[
         bool, typer.Option(help="Go on with a scoring that was stopped, or begin it anew.")
@@ -101,7 +105,7 @@ def score(
         from coos_mlflow import fail_on
 
         asked = fail_on.parse(conditions or [])
-        from coos_mlflow import scoring
+        from coos_mlflow import overview, scoring
 
         scoring.check_names(files)
         scorer = scoring.Scorer.load(model, precision)
@@ -122,8 +126,8 @@ def score(
                 scored = _or_raise(outcome)
                 _show(scored, profile)
                 tally.met += fail_on.violations(scored.drift, asked)
-        if overview := scoring.write_overview(out):
-            typer.echo(f"{overview}  all plates in {out}, the worst first")
+        if page := overview.write_overview(out):
+            typer.echo(f"{page}  all plates in {out}, the worst first")
 
 
 class _Tally:

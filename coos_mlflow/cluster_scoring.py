@@ -25,7 +25,8 @@ from coos_mlflow.jobs import Block, Job, Survey, found_results
 from coos_mlflow.parts import discard_work, open_work
 from coos_mlflow.progress import Advance, progress, say
 from coos_mlflow.results import check_folder
-from coos_mlflow.scoring import Scored, Scorer, recorded
+from coos_mlflow.scored import Scored, recorded
+from coos_mlflow.scoring import Scorer
 from coos_mlflow.timings import Timings
 
 if TYPE_CHECKING:

@@ -1,104 +1,33 @@
-"""Plates through a registered model: answered in parts, finished into results, logged."""
+"""A registered model, ready for plates: answered in parts, finished into results, logged."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import mlflow
-from mlflow.entities import LoggedModelInput
 from mlflow.exceptions import MlflowException
 
 from coos_mlflow.answering import answer
 from coos_mlflow.data.plate import Plate, open_plate
-from coos_mlflow.drift.assessment import SCHEMA_VERSION
-from coos_mlflow.drift_history import ESTIMATES
-from coos_mlflow.errors import DataError, OutputError, RegistryError, RunNotLoggedError
+from coos_mlflow.errors import DataError, RegistryError
 from coos_mlflow.finishing import finish
 from coos_mlflow.jobs import Job, Survey, found_results, survey
+from coos_mlflow.overview import read_drift
 from coos_mlflow.parts import WorkFolder, discard_work, open_work
-from coos_mlflow.precision import check_precision
+from coos_mlflow.precision import BF16, check_precision
 from coos_mlflow.progress import progress, say
-from coos_mlflow.report.overview import render_overview
-from coos_mlflow.results import DRIFT, OVERVIEW, REPORT, REPORT_MD, RESULTS, check_folder
+from coos_mlflow.results import check_folder
+from coos_mlflow.scored import Scored, recorded
 from coos_mlflow.timings import StageTime, Timings
 from coos_mlflow.tracking import registry
-from coos_mlflow.tracking.artifacts import describe_dataset
 from coos_mlflow.tracking.pyfunc import CellClassifier, find_bundle
-from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, prepare_store, run
+from coos_mlflow.tracking.runs import prepare_store
 
 MOST_COMMAND = 1000
 """Characters of the command that the report repeats."""
-
-LEFT_SECONDS = 60
-"""After which a half-written overview is taken for that of a command that was killed."""
-
-_JOB_TAG = "coos_mlflow.job"
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Results of one plate.
-
-    Parameters
-    ----------
-    job : Job
-    drift : dict
-        What `drift.json` holds.
-    timings : Timings
-        From opening the plate to the last file; empty where the results were there before.
-    run_id : str or None
-        The MLflow run, once it is logged.
-    """
-
-    job: Job
-    drift: dict[str, Any]
-    timings: Timings = field(default_factory=Timings)
-    run_id: str | None = None
-
-    @property
-    def plate(self) -> Path:
-        """The file that was scored."""
-        return self.job.plate
-
-    @property
-    def folder(self) -> Path:
-        """Where the results are."""
-        return self.job.folder
-
-    @property
-    def model(self) -> registry.ModelRef:
-        """What it was scored with."""
-        return self.job.model
-
-    @property
-    def n_cells(self) -> int:
-        """Number of cells."""
-        return self.job.n_cells
-
-    @property
-    def class_counts(self) -> dict[str, int]:
-        """Cells by the name of their predicted class."""
-        shares = self.drift["class_shares"]
-        return dict(zip(shares["classes"], shares["cells"], strict=True))
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files that are there."""
-        return tuple(self.folder / name for name in RESULTS)
-
-    @property
-    def simulated(self) -> dict[str, bool]:
-        """Whether the plate, and what the model was trained on, is simulated."""
-        return dict(self.drift["simulated"])
 
 
 class Scorer:
@@ -153,7 +82,13 @@ class Scorer:
             raise RegistryError(
                 f"{model} is no cell classifier of coos-mlflow; `coos models` lists those."
             )
-        return cls(model, CellClassifier().load(bundle), bundle, precision)
+        loaded = cls(model, CellClassifier().load(bundle), bundle, precision)
+        if precision == BF16 and loaded.classifier.classifier is not None:
+            say(
+                f"{model}: in bfloat16 about one label in a hundred of a classifier on a network's "
+                "features is another than in single precision"
+            )
+        return loaded
 
     def check(self, plate: Path, out: Path, *, force: bool = False) -> None:
         """Refuse, before its first cell is scored, what could not be scored or written in the end.
@@ -270,70 +205,10 @@ def check_names(plates: Sequence[Path]) -> None:
             )
 
 
-def recorded(scored: Scored) -> Scored:
-    """Return a scoring with its MLflow run, which is made unless it was.
-
-    Raises
-    ------
-    RunNotLoggedError
-        When the store takes no run.
-    """
-    try:
-        found = None if scored.timings.phases else _find_run(scored.job)
-        return replace(scored, run_id=found or _log(scored))
-    except (MlflowException, OSError) as error:
-        raise RunNotLoggedError(
-            f"{scored.folder}: the results are there, but their run could not be logged in "
-            f"{mlflow.get_tracking_uri()} ({str(error).splitlines()[0]}); the same command logs it."
-        ) from error
-
-
 def _holds_results_of(folder: Path, model: registry.ModelRef) -> bool:
     """Tell whether a folder may hold what a scoring with this model has left or ended with."""
-    said = (_read_drift(folder) or {}).get("model")
+    said = (read_drift(folder) or {}).get("model")
     return isinstance(said, dict) and said.get("id") == model.model_id
-
-
-def write_overview(out: Path) -> Path | None:
-    """Rank all results in a folder on one page; None where there are not two to compare.
-
-    Raises
-    ------
-    OutputError
-        Where the page cannot be written.
-    """
-    folders = sorted(path.parent for path in out.glob(f"[!.]*/{DRIFT}"))
-    scored = [(folder.name, drift) for folder in folders if (drift := _read_drift(folder))]
-    if len(scored) < 2:
-        return None
-    page = out / OVERVIEW
-    text = render_overview(scored)
-    try:
-        # Of its own, since several commands may score into one folder.
-        handle, partial = tempfile.mkstemp(prefix=f".{OVERVIEW}-", dir=out)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(partial).chmod(0o644)
-            Path(partial).replace(page)
-        finally:
-            Path(partial).unlink(missing_ok=True)
-        for left in out.glob(f".{OVERVIEW}-*"):
-            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
-                left.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{page}: cannot be written ({error.strerror}).") from error
-    return page
-
-
-def _read_drift(folder: Path) -> dict[str, Any] | None:
-    """Return a folder's drift.json, None where it is none that this version can show."""
-    try:
-        drift = json.loads((folder / DRIFT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    known = isinstance(drift, dict) and drift.get("schema_version") == SCHEMA_VERSION
-    return drift if known and "plate_file" in drift else None
 
 
 def _command() -> str:
@@ -346,57 +221,3 @@ def _surveyed(plate: Path) -> Survey:
     n_bytes = plate.stat().st_size if plate.exists() else None
     with progress(f"Hashing {plate.name}", total=n_bytes, unit="bytes") as advance:
         return survey(plate, advance)
-
-
-def _find_run(job: Job) -> str | None:
-    """Return the run of a job that was logged before, to its end."""
-    runs = mlflow.search_runs(
-        search_all_experiments=True,
-        filter_string=f"tags.`{_JOB_TAG}` = '{job.key}' and attributes.status = 'FINISHED'",
-        max_results=1,
-        output_format="list",
-    )
-    return str(runs[0].info.run_id) if runs else None
-
-
-def _log(scored: Scored) -> str:
-    """Make the scoring an MLflow run linked to the model; its results are on disk already."""
-    drift = scored.drift
-    tags = {
-        "model": f"{scored.model.name}/{scored.model.version}",
-        "verdict": drift["verdict"],
-        "reason": drift["reason"],
-        "simulated_plate": drift["simulated"]["plate"],
-        "simulated_model": drift["simulated"]["model"],
-        "results": str(scored.folder.resolve()),
-        _JOB_TAG: scored.job.key,
-    }
-    with run(f"score {scored.plate.stem}", SCORING_EXPERIMENT, tags) as active:
-        dataset = describe_dataset(scored.plate, scored.plate.name, drift["plate_file"]["sha256"])
-        linked = LoggedModelInput(scored.model.model_id) if scored.model.model_id else None
-        sha256 = {"sha256": drift["plate_file"]["sha256"]}
-        mlflow.log_input(dataset, context="scoring", tags=sha256, model=linked)
-        mlflow.log_metrics(_metrics(scored))
-        for name in (DRIFT, REPORT, REPORT_MD):
-            mlflow.log_artifact(str(scored.folder / name))
-        return str(active.info.run_id)
-
-
-def _metrics(scored: Scored) -> dict[str, float]:
-    """Return what can be compared from run to run; of several plates, the farthest's distances."""
-    metrics: dict[str, float | None] = {
-        "n_cells": scored.n_cells,
-        "seconds": scored.timings.seconds or None,
-    }
-    for name, cells in scored.class_counts.items():
-        metrics[f"share {name}"] = cells / scored.n_cells
-    placed = [p for p in scored.drift["plates"] if p["score"] is not None]
-    if placed:
-        worst = max(placed, key=lambda p: p["score"])
-        metrics |= {"plate_p": worst["p"], "plate_score": worst["score"]}
-        metrics |= {f"distance {view}": d for view, d in worst["distances"].items()}
-        metrics |= {f"usual {view}": d for view, d in worst["usual"].items()}
-    estimate = scored.drift.get("error") or {}
-    for metric, key in zip(ESTIMATES, ("balanced_error", "low", "high"), strict=True):
-        metrics[metric] = estimate.get(key)
-    return {name: value for name, value in metrics.items() if value is not None}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from coos_mlflow.baselines import Row
-    from coos_mlflow.scoring import Scored
+    from coos_mlflow.scored import Scored
     from coos_mlflow.timings import Timings
     from coos_mlflow.tracking.registry import ModelRef
     from coos_mlflow.training_data import TrainingData

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-from coos_mlflow import answering, finishing, jobs, scoring
+from coos_mlflow import answering, finishing, jobs, overview, scoring
+from coos_mlflow import scored as scored_module
 from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.data.plate import file_digest, open_plate
 from coos_mlflow.errors import DataError, OutputError, RegistryError
@@ -154,7 +155,7 @@ def test_a_run_that_was_not_logged_is_logged_when_the_results_are_found(
 
     plate = make_plate()
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "_log", lost)
+        patch.setattr(scored_module, "_log", lost)
         with pytest.raises(RegistryError, match="results are there, but their run"):
             scorer.score(plate, tmp_path / "out")
     found = scorer.score(plate, tmp_path / "out")
@@ -286,7 +287,7 @@ def test_the_overview_ranks_what_the_folder_holds_and_passes_over_the_rest(score
     for name, text in {"list": "[]", "broken": "{", "other": '{"schema_version": 1}'}.items():
         (out / name).mkdir()
         (out / name / "drift.json").write_text(text)
-    page = scoring.write_overview(out)
+    page = overview.write_overview(out)
     assert page == out / "overview.html"
     text = page.read_text()
     assert "./a/report.html" in text and "./b/report.html" in text
@@ -296,7 +297,7 @@ def test_the_overview_ranks_what_the_folder_holds_and_passes_over_the_rest(score
 
 def test_one_plate_needs_no_overview(scored, tmp_path):
     shutil.copytree(scored.folder, tmp_path / "only")
-    assert scoring.write_overview(tmp_path) is None
+    assert overview.write_overview(tmp_path) is None
     assert not (tmp_path / "overview.html").exists()
 
 

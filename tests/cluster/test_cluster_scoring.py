@@ -19,12 +19,16 @@ from coos_mlflow.cluster import connect
 from coos_mlflow.cluster_scoring import score_on
 from coos_mlflow.errors import ClusterError, CoosError, DataError
 from coos_mlflow.results import RESULTS
-from coos_mlflow.scoring import Scored, Scorer
+from coos_mlflow.scored import Scored
+from coos_mlflow.scoring import Scorer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 KILLS = int(os.environ.get("COOS_KILLS", "2"))
 """How many workers to kill."""
+
+LOSSES = int(os.environ.get("COOS_KILLS", "1"))
+"""How many schedulers to kill."""
 
 PLATES = {"a": 400, "b": 250, "c": 150}
 
@@ -128,24 +132,27 @@ def test_killed_workers_lose_and_double_nothing(machines, scorer, plates, wanted
             whole(out)
 
 
+@pytest.mark.parametrize("attempt", range(LOSSES))
 def test_a_lost_scheduler_is_said_and_the_work_goes_on_without(
-    machines, scorer, plates, wanted, tmp_path
+    machines, scorer, plates, wanted, tmp_path, attempt
 ):
     machines.worker()
     out = tmp_path / "out"
+    after = 3 + attempt % 8
 
     def murder() -> None:
-        wait_for_parts(out, 3)
+        wait_for_parts(out, after)
         machines.scheduler.kill()
 
     thread = in_background(murder)
     with pytest.raises(ClusterError, match=r"was lost .* goes on"):
         score_all(machines, scorer, plates, out, 1)
     thread.join()
-    assert parts(out) >= 3
+    assert parts(out) >= after
     for plate in plates:
         scorer.score(plate, out)
     assert results(out) == wanted
+    whole(out)
 
 
 def test_a_bad_plate_does_not_keep_the_others(machines, scorer, plates, wanted, tmp_path):
