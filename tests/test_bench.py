@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import sys
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,17 @@ from coos_mlflow.forest_search import FOREST_GRID
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 FILES = sorted((SCRIPTS / "benches").glob("[!_]*.py"))
 
-CELLS = {"forward": 2, "texture": 7, "training": 35}
+CELLS = {"forward": 2, "score-peers": 4, "texture": 7, "training": 35}
 FOLDABLE = 84
 """Cells: as many as the slower side can bear, and as folds of seven classes ask for."""
+
+OF_SCORING = {"cluster", "drift", "memory", "score", "score-peers"}
+"""Benches that make registered models, in processes of their own."""
+
+PLAIN, SLOW = (
+    sorted(name for file in FILES if ((name := file.stem.replace("_", "-")) in OF_SCORING) is slow)
+    for slow in (False, True)
+)
 
 
 @pytest.fixture
@@ -24,8 +34,45 @@ def bench(monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     yield module
-    for name in [name for name in sys.modules if name.partition(".")[0] == "benches"]:
+    ours = ("benches", "drift_validation")
+    for name in [name for name in sys.modules if name.partition(".")[0] in ours]:
         del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Cache and tracking store of all benches, so that each model is made once."""
+    return tmp_path_factory.mktemp("benches")
+
+
+@pytest.fixture
+def small(bench, home, tmp_path, monkeypatch):
+    """Benches of scoring, on small data sets and with small networks."""
+    shared = import_module("benches._scoring")
+    monkeypatch.setattr(shared, "SCALE", 0.002)
+    monkeypatch.setattr(shared, "NETWORK_SCALE", 0.002)
+
+    @contextmanager
+    def place():
+        with shared.at_home(home):
+            yield tmp_path
+
+    benches = {name: import_module(f"benches.{name.replace('-', '_')}") for name in OF_SCORING}
+    for module in benches.values():
+        monkeypatch.setattr(module, "own_place", place)
+    score, peers = benches["score"], benches["score-peers"]
+    tiny = {"deeploc": {"width": 0.05, "batch": 8}, "vgg16": {"layers": ["conv1_1"]}}
+    tiny["pci"] = {"width": 0.05, "batch": 8, "least_cells": 4}
+    cases = [case._replace(params=case.params | tiny[case.key]) for case in score.CASES]
+    monkeypatch.setattr(score, "CASES", cases)
+    monkeypatch.setattr(score, "FITTED_CELLS", 210)
+    monkeypatch.setattr(score, "TREES", 3)
+    monkeypatch.setattr(peers, "models", lambda: iter([shared.texture_lr()]))
+    monkeypatch.setattr(peers, "cpu_count", lambda: 1)
+    monkeypatch.setattr(benches["drift"], "PLATES", (2,))
+    monkeypatch.setattr(benches["cluster"], "WORKERS", (1, 2))
+    monkeypatch.setattr(benches["cluster"], "TASKS", 20)
+    return bench
 
 
 def test_every_file_is_a_bench(bench):
@@ -33,16 +80,45 @@ def test_every_file_is_a_bench(bench):
     assert {"forest-search", "knn", "lr", "texture"} <= set(bench.names())
 
 
-@pytest.mark.parametrize("name", [file.stem.replace("_", "-") for file in FILES])
+@pytest.mark.parametrize("name", PLAIN)
 def test_a_bench_compares_two_sides(bench, capsys, monkeypatch, name):
     monkeypatch.setitem(FOREST_GRID, "n_estimators", [3, 5])
     if name == "training":
         monkeypatch.setattr("benches.training.STEPS", 1)
+    compares_two_sides(bench, capsys, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_a_bench_of_scoring_compares_two_sides(small, capsys, name):
+    found = compares_two_sides(small, capsys, name)
+    if name == "drift":
+        assert found["ratio"] == pytest.approx(
+            found["seconds"] / found["scoring_seconds"], abs=0.01
+        )
+        assert 0 < found["added_mib"] < found["mib"]
+    if name == "memory":
+        few, many = found["mib"]
+        assert found["ratio"] == pytest.approx(many / few, abs=0.01)
+        assert found["cells"] == [round(FOLDABLE * 20_000 / 132_209), FOLDABLE]
+    if name == "score":
+        networks = {"deeploc", "vgg16", "pci"}
+        assert found["ratio"] == min(found[network]["share"] for network in networks)
+        for case in networks | {"texture-knn", "texture-lr", "texture-rf"}:
+            assert sum(found[case]["phases"].values()) == pytest.approx(1, abs=0.01)
+            assert {"represent", "classify"} <= set(found[case]["stages"])
+    if name == "score-peers":
+        sides = found["texture-lr"]
+        assert all(sides[side]["same_labels"] == 1 for side in ("serve", "predict", "pyfunc"))
+
+
+def compares_two_sides(bench, capsys, name):
     bench.main([name, "--cells", str(CELLS.get(name, FOLDABLE)), "--rounds", "1"])
     *said, last = capsys.readouterr().out.splitlines()
     found = json.loads(last)
     assert any("ratio" in line for line in said)
     assert found["bench"] == name and found["ratio"] > 0 and found["cores"] >= 1
+    return found
 
 
 def test_the_sides_of_these_benches_agree(bench):
@@ -52,6 +128,11 @@ def test_the_sides_of_these_benches_agree(bench):
     assert knn["same_neighbours"] == 1.0 and knn["same_neighbours_numpy"] > 0.9
     lr = bench.measure("lr", cells=200, rounds=1)
     assert lr["objective"] <= lr["liblinear_objective"] * (1 + 1e-6)
+
+
+def test_every_bench_is_documented(bench):
+    said = (SCRIPTS.parent / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert [name for name in bench.names() if f"| `{name}` |" not in said] == []
 
 
 def test_an_unknown_bench_lists_the_known_ones(bench, capsys):

@@ -19,10 +19,10 @@ def main() -> None:
     try:
         coos_score()
     finally:
-        print(_peak_mib())
+        print(peak_mib())
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
     """Return the most memory that this process has had.
 
     `resource.getrusage` would tell the most of the process that started this one, if that is more.
