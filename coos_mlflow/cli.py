@@ -258,7 +258,8 @@ def _run(command: typer.Typer) -> None:
     try:
         command()
     except CoosError as error:
-        typer.echo(f"error: {error}", err=True)
+        for sentence in str(error).splitlines():
+            typer.echo(f"error: {sentence}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)

@@ -25,7 +25,7 @@ from coos_mlflow.errors import (
 
 if TYPE_CHECKING:
     from coos_mlflow.scored import Scored
-from coos_mlflow.scoring import Scorer
+    from coos_mlflow.scoring import Scorer
 
 
 def register(app: typer.Typer) -> None:
@@ -169,9 +169,9 @@ class _Tally:
             for sentence in said if isinstance(error, CoosError) else ():
                 typer.echo(f"error: {sentence}", err=True)
         elif self._failed:
-            raise PlatesFailedError("\nerror: ".join(said))
+            raise PlatesFailedError("\n".join(said))
         elif self.met:
-            raise ConditionMetError("\nerror: ".join(said))
+            raise ConditionMetError("\n".join(said))
 
 
 def _files(patterns: list[str]) -> list[Path]:

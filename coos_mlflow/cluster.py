@@ -104,13 +104,27 @@ def _client(address: str, workers: int | None) -> Iterator[Client]:
             with client:
                 yield client
             return
-        made = LocalCluster(
-            n_workers=workers or cpu_count(),
-            threads_per_worker=1,
-            dashboard_address="127.0.0.1:0",
-        )
-        with made as cluster, Client(cluster) as client:
+        with (
+            _own_environment(),
+            LocalCluster(
+                n_workers=workers or cpu_count(),
+                threads_per_worker=1,
+                dashboard_address="127.0.0.1:0",
+            ) as cluster,
+            Client(cluster) as client,
+        ):
             yield client
+
+
+@contextmanager
+def _own_environment() -> Iterator[None]:
+    """Take back the variables that Dask sets here for its workers, such as OMP_NUM_THREADS."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextmanager

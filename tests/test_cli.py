@@ -73,6 +73,13 @@ def test_scoring_never_loads_torch(trained, new_plate, tmp_path):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_commands_load_nothing_heavy_to_explain_themselves():
+    code = (
+        "import sys, coos_mlflow.cli; sys.exit('numpy' in sys.modules or 'mlflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_score_from_the_shell(trained, new_plate, tmp_path):
     done = shell("coos-score", new_plate, "--model", "texture-lr", "--out", tmp_path)
     assert done.returncode == 0, done.stderr

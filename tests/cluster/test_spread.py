@@ -43,6 +43,7 @@ def test_a_cluster_does_the_same_in_its_workers(make_plate, tmp_path, monkeypatc
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
     plate, texture = make_plate(n=40), create("texture")
     params, error = search_forest(search)
+    before = dict(os.environ)
     with connect(LOCAL, 2) as client, spreading_over(client):
         found = dict(spread(scaled, 3, [(n,) for n in range(10)], ordered=False))
         assert sorted(found) == [3 * n for n in range(10)]
@@ -51,7 +52,7 @@ def test_a_cluster_does_the_same_in_its_workers(make_plate, tmp_path, monkeypatc
             list(spread(scaled, 3, [(-1,)], ordered=True))
         assert search_forest(search) == (params, error)
         there = features.extract(Path(plate), file_digest(plate), texture)
-    assert not is_spreading()
+    assert not is_spreading() and dict(os.environ) == before
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "another"))
     here = features.extract(Path(plate), file_digest(plate), texture)
     for layer, matrix in here.items():
