@@ -16,7 +16,7 @@ import pytest
 
 from coos_mlflow.results import RESULTS
 
-KILLS = int(os.environ.get("COOS_KILLS", "2"))
+KILLS = int(os.environ.get("COOS_KILLS", "1"))
 """How often to kill; `COOS_KILLS=50 make test PYTEST=tests/test_killed.py` takes ten minutes."""
 
 CODE = """

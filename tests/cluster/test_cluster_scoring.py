@@ -24,7 +24,7 @@ from coos_mlflow.scoring import Scorer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-KILLS = int(os.environ.get("COOS_KILLS", "2"))
+KILLS = int(os.environ.get("COOS_KILLS", "1"))
 """How many workers to kill."""
 
 LOSSES = int(os.environ.get("COOS_KILLS", "1"))
