@@ -11,9 +11,10 @@ from coos_mlflow.data.cells import CellBatch
 from coos_mlflow.data.plate import Plate
 from coos_mlflow.drift.views import raw_figures
 from coos_mlflow.examples import ExamplePicker
-from coos_mlflow.jobs import BATCH, Block
+from coos_mlflow.jobs import Block
 from coos_mlflow.parts import Part
 from coos_mlflow.pipeline import Pipeline, Stage
+from coos_mlflow.predictions import BATCH
 from coos_mlflow.timings import Timings
 from coos_mlflow.tracking.pyfunc import CellClassifier, CellScores
 

@@ -14,11 +14,9 @@ from coos_mlflow.data.plate import file_digest, open_plate
 from coos_mlflow.drift.assessment import SCHEMA_VERSION
 from coos_mlflow.errors import DataError
 from coos_mlflow.installed import package_versions
+from coos_mlflow.predictions import BATCH
 from coos_mlflow.results import DRIFT, RESULTS
 from coos_mlflow.tracking.registry import ModelRef
-
-BATCH = 512
-"""Cells that go through the stages together: 8 MB of counts."""
 
 BLOCK = 8 * BATCH
 """Cells of a part, the unit of what a killed scoring loses and of what a worker is given."""
@@ -157,8 +155,7 @@ class Job:
     @property
     def key(self) -> str:
         """Sixteen hex digits that stand for the job and the place of its results."""
-        said = json.dumps([self.facts, str(self.folder.resolve())], sort_keys=True)
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
+        return key_of(self.facts, self.folder)
 
     def check_unchanged(self) -> None:
         """Refuse a plate file that is no longer the one whose digest was taken.
@@ -172,6 +169,22 @@ class Job:
                 f"{self.plate}: the file has changed while it was being scored; score it again "
                 "once nothing writes to it."
             )
+
+
+_FACTS = ("schema_version", "simulated", "plate_file", "model", "precision", "versions")
+
+
+def key_of(drift: dict[str, Any], folder: Path) -> str:
+    """Return the key of the job whose facts drift.json holds, and whose results are in `folder`.
+
+    Raises
+    ------
+    KeyError
+        When it holds no job's facts.
+    """
+    facts = {name: drift[name] for name in _FACTS}
+    said = json.dumps([facts, str(folder.resolve())], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def found_results(job: Job) -> dict[str, Any] | None:

@@ -12,6 +12,9 @@ import pyarrow.parquet as pq
 from coos_mlflow.data.cells import CLASSES, Origins
 from coos_mlflow.data.wells import OPAQUE, well_names, well_positions
 
+BATCH = 512
+"""Cells that a model answers together, 8 MB of counts; a network's last digits depend on it."""
+
 SCHEMA = pa.schema(
     [
         ("Metadata_Index", pa.int64()),
@@ -49,21 +52,8 @@ class PredictionWriter:
 
     def add(self, origins: Origins, probabilities: np.ndarray) -> None:
         """Append a row group with the next cells; probabilities are (n, 7)."""
-        labels = probabilities.argmax(axis=1).astype(np.int8)
-        columns = [
-            np.arange(origins.start, origins.start + len(origins)),
-            _strings(origins.plates, len(origins)),
-            *_places(origins.wells, len(origins)),
-            labels,
-            pa.DictionaryArray.from_arrays(labels, list(CLASSES)),
-            *probabilities.astype(np.float32).T,
-            probabilities.max(axis=1).astype(np.float32),
-        ]
-        arrays = [
-            pa.array(column, field.type) if isinstance(column, np.ndarray) else column
-            for column, field in zip(columns, self._schema, strict=True)
-        ]
-        self._writer.write_batch(pa.record_batch(arrays, self._schema))
+        rows = prediction_table(origins, probabilities)
+        self._writer.write_batch(rows.replace_schema_metadata(self._schema.metadata))
 
     def __enter__(self) -> PredictionWriter:
         return self
@@ -75,6 +65,25 @@ class PredictionWriter:
         trace: TracebackType | None,
     ) -> None:
         self._writer.close()
+
+
+def prediction_table(origins: Origins, probabilities: np.ndarray) -> pa.RecordBatch:
+    """Return one row a cell, as `SCHEMA` says; probabilities are (n, 7)."""
+    labels = probabilities.argmax(axis=1).astype(np.int8)
+    columns = [
+        np.arange(origins.start, origins.start + len(origins)),
+        _strings(origins.plates, len(origins)),
+        *_places(origins.wells, len(origins)),
+        labels,
+        pa.DictionaryArray.from_arrays(labels, list(CLASSES)),
+        *probabilities.astype(np.float32).T,
+        probabilities.max(axis=1).astype(np.float32),
+    ]
+    arrays = [
+        pa.array(column, field.type) if isinstance(column, np.ndarray) else column
+        for column, field in zip(columns, SCHEMA, strict=True)
+    ]
+    return pa.record_batch(arrays, SCHEMA)
 
 
 def _strings(ids: np.ndarray | None, n: int) -> pa.Array:

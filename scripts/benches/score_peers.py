@@ -15,14 +15,8 @@ then counted on all sides. Cells are simulated.
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +28,6 @@ from joblib import cpu_count
 
 from benches import in_turn
 from benches._scoring import (
-    BIN,
     ONE_STEP,
     WARM_UP,
     all_images,
@@ -45,6 +38,7 @@ from benches._scoring import (
     texture_lr,
     write_plates,
 )
+from benches._serving import PATIENCE, served
 from coos_mlflow.data.plate import open_plate
 from coos_mlflow.results import PREDICTIONS
 from coos_mlflow.scoring import Scorer
@@ -60,9 +54,6 @@ AT_ONCE = 2
 """Requests for each worker of the server: one is answered while another is read and sent."""
 
 FEW = "few.h5"
-
-PATIENCE = 120
-"""Seconds in which a server has to be up."""
 
 
 def models() -> Iterator[Scorer]:
@@ -124,7 +115,8 @@ class _Sides:
 def _measure(sides: _Sides, cells: int, rounds: int) -> dict[str, Any]:
     sides.warm_up()
     many = TIMES_PREDICT * cells
-    with _served(sides.model, sides.folder) as (address, start):
+    with served(sides.model, sides.folder, workers=cpu_count()) as server:
+        address, start = server.invocations, server.start
         sides.serve(address, cells)
         ours, whole, serve, one, some, pyfunc = in_turn(
             [
@@ -195,41 +187,3 @@ def _asked(address: str, plate: Path, cells: int) -> list[int]:
 
     with ThreadPoolExecutor(AT_ONCE * cpu_count()) as pool:
         return [label for some in pool.map(answer, range(0, cells, REQUEST)) for label in some]
-
-
-@contextmanager
-def _served(model: str, folder: Path) -> Iterator[tuple[str, float]]:
-    """Serve a model with a worker for each core; yield its address and the seconds of its start."""
-    with socket.socket() as any_port:
-        any_port.bind(("127.0.0.1", 0))
-        port = any_port.getsockname()[1]
-    options = ["-m", model, "--env-manager", "local", "--port", str(port)]
-    options += ["--workers", str(cpu_count())]
-    began = time.perf_counter()
-    with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [BIN / "mlflow", "models", "serve", *options],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/ping", server)
-        yield f"http://127.0.0.1:{port}/invocations", time.perf_counter() - began
-    except BaseException:
-        print((folder / "server.log").read_text(errors="replace")[-2000:])
-        raise
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(PATIENCE)
-
-
-def _wait_for(ping: str, server: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            requests.get(ping, timeout=1).raise_for_status()
-            return
-        except requests.RequestException:
-            time.sleep(0.1)
-    raise RuntimeError("the server has not come up")

@@ -1,0 +1,165 @@
+"""Ask a served model for the labels of a plate; the table is that of `coos-score`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
+
+from coos_mlflow.data.cells import CLASSES, Origins
+from coos_mlflow.data.plate import open_plate
+from coos_mlflow.errors import DataError, ServerError
+from coos_mlflow.pipeline import Pipeline, Stage
+from coos_mlflow.predictions import BATCH, prediction_table
+from coos_mlflow.serving.decoding import COUNTS, MAX_CELLS, PARQUET
+
+TIMEOUT = 120.0
+"""Seconds in which an answer has to come; MLflow's server gives up after 60."""
+
+_BUSY = 503
+_TRIES = 6
+
+
+class _Packed(NamedTuple):
+    origins: Origins
+    body: bytes
+
+
+class _Answered(NamedTuple):
+    origins: Origins
+    probabilities: np.ndarray
+
+
+def score_plate(
+    plate: Path,
+    url: str,
+    *,
+    session: requests.Session | None = None,
+    batch: int = BATCH,
+    timeout: float = TIMEOUT,
+    on_progress: Callable[[int], None] = lambda n: None,
+) -> pd.DataFrame:
+    """Send the cells of a plate to a scoring server, and return what it says of each.
+
+    While the server answers for some cells, the next are read and packed.
+
+    Parameters
+    ----------
+    plate : Path
+        See `coos_mlflow.data.plate.open_plate`.
+    url : str
+        Of the server, such as ``http://127.0.0.1:5001``; `mlflow models serve` starts one.
+    session : requests.Session, optional
+        With whatever the server's proxy asks for: ``auth``, ``verify``, ``cert``.
+    batch : int
+        Cells of a request, 1..2,048.
+    timeout : float
+        Seconds for an answer.
+    on_progress : callable
+        Told the cells that were answered since its last call.
+
+    Returns
+    -------
+    DataFrame
+        One row a cell, the columns of predictions.parquet (`coos_mlflow.predictions.SCHEMA`).
+
+    Raises
+    ------
+    DataError
+        For a plate that cannot be read, or that the server refuses; its sentence is repeated.
+    ServerError
+        When the server does not answer, or is none of a model of this package.
+
+    Examples
+    --------
+    >>> table = score_plate(Path("new_plate.h5"), "http://127.0.0.1:5001")  # doctest: +SKIP
+    """
+    if not 1 <= batch <= MAX_CELLS:
+        raise DataError(f"batch={batch} found, expected 1 to {MAX_CELLS} cells.")
+    address = url.rstrip("/").removesuffix("/invocations") + "/invocations"
+    batches = []
+    with session or patient_session() as asking, open_plate(plate) as opened:
+        stages = [
+            Stage("pack", lambda cells: _Packed(cells.origins, packed(cells.images))),
+            Stage("ask", lambda sent: _asked(asking, address, sent, timeout)),
+        ]
+        with Pipeline("read", opened.batches(batch), stages) as pipeline:
+            for origins, probabilities in pipeline:
+                batches.append(prediction_table(origins, probabilities))
+                on_progress(len(origins))
+    found: pd.DataFrame = pa.Table.from_batches(batches).to_pandas()
+    return found
+
+
+def packed(images: np.ndarray) -> bytes:
+    """Return cells as the body of a request in Parquet.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, 2, 64, 64)
+        Raw counts; their dtype is kept.
+    """
+    offsets = np.arange(0, (len(images) + 1) * COUNTS, COUNTS, dtype=np.int32)
+    column = pa.ListArray.from_arrays(offsets, images.reshape(-1))
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"cell": column}), sink, compression="zstd", use_dictionary=False)
+    return sink.getvalue()
+
+
+def patient_session() -> requests.Session:
+    """Return a session that comes back to a server which is busy."""
+    again = Retry(_TRIES, status_forcelist=[_BUSY], allowed_methods=["POST"], backoff_factor=0.5)
+    session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=again))
+    return session
+
+
+def _asked(session: requests.Session, url: str, sent: _Packed, timeout: float) -> _Answered:
+    try:
+        answer = session.post(
+            url, data=sent.body, headers={"Content-Type": PARQUET}, timeout=timeout
+        )
+    except requests.RequestException as error:
+        raise ServerError(
+            f"{url}: no answer ({type(error).__name__}); is `mlflow models serve` running there?"
+        ) from error
+    if answer.status_code != requests.codes.ok:
+        raise _refusal(url, answer)
+    return _Answered(sent.origins, _probabilities(url, answer, len(sent.origins)))
+
+
+def _refusal(url: str, answer: requests.Response) -> DataError | ServerError:
+    try:
+        sentence = str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        sentence = f"{answer.status_code} {answer.reason}"
+    if answer.status_code in (400, 413):
+        return DataError(f"{url}: {sentence}")
+    return ServerError(f"{url} answers {answer.status_code}: {sentence[:300]}")
+
+
+def _probabilities(url: str, answer: requests.Response, n_cells: int) -> np.ndarray:
+    """Return the probabilities in an answer, float32 (n_cells, 7)."""
+    try:
+        rows = answer.json()["predictions"]
+        found = np.array(
+            [[row[f"p_{label}"] for label in range(len(CLASSES))] for row in rows], np.float32
+        )
+    except (ValueError, KeyError, TypeError):
+        found = np.empty((0, 0), np.float32)
+    if found.shape != (n_cells, len(CLASSES)):
+        raise ServerError(
+            f"{url}: the answer is not {n_cells} rows of p_0..p_{len(CLASSES) - 1}; is a model of "
+            "coos-mlflow served there?"
+        )
+    return found

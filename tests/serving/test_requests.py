@@ -1,0 +1,205 @@
+"""What a real server answers, and how it refuses: one sentence, and nothing of itself."""
+
+import io
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import requests
+
+from coos_mlflow.serving.decoding import JSON, MAX_BYTES, MAX_CELLS, PARQUET
+from coos_mlflow.tracking.pyfunc import PROBABILITY_COLUMNS
+
+REVEALING = re.compile(r"Traceback|File \"|\.py\b|site-packages|/[a-z]+/|0x[0-9a-f]{6}|\n")
+"""Of the server: where it runs, what it is made of."""
+
+
+def inputs(values) -> str:
+    return json.dumps({"inputs": values if isinstance(values, list) else values.tolist()})
+
+
+def flat(cells) -> list[np.ndarray]:
+    return list(np.reshape(cells, (len(cells), -1)))
+
+
+def parquet(column) -> bytes:
+    sink = io.BytesIO()
+    pd.DataFrame({"cell": column}).to_parquet(sink)
+    return sink.getvalue()
+
+
+def refused(answer: requests.Response, status: int) -> str:
+    assert answer.status_code == status, answer.text
+    said = answer.json()
+    assert set(said) == {"error_code", "message"}
+    sentence = said["message"]
+    assert sentence.endswith(".") and len(sentence) < 400
+    assert not REVEALING.search(sentence), sentence
+    return str(sentence)
+
+
+def table(answer: requests.Response) -> pd.DataFrame:
+    assert answer.status_code == 200, answer.text
+    return pd.DataFrame(answer.json()["predictions"])
+
+
+def test_every_form_of_the_same_cells_gets_the_same_answer(ask, cells, trained):
+    expected = trained.row("texture-lr").model
+    answers = [
+        table(ask(inputs(cells))),
+        table(ask(json.dumps({"instances": cells.tolist(), "params": None}))),
+        table(ask(inputs(cells.astype(float)), f"{JSON}; charset=UTF-8")),
+        *(table(ask(parquet(flat(cells.astype(d))), PARQUET)) for d in ("u2", "i8", "f4", "f8")),
+    ]
+    assert len(answers[0]) == len(cells) and expected is not None
+    for other in answers[1:]:
+        pd.testing.assert_frame_equal(other, answers[0], check_exact=True)
+    np.testing.assert_allclose(answers[0][list(PROBABILITY_COLUMNS)].sum(axis=1), 1, atol=1e-6)
+
+
+def _with(cells, cell, value, dtype=float):
+    changed = cells.astype(dtype)
+    changed[cell, 1, 5, 7] = value
+    return changed
+
+
+def _nested(cells, change):
+    values = cells[:3].tolist()
+    change(values)
+    return values
+
+
+WRONG_VALUES = {
+    "scaled": (lambda c: c / 65535.0, r"cell 0, channel 0 \(protein\): 0\.\d+ is the maximum"),
+    "negative": (lambda c: _with(c, 2, -1, "i2"), r"cell 2, channel 1 \(nucleus\): -1 is negative"),
+    "too large": (lambda c: _with(c, 3, 70000, "i8"), r"cell 3, .*: 70000 is above 65535"),
+    "infinite": (lambda c: _with(c, 1, np.inf), r"cell 1, .*: inf is not a finite number"),
+    "no number": (lambda c: _with(c, 1, np.nan), r"cell 1, .*: (nan is not a finite|a count that is missing)"),
+    "constant": (lambda c: np.where(np.arange(len(c)) == 4, 7, c.T).T, r"cell 4, .*: 7 stands in"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_VALUES)
+def test_a_wrong_value_is_named_with_its_cell_in_both_formats(ask, cells, case):
+    change, sentence = WRONG_VALUES[case]
+    changed = change(cells)
+    for answer in (ask(inputs(changed)), ask(parquet(flat(changed)), PARQUET)):
+        assert re.search(sentence, refused(answer, 400))
+
+
+WRONG_SHAPES = {
+    "channels last": (lambda c: np.moveaxis(c, 1, 3).tolist(), "channels last"),
+    "one channel": (lambda c: c[:, :1].tolist(), "one channel"),
+    "one cell alone": (lambda c: c[0].tolist(), "3 axes"),
+    "no cells": (lambda c: [], "no cells"),
+    "32 pixels": (lambda c: c[:, :, ::2, ::2].tolist(), r"\(12, 2, 32, 32\)"),
+    "ragged": (lambda c: _nested(c, lambda v: v[2][1][7].pop()), "cell 2, nucleus.*row 7.*of 63"),
+    "null": (lambda c: _nested(c, lambda v: v[1][0][3].__setitem__(0, None)), "cell 1.*null"),
+    "text": (lambda c: _nested(c, lambda v: v[1][0][3].__setitem__(0, "9")), "cell 1.*text"),
+    "truth": (lambda c: _nested(c, lambda v: v[1][0][3].__setitem__(0, True)), "cell 1.*truth"),
+    "row gone": (lambda c: _nested(c, lambda v: v[1][0].pop()), "cell 1, protein.*of 63"),
+    "no list": (lambda c: _nested(c, lambda v: v.__setitem__(2, 5)), "cell 2 is a number"),
+    "huge": (lambda c: _nested(c, lambda v: v[1][0][3].__setitem__(0, 10**400)), "hundreds"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_SHAPES)
+def test_a_wrong_shape_is_named(ask, cells, case):
+    change, sentence = WRONG_SHAPES[case]
+    assert re.search(sentence, refused(ask(inputs(change(cells))), 400))
+
+
+BODIES = {
+    "empty": "",
+    "deep": "[" * 100_000,
+    "deep and closed": '{"inputs": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    "digits": '{"inputs": [' + "9" * 5000 + "]}",
+    "not UTF-8": b'{"inputs": "\xff"}',
+    "a list": "[1, 2]",
+    "a number": "NaN",
+    "no key": "{}",
+    "two keys": '{"inputs": [1], "instances": [1]}',
+    "a table": '{"dataframe_split": {"columns": ["a"], "data": [[1]]}}',
+    "a named tensor": '{"inputs": {"cell": [1]}}',
+    "parameters": '{"inputs": [1], "params": {"precision": "fp32"}}',
+    "of a chat": '{"messages": [{"role": "user", "content": "hello"}]}',
+}
+
+
+@pytest.mark.parametrize("case", BODIES)
+def test_what_is_no_json_of_cells_is_refused(ask, case):
+    assert "the request" in refused(ask(BODIES[case]), 400)
+
+
+TABLES = {
+    "short": ([[1, 2, 3]], "cell 0 is a list of 3"),
+    "of texts": ([["a"]], "column of list<.*string"),
+    "of numbers": ([1, 2], "column of int64"),
+    "missing": ([np.zeros(8192, "u2").tolist(), None], "cell 1 is missing"),
+    "of truths": ([[True, False]], "column of list<.*bool"),
+    "empty": (pd.Series([], dtype=object), "column of null"),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_a_table_of_anything_else_is_refused(ask, case):
+    column, sentence = TABLES[case]
+    assert re.search(sentence, refused(ask(parquet(column), PARQUET), 400))
+
+
+def test_a_missing_count_is_named_with_its_cell(ask, cells):
+    rows = [row.tolist() for row in flat(cells[:2])]
+    rows[1][9] = None
+    # pandas makes NaN of it in a column of floats; Arrow keeps it missing among integers.
+    assert "cell 1" in refused(ask(parquet(rows), PARQUET), 400)
+
+
+def test_columns_beside_the_cells_are_refused(ask, cells):
+    frame = pd.DataFrame({"cell": flat(cells), "well": "B02"})
+    assert "2 columns" in refused(ask(frame.to_parquet(), PARQUET), 400)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "headers", "named"),
+    [
+        (None, {}, "nothing found"),
+        ("text/csv", {}, "'text/csv' found"),
+        ("text/plain", {}, "'text/plain' found"),
+        (f"{JSON}; charset=latin-1", {}, "charset 'latin-1'"),
+        (JSON, {"Content-Encoding": "gzip"}, "Content-Encoding: 'gzip'"),
+    ],
+)
+def test_other_formats_are_refused(ask, cells, content_type, headers, named):
+    assert named in refused(ask(inputs(cells[:1]), content_type, **headers), 415)
+
+
+def test_a_body_that_is_too_large_is_refused_with_a_sentence_not_a_broken_pipe(ask):
+    assert "more than 32 MiB" in refused(ask(b"0" * (MAX_BYTES[JSON] + 1)), 413)
+
+
+def test_a_table_of_too_many_cells_is_refused_before_it_is_unpacked(ask):
+    cell = np.zeros(8192, "u2")
+    body = parquet([cell] * (MAX_CELLS + 1))
+    assert len(body) < 2**20
+    assert f"{MAX_CELLS + 1:,} cells found" in refused(ask(body, PARQUET), 413)
+
+
+def test_a_list_that_unpacks_to_more_than_a_cell_is_refused_before(ask):
+    body = parquet([np.zeros(20_000_000, "u1")])
+    assert len(body) < 2**20
+    assert "20,000,000 values in 1 cells" in refused(ask(body, PARQUET), 400)
+
+
+def test_other_methods_and_places_are_refused(server):
+    assert requests.get(server.invocations, timeout=9).status_code == 405
+    assert requests.post(f"{server.url}/other", timeout=9).status_code == 404
+
+
+def test_it_says_that_it_is_well_and_what_it_takes(server):
+    assert requests.get(f"{server.url}/ping", timeout=9).status_code == 200
+    said = requests.get(f"{server.url}/openapi.json", timeout=9).json()
+    post = said["paths"]["/invocations"]["post"]
+    assert set(post["requestBody"]["content"]) == {JSON, PARQUET}
+    assert {"200", "400", "413", "415", "503"} <= set(post["responses"])
