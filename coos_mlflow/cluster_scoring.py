@@ -86,7 +86,9 @@ def score_on(
     """
     with _shared_bundle(scorer.bundle, out.absolute()) as bundle:
         # As the first job will find it; a worker without bfloat16 would emulate it.
-        outfit = Outfit(bundle, scorer.prepared_precision, tuple(versions().items()))
+        outfit = Outfit(
+            bundle, scorer.model.digest, scorer.prepared_precision, tuple(versions().items())
+        )
         surveys = _surveys(client, outfit, plates)
         total = sum(found.n_cells for found in surveys if isinstance(found, Survey))
         with (

@@ -38,12 +38,15 @@ class Outfit:
     ----------
     bundle : Path
         Of the model, on storage that workers share.
+    digest : str or None
+        Of the bundle, as the registry has it.
     precision : {"fp32", "bf16"}
     versions : tuple of (str, str)
         That a worker's packages are to have (`coos_mlflow.cluster.versions`).
     """
 
     bundle: Path
+    digest: str | None
     precision: str
     versions: tuple[tuple[str, str], ...]
 
@@ -115,7 +118,7 @@ def _loaded(outfit: Outfit) -> CellClassifier:
     check_versions(dict(outfit.versions))
     check_reach(outfit.bundle)
     keep_to_own_cores()
-    classifier = CellClassifier().load(outfit.bundle)
+    classifier = CellClassifier().load(outfit.bundle, outfit.digest)
     classifier.prepare(outfit.precision)
     return classifier
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from importlib.metadata import requires, version
 
 from packaging.requirements import Requirement
+from packaging.version import InvalidVersion, Version
+
+from coos_mlflow import __version__
+from coos_mlflow.errors import RegistryError
 
 PACKAGE = "coos-mlflow"
 
@@ -14,3 +18,37 @@ def package_versions() -> dict[str, str]:
     needed = [Requirement(line) for line in requires(PACKAGE) or []]
     names = sorted(r.name for r in needed if r.marker is None or r.marker.evaluate({"extra": ""}))
     return {name: version(name) for name in [PACKAGE, *names]}
+
+
+def fits(package_version: str, installed: str = __version__) -> bool:
+    """Tell whether what one version of this package has made may be used by another.
+
+    Versions of one release series fit each other: those with the same first number, and below 1.0
+    the same first two, since any 0.x may break what the one before promised
+    (Semantic Versioning 2.0.0, item 4). What is no version fits none.
+    """
+    try:
+        made, here = Version(package_version), Version(installed)
+    except InvalidVersion:
+        return False
+    return _series(made) == _series(here)
+
+
+def check_fits(package_version: str, what: str) -> None:
+    """Refuse what another release series of this package has made.
+
+    Raises
+    ------
+    RegistryError
+        Saying what to install.
+    """
+    if not fits(package_version):
+        raise RegistryError(
+            f"{what} was made by coos-mlflow {package_version or '(no version)'}, which "
+            f"{__version__} does not fit: install coos-mlflow=={package_version or '...'}, or "
+            "train it again with this version."
+        )
+
+
+def _series(release: Version) -> tuple[int, ...]:
+    return (release.epoch, release.major, *([] if release.major else [release.minor]))

@@ -14,12 +14,12 @@ from coos_mlflow.answering import answer
 from coos_mlflow.data.plate import Plate, open_plate
 from coos_mlflow.errors import DataError, RegistryError
 from coos_mlflow.finishing import finish
+from coos_mlflow.installed import check_fits
 from coos_mlflow.jobs import Job, Survey, found_results, survey
-from coos_mlflow.overview import read_drift
 from coos_mlflow.parts import WorkFolder, discard_work, open_work
 from coos_mlflow.precision import BF16, check_precision
 from coos_mlflow.progress import progress, say
-from coos_mlflow.results import check_folder
+from coos_mlflow.results import check_folder, read_drift
 from coos_mlflow.scored import Scored, recorded
 from coos_mlflow.timings import StageTime, Timings
 from coos_mlflow.tracking import registry
@@ -80,9 +80,10 @@ class Scorer:
         bundle = find_bundle(files)
         if bundle is None:
             raise RegistryError(
-                f"{model} is no cell classifier of coos-mlflow; `coos models` lists those."
+                f"{model} is no cell classifier of coos-mlflow; `coos models list` shows those."
             )
-        loaded = cls(model, CellClassifier().load(bundle), bundle, precision)
+        check_fits(model.tags.get("package_version", ""), str(model))
+        loaded = cls(model, CellClassifier().load(bundle, model.digest), bundle, precision)
         if precision == BF16 and loaded.classifier.classifier is not None:
             say(
                 f"{model}: in bfloat16 about one label in a hundred of a classifier on a network's "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,20 +10,20 @@ import mlflow
 import numpy as np
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.sources import LocalArtifactDatasetSource
+from mlflow.entities import LoggedModelInput
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from packaging.version import Version
-from sklearn.pipeline import Pipeline
 
 import coos_mlflow
 from coos_mlflow.data.cells import CLASS_ABBREVIATIONS, SPLIT_TITLES
-from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.evaluation import Evaluation, confusion_table
 from coos_mlflow.installed import package_versions
 from coos_mlflow.representations import Representation
 from coos_mlflow.tracking import pyfunc
+from coos_mlflow.tracking.patience import patiently
 from coos_mlflow.training_data import TrainingData
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ SERVED_PACKAGES = (
     "numpy",
     "packaging",
     "pandas",
+    "pyarrow",
     "rich",
     "scikit-learn",
     "scipy",
@@ -65,7 +65,18 @@ def log_data(data: TrainingData) -> None:
         digest = data.digests[split]
         dataset = describe_dataset(path, f"{data.name} {SPLIT_TITLES[split]}", digest)
         tags = {"sha256": digest, "simulated": str(data.simulated)}
-        mlflow.log_input(dataset, context=split, tags=tags)
+        log_input(dataset, split, tags)
+
+
+def log_input(
+    dataset: MetaDataset, context: str, tags: dict[str, str], model: LoggedModelInput | None = None
+) -> None:
+    """Log a data set as an input of the active run.
+
+    Of two runs that are the first to name it at the same moment, MLflow's stores refuse one, which
+    finds it there when it tries again.
+    """
+    patiently(lambda: mlflow.log_input(dataset, context=context, tags=tags, model=model))
 
 
 def log_evaluations(evaluations: dict[str, Evaluation], title: str, simulated: bool) -> None:
@@ -130,31 +141,32 @@ def confusion_figure(evaluations: dict[str, Evaluation], title: str, simulated: 
     return figure
 
 
-def log_model(
-    representation: Representation,
-    layer: str,
-    classifier: Pipeline | None,
-    reference: Reference,
-) -> str:
-    """Log the pyfunc of a classifier in the active run and return its ``models:/m-...``.
+def requirements(representation: Representation) -> list[str]:
+    """Return what a machine must install to serve a model on a representation."""
+    return pinned({*SERVED_PACKAGES, *representation.packages}, package_versions())
 
-    Without a classifier the representation's own probabilities are the answer.
+
+def log_model(bundle: Path, needed: list[str]) -> str:
+    """Log the pyfunc of a bundle in the active run and return its ``models:/m-...``.
+
+    Parameters
+    ----------
+    bundle : Path
+        From `coos_mlflow.tracking.pyfunc.save_bundle`, in a folder called `pyfunc.ARTIFACT`.
+    needed : list of str
+        From `requirements`.
     """
     package = Path(coos_mlflow.__file__).parent
-    needed = {*SERVED_PACKAGES, *representation.packages}
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = Path(folder) / pyfunc.ARTIFACT
-        pyfunc.save_bundle(bundle, representation, layer, classifier, reference)
-        logged = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(package / "tracking" / "model.py"),
-            code_paths=[str(package)],
-            artifacts={pyfunc.ARTIFACT: str(bundle)},
-            signature=_signature(),
-            input_example=reference.cells.images[:1],
-            pip_requirements=pinned(needed, package_versions()),
-        )
-    return logged.model_uri
+    logged = mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(package / "tracking" / "model.py"),
+        code_paths=[str(package)],
+        artifacts={pyfunc.ARTIFACT: str(bundle)},
+        signature=_signature(),
+        input_example=pyfunc.example_of(bundle),
+        pip_requirements=needed,
+    )
+    return str(logged.model_uri)
 
 
 def pinned(names: Collection[str], versions: dict[str, str]) -> list[str]:

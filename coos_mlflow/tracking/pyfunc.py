@@ -16,12 +16,16 @@ from sklearn.pipeline import Pipeline
 
 from coos_mlflow import __version__
 from coos_mlflow.classifiers import class_probabilities
-from coos_mlflow.data.cells import CELL_SHAPE, CLASSES, check_images
+from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import DataError, RegistryError
+from coos_mlflow.installed import check_fits
 from coos_mlflow.precision import AUTO, FP32
 from coos_mlflow.representations import PROBABILITIES, Representation, create
+from coos_mlflow.serving.decoding import as_images
+from coos_mlflow.serving.route import take_over
 from coos_mlflow.tracking import _skops
+from coos_mlflow.tracking.seal import check_seal, seal
 
 ARTIFACT = "bundle"
 """Name of the one artifact, a folder."""
@@ -76,18 +80,32 @@ class CellClassifier(PythonModel):
     reference: Reference
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the bundle that `save_bundle` wrote."""
-        self.load(Path(context.artifacts[ARTIFACT]))
+        """Load the bundle that `save_bundle` wrote, as MLflow does; it scores as `coos-score` does.
 
-    def load(self, folder: Path) -> CellClassifier:
+        A scoring server that is starting asks it by a route that guards it.
+        """
+        self.load(Path(context.artifacts[ARTIFACT])).prepare(AUTO)
+        if take_over(lambda images: self.score(images).table()):
+            self.score(self.reference.cells.images[:1])  # compiled before the first request waits
+
+    def load(self, folder: Path, digest: str | None = None) -> CellClassifier:
         """Load the bundle in `folder`.
+
+        Parameters
+        ----------
+        folder : Path
+        digest : str, optional
+            What `save_bundle` returned, as the registry has it.
 
         Raises
         ------
         RegistryError
-            When the installed package computes other features than those it was trained on.
+            When its files are not those that were saved, or the installed package is not one that
+            computes what it was trained on.
         """
+        check_seal(folder, digest)
         said = json.loads((folder / _DESCRIPTION).read_text())
+        check_fits(said["package_version"], f"The model {said['representation']}")
         self.representation = create(said["representation"], **said["params"])
         if self.representation.version != said["representation_version"]:
             raise RegistryError(
@@ -168,26 +186,15 @@ class CellClassifier(PythonModel):
             raise MlflowException.invalid_parameter_value(str(error)) from None
 
 
+def example_of(bundle: Path) -> np.ndarray:
+    """Return one cell of Training as a request brings it, uint16 (1, 2, 64, 64)."""
+    return Reference.load(bundle / _REFERENCE).cells.images[:1]
+
+
 def find_bundle(files: Path) -> Path | None:
     """Return the bundle among the files of a logged model, None where it has none."""
     bundle = files / "artifacts" / ARTIFACT
     return bundle if (bundle / _DESCRIPTION).is_file() else None
-
-
-def as_images(model_input: Any) -> np.ndarray:
-    """Turn the input of `CellClassifier.predict` into checked images (n, 2, 64, 64).
-
-    Raises
-    ------
-    DataError
-        For anything that is not cells of raw counts.
-    """
-    where = "the request"
-    if isinstance(model_input, pd.DataFrame):
-        model_input = _unpack_column(model_input, where)
-    images = _as_array(model_input, where)
-    check_images(images, where)
-    return images if images.dtype in (np.uint16, np.float32) else images.astype(np.float32)
 
 
 def save_bundle(
@@ -196,8 +203,8 @@ def save_bundle(
     layer: str,
     classifier: Pipeline | None,
     reference: Reference,
-) -> None:
-    """Write all that a model needs into `folder`, without pickle."""
+) -> str:
+    """Write all that a model needs into `folder`, without pickle, and return its digest."""
     said = {
         "representation": representation.key,
         "representation_version": representation.version,
@@ -212,31 +219,7 @@ def save_bundle(
     if classifier is not None:
         _skops.dump(classifier, folder / _CLASSIFIER)
     reference.save(folder / _REFERENCE)
-
-
-def _unpack_column(frame: pd.DataFrame, where: str) -> np.ndarray:
-    if frame.shape[1] != 1:
-        raise DataError(
-            f"{where}: {frame.shape[1]} columns found, expected one column of flat lists of "
-            f"{np.prod(CELL_SHAPE)} counts (2 x 64 x 64), one list a cell."
-        )
-    rows = [_as_array(row, f"{where}: cell {i}") for i, row in enumerate(frame.iloc[:, 0])]
-    for index, row in enumerate(rows):
-        if row.shape != (np.prod(CELL_SHAPE),) or row.dtype.kind not in "uif":
-            missing = row.ndim == 0 and pd.isna(row.item())
-            found = "missing" if missing else f"{row.dtype} {row.shape}"
-            raise DataError(
-                f"{where}: cell {index} is {found}, expected a flat list of "
-                f"{np.prod(CELL_SHAPE)} counts (2 x 64 x 64)."
-            )
-    return np.stack(rows).reshape(-1, *CELL_SHAPE) if rows else np.empty((0, *CELL_SHAPE))
-
-
-def _as_array(values: Any, where: str) -> np.ndarray:
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise DataError(f"{where}: lists of different lengths found, expected numbers.") from error
+    return seal(folder)
 
 
 def _load_classifier(path: Path) -> Pipeline:

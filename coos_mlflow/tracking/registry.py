@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import mlflow
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from coos_mlflow.cache import cache_home
 from coos_mlflow.errors import RegistryError
+from coos_mlflow.tracking.patience import patiently
+from coos_mlflow.tracking.pins import pins
 
 CHAMPION = "champion"
+
+DIGEST = "bundle_sha256"
+"""The tag of a version that tells its files from any others."""
 
 _LOGGED = "models:/"
 """What stands before the id of a LoggedModel in a version's source."""
@@ -58,6 +62,11 @@ class ModelRef:
         """Whether it was trained on simulated cells."""
         return self.tags.get("simulated") == "True"
 
+    @property
+    def digest(self) -> str:
+        """What its bundle was sealed with (`coos_mlflow.tracking.seal`)."""
+        return self.tags.get(DIGEST, "")
+
     def __str__(self) -> str:
         """Return ``name version 3 (champion)``."""
         return f"{self.name} version {self.version}" + (f" ({self.alias})" if self.alias else "")
@@ -89,15 +98,15 @@ def resolve(asked: str) -> ModelRef:
         else:
             found = client.get_model_version(name, wanted)
     except MlflowException as error:
-        raise RegistryError(_what_is_there(client, name, asked)) from error
-    return _reference(found, alias)
+        raise RegistryError(_what_is_there(client, name, asked, alias)) from error
+    return reference(found, alias)
 
 
 def find_version(name: str, fingerprint: str) -> ModelRef | None:
     """Return the version that the same data and settings have made before, if any."""
     for found in versions(name):
         if found.tags.get("fingerprint") == fingerprint:
-            return _reference(found, None)
+            return reference(found, None)
     return None
 
 
@@ -110,18 +119,37 @@ def versions(name: str) -> list[ModelVersion]:
 def register(name: str, model_uri: str, tags: dict[str, Any]) -> ModelRef:
     """Make a logged model a new version of `name`, unless another process was faster.
 
+    No lock reaches over machines, so of several versions of one fingerprint the lowest is kept,
+    and whoever made a later one takes it back.
+
     Parameters
     ----------
     tags : dict
         Of the version; ``fingerprint`` says which versions are the same.
     """
     plain = {k: str(v) for k, v in tags.items()}
-    with FileLock(cache_home() / f"register-{name}.lock"):
-        known = find_version(name, plain["fingerprint"])
-        if known:
-            return known
-        made = mlflow.register_model(model_uri, name, tags=plain)
-    return _reference(MlflowClient().get_model_version(name, made.version), None)
+    return patiently(lambda: _register_once(name, model_uri, plain))
+
+
+def _register_once(name: str, model_uri: str, tags: dict[str, str]) -> ModelRef:
+    known = find_version(name, tags["fingerprint"])
+    if known:
+        return known
+    made = mlflow.register_model(model_uri, name, tags=tags)
+    first = find_version(name, tags["fingerprint"])
+    if first and int(first.version) < int(made.version):
+        _take_back(name, made.version)
+        return first
+    return reference(MlflowClient().get_model_version(name, made.version), None)
+
+
+def _take_back(name: str, version: str) -> None:
+    """Delete one's own version; who may write but not delete leaves it, and no alias goes to it."""
+    try:
+        MlflowClient().delete_model_version(name, version)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(PERMISSION_DENIED):
+            raise
 
 
 def crown(name: str) -> ModelRef:
@@ -132,15 +160,50 @@ def crown(name: str) -> ModelRef:
     Versions trained on COOS-7 come before those on other data, and these before simulated ones;
     then more classes before fewer, more Training cells before fewer, and the lower error of
     cross-validation on Training that leaves out whole plates, which is the same for every protocol
-    of folds. No test split is looked at.
+    of folds. No test split is looked at. A pinned alias goes to the version that it is pinned to.
+    """
+    return patiently(lambda: _crown_until_right(name))
+
+
+def _crown_until_right(name: str) -> ModelRef:
+    """Set aliases until what is seen afterwards is what was set.
+
+    Of several that crown at once each looks after its last change, so the last one leaves the best.
     """
     client = MlflowClient()
-    ranked = sorted(versions(name), key=_merit)
-    best = {version.tags.get("layer"): version for version in reversed(ranked)}
-    for alias, version in (best | {CHAMPION: ranked[0]}).items():
-        if alias:
+    while True:
+        wanted = _wanted(name)
+        held = client.get_registered_model(name).aliases
+        stale = {alias: v for alias, v in wanted.items() if str(held.get(alias)) != str(v.version)}
+        if not stale:
+            return reference(wanted[CHAMPION], CHAMPION)
+        for alias, version in stale.items():
             client.set_registered_model_alias(name, alias, version.version)
-    return _reference(ranked[0], CHAMPION)
+
+
+def _wanted(name: str) -> dict[str, ModelVersion]:
+    """Return the version that each alias belongs to: the one it is pinned to, else the best."""
+    chosen, there = best(name), {str(v.version): v for v in versions(name)}
+    pinned = pins(MlflowClient().get_registered_model(name), there.values())
+    return chosen | {alias: there[number] for alias, number in pinned.items() if alias in chosen}
+
+
+def best(name: str) -> dict[str, ModelVersion]:
+    """Return the version that training would give each alias that it moves.
+
+    Of one fingerprint the first alone counts.
+
+    Raises
+    ------
+    RegistryError
+        When there is no version.
+    """
+    counted = {v.tags.get("fingerprint", v.version): v for v in reversed(versions(name))}
+    ranked = sorted(counted.values(), key=_merit)
+    if not ranked:
+        raise RegistryError(f"Model {name!r} has no version left in {mlflow.get_registry_uri()}.")
+    layers = {v.tags["layer"]: v for v in reversed(ranked) if v.tags.get("layer")}
+    return layers | {CHAMPION: ranked[0]}
 
 
 def champions() -> list[ModelRef]:
@@ -171,12 +234,14 @@ def _registered_as(model_id: str) -> str:
     except (MlflowException, KeyError) as error:
         raise RegistryError(
             f"Model {model_id!r} is not registered in {mlflow.get_registry_uri()}; name one of "
-            "those that `coos models` lists."
+            "those that `coos models list` shows."
         ) from error
     return f"{first['name']}/{first['version']}"
 
 
-def _reference(found: ModelVersion, alias: str | None) -> ModelRef:
+def reference(found: ModelVersion, alias: str | None = None) -> ModelRef:
+    """Return a version of the registry as this package refers to it."""
+    made_of = found.source.removeprefix(_LOGGED)
     return ModelRef(
         uri=f"models:/{found.name}/{found.version}",
         name=found.name,
@@ -184,16 +249,17 @@ def _reference(found: ModelVersion, alias: str | None) -> ModelRef:
         alias=alias,
         tags=dict(found.tags),
         run_id=found.run_id,
-        model_id=found.source.removeprefix(_LOGGED) if found.source.startswith(_LOGGED) else None,
+        model_id=made_of if _LOGGED_ID.fullmatch(made_of) else None,
     )
 
 
-def _what_is_there(client: MlflowClient, name: str, asked: str) -> str:
+def _what_is_there(client: MlflowClient, name: str, asked: str, alias: str | None) -> str:
     store = mlflow.get_registry_uri()
     models = {model.name: model for model in client.search_registered_models()}
     if name in models:
         aliases = ", ".join(f"@{a}" for a in sorted(models[name].aliases)) or "no alias"
         numbers = ", ".join(f"/{v.version}" for v in versions(name)) or "no version"
-        return f"Model {asked!r} is not in {store}; {name} has {aliases} and {numbers}."
+        gives = f"; `coos models promote {name}/VERSION --alias {alias}` gives one" if alias else ""
+        return f"Model {asked!r} is not in {store}; {name} has {aliases} and {numbers}{gives}."
     there = ", ".join(sorted(models)) or "no model yet; `coos train texture` makes some"
     return f"Model {name!r} is not in {store}, which holds: {there}."

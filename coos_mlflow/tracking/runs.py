@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from typing import Any
 import mlflow
 from filelock import FileLock
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from coos_mlflow.cache import cache_home, make_cache_home
-from coos_mlflow.errors import RegistryError
+from coos_mlflow.errors import RegistryError, RunNotLoggedError
 from coos_mlflow.installed import PACKAGE
 from coos_mlflow.interrupts import held
 
@@ -28,7 +28,8 @@ def prepare_store() -> str:
     """Return the tracking URI after making sure that its store can be used.
 
     A fresh SQLite file migrates itself when it is first opened, and two processes doing that at
-    once break each other; so the first touch happens under a lock.
+    once break each other; so the first touch happens under a lock beside the file. A server has
+    migrated its own database before it answers.
 
     Raises
     ------
@@ -36,16 +37,45 @@ def prepare_store() -> str:
         When the store does not answer.
     """
     uri = mlflow.get_tracking_uri()
-    make_cache_home()
     try:
-        with FileLock(cache_home() / "tracking-store.lock"):
+        with _first_touch(uri):
             mlflow.MlflowClient().search_experiments(max_results=1)
     except Exception as error:
         raise RegistryError(
-            f"The tracking store {uri} does not answer ({_first_line(error)}); "
+            f"The tracking store {uri} does not answer ({first_line(error)}); "
             "check MLFLOW_TRACKING_URI or --tracking-uri."
         ) from error
     return uri
+
+
+def _first_touch(uri: str) -> AbstractContextManager[Any]:
+    """Return the lock of a SQLite file, or nothing where there is none or it cannot be written."""
+    file = _sqlite_file(uri)
+    if file is None:
+        return nullcontext()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = file.with_name(f"{file.name}.lock")
+    return FileLock(lock) if os.access(file.parent, os.W_OK) else nullcontext()
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """Return the file of a SQLite store; None for one in memory and for every other store."""
+    if not uri.lower().startswith("sqlite"):
+        return None
+    from sqlalchemy.engine import make_url
+
+    database = make_url(uri).database or ":memory:"
+    return None if database.startswith((":memory:", "file:")) else Path(database)
+
+
+def _use_experiment(name: str) -> None:
+    """Make an experiment the one of the coming runs; of several processes that make it, one does.
+
+    Where another made it at the same moment MLflow returns it, but goes on with the one that was
+    used before, so it is named once more.
+    """
+    found = mlflow.set_experiment(name)
+    mlflow.set_experiment(experiment_id=found.experiment_id)
 
 
 @contextmanager
@@ -54,7 +84,8 @@ def run(
 ) -> Iterator[Run]:
     """Open a run, the one that ``mlflow run`` has made where there is one.
 
-    It becomes a child of the run that is active, if any. An interrupted one ends as KILLED.
+    It becomes a child of the run that is active, if any. An interrupted one ends as KILLED, as far
+    as the store can still be told.
 
     Parameters
     ----------
@@ -66,24 +97,48 @@ def run(
         Added to those that `provenance` gives.
     resume : str, optional
         The id of a run to go on with.
+
+    Raises
+    ------
+    RunNotLoggedError
+        When the store takes no run, or stops to take what is logged in it.
     """
     parent = mlflow.active_run()
-    if parent is None and "MLFLOW_RUN_ID" not in os.environ:
-        mlflow.set_experiment(experiment)
-    active = mlflow.start_run(run_id=resume, run_name=name, nested=parent is not None)
+    try:
+        if parent is None and "MLFLOW_RUN_ID" not in os.environ:
+            _use_experiment(experiment)
+        active = mlflow.start_run(run_id=resume, run_name=name, nested=parent is not None)
+    except MlflowException as error:
+        raise _not_taken(name, error) from error
     try:
         mlflow.set_tags(provenance() | {k: str(v) for k, v in tags.items()})
         if resume and parent:
             mlflow.set_tag(MLFLOW_PARENT_RUN_ID, parent.info.run_id)
         yield active
+        mlflow.end_run()
     except (KeyboardInterrupt, SystemExit):
         with held():  # who is in a hurry often asks twice
-            mlflow.end_run("KILLED")
+            _end("KILLED")
         raise
+    except MlflowException as error:
+        _end("FAILED")
+        raise _not_taken(name, error) from error
     except BaseException:
-        mlflow.end_run("FAILED")
+        _end("FAILED")
         raise
-    mlflow.end_run()
+
+
+def _not_taken(name: str, error: MlflowException) -> RunNotLoggedError:
+    return RunNotLoggedError(
+        f"The tracking store {mlflow.get_tracking_uri()} did not take the run {name!r} "
+        f"({first_line(error)})."
+    )
+
+
+def _end(status: str) -> None:
+    """End the active run; that a store is gone must not hide what went wrong before."""
+    with suppress(MlflowException, OSError):
+        mlflow.end_run(status)
 
 
 def provenance() -> dict[str, str]:
@@ -124,5 +179,6 @@ def log_new_params(params: dict[str, Any]) -> None:
     mlflow.log_params({k: v for k, v in params.items() if k not in known})
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what an error says, as much of it as fits into a sentence."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

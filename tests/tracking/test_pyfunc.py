@@ -23,6 +23,7 @@ from coos_mlflow.errors import RegistryError
 from coos_mlflow.representations import create, names
 from coos_mlflow.tracking import pyfunc
 from coos_mlflow.tracking.artifacts import SERVED_PACKAGES, pinned
+from coos_mlflow.tracking.seal import seal
 
 
 @pytest.fixture(scope="module", params=["texture-knn", "texture-lr", "texture-rf"])
@@ -109,6 +110,7 @@ def test_a_model_of_another_feature_version_is_refused(trained, tmp_path, monkey
     text = said.read_text()
     said.write_text(text.replace('"representation_version": "1"', '"representation_version": "0"'))
     assert said.read_text() != text
+    seal(said.parent)
     with pytest.raises(RegistryError, match="features of version 0"):
         pyfunc.CellClassifier().load(said.parent)
 

@@ -1,0 +1,87 @@
+"""A folder's digests: what was written is what is loaded, file by file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from coos_mlflow.errors import RegistryError
+
+SEAL = "digests.json"
+"""SHA-256 of every other file of the folder, by its path in it."""
+
+
+def seal(folder: Path) -> str:
+    """Write the digests of all files in a folder, and return that of the list itself.
+
+    Returns
+    -------
+    str
+        SHA-256; who keeps it elsewhere can tell the folder from any other.
+    """
+    said = json.dumps(_digests(folder), indent=1, sort_keys=True).encode()
+    (folder / SEAL).write_bytes(said)
+    return hashlib.sha256(said).hexdigest()
+
+
+def check_seal(folder: Path, expected: str | None = None) -> None:
+    """Refuse a folder that is not as it was sealed, before anything of it is loaded.
+
+    Parameters
+    ----------
+    expected : str, optional
+        What `seal` returned.
+
+    Raises
+    ------
+    RegistryError
+        Naming the file that was changed, added, or taken away.
+    """
+    try:
+        said = (folder / SEAL).read_bytes()
+        digests = json.loads(said)
+        found = _digests(folder)
+    except (OSError, ValueError, RecursionError) as error:
+        raise RegistryError(
+            f"{folder}: {SEAL} cannot be read; the model was damaged, or registered by a version "
+            "without it: train it again."
+        ) from error
+    if expected is not None and hashlib.sha256(said).hexdigest() != expected:
+        raise RegistryError(
+            f"{folder}: {SEAL} is not the one that was registered; the model's files were replaced "
+            "or damaged. Restore them, or train it again."
+        )
+    if found != digests:
+        wrong = _first_difference(digests, found)
+        raise RegistryError(
+            f"{folder}: {wrong}; the model was damaged or tampered with. Restore its files, or "
+            "train it again."
+        )
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if not path.is_dir())
+    return {
+        path.relative_to(folder).as_posix(): _sha256(path)
+        for path in files
+        if path != folder / SEAL
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _first_difference(digests: object, found: dict[str, str]) -> str:
+    if not isinstance(digests, dict):
+        return f"{SEAL} is no list of digests"
+    for name in sorted({*digests, *found}):
+        if name not in found:
+            return f"{name} is missing"
+        if name not in digests:
+            return f"{name} was added"
+        if digests[name] != found[name]:
+            return f"{name} is not the file that was registered"
+    return "nothing differs"
