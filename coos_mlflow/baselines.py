@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
+from mlflow.exceptions import MlflowException
 
-from coos_mlflow import __version__
+from coos_mlflow import __version__, kept_rows
 from coos_mlflow.classifiers import VERSION as CLASSIFIERS_VERSION
 from coos_mlflow.classifiers import Protocol
 from coos_mlflow.drift.reference import SCHEMA_VERSION as REFERENCE_VERSION
-from coos_mlflow.errors import DataError
+from coos_mlflow.errors import DataError, RunNotLoggedError
 from coos_mlflow.evaluation import Evaluation, evaluate
 from coos_mlflow.features import identity
 from coos_mlflow.fitted_rows import (
@@ -32,10 +34,10 @@ from coos_mlflow.representations import Representation
 from coos_mlflow.tracking import registry
 from coos_mlflow.tracking.artifacts import (
     log_data,
-    log_evaluations,
-    log_model,
     read_evaluations,
+    requirements,
 )
+from coos_mlflow.tracking.pyfunc import ARTIFACT, save_bundle
 from coos_mlflow.tracking.runs import (
     TRAINING_EXPERIMENT,
     log_new_params,
@@ -196,11 +198,18 @@ def train(
         log_data(data)
         learn_once(representation, data, tags, resume=resume)
         prepared = Prepared(representation, data)
-        made = []
+        made: list[Row] = []
+        unsent: list[RunNotLoggedError] = []
         for layer, kind in rows_of(representation) if rows is None else rows:
-            made.append(_row(layer, kind, prepared, protocol, tags))
+            try:
+                made.append(_row(layer, kind, prepared, protocol, tags))
+            except RunNotLoggedError as error:  # the other rows are fitted and kept as well
+                unsent.append(error)
+                continue
             if on_row:
                 on_row(made[-1])
+        if unsent:
+            raise RunNotLoggedError("\n".join(map(str, unsent))) from unsent[0]
         return made
 
 
@@ -211,72 +220,105 @@ def _row(
     representation = prepared.representation
     name = representation.name if kind == OWN else f"{representation.name}-{kind}"
     fingerprint = _fingerprint(representation, layer, kind, prepared.data, protocol)
-    model = registry.find_version(name, fingerprint)
+    kept = kept_rows.find(fingerprint)
+    model = _registered(name, fingerprint)
     trained = model is None
     if model is None:
-        model = _make(name, layer, kind, prepared, protocol, tags | {"fingerprint": fingerprint})
-    registry.crown(name)
+        kept = kept or _fit(
+            name, layer, kind, prepared, protocol, tags | {"fingerprint": fingerprint}
+        )
+        evaluations = kept.evaluations
+        model = kept_rows.send(kept)
+    else:
+        if kept:
+            kept_rows.forget(kept)
+        registry.crown(name)
+        evaluations = read_evaluations(str(model.run_id))
     return Row(
         model=model,
         title=representation.title,
         layer=layer,
         kind=kind,
-        evaluations=read_evaluations(str(model.run_id)),
+        evaluations=evaluations,
         cv_error=float(model.tags["cv_error"]),
         trained=trained,
     )
 
 
-def _make(
+def _registered(name: str, fingerprint: str) -> registry.ModelRef | None:
+    """Return the version of a fingerprint; none, too, where the store does not answer any more."""
+    try:
+        return registry.find_version(name, fingerprint)
+    except (MlflowException, OSError):
+        return None
+
+
+def _fit(
     name: str,
     layer: str,
     kind: str,
     prepared: Prepared,
     protocol: Protocol,
     tags: dict[str, Any],
-) -> registry.ModelRef:
-    """Fit, evaluate, log and register one row."""
+) -> kept_rows.KeptRow:
+    """Fit and evaluate one row, and keep it on disk."""
     representation = prepared.representation
     tags = tags | {"layer": layer, "classifier": kind}
     training = prepared.annotations["training"]
-    with run(f"{name} {layer}", TRAINING_EXPERIMENT, tags):
-        log_new_params(_flat(protocol, representation) | {"layer": layer, "classifier": kind})
-        log_data(prepared.data)
-        fitted, probabilities = fit_row(layer, kind, prepared, protocol, tags["fingerprint"])
-        evaluations = {
-            split: evaluate(a.labels, probabilities[split].argmax(axis=1), a.plates, a.wells)
-            for split, a in prepared.annotations.items()
-        }
-        _log_representation(prepared)
-        reference = reference_of(layer, fitted, probabilities, evaluations, prepared)
-        log_new_params({f"classifier.{k}": v for k, v in fitted.params.items()})
-        left_out = reference.errors["training"]
-        mlflow.log_metrics({"cv_error": fitted.cv_error, "left_out_error": left_out})
-        title = f"{representation.title} {'' if kind == OWN else f'{layer} '}{KIND_TITLES[kind]}"
-        log_evaluations(evaluations, title, prepared.data.simulated)
-        uri = log_model(representation, layer, fitted.pipeline, reference)
-        errors = {split: e.balanced_error for split, e in evaluations.items()}
-        return registry.register(
-            name,
-            uri,
-            tags
-            | {f"error_{split}": f"{error:.6g}" for split, error in errors.items()}
+    fitted, probabilities, seconds = fit_row(layer, kind, prepared, protocol, tags["fingerprint"])
+    evaluations = {
+        split: evaluate(a.labels, probabilities[split].argmax(axis=1), a.plates, a.wells)
+        for split, a in prepared.annotations.items()
+    }
+    reference = reference_of(layer, fitted, probabilities, evaluations, prepared)
+    left_out = reference.errors["training"]
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder) / ARTIFACT
+        digest = save_bundle(bundle, representation, layer, fitted.pipeline, reference)
+        facts = {
+            "name": name,
+            "run": f"{name} {layer}",
+            "title": f"{representation.title} {'' if kind == OWN else f'{layer} '}"
+            f"{KIND_TITLES[kind]}",
+            "run_tags": tags,
+            "params": _flat(protocol, representation)
+            | {"layer": layer, "classifier": kind}
+            | {f"classifier.{k}": v for k, v in fitted.params.items()},
+            "metrics": seconds
+            | {
+                "seconds_features": prepared.seconds,
+                "cv_error": fitted.cv_error,
+                "left_out_error": left_out,
+            },
+            "data": _said_of(prepared.data),
+            "evaluations": {split: e.as_dict() for split, e in evaluations.items()},
+            "files": {
+                "feature_names.json": {
+                    layer: representation.feature_names(layer) for layer in representation.layers
+                },
+                "package_versions.json": package_versions(),
+            },
+            "requirements": requirements(representation),
+            "tags": tags
+            | {f"error_{split}": f"{e.balanced_error:.6g}" for split, e in evaluations.items()}
             | {
                 "cv_error": f"{fitted.cv_error:.6g}",
                 "left_out_error": f"{left_out:.6g}",
                 "training_cells": len(training.labels),
                 "training_classes": len(np.unique(training.labels)),
                 "package_version": __version__,
+                registry.DIGEST: digest,
             },
-        )
+        }
+        return kept_rows.keep(tags["fingerprint"], facts, bundle)
 
 
-def _log_representation(prepared: Prepared) -> None:
-    representation = prepared.representation
-    names = {layer: representation.feature_names(layer) for layer in representation.layers}
-    mlflow.log_dict(names, "feature_names.json")
-    mlflow.log_dict(package_versions(), "package_versions.json")
-    mlflow.log_metric("seconds_features", prepared.seconds)
+def _said_of(data: TrainingData) -> dict[str, Any]:
+    return {
+        "simulated": data.simulated,
+        "paths": {split: str(path.resolve()) for split, path in data.paths.items()},
+        "digests": data.digests,
+    }
 
 
 def _fingerprint(

@@ -14,7 +14,15 @@ from typing import Annotated, Any
 
 import typer
 
-from coos_mlflow import __version__, cli_data, cli_drift, cli_score, cli_table3
+from coos_mlflow import (
+    __version__,
+    cli_data,
+    cli_drift,
+    cli_models,
+    cli_score,
+    cli_sync,
+    cli_table3,
+)
 from coos_mlflow.cli_options import Dask, TrackingUri, Workers, check_dask, use_store
 from coos_mlflow.errors import CoosError, DataError
 from coos_mlflow.interrupts import SIGNALS
@@ -40,6 +48,8 @@ cli_data.register(app)
 cli_table3.register(app)
 cli_drift.register(app)
 cli_score.register(app)
+cli_sync.register(app)
+cli_models.register(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -231,21 +241,6 @@ def train(
             resume=resume,
         )
     terminal.show_rows(rows, chosen)
-
-
-@app.command()
-def models(tracking_uri: TrackingUri = None) -> None:
-    """List the champion of every registered model with its errors.
-
-    Example: coos models --tracking-uri sqlite:///demo/mlflow.db
-    """
-    use_store(tracking_uri)
-    from coos_mlflow import terminal
-    from coos_mlflow.tracking import registry
-    from coos_mlflow.tracking.runs import prepare_store
-
-    uri = prepare_store()
-    terminal.show_models(registry.champions(), uri)
 
 
 def _run(command: typer.Typer) -> None:

@@ -32,6 +32,10 @@ class RunNotLoggedError(RegistryError):
     """A plate's results are there, but the tracking store took no run (exit code 3)."""
 
 
+class ServerError(CoosError, ConnectionError):
+    """A scoring server does not answer, or not as one of this package; no command asks one."""
+
+
 class ConditionMetError(CoosError):
     """Plates were scored, and some of them meet what --fail-on asked for (exit code 4)."""
 

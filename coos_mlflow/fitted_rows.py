@@ -6,7 +6,6 @@ import time
 from functools import cached_property
 from pathlib import Path
 
-import mlflow
 import numpy as np
 
 from coos_mlflow.cache import make_cache_home
@@ -75,12 +74,12 @@ def kinds_of(representation: Representation) -> tuple[str, ...]:
 
 def fit_row(
     layer: str, kind: str, prepared: Prepared, protocol: Protocol, fingerprint: str
-) -> tuple[Fitted, dict[str, np.ndarray]]:
-    """Return the fitted classifier and the class probabilities of every split's cells."""
+) -> tuple[Fitted, dict[str, np.ndarray], dict[str, float]]:
+    """Return the fitted classifier, every split's class probabilities, and the seconds it took."""
     if kind == OWN:
         fitted = Fitted(None, {}, prepared.representation.learnt[VALIDATION_ERROR])
         answers = prepared.layer(PROBABILITIES)
-        return fitted, {split: p.astype(np.float64) for split, p in answers.items()}
+        return fitted, {split: p.astype(np.float64) for split, p in answers.items()}, {}
     training, features = prepared.annotations["training"], prepared.layer(layer)
     began = time.perf_counter()
     fitted = fit(
@@ -91,9 +90,10 @@ def fit_row(
         protocol,
         journal=_journal(fingerprint),
     )
-    mlflow.log_metric("seconds_fit", time.perf_counter() - began)
+    seconds = {"seconds_fit": time.perf_counter() - began}
     assert fitted.pipeline is not None
-    return fitted, {s: class_probabilities(fitted.pipeline, X) for s, X in features.items()}
+    answers = {s: class_probabilities(fitted.pipeline, X) for s, X in features.items()}
+    return fitted, answers, seconds
 
 
 def _journal(fingerprint: str) -> Path:

@@ -17,11 +17,12 @@ from mlflow.exceptions import MlflowException
 from coos_mlflow.cache import make_cache_home
 from coos_mlflow.data.cells import CellBatch
 from coos_mlflow.data.plate import open_plate
-from coos_mlflow.errors import RegistryError
+from coos_mlflow.errors import RegistryError, RunNotLoggedError
 from coos_mlflow.features import short_hash
 from coos_mlflow.progress import progress
 from coos_mlflow.representations import Representation
 from coos_mlflow.tracking.artifacts import log_data
+from coos_mlflow.tracking.patience import patiently
 from coos_mlflow.tracking.runs import TRAINING_EXPERIMENT, log_new_params, run
 from coos_mlflow.training_data import TrainingData
 
@@ -32,6 +33,9 @@ _log = logging.getLogger(__name__)
 
 _LEARNT, _WORK = "learnt", "work"
 _RUN = "run.json"
+
+PATIENCE = 300.0
+"""Seconds that a training waits for a tracking store before it stops with a checkpoint."""
 
 
 def learn_once(
@@ -127,7 +131,10 @@ def _learn(
     folder.mkdir(exist_ok=True)
     tags = tags | {f"trained.{k}": v for k, v in _arithmetic(representation).items()}
     name = f"{representation.key} network"
-    with run(name, TRAINING_EXPERIMENT, tags, resume=_stopped_run(folder)) as active:
+    with (
+        _checkpoint_named(name, folder),
+        run(name, TRAINING_EXPERIMENT, tags, resume=_stopped_run(folder)) as active,
+    ):
         (folder / _RUN).write_text(json.dumps({"run_id": active.info.run_id}))
         log_new_params(representation.params())
         log_data(data)
@@ -139,7 +146,9 @@ def _learn(
 
         workshop = Workshop(
             folder / _WORK,
-            on_metrics=lambda iteration, metrics: mlflow.log_metrics(metrics, step=iteration),
+            on_metrics=lambda iteration, metrics: patiently(
+                lambda: mlflow.log_metrics(metrics, step=iteration), PATIENCE
+            ),
             on_figure=on_figure,
         )
         representation.fit(_all_cells(data.paths["training"]), workshop)
@@ -148,6 +157,17 @@ def _learn(
         shutil.rmtree(partial, ignore_errors=True)
         representation.save(partial)
         partial.rename(folder / _LEARNT)
+
+
+@contextmanager
+def _checkpoint_named(name: str, folder: Path) -> Iterator[None]:
+    """Say where a training goes on whose store has gone."""
+    try:
+        yield
+    except RunNotLoggedError as error:
+        raise RunNotLoggedError(
+            f"{error} The {name} has its checkpoint in {folder}; the same command goes on there."
+        ) from error
 
 
 def _stopped_run(folder: Path) -> str | None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-from coos_mlflow.drift.assessment import SCHEMA_VERSION
 from coos_mlflow.errors import OutputError
 from coos_mlflow.report.overview import render_overview
-from coos_mlflow.results import DRIFT, OVERVIEW
+from coos_mlflow.results import DRIFT, OVERVIEW, read_drift
 
 LEFT_SECONDS = 60
 """After which a half-written overview is taken for that of a command that was killed."""
@@ -48,13 +45,3 @@ def write_overview(out: Path) -> Path | None:
     except OSError as error:
         raise OutputError(f"{page}: cannot be written ({error.strerror}).") from error
     return page
-
-
-def read_drift(folder: Path) -> dict[str, Any] | None:
-    """Return a folder's drift.json, None where it is none that this version can show."""
-    try:
-        drift = json.loads((folder / DRIFT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    known = isinstance(drift, dict) and drift.get("schema_version") == SCHEMA_VERSION
-    return drift if known and "plate_file" in drift else None

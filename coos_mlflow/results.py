@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from coos_mlflow.drift.assessment import SCHEMA_VERSION
 from coos_mlflow.errors import CoosError, OutputError
 
 RESULTS = PREDICTIONS, DRIFT, REPORT, REPORT_MD = (
@@ -38,6 +41,12 @@ def check_folder(folder: Path, force: bool, known: Collection[str] = RESULTS) ->
     OutputError
         Saying which of these it is.
     """
+    if folder.name.startswith("."):
+        # Such as `.plate.parts`, whose content goes when `plate` is scored.
+        raise OutputError(
+            f"{folder}: folders whose names begin with a dot are kept for unfinished results; "
+            "rename the plate or choose another --out folder."
+        )
     try:
         if folder.exists():
             _check_contents(folder, force, known)
@@ -111,3 +120,13 @@ def put_in_place(new: Path, folder: Path) -> None:
             old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def read_drift(folder: Path) -> dict[str, Any] | None:
+    """Return a folder's drift.json, None where it is none that this version can show."""
+    try:
+        drift = json.loads((folder / DRIFT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    known = isinstance(drift, dict) and drift.get("schema_version") == SCHEMA_VERSION
+    return drift if known and "plate_file" in drift else None

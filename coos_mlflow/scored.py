@@ -1,7 +1,10 @@
-"""What a scoring leaves: results of a plate, and their MLflow run."""
+"""What a scoring leaves: results of a plate, and their MLflow run, at once or later."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +13,15 @@ import mlflow
 from mlflow.entities import LoggedModelInput
 from mlflow.exceptions import MlflowException
 
+from coos_mlflow.cache import cache_home
 from coos_mlflow.drift_history import ESTIMATES
 from coos_mlflow.errors import RunNotLoggedError
-from coos_mlflow.jobs import Job
-from coos_mlflow.results import DRIFT, REPORT, REPORT_MD, RESULTS
+from coos_mlflow.jobs import Job, key_of
+from coos_mlflow.results import DRIFT, REPORT, REPORT_MD, RESULTS, read_drift
 from coos_mlflow.timings import Timings
 from coos_mlflow.tracking import registry
 from coos_mlflow.tracking.artifacts import describe_dataset
-from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, run
+from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, first_line, run
 
 _JOB_TAG = "coos_mlflow.job"
 
@@ -65,8 +69,7 @@ class Scored:
     @property
     def class_counts(self) -> dict[str, int]:
         """Cells by the name of their predicted class."""
-        shares = self.drift["class_shares"]
-        return dict(zip(shares["classes"], shares["cells"], strict=True))
+        return _class_counts(self.drift)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -87,65 +90,151 @@ def recorded(scored: Scored) -> Scored:
     RunNotLoggedError
         When the store takes no run.
     """
+    results = Results(scored.folder, scored.plate, scored.drift, scored.timings.seconds)
+    return replace(scored, run_id=send(results, new=bool(scored.timings.phases)))
+
+
+@dataclass(frozen=True)
+class Results:
+    """Results of a plate on disk, as much of them as a run needs.
+
+    Parameters
+    ----------
+    folder : Path
+    plate : Path
+        The file, which may be gone meanwhile.
+    drift : dict
+        What `drift.json` holds.
+    seconds : float
+        That the scoring took, 0 where nobody knows any more.
+    """
+
+    folder: Path
+    plate: Path
+    drift: dict[str, Any]
+    seconds: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """The key of the job that made them."""
+        return key_of(self.drift, self.folder)
+
+
+def send(results: Results, *, new: bool = False) -> str:
+    """Return the run of results, which is made unless it was; should that fail, note it.
+
+    Parameters
+    ----------
+    new : bool
+        Whether they were made just now, so that no run can be there.
+
+    Raises
+    ------
+    RunNotLoggedError
+        When the store takes no run; `coos sync` finds the note.
+    """
+    note = _unsent() / f"{results.key}.json"
     try:
-        found = None if scored.timings.phases else _find_run(scored.job)
-        return replace(scored, run_id=found or _log(scored))
-    except (MlflowException, OSError) as error:
+        run_id = (None if new else _find_run(results.key)) or _log(results)
+    except (RunNotLoggedError, MlflowException, OSError) as error:
+        _note(note, results)
         raise RunNotLoggedError(
-            f"{scored.folder}: the results are there, but their run could not be logged in "
-            f"{mlflow.get_tracking_uri()} ({str(error).splitlines()[0]}); the same command logs it."
+            f"{results.folder}: the results are there, but their run could not be logged in "
+            f"{mlflow.get_tracking_uri()} ({first_line(error)}); `coos sync`, or the same command, "
+            "logs it."
         ) from error
+    note.unlink(missing_ok=True)
+    return run_id
 
 
-def _find_run(job: Job) -> str | None:
+def unsent() -> Iterator[Results]:
+    """Yield the results on this machine whose run no store has taken yet."""
+    for note in sorted(_unsent().glob("*.json")):
+        said = json.loads(note.read_text())
+        found = results_in(Path(said["folder"]), Path(said["plate"]), said["seconds"])
+        if found and found.key == note.stem:
+            yield found
+        else:  # removed, or replaced by others
+            note.unlink()
+
+
+def results_in(folder: Path, plate: Path | None = None, seconds: float = 0.0) -> Results | None:
+    """Return the results in a folder, None where it holds none of a scoring."""
+    drift = read_drift(folder)
+    if drift is None or not all((folder / name).is_file() for name in RESULTS):
+        return None
+    try:
+        found = Results(folder, plate or Path(drift["plate_file"]["name"]), drift, seconds)
+        return found if found.key else None
+    except (KeyError, TypeError):
+        return None
+
+
+def _unsent() -> Path:
+    return cache_home() / "unsent"
+
+
+def _note(note: Path, results: Results) -> None:
+    said = {"folder": results.folder, "plate": results.plate.resolve(), "seconds": results.seconds}
+    with suppress(OSError):  # the results are there all the same, and the same command logs them
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(
+            json.dumps({name: str(v) if isinstance(v, Path) else v for name, v in said.items()})
+        )
+
+
+def _find_run(key: str) -> str | None:
     """Return the run of a job that was logged before, to its end."""
     runs = mlflow.search_runs(
         search_all_experiments=True,
-        filter_string=f"tags.`{_JOB_TAG}` = '{job.key}' and attributes.status = 'FINISHED'",
+        filter_string=f"tags.`{_JOB_TAG}` = '{key}' and attributes.status = 'FINISHED'",
         max_results=1,
         output_format="list",
     )
     return str(runs[0].info.run_id) if runs else None
 
 
-def _log(scored: Scored) -> str:
+def _log(results: Results) -> str:
     """Make the scoring an MLflow run linked to the model; its results are on disk already."""
-    drift = scored.drift
+    drift, folder = results.drift, results.folder
+    model, sha256 = drift["model"], drift["plate_file"]["sha256"]
     tags = {
-        "model": f"{scored.model.name}/{scored.model.version}",
+        "model": f"{model['name']}/{model['version']}",
         "verdict": drift["verdict"],
         "reason": drift["reason"],
         "simulated_plate": drift["simulated"]["plate"],
         "simulated_model": drift["simulated"]["model"],
-        "results": str(scored.folder.resolve()),
-        _JOB_TAG: scored.job.key,
+        "results": str(folder.resolve()),
+        _JOB_TAG: results.key,
     }
-    with run(f"score {scored.plate.stem}", SCORING_EXPERIMENT, tags) as active:
-        dataset = describe_dataset(scored.plate, scored.plate.name, drift["plate_file"]["sha256"])
-        linked = LoggedModelInput(scored.model.model_id) if scored.model.model_id else None
-        sha256 = {"sha256": drift["plate_file"]["sha256"]}
-        mlflow.log_input(dataset, context="scoring", tags=sha256, model=linked)
-        mlflow.log_metrics(_metrics(scored))
+    with run(f"score {results.plate.stem}", SCORING_EXPERIMENT, tags) as active:
+        dataset = describe_dataset(results.plate, results.plate.name, sha256)
+        linked = LoggedModelInput(model["id"]) if model["id"] else None
+        mlflow.log_input(dataset, context="scoring", tags={"sha256": sha256}, model=linked)
+        mlflow.log_metrics(_metrics(drift, results.seconds))
         for name in (DRIFT, REPORT, REPORT_MD):
-            mlflow.log_artifact(str(scored.folder / name))
+            mlflow.log_artifact(str(folder / name))
         return str(active.info.run_id)
 
 
-def _metrics(scored: Scored) -> dict[str, float]:
+def _metrics(drift: dict[str, Any], seconds: float) -> dict[str, float]:
     """Return what can be compared from run to run; of several plates, the farthest's distances."""
-    metrics: dict[str, float | None] = {
-        "n_cells": scored.n_cells,
-        "seconds": scored.timings.seconds or None,
-    }
-    for name, cells in scored.class_counts.items():
-        metrics[f"share {name}"] = cells / scored.n_cells
-    placed = [p for p in scored.drift["plates"] if p["score"] is not None]
+    n_cells = drift["plate_file"]["n_cells"]
+    metrics: dict[str, float | None] = {"n_cells": n_cells, "seconds": seconds or None}
+    for name, cells in _class_counts(drift).items():
+        metrics[f"share {name}"] = cells / n_cells
+    placed = [p for p in drift["plates"] if p["score"] is not None]
     if placed:
         worst = max(placed, key=lambda p: p["score"])
         metrics |= {"plate_p": worst["p"], "plate_score": worst["score"]}
         metrics |= {f"distance {view}": d for view, d in worst["distances"].items()}
         metrics |= {f"usual {view}": d for view, d in worst["usual"].items()}
-    estimate = scored.drift.get("error") or {}
+    estimate = drift.get("error") or {}
     for metric, key in zip(ESTIMATES, ("balanced_error", "low", "high"), strict=True):
         metrics[metric] = estimate.get(key)
     return {name: value for name, value in metrics.items() if value is not None}
+
+
+def _class_counts(drift: dict[str, Any]) -> dict[str, int]:
+    shares = drift["class_shares"]
+    return dict(zip(shares["classes"], shares["cells"], strict=True))

@@ -73,6 +73,15 @@ class TrainingData:
         with progress("Hashing", total=total, unit="bytes") as advance:
             return {split: file_digest(path, advance) for split, path in self.paths.items()}
 
+    @classmethod
+    def remembered(
+        cls, paths: dict[str, Path], simulated: bool, digests: dict[str, str]
+    ) -> TrainingData:
+        """Return data whose files were hashed before, and need not be there any more."""
+        found = cls(paths, simulated)
+        vars(found)["digests"] = dict(digests)  # where `cached_property` looks first
+        return found
+
     @property
     def digest(self) -> str:
         """One SHA-256 for all five."""

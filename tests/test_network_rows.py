@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from coos_mlflow import baselines
+from coos_mlflow import baselines, kept_rows
 from coos_mlflow.data.cells import SPLITS
 from coos_mlflow.data.plate import open_plate
 from coos_mlflow.errors import DataError, RegistryError
@@ -28,10 +28,10 @@ def data(trained):
 @pytest.fixture(scope="module")
 def figure_titles():
     """Titles of the figures of errors, as rows are made."""
-    titles, log = [], baselines.log_evaluations
+    titles, log = [], kept_rows.log_evaluations
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            baselines,
+            kept_rows,
             "log_evaluations",
             lambda e, title, s: titles.append(title) or log(e, title, s),
         )

@@ -1,0 +1,184 @@
+"""What was finished while the tracking store was away is kept, said, and logged later."""
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from typer.testing import CliRunner
+
+from coos_mlflow import baselines, kept_rows, scored
+from coos_mlflow.cli import app
+from coos_mlflow.errors import OutputError, RegistryError, RunNotLoggedError
+from coos_mlflow.representations import create
+from coos_mlflow.scoring import Scorer
+from coos_mlflow.tracking import registry
+from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, TRAINING_EXPERIMENT
+from coos_mlflow.training_data import choose
+
+OVERRIDES = {"cv_folds": 2, "seed": 7}
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A fresh store; `store.lose()` and `store.come_back()`."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+
+    class Store:
+        def lose(self):
+            def gone(*_args, **_options):
+                raise MlflowException("the store is gone\nand more")
+
+            for name in ("log_metrics", "log_artifact", "log_dict", "search_runs"):
+                monkeypatch.setattr(mlflow, name, gone)
+            monkeypatch.setattr(registry, "find_version", gone)
+
+        def come_back(self):
+            monkeypatch.undo()
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+
+    return Store()
+
+
+def train(trained):
+    texture = create("texture")
+    rows = baselines.rows_of(texture, ["lr", "knn"])
+    return baselines.train(texture, choose(str(trained.data)), rows=rows, overrides=OVERRIDES)
+
+
+def coos(*arguments):
+    done = CliRunner().invoke(app, ["sync", *map(str, arguments)])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.output
+
+
+def statuses(experiment):
+    runs = mlflow.search_runs(experiment_names=[experiment], output_format="list")
+    return sorted(run.info.status for run in runs)
+
+
+def test_rows_are_all_fitted_kept_and_registered_later(trained, store, monkeypatch):
+    store.lose()
+    with pytest.raises(RunNotLoggedError) as lost:
+        train(trained)
+    sentences = str(lost.value).splitlines()
+    assert [s.count("`coos sync`") for s in sentences] == [1, 1]
+    assert all("the store is gone" in s and "kept in" in s for s in sentences)
+    assert lost.value.exit_code == 3
+    assert {row.facts["name"] for row in kept_rows.all_rows()} == {"texture-lr", "texture-knn"}
+
+    store.come_back()
+    said = coos("--dry-run")
+    assert said.count("would log and register") == 2
+    assert len(list(kept_rows.all_rows())) == 2
+    said = coos()
+    assert "registered texture-lr version 1" in said and "registered texture-knn version 1" in said
+    assert "nothing waits" in coos()
+    # The outer run, and the one in which each row could not be logged, say that they failed.
+    assert statuses(TRAINING_EXPERIMENT) == ["FAILED"] * 3 + ["FINISHED"] * 2
+    champion = registry.resolve("texture-lr@champion")
+    assert champion.tags["cv_error"] and Scorer.load("texture-lr").model == champion
+    monkeypatch.setattr(baselines, "fit_row", None)
+    assert [row.trained for row in train(trained)] == [False, False]
+
+
+def test_the_same_command_logs_what_is_kept_and_fits_nothing_again(trained, store, monkeypatch):
+    store.lose()
+    with pytest.raises(RunNotLoggedError):
+        train(trained)
+    store.come_back()
+    monkeypatch.setattr(baselines, "fit_row", None)
+    rows = train(trained)
+    assert [row.model.version for row in rows] == ["1", "1"]
+    assert rows[0].errors == {s: e.balanced_error for s, e in rows[0].evaluations.items()}
+    assert list(kept_rows.all_rows()) == []
+
+
+def test_a_kept_row_of_another_release_is_refused_and_stays(trained, store):
+    store.lose()
+    with pytest.raises(RunNotLoggedError):
+        train(trained)
+    store.come_back()
+    for row in kept_rows.all_rows():
+        facts = (row.folder / "row.json").read_text()
+        (row.folder / "row.json").write_text(
+            facts.replace('"package_version": "0.1.0"', '"package_version": "0.0.1"')
+        )
+    with pytest.raises(RegistryError, match=r"made by coos-mlflow 0\.0\.1"):
+        coos()
+    assert len(list(kept_rows.all_rows())) == 2
+    for row in kept_rows.all_rows():
+        kept_rows.forget(row)
+
+
+def test_a_full_cache_is_said_in_one_sentence(trained, store, small_disk, monkeypatch):
+    train(trained)  # the features are there then
+    monkeypatch.setattr(kept_rows, "_home", lambda: small_disk(50_000) / "rows")
+    with pytest.raises(OutputError, match="fitted row cannot be kept there"):
+        baselines.train(
+            create("texture"),
+            choose(str(trained.data)),
+            rows=baselines.rows_of(create("texture"), ["lr"]),
+            overrides=OVERRIDES | {"inverse_penalty": 2.0},
+        )
+
+
+def test_a_scoring_is_logged_later_from_its_results(trained, store, make_plate, tmp_path):
+    train(trained)
+    scorer = Scorer.load("texture-lr")
+    store.lose()
+    with pytest.raises(RunNotLoggedError, match=r"results are there.*store is gone.*`coos sync`"):
+        scorer.score(make_plate(), tmp_path / "out")
+    before = (tmp_path / "out" / "plate" / "drift.json").read_bytes()
+    store.come_back()
+    assert "would log" in coos("--dry-run")
+    assert "logged" in coos()
+    assert "nothing waits" in coos()
+    (run,) = mlflow.search_runs(
+        experiment_names=[SCORING_EXPERIMENT],
+        filter_string="attributes.status = 'FINISHED'",
+        output_format="list",
+    )
+    assert run.data.metrics["n_cells"] == 24 and run.data.metrics["seconds"] > 0
+    assert run.data.tags["model"] == "texture-lr/1"
+    listed = {file.path for file in MlflowClient().list_artifacts(run.info.run_id)}
+    assert listed == {"drift.json", "report.html", "report.md"}
+    assert (tmp_path / "out" / "plate" / "drift.json").read_bytes() == before
+    # The same command finds this run.
+    assert scorer.score(make_plate(), tmp_path / "out").run_id == run.info.run_id
+
+
+def test_results_of_another_machine_are_logged_by_their_folder(
+    trained, store, make_plate, tmp_path
+):
+    train(trained)
+    scorer = Scorer.load("texture-lr")
+    store.lose()
+    with pytest.raises(RunNotLoggedError):
+        scorer.score(make_plate(), tmp_path / "out")
+    store.come_back()
+    for note in (scored._unsent()).glob("*.json"):
+        note.unlink()
+    assert "nothing waits" in coos()
+    (tmp_path / "out" / "notes").mkdir()
+    first = coos(tmp_path / "out")
+    assert "logged" in first and first == coos(tmp_path / "out")
+    assert statuses(SCORING_EXPERIMENT).count("FINISHED") == 1
+
+
+def test_results_that_were_removed_are_forgotten(trained, store, make_plate, tmp_path):
+    train(trained)
+    scorer = Scorer.load("texture-lr")
+    store.lose()
+    with pytest.raises(RunNotLoggedError):
+        scorer.score(make_plate(), tmp_path / "out")
+    store.come_back()
+    (tmp_path / "out" / "plate" / "predictions.parquet").unlink()
+    assert "nothing waits" in coos()
+    assert list(scored._unsent().glob("*.json")) == []
+
+
+def test_a_folder_that_is_not_there_is_named(store, tmp_path):
+    with pytest.raises(ValueError, match="nowhere: no such folder"):
+        coos(tmp_path / "nowhere")
