@@ -24,7 +24,7 @@ from coos_mlflow import (
     cli_table3,
 )
 from coos_mlflow.cli_options import Dask, TrackingUri, Workers, check_dask, use_store
-from coos_mlflow.errors import CoosError, DataError
+from coos_mlflow.errors import CoosError, DataError, without_passwords
 from coos_mlflow.interrupts import SIGNALS
 
 EXIT_CODES = """\b
@@ -254,7 +254,7 @@ def _run(command: typer.Typer) -> None:
         command()
     except CoosError as error:
         for sentence in str(error).splitlines():
-            typer.echo(f"error: {sentence}", err=True)
+            typer.echo(f"error: {without_passwords(sentence)}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)

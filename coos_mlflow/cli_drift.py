@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from coos_mlflow.cli_options import TrackingUri, use_store
+from coos_mlflow.errors import without_passwords
 
 
 def register(app: typer.Typer) -> None:
@@ -75,7 +76,7 @@ def history(
 def _nothing_words(model: str, since: datetime | None) -> str:
     import mlflow
 
-    store = mlflow.get_tracking_uri()
+    store = without_passwords(mlflow.get_tracking_uri())
     if since:
         return f"{model} has scored no plate since {since:%Y-%m-%d %H:%M} (UTC) in {store}."
     return f"{model} has scored no plate yet in {store}; `coos-score` scores some."

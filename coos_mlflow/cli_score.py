@@ -21,6 +21,7 @@ from coos_mlflow.errors import (
     OutputError,
     PlatesFailedError,
     RunNotLoggedError,
+    without_passwords,
 )
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class _Tally:
         if error is not None:
             # What was found before must not be lost with what went wrong after it.
             for sentence in said if isinstance(error, CoosError) else ():
-                typer.echo(f"error: {sentence}", err=True)
+                typer.echo(f"error: {without_passwords(sentence)}", err=True)
         elif self._failed:
             raise PlatesFailedError("\n".join(said))
         elif self.met:

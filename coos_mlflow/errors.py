@@ -5,6 +5,13 @@ Each class is also the fitting builtin, so that a caller who knows nothing of th
 still catch it.
 """
 
+import re
+
+
+def without_passwords(text: str) -> str:
+    """Return a sentence in which the addresses of stores name no user and no password."""
+    return re.sub(r"://[^/\s]*@", "://***@", text)
+
 
 class CoosError(Exception):
     """Base of all errors that are the input's or the environment's fault, not a defect."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from coos_mlflow.answering import answer
 from coos_mlflow.data.plate import Plate, open_plate
-from coos_mlflow.errors import DataError, RegistryError
+from coos_mlflow.errors import DataError, RegistryError, without_passwords
 from coos_mlflow.finishing import finish
 from coos_mlflow.installed import check_fits
 from coos_mlflow.jobs import Job, Survey, found_results, survey
@@ -214,7 +213,7 @@ def _holds_results_of(folder: Path, model: registry.ModelRef) -> bool:
 
 def _command() -> str:
     """Return the command of this process, as much of it as a page can hold, without passwords."""
-    whole = re.sub(r"://[^/\s]*@", "://***@", " ".join(sys.argv))
+    whole = without_passwords(" ".join(sys.argv))
     return whole if len(whole) <= MOST_COMMAND else f"{whole[:MOST_COMMAND]} ..."
 
 

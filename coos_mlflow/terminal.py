@@ -1,9 +1,9 @@
-"""What the commands print: tables of errors, models and verdicts."""
+"""What the commands print: tables of errors and verdicts."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from coos_mlflow.baselines import Row
     from coos_mlflow.scored import Scored
     from coos_mlflow.timings import Timings
-    from coos_mlflow.tracking.registry import ModelRef
     from coos_mlflow.training_data import TrainingData
 
 VERDICT_STYLES = {"in range": "bold green", "shifted": "bold red", "cannot tell": "bold yellow"}
@@ -44,30 +43,14 @@ def show_rows(rows: list[Row], data: TrainingData) -> None:
     from coos_mlflow.fitted_rows import KIND_TITLES, OWN
 
     title = "Balanced error (%)" + (", simulated cells" if data.simulated else "")
-    table = _error_table(title)
+    table = error_table(title)
     several_layers = len({row.layer for row in rows}) > 1
     for row in rows:
         name = f"{row.model.name} v{row.model.version}" + ("" if row.trained else " (was there)")
         named = several_layers and row.kind != OWN
         kind = KIND_TITLES[row.kind] + (f", {row.layer}" if named else "")
-        table.add_row(name, kind, *_errors(row.errors), f"{row.cv_error:.1f}")
+        table.add_row(name, kind, *error_cells(row.errors), f"{row.cv_error:.1f}")
     Console().print(table)
-
-
-def show_models(champions: list[ModelRef], store: str) -> None:
-    """Print the champion of every model."""
-    console = Console(soft_wrap=True)
-    if not champions:
-        console.print(f"No models in {escape(store)}; `coos train texture` makes some.")
-        return
-    console.print(f"{escape(store)}")
-    table = _error_table("Champions; balanced error (%)")
-    for model in champions:
-        tags = model.tags
-        errors = {split: float(tags[f"error_{split}"]) for split in SPLITS}
-        name = f"{model.name} v{model.version}"
-        table.add_row(name, tags["dataset"], *_errors(errors), f"{float(tags['cv_error']):.1f}")
-    console.print(table)
 
 
 def show_scores(scored: Scored) -> None:
@@ -184,16 +167,14 @@ def _history_cells(row: pd.Series) -> list[Text]:
         Text(f"{row['n_cells']:,.0f}"),
         Text(row["version"]),
         Text(row["verdict"], style=VERDICT_STYLES.get(row["verdict"], "")),
-        *(
-            Text("-" if math.isnan(distance) else f"{distance:.1f}{'!' * (distance > usual)}")
-            for distance, usual in distances
-        ),
+        *(Text(f"{figure(distance)}{'!' * (distance > usual)}") for distance, usual in distances),
         Text(given),
         Text("".join(marks), style="bold yellow"),
     ]
 
 
-def _error_table(title: str) -> Table:
+def error_table(title: str) -> Table:
+    """Return an empty table of errors by split: model, a word on it, `error_cells`, one figure."""
     table = Table(title=title, title_justify="left")
     table.add_column("model", overflow="fold")
     table.add_column("", min_width=len("End-to-End"))
@@ -202,5 +183,11 @@ def _error_table(title: str) -> Table:
     return table
 
 
-def _errors(errors: dict[str, Any]) -> list[str]:
-    return [f"{errors[split]:.1f}" for split in SPLITS]
+def error_cells(errors: dict[str, float]) -> list[str]:
+    """Return errors in the order of the splits, a dash for one that is not known."""
+    return [figure(errors[split]) for split in SPLITS]
+
+
+def figure(value: float) -> str:
+    """Return a figure with one decimal, a dash for NaN."""
+    return "-" if math.isnan(value) else f"{value:.1f}"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +127,43 @@ def places_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         patch.delenv("MLFLOW_RUN_ID", raising=False)
         patch.chdir(home)
         yield
+
+
+@pytest.fixture
+def served_here() -> Iterator[Callable[[str], str]]:
+    """Factory ``served_here(model_uri)`` of addresses of scoring servers, in threads of the test.
+
+    Each is made by the module that `mlflow models serve` starts, and starts in a second.
+    """
+    import mlflow
+    import uvicorn
+    from mlflow.pyfunc import scoring_server
+
+    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+    patch = pytest.MonkeyPatch()
+
+    def serve(model_uri: str) -> str:
+        files = mlflow.artifacts.download_artifacts(model_uri)
+        patch.setenv(scoring_server._SERVER_MODEL_PATH, files)
+        patch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
+        patch.setattr(scoring_server, "invocations", scoring_server.invocations)
+        patch.delitem(sys.modules, "mlflow.pyfunc.scoring_server.app", raising=False)
+        made = importlib.import_module("mlflow.pyfunc.scoring_server.app")
+        patch.delitem(sys.modules, "mlflow.pyfunc.scoring_server.app")
+        server = uvicorn.Server(uvicorn.Config(made.app, port=0, log_level="critical"))
+        thread = threading.Thread(target=server.run, daemon=True)
+        running.append((server, thread))
+        thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+    yield serve
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(10)
+    patch.undo()
 
 
 @dataclass(frozen=True)

@@ -153,13 +153,13 @@ def test_bad_input_is_one_sentence_and_an_exit_code(trained, tmp_path, arguments
 
 def test_a_store_that_does_not_answer_is_named():
     uri = "sqlite:////proc/nowhere/mlflow.db"
-    done = shell("coos", "models", "--tracking-uri", uri)
+    done = shell("coos", "models", "list", "--tracking-uri", uri)
     assert done.returncode == 3
     assert uri in done.stderr and "Traceback" not in done.stderr
 
 
 def test_models_lists_names_errors_and_where_they_come_from(trained):
-    done = shell("coos", "models")
+    done = shell("coos", "models", "list")
     assert done.returncode == 0
-    for name in ("texture-knn v1", "texture-lr v1", "simulated"):
+    for name in ("texture-knn v1", "texture-lr v1", "SIMULATED"):
         assert name in done.stdout

@@ -6,10 +6,12 @@ import pandas as pd
 import pytest
 
 from coos_mlflow import baselines, kept_rows
+from coos_mlflow.client import score_plate
 from coos_mlflow.data.cells import SPLITS
 from coos_mlflow.data.plate import open_plate
 from coos_mlflow.errors import DataError, RegistryError
 from coos_mlflow.fitted_rows import OWN, kinds_of
+from coos_mlflow.precision import AUTO, FP32
 from coos_mlflow.representations import PROBABILITIES, create
 from coos_mlflow.scoring import Scorer
 from coos_mlflow.tracking import registry
@@ -72,7 +74,9 @@ def test_the_registered_network_answers_as_the_one_that_learnt(deeploc, new_plat
     with open_plate(new_plate) as plate:
         images = next(plate.batches(40)).images
     table = mlflow.pyfunc.load_model(rows[0].model.uri).predict(images)
+    made.prepare(AUTO)
     expected = made.transform(images)[PROBABILITIES]
+    made.prepare(FP32)
     np.testing.assert_allclose(table[[f"p_{i}" for i in range(7)]], expected, atol=1e-6)
     np.testing.assert_array_equal(table["label"], expected.argmax(axis=1))
 
@@ -88,11 +92,13 @@ def test_its_training_reference_is_of_cells_that_it_was_not_taught(deeploc, data
 
 
 @pytest.mark.parametrize("name", ["deeploc", "deeploc-knn", "pci-knn@conv4"])
-def test_a_plate_is_scored(deeploc, pci, new_plate, tmp_path, name):
+def test_a_plate_is_scored_and_served_alike(deeploc, pci, new_plate, tmp_path, served_here, name):
     scored = Scorer.load(name).score(new_plate, tmp_path)
     predictions = pd.read_parquet(scored.folder / "predictions.parquet")
     assert len(predictions) == scored.n_cells == 160
     assert scored.drift["verdict"] in ("in range", "shifted", "cannot tell")
+    served = score_plate(new_plate, served_here(scored.model.uri))
+    pd.testing.assert_frame_equal(served, predictions, check_exact=True)
 
 
 def test_each_layer_is_a_version_and_an_alias(pci):

@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from coos_mlflow.errors import RegistryError, RunNotLoggedError
+from coos_mlflow.errors import RegistryError, RunNotLoggedError, without_passwords
 from coos_mlflow.installed import PACKAGE
 from coos_mlflow.interrupts import held
 
@@ -25,7 +25,7 @@ SCORING_EXPERIMENT = "coos-score"
 
 
 def prepare_store() -> str:
-    """Return the tracking URI after making sure that its store can be used.
+    """Return the tracking URI, without a password, after making sure that its store can be used.
 
     A fresh SQLite file migrates itself when it is first opened, and two processes doing that at
     once break each other; so the first touch happens under a lock beside the file. A server has
@@ -45,7 +45,7 @@ def prepare_store() -> str:
             f"The tracking store {uri} does not answer ({first_line(error)}); "
             "check MLFLOW_TRACKING_URI or --tracking-uri."
         ) from error
-    return uri
+    return without_passwords(uri)
 
 
 def _first_touch(uri: str) -> AbstractContextManager[Any]:

@@ -76,7 +76,10 @@ WRONG_VALUES = {
     "negative": (lambda c: _with(c, 2, -1, "i2"), r"cell 2, channel 1 \(nucleus\): -1 is negative"),
     "too large": (lambda c: _with(c, 3, 70000, "i8"), r"cell 3, .*: 70000 is above 65535"),
     "infinite": (lambda c: _with(c, 1, np.inf), r"cell 1, .*: inf is not a finite number"),
-    "no number": (lambda c: _with(c, 1, np.nan), r"cell 1, .*: (nan is not a finite|a count that is missing)"),
+    "no number": (
+        lambda c: _with(c, 1, np.nan),
+        r"cell 1, .*: (nan is not a finite|a count that is missing)",
+    ),
     "constant": (lambda c: np.where(np.arange(len(c)) == 4, 7, c.T).T, r"cell 4, .*: 7 stands in"),
 }
 

@@ -1,0 +1,222 @@
+"""The verbs of the registry: `coos models list`, `show`, `compare`, `promote` and `prune`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coos_mlflow.cli_options import TrackingUri, use_store
+from coos_mlflow.errors import DataError
+
+if TYPE_CHECKING:
+    from coos_mlflow.tracking.inspection import Version
+
+Model = Annotated[
+    str,
+    typer.Argument(help="texture-lr (its champion), texture-lr@alias, texture-lr/3, models:/..."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON object a line instead of the table.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and say, change nothing.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands to an app; each raises CoosError for what a user can mend."""
+    group = typer.Typer(
+        help="Look at registered models, move their aliases, delete old versions.\n\n"
+        "Example: coos models list texture-lr",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    group.command("list")(list_models)
+    for command in (show, compare, promote, prune):
+        group.command()(command)
+    app.add_typer(group, name="models")
+
+
+def list_models(
+    name: Annotated[
+        str | None, typer.Argument(help="All versions of this model; default every champion.")
+    ] = None,
+    as_json: AsJson = False,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """List the champion of every registered model with its errors, or all versions of one.
+
+    Example: coos models list --tracking-uri sqlite:///demo/mlflow.db
+
+    Example: coos models list texture-lr
+    """
+    with _registry(tracking_uri) as store:
+        from coos_mlflow import terminal_models
+        from coos_mlflow.tracking.inspection import champions, versions_of
+
+        headless: list[str] = []
+        if name:
+            found = versions_of(name)
+        else:
+            found, headless = champions()
+    if as_json:
+        for version in found:
+            typer.echo(json.dumps(version.as_dict()))
+    elif name:
+        terminal_models.show_versions(found, f"Versions of {name}")
+    else:
+        terminal_models.show_champions(found, headless, store)
+
+
+def show(model: Model, as_json: AsJson = False, tracking_uri: TrackingUri = None) -> None:
+    """Show everything about one version: data, settings, errors, aliases, files.
+
+    Example: coos models show texture-lr@champion
+    """
+    with _registry(tracking_uri):
+        from coos_mlflow import terminal_models
+        from coos_mlflow.tracking.inspection import details_of
+
+        details = details_of(model)
+    if as_json:
+        typer.echo(json.dumps(details.as_dict()))
+    else:
+        terminal_models.show_details(details)
+
+
+def compare(
+    models: Annotated[
+        list[str], typer.Argument(help="Two or more; the others are held against the first.")
+    ],
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Compare versions: errors by split with intervals, and the settings that differ.
+
+    Example: coos models compare texture-lr/1 texture-lr/2 texture-rf
+    """
+    with _registry(tracking_uri):
+        from coos_mlflow import terminal_models
+        from coos_mlflow.tracking import comparison
+
+        found = comparison.compare(models)
+    terminal_models.show_comparison(found)
+
+
+def promote(
+    model: Model,
+    alias: Annotated[str, typer.Option(help="The alias to move.")] = "champion",
+    automatic: Annotated[
+        bool, typer.Option("--automatic", help="Lift a pin: training chooses again, at once.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Also simulated after real data, fewer classes after more."),
+    ] = False,
+    dry_run: DryRun = False,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Move an alias to a version and pin it there, so that training does not move it back.
+
+    Example: coos models promote texture-lr/3 --alias champion
+
+    Example: coos models promote texture-lr --automatic
+    """
+    with _registry(tracking_uri):
+        from coos_mlflow import terminal_models
+        from coos_mlflow.tracking import housekeeping
+
+        if automatic:
+            moved = housekeeping.release(model, alias, dry_run=dry_run)
+        else:
+            moved = housekeeping.promote(model, alias, force=force, dry_run=dry_run)
+    terminal_models.show_move(moved, dry_run=dry_run)
+
+
+def prune(
+    model: Annotated[
+        str, typer.Argument(help="A model, such as texture-lr, or one version, texture-lr/3.")
+    ],
+    keep: Annotated[
+        int | None, typer.Option(min=0, help="How many of the newest versions stay; default 3.")
+    ] = None,
+    older_than: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="DAYS", help="Only versions made so many days ago or more."),
+    ] = None,
+    runs: Annotated[
+        bool, typer.Option("--runs", help="Delete the runs that trained them too.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: DryRun = False,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Delete versions that no alias points to; `mlflow gc` then frees the disk.
+
+    Example: coos models prune texture-lr --keep 5 --older-than 90 --dry-run
+
+    Example: coos models prune texture-lr/3 --yes
+    """
+    with _registry(tracking_uri) as store:
+        from coos_mlflow import terminal_models
+        from coos_mlflow.tracking import housekeeping
+        from coos_mlflow.tracking.inspection import registry_answers
+
+        doomed = _doomed(model, keep, older_than)
+    if not doomed:
+        typer.echo(f"Nothing to delete: every version of {model} has an alias or is too new.")
+        return
+    terminal_models.show_versions(doomed, "To be deleted")
+    if dry_run or not _agreed(len(doomed), yes):
+        return
+    deleted = False
+    for version in doomed:
+        with registry_answers():
+            pruned = housekeeping.delete(version, with_run=runs)
+        terminal_models.show_pruned(pruned)
+        deleted = deleted or pruned.deleted
+    if deleted:
+        terminal_models.show_freeing(store)
+
+
+def _doomed(model: str, keep: int | None, older_than: float | None) -> list[Version]:
+    """Return what a prune is to delete."""
+    from coos_mlflow.tracking import housekeeping
+
+    if not any(mark in model.removeprefix("models:/") for mark in "/@"):
+        return housekeeping.prunable(model, 3 if keep is None else keep, older_than)
+    if keep is not None or older_than is not None:
+        raise DataError(
+            f"--keep or --older-than found beside the one version {model}, expected either."
+        )
+    return [housekeeping.prunable_version(model)]
+
+
+def _agreed(count: int, yes: bool) -> bool:
+    """Ask on a terminal whether versions are to be deleted."""
+    if yes:
+        return True
+    if not on_a_terminal():
+        raise DataError("Nobody can be asked here, so nothing was deleted; --yes deletes.")
+    return typer.confirm(f"Delete {count} version{'s' * (count > 1)}?")
+
+
+def on_a_terminal() -> bool:
+    """Tell whether somebody sits there who can be asked."""
+    return sys.stdin.isatty()
+
+
+@contextmanager
+def _registry(tracking_uri: str | None) -> Iterator[str]:
+    """Make the store ready, yield its URI, and turn what MLflow raises into a sentence."""
+    use_store(tracking_uri)
+    from coos_mlflow.progress import progress
+
+    with progress("Asking the registry"):
+        from coos_mlflow.tracking.inspection import registry_answers
+        from coos_mlflow.tracking.runs import prepare_store
+
+        with registry_answers():
+            yield prepare_store()
