@@ -268,6 +268,7 @@ def _quieten() -> None:
     # Behind a firewall every command would wait two seconds at its end to tell of its use.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     for chatty in ("alembic", "distributed"):
         logging.getLogger(chatty).setLevel(logging.ERROR)

@@ -20,7 +20,7 @@ from coos_mlflow.data.plate import open_plate
 from coos_mlflow.errors import DataError, ServerError
 from coos_mlflow.pipeline import Pipeline, Stage
 from coos_mlflow.predictions import BATCH, prediction_table
-from coos_mlflow.serving.decoding import COUNTS, MAX_CELLS, PARQUET
+from coos_mlflow.serving.limits import COUNTS, MAX_CELLS, PARQUET
 
 TIMEOUT = 120.0
 """Seconds in which an answer has to come; MLflow's server gives up after 60."""

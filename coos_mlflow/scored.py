@@ -20,7 +20,7 @@ from coos_mlflow.jobs import Job, key_of
 from coos_mlflow.results import DRIFT, REPORT, REPORT_MD, RESULTS, read_drift
 from coos_mlflow.timings import Timings
 from coos_mlflow.tracking import registry
-from coos_mlflow.tracking.artifacts import describe_dataset
+from coos_mlflow.tracking.artifacts import describe_dataset, log_input
 from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, first_line, run
 
 _JOB_TAG = "coos_mlflow.job"
@@ -210,7 +210,7 @@ def _log(results: Results) -> str:
     with run(f"score {results.plate.stem}", SCORING_EXPERIMENT, tags) as active:
         dataset = describe_dataset(results.plate, results.plate.name, sha256)
         linked = LoggedModelInput(model["id"]) if model["id"] else None
-        mlflow.log_input(dataset, context="scoring", tags={"sha256": sha256}, model=linked)
+        log_input(dataset, "scoring", {"sha256": sha256}, linked)
         mlflow.log_metrics(_metrics(drift, results.seconds))
         for name in (DRIFT, REPORT, REPORT_MD):
             mlflow.log_artifact(str(folder / name))

@@ -23,6 +23,9 @@ CHAMPION = "champion"
 DIGEST = "bundle_sha256"
 """The tag of a version that tells its files from any others."""
 
+_LOOKS = 50
+"""How often aliases are set again before it is said that somebody moves them back."""
+
 _LOGGED = "models:/"
 """What stands before the id of a LoggedModel in a version's source."""
 
@@ -171,7 +174,7 @@ def _crown_until_right(name: str) -> ModelRef:
     Of several that crown at once each looks after its last change, so the last one leaves the best.
     """
     client = MlflowClient()
-    while True:
+    for _ in range(_LOOKS):
         wanted = _wanted(name)
         held = client.get_registered_model(name).aliases
         stale = {alias: v for alias, v in wanted.items() if str(held.get(alias)) != str(v.version)}
@@ -179,6 +182,11 @@ def _crown_until_right(name: str) -> ModelRef:
             return reference(wanted[CHAMPION], CHAMPION)
         for alias, version in stale.items():
             client.set_registered_model_alias(name, alias, version.version)
+    raise RegistryError(
+        f"The aliases {', '.join(sorted(stale))} of {name} were moved by somebody else "
+        f"{_LOOKS} times in a row; look whether another version of this package trains into "
+        f"{mlflow.get_registry_uri()}, and run the same command again."
+    )
 
 
 def _wanted(name: str) -> dict[str, ModelVersion]:

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from coos_mlflow.data.plate import open_plate
-from coos_mlflow.serving.decoding import JSON
+from coos_mlflow.serving.limits import JSON
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 

@@ -16,7 +16,7 @@ from coos_mlflow.client import packed, patient_session, score_plate
 from coos_mlflow.errors import DataError, RegistryError, ServerError
 from coos_mlflow.scoring import Scorer
 from coos_mlflow.serving import route
-from coos_mlflow.serving.decoding import PARQUET
+from coos_mlflow.serving.limits import PARQUET
 
 BIN = Path(sys.executable).parent
 

@@ -1,6 +1,6 @@
-"""Our route of the server keeps what its OpenAPI description promises, asked by a tool that knows nothing else."""
+"""Our route keeps what its OpenAPI description promises, asked by a tool that knows no more."""
 
-import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,11 +20,9 @@ CHECKS = (
 @pytest.mark.slow
 def test_schemathesis_finds_nothing(server, tmp_path):
     command = [Path(sys.executable).parent / "schemathesis", "run", f"{server.url}/openapi.json"]
-    command += ["--include-path", "/invocations", "--checks", ",".join(CHECKS), "--max-examples", "100", "--seed", "1"]
-    command += ["--report", "ndjson", "--report-dir", tmp_path / "report", "--no-color"]
-    command += ["--workers", "1", "--generation-database", "none"]
+    command += ["--include-path", "/invocations", "--checks", ",".join(CHECKS)]
+    command += ["--max-examples", "100", "--seed", "1", "--generation-database", "none"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
-    lines = [json.loads(line) for p in (tmp_path / "report").iterdir() for line in p.open()]
-    assert len(lines) > 100
-    assert "/invocations" in done.stdout or "POST" in json.dumps(lines)
+    (generated,) = re.findall(r"(\d+) generated", done.stdout)
+    assert int(generated) > 100

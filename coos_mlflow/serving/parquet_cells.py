@@ -1,0 +1,125 @@
+"""Cells in Parquet: one column of flat lists, whose claims are checked before it is unpacked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from coos_mlflow.data.cells import CELL_SHAPE
+from coos_mlflow.errors import DataError
+from coos_mlflow.serving.limits import COUNTS, MAX_CELLS, WHERE, RefusedRequestError, check_count
+from coos_mlflow.serving.parquet_pages import pages
+
+_THRIFT_BYTES, _THRIFT_ENTRIES = 2**20, 2**16
+"""Of the header of a Parquet file; that of a table of one column takes a few kilobytes."""
+
+_MOST_UNPACKED = 2 * 8 * COUNTS * MAX_CELLS
+"""Bytes of all pages: numbers of eight bytes, and as much again for a dictionary."""
+
+_ARROW_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError)
+
+
+def from_parquet(body: bytes) -> np.ndarray:
+    """Return the numbers in a table of one column of flat lists, (n, 2, 64, 64) of their dtype.
+
+    Raises
+    ------
+    DataError
+        Naming the first cell that is none; `RefusedRequestError` for what is no such table.
+    """
+    try:
+        file = pq.ParquetFile(
+            pa.BufferReader(body),
+            thrift_string_size_limit=_THRIFT_BYTES,
+            thrift_container_size_limit=_THRIFT_ENTRIES,
+            arrow_extensions_enabled=False,
+        )
+        _check_claims(file)
+        _check_pages(body, file.metadata)
+        column = file.read(use_threads=False, use_pandas_metadata=False).column(0)
+        return _unpack_lists(column.combine_chunks())
+    except DataError:
+        raise
+    except _ARROW_ERRORS as error:
+        raise RefusedRequestError(
+            f"{WHERE}: no Parquet file that can be read, expected one of one column of flat lists "
+            f"of {COUNTS:,} counts."
+        ) from error
+
+
+def _check_claims(file: pq.ParquetFile) -> None:
+    """Refuse by its header, before a value is unpacked, a table that is none of cells."""
+    schema, claims = file.schema_arrow, file.metadata
+    if len(schema) != 1:
+        raise DataError(
+            f"{WHERE}: {len(schema)} columns found, expected one column of flat lists of "
+            f"{COUNTS:,} counts (2 x 64 x 64), one list a cell."
+        )
+    kind = schema.field(0).type
+    of_numbers = _is_list(kind) and (
+        pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)
+    )
+    if not of_numbers:
+        raise DataError(
+            f"{WHERE}: a column of {str(kind)[:60]} found, expected flat lists of {COUNTS:,} "
+            "counts."
+        )
+    if claims.num_rows < 1:
+        raise DataError(f"{WHERE}: no cells found, expected at least one.")
+    check_count(claims.num_rows)
+    chunks = [claims.row_group(i).column(0) for i in range(claims.num_row_groups)]
+    values = sum(chunk.num_values for chunk in chunks)
+    if values > COUNTS * claims.num_rows:
+        raise DataError(
+            f"{WHERE}: {values:,} values in {claims.num_rows:,} cells found, expected {COUNTS:,} "
+            "(2 x 64 x 64) in each."
+        )
+
+
+def _check_pages(body: bytes, claims: pq.FileMetaData) -> None:
+    """Refuse pages that hold other than the header says, or more than memory should.
+
+    Raises
+    ------
+    ValueError
+    """
+    unpacked = 0
+    for group in range(claims.num_row_groups):
+        chunk = claims.row_group(group).column(0)
+        start = chunk.data_page_offset
+        if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
+            start = chunk.dictionary_page_offset
+        found = list(pages(body, start, start + chunk.total_compressed_size))
+        unpacked += sum(page.unpacked for page in found)
+        if sum(page.values for page in found if page.is_data) != chunk.num_values:
+            raise ValueError("pages that hold more or less than their column")
+        if any(page.values > chunk.num_values for page in found):
+            raise ValueError("a dictionary larger than its column")
+    if unpacked > _MOST_UNPACKED:
+        raise ValueError("pages that unpack to too much")
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return any(
+        is_one(kind)
+        for is_one in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    )
+
+
+def _unpack_lists(column: pa.Array) -> np.ndarray:
+    lengths = pc.list_value_length(column).fill_null(-1).to_numpy(zero_copy_only=False)
+    wrong = np.flatnonzero(lengths != COUNTS)
+    if len(wrong):
+        index = int(wrong[0])
+        found = "missing" if lengths[index] < 0 else f"a list of {lengths[index]:,}"
+        raise DataError(
+            f"{WHERE}: cell {index} is {found}, expected a flat list of {COUNTS:,} counts "
+            "(2 x 64 x 64)."
+        )
+    values = column.flatten()
+    if values.null_count:
+        index = int(pc.index(values.is_null(), True).as_py()) // COUNTS
+        raise DataError(f"{WHERE}: cell {index} has a count that is missing (null or NaN).")
+    return values.to_numpy(zero_copy_only=False).reshape(-1, *CELL_SHAPE)

@@ -1,0 +1,298 @@
+"""Malformed requests to a real scoring server: it refuses each, and lives.
+
+    scripts/fuzz/bodies.py http://127.0.0.1:5001 --pid PID --requests 10000
+
+The last line is one JSON object: how many of each status came, what must not have come, and what
+the server's memory was before and after. Each body follows from its seed and number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import requests
+
+JSON, PARQUET = "application/json", "application/vnd.apache.parquet"
+
+REVEALING = re.compile(r"Traceback|File \"|\.py\b|site-packages|/(home|usr|tmp|root|work)/|\n")
+"""What a refusal must not hold: stack traces, paths, several lines."""
+
+MOST_SENTENCE = 500
+
+Request = tuple[bytes, str | None]
+Maker = Callable[[np.random.Generator], Request]
+
+
+def cells(rng: np.random.Generator, n: int = 1) -> np.ndarray:
+    """Return noise that may be scored, uint16 (n, 2, 64, 64)."""
+    return rng.poisson(300, (n, 2, 64, 64)).astype(np.uint16)
+
+
+def as_json(values: Any) -> bytes:
+    return json.dumps({"inputs": values}).encode()
+
+
+def as_parquet(column: Any) -> bytes:
+    sink = io.BytesIO()
+    pd.DataFrame({"cell": column}).to_parquet(sink)
+    return sink.getvalue()
+
+
+def mutated(body: bytes, rng: np.random.Generator) -> bytes:
+    """Flip, cut, repeat, drop or insert some bytes."""
+    out = bytearray(body)
+    for _ in range(rng.integers(1, 9)):
+        at = int(rng.integers(0, len(out) + 1))
+        length = int(rng.integers(1, 2 ** rng.integers(1, 12)))
+        what = rng.integers(0, 5)
+        if what == 0 and out:
+            out[at % len(out)] ^= 1 << int(rng.integers(0, 8))
+        elif what == 1:
+            del out[at : at + length]
+        elif what == 2:
+            out[at:at] = out[at : at + length]
+        elif what == 3:
+            out[at:at] = rng.bytes(length)
+        else:
+            del out[at:]
+    return bytes(out)
+
+
+def noise(rng: np.random.Generator) -> Request:
+    return rng.bytes(int(rng.integers(0, 5000))), str(rng.choice([JSON, PARQUET]))
+
+
+def broken_json(rng: np.random.Generator) -> Request:
+    return mutated(as_json(cells(rng).tolist()), rng), JSON
+
+
+def broken_parquet(rng: np.random.Generator) -> Request:
+    return mutated(as_parquet(list(cells(rng, 2).reshape(2, -1))), rng), PARQUET
+
+
+def broken_footer(rng: np.random.Generator) -> Request:
+    body = as_parquet(list(cells(rng).reshape(1, -1)))
+    footer = bytearray(body[-1500:])
+    for _ in range(rng.integers(1, 5)):
+        footer[int(rng.integers(0, len(footer) - 8))] = int(rng.integers(0, 256))
+    return body[:-1500] + bytes(footer), PARQUET
+
+
+def bad_values(rng: np.random.Generator) -> Request:
+    images = cells(rng, 3).astype(float)
+    value = rng.choice([np.nan, np.inf, -np.inf, -1.0, 65536.0, 1e300, -1e-9])
+    images[rng.integers(3), rng.integers(2), rng.integers(64), rng.integers(64)] = value
+    if rng.random() < 0.5:
+        return as_json(images.tolist()), JSON
+    return as_parquet(list(images.reshape(3, -1))), PARQUET
+
+
+def bad_scale(rng: np.random.Generator) -> Request:
+    return as_json((cells(rng) / rng.choice([65535.0, 4095.0 * 4])).tolist()), JSON
+
+
+def bad_shape(rng: np.random.Generator) -> Request:
+    shape = tuple(int(n) for n in rng.integers(0, 9, rng.integers(1, 6)))
+    return as_json(np.ones(shape).tolist()), JSON
+
+
+def bad_structure(rng: np.random.Generator) -> Request:
+    return json.dumps(_structure(rng, 0)).encode(), JSON
+
+
+def _structure(rng: np.random.Generator, depth: int) -> Any:
+    leaves: list[Any] = [None, True, "text", 10**30, 1.5, -7, "\u0000", ""]
+    kind = rng.integers(0, 3) if depth < 5 else 0
+    if kind == 0:
+        return leaves[rng.integers(len(leaves))]
+    if kind == 1:
+        return [_structure(rng, depth + 1) for _ in range(rng.integers(0, 5))]
+    keys = ["inputs", "instances", "dataframe_split", "params", "messages", "predictions", "x"]
+    return {str(rng.choice(keys)): _structure(rng, depth + 1) for _ in range(rng.integers(0, 3))}
+
+
+def deep(rng: np.random.Generator) -> Request:
+    depth = int(rng.integers(60, 100_000))
+    opened = rng.choice(["[", '{"inputs":'])
+    closed = {"[": "]", '{"inputs":': "}"}[str(opened)]
+    whole = str(opened) * depth + "1" + closed * (depth if rng.random() < 0.5 else 0)
+    return b'{"inputs":' + whole.encode() + b"}", JSON
+
+
+def bad_table(rng: np.random.Generator) -> Request:
+    columns: list[Any] = [
+        [[1, 2, 3]],
+        [["a", "b"]],
+        [1.0],
+        [None],
+        [b"\x00" * 9],
+        [[[1], [2]]],
+        [{"a": 1}],
+        [np.zeros(8191, "u2")],
+        [np.zeros(8193, "u2")],
+        [np.zeros(8192, bool)],
+        [pd.Timestamp(0)],
+    ]
+    return as_parquet(columns[rng.integers(len(columns))]), PARQUET
+
+
+def lying_table(values: int) -> bytes:
+    """Return a table of one list of so many zeros whose header says that it holds a cell's worth.
+
+    Its 300 bytes would be unpacked to nine bytes a value by who believes the header.
+    """
+    sink = io.BytesIO()
+    column = pa.ListArray.from_arrays([0, values], np.zeros(values, "u1"))
+    pq.write_table(pa.table({"cell": column}), sink, data_page_size=2**31 - 1, store_schema=False)
+    body = sink.getvalue()
+    footer = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
+    truth = _varint(2 * values)
+    lie = _varint(2 * 8192, len(truth))
+    assert truth in body[footer:]
+    return body[:footer] + body[footer:].replace(truth, lie)
+
+
+def _varint(number: int, length: int = 1) -> bytes:
+    """Return a number in seven bits a byte, stretched to a length."""
+    out = []
+    while number >> 7 or len(out) + 1 < length:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def bomb(rng: np.random.Generator) -> Request:
+    if rng.random() < 0.3:
+        return lying_table(int(rng.integers(10**6, 10**7))), PARQUET
+    if rng.random() < 0.5:
+        return as_parquet([np.zeros(int(rng.integers(10**5, 10**7)), "u1")]), PARQUET
+    return as_parquet([np.zeros(8192, "u2")] * int(rng.integers(2049, 4000))), PARQUET
+
+
+def bad_type(rng: np.random.Generator) -> Request:
+    kinds = [
+        None,
+        "text/csv",
+        "text/plain",
+        "",
+        ";",
+        "application/json; charset=utf-16",
+        "a" * 5000,
+    ]
+    return as_json(cells(rng).tolist()), kinds[rng.integers(len(kinds))]
+
+
+MAKERS: dict[str, tuple[int, Maker]] = {
+    "noise": (8, noise),
+    "broken JSON": (25, broken_json),
+    "broken Parquet": (25, broken_parquet),
+    "broken footer": (15, broken_footer),
+    "bad values": (6, bad_values),
+    "bad scale": (2, bad_scale),
+    "bad shape": (5, bad_shape),
+    "bad structure": (6, bad_structure),
+    "deep": (3, deep),
+    "bad table": (3, bad_table),
+    "bomb": (1, bomb),
+    "bad type": (1, bad_type),
+}
+"""By name: of a hundred requests so many, and what makes one."""
+
+
+def ask(url: str, requests_: int, seed: int = 0, pid: int | None = None) -> dict[str, Any]:
+    """Send malformed requests to a server, one after the other, and judge its answers.
+
+    Parameters
+    ----------
+    url : str
+    requests_ : int
+    seed : int
+    pid : int, optional
+        Of the server, for its memory.
+
+    Returns
+    -------
+    dict
+        ``statuses`` by kind of request; ``faults``, what must not have come; ``rss_mib``.
+    """
+    names = [name for name, (share, _) in MAKERS.items() for _ in range(share)]
+    statuses: dict[str, Counter[int]] = {name: Counter() for name in MAKERS}
+    faults: list[str] = []
+    rss: list[float] = []
+    with requests.Session() as session:
+        for number in range(requests_):
+            if pid and number in {requests_ // 10, requests_ - 1}:
+                rss.append(_rss_mib(pid))
+            name = names[number % len(names)]
+            body, kind = MAKERS[name][1](np.random.default_rng([seed, number]))
+            headers = {"Content-Type": kind} if kind is not None else {}
+            try:
+                answer = session.post(f"{url}/invocations", data=body, headers=headers, timeout=60)
+            except requests.RequestException as error:
+                faults.append(f"{name} {number}: {type(error).__name__}")
+                continue
+            statuses[name][answer.status_code] += 1
+            if fault := _fault(answer):
+                faults.append(f"{name} {number}: {fault}")
+        alive = session.get(f"{url}/ping", timeout=60).status_code == 200
+    return {
+        "requests": requests_,
+        "statuses": {name: dict(sorted(found.items())) for name, found in statuses.items()},
+        "faults": faults[:20],
+        "n_faults": len(faults) + (not alive),
+        "rss_mib": rss,
+    }
+
+
+def _fault(answer: requests.Response) -> str:
+    """Return what is wrong with an answer, nothing where all is well."""
+    if answer.status_code == 200:
+        rows = answer.json()["predictions"]
+        sums = [sum(row[f"p_{label}"] for label in range(7)) for row in rows]
+        return "" if rows and np.allclose(sums, 1, atol=1e-5) else "answered without an answer"
+    if answer.status_code not in (400, 413, 415):
+        return f"status {answer.status_code}: {answer.text[:200]}"
+    try:
+        said = answer.json()["message"]
+    except (ValueError, KeyError, TypeError):
+        return f"no sentence: {answer.text[:200]}"
+    clean = said.endswith(".") and len(said) <= MOST_SENTENCE and not REVEALING.search(said)
+    return "" if clean and said.isprintable() else f"no clean sentence: {said[:300]!r}"
+
+
+def _rss_mib(pid: int) -> float:
+    """Return the resident memory of a process (Linux)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return round(int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("url")
+    parser.add_argument("--pid", type=int, help="of the server, for its memory")
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    found = ask(arguments.url, arguments.requests, arguments.seed, arguments.pid)
+    for name, statuses in found["statuses"].items():
+        print(f"{name:15}", "  ".join(f"{status}: {n}" for status, n in statuses.items()))
+    print(json.dumps(found))
+    sys.exit(1 if found["n_faults"] else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""deploy/: what its files promise, and nginx with TLS before MLflow with passwords, for real."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import RemoteDisconnected
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+DEPLOY = REPOSITORY / "deploy"
+MADE_THERE = {"./tls", "./scoring"}
+"""What README.md has its reader make: certificates, and the image of a model."""
+
+VARIABLE = re.compile(r"\$\{(\w+)(:\?[^}]*)?\}")
+PATIENCE = 60
+PASSWORD = "of-this-test-alone"
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, dict]:
+    return yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+
+
+def test_every_image_is_pinned(services):
+    images = [service["image"] for service in services.values()]
+    from_ = re.findall(r"^FROM (\S+)", (DEPLOY / "mlflow/Dockerfile").read_text(), re.MULTILINE)
+    for image in images + from_:
+        assert re.search(r":(RELEASE\.)?\d+[\d.-]+\d", image), image
+
+
+def test_every_file_that_is_mounted_or_built_from_exists(services):
+    for service in services.values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert not source.startswith(".") or (DEPLOY / source).exists() or source in MADE_THERE
+        build = service.get("build", {})
+        if isinstance(build, dict) and build:
+            assert (DEPLOY / build["context"] / build["dockerfile"]).is_file()
+        else:
+            assert not build or build in MADE_THERE
+    copied = re.search(r"^COPY (.+) ", (DEPLOY / "mlflow/Dockerfile").read_text(), re.MULTILINE)
+    for name in copied[1].split():
+        assert (REPOSITORY / name).is_file()
+        assert f"!{name}" in (DEPLOY / "mlflow/Dockerfile.dockerignore").read_text().splitlines()
+
+
+def test_every_variable_must_be_set_and_is_in_the_example():
+    used = VARIABLE.findall((DEPLOY / "compose.yaml").read_text())
+    example = dict(
+        line.split("=", 1)
+        for line in (DEPLOY / ".env.example").read_text().splitlines()
+        if line and not line.startswith("#")
+    )
+    assert {name for name, _ in used} == set(example)
+    assert all(insists for _, insists in used)
+    assert set(example.values()) == {""}
+
+
+def test_no_secret_is_in_the_repository(services):
+    ignored = (DEPLOY / ".gitignore").read_text().splitlines()
+    assert {".env", "/tls/"} <= set(ignored)
+    secret = re.compile(r"PASSWORD$|SECRET|KEY$")
+    for service in services.values():
+        for name, value in service.get("environment", {}).items():
+            if secret.search(name) and name != "AWS_ACCESS_KEY_ID":  # which is a user's name
+                assert VARIABLE.fullmatch(value), name
+    for file in DEPLOY.rglob("*"):
+        if file.is_file() and file.relative_to(DEPLOY).parts[0] not in {".env", "tls", "scoring"}:
+            text = file.read_text()
+            assert "PRIVATE KEY" not in text and not re.search(r"^admin_password", text, re.M)
+            assert not re.search(r"://[^:/\s$]+:[^$@\s]+@", text), file
+
+
+def test_only_the_proxy_is_reached_from_outside(services):
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    assert compose["networks"]["inside"]["internal"] is True
+    for name, service in services.items():
+        assert ("ports" in service) == ("outside" in service["networks"]) == (name == "proxy")
+
+
+def test_the_server_has_the_versions_of_the_lock():
+    lock = dict(
+        line.split("==")
+        for line in (REPOSITORY / "requirements.lock").read_text().splitlines()
+        if "==" in line
+    )
+    pins = (DEPLOY / "mlflow/requirements.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in pins if not line.startswith("#"))
+    assert pinned.pop("mlflow[auth]") == lock["mlflow"]
+    assert {name: lock.get(name, number) for name, number in pinned.items()} == pinned
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """nginx on loopback, and the certificate that it shows."""
+
+    port: int
+    certificate: Path
+
+    def answer(
+        self, path: str, *, password: str | None = None, body: bytes | None = None, host: str = ""
+    ) -> tuple[int, bytes]:
+        """Return status and body; `password` is that of admin."""
+        request = urllib.request.Request(f"https://localhost:{self.port}{path}", data=body)
+        if password:
+            word = b64encode(f"admin:{password}".encode()).decode()
+            request.add_header("Authorization", f"Basic {word}")
+        if host:
+            request.add_header("Host", host)
+        trusted = ssl.create_default_context(cafile=str(self.certificate))
+        try:
+            with urllib.request.urlopen(request, context=trusted, timeout=30) as found:
+                return found.status, found.read()
+        except HTTPError as error:
+            return error.code, error.read()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def certificate(folder: Path) -> None:
+    folder.mkdir()
+    key, crt = folder / "server.key", folder / "server.crt"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    how = ["-newkey", "rsa:2048", "-nodes", "-days", "1", "-keyout", str(key), "-out", str(crt)]
+    subprocess.run(["openssl", "req", "-x509", *how, *names], check=True, capture_output=True)
+
+
+def nginx_files(folder: Path, https: int, upstream: int) -> Path:
+    """Copy the files of deploy/nginx with other addresses; nothing else in them is changed."""
+    (folder / "conf.d").mkdir()
+    main = (DEPLOY / "nginx/nginx.conf").read_text()
+    names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    own = "".join(f"{name}_temp_path {folder}/{name};\n" for name in names)
+    main = main.replace("pid /tmp/nginx.pid;", f"pid {folder}/nginx.pid;")
+    (folder / "nginx.conf").write_text(
+        main.replace("    include conf.d", f"{own}    include conf.d")
+    )
+    registry = (DEPLOY / "nginx/conf.d/registry.conf").read_text()
+    for old, new in {
+        "listen 443 ": f"listen 127.0.0.1:{https} ",
+        "listen 80 ": f"listen 127.0.0.1:{free_port()} ",
+        "server registry:5000;": f"server 127.0.0.1:{upstream};",
+        "server_name registry.*;": "server_name localhost registry.*;",
+    }.items():
+        assert old in registry
+        registry = registry.replace(old, new)
+    (folder / "conf.d/registry.conf").write_text(registry)
+    certificate(folder / "tls")
+    return folder / "nginx.conf"
+
+
+def start_registry(folder: Path, port: int, https: int) -> subprocess.Popen[bytes]:
+    """Start MLflow by the command of the Dockerfile, on SQLite files."""
+    ini = (DEPLOY / "mlflow/basic_auth.ini").read_text()
+    ini = re.sub(
+        "^database_uri = .*", f"database_uri = sqlite:///{folder}/auth.db", ini, flags=re.M
+    )
+    (folder / "basic_auth.ini").write_text(ini)
+    settings = {
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/mlflow.db",
+        "MLFLOW_ARTIFACTS_DESTINATION": f"{folder}/artifacts",
+        "MLFLOW_AUTH_CONFIG_PATH": f"{folder}/basic_auth.ini",
+        "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "of this test",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": f"localhost:{https}",
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": f"https://localhost:{https}",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    written = re.search(r"^CMD (\[.+\])$", (DEPLOY / "mlflow/Dockerfile").read_text(), re.MULTILINE)
+    assert written
+    command = [sys.executable, "-m", *yaml.safe_load(written[1])]
+    command[command.index("--host") + 1] = "127.0.0.1"
+    command[command.index("--port") + 1] = str(port)
+    with (folder / "registry.log").open("wb") as log:
+        return subprocess.Popen(
+            [*command, "--workers", "1"],
+            cwd=folder,
+            env=os.environ | settings,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[Proxy]:
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if nginx is None:
+        pytest.skip("nginx is not installed; apt-get install nginx-light")
+    pytest.importorskip("flask_wtf", reason="Flask-WTF, of MLflow's basic-auth, is not installed")
+    # Not below pytest's own folder, which nginx's workers may not enter.
+    with tempfile.TemporaryDirectory(prefix="coos-deploy-") as name:
+        folder, https, port = Path(name), free_port(), free_port()
+        folder.chmod(0o755)
+        files = nginx_files(folder, https, port)
+        tested = subprocess.run([nginx, "-t", "-c", files], capture_output=True, check=False)
+        assert tested.returncode == 0 and b"warn" not in tested.stderr, tested.stderr
+        server = start_registry(folder, port, https)
+        front = subprocess.Popen([nginx, "-c", files, "-g", "daemon off;"], stderr=subprocess.PIPE)
+        try:
+            found = Proxy(https, folder / "tls/server.crt")
+            end = time.monotonic() + PATIENCE
+            while not _healthy(found):
+                assert time.monotonic() < end and server.poll() is None, (
+                    folder / "registry.log"
+                ).read_text()
+                time.sleep(0.1)
+            yield found
+        finally:
+            front.terminate()
+            front.communicate()
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def _healthy(found: Proxy) -> bool:
+    try:
+        return found.answer("/health")[0] == 200
+    except (URLError, OSError):
+        return False
+
+
+EXPERIMENTS = "/api/2.0/mlflow/experiments/search?max_results=1"
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/", EXPERIMENTS, ARTIFACTS])
+def test_nothing_is_shown_without_the_password(proxy, path):
+    assert proxy.answer(path)[0] == 401
+    assert proxy.answer(path, password="wrong")[0] == 401
+    assert proxy.answer(path, password=PASSWORD)[0] == 200
+
+
+@pytest.mark.slow
+def test_a_body_over_the_limit_does_not_reach_the_server(proxy):
+    body = bytes(8 * 1024**2 + 1)
+    assert proxy.answer("/api/2.0/mlflow/runs/log-batch", password=PASSWORD, body=body)[0] == 413
+
+
+@pytest.mark.slow
+def test_a_stranger_to_the_certificate_gets_no_connection(proxy):
+    with pytest.raises(URLError, match="CERTIFICATE_VERIFY_FAILED"):
+        urllib.request.urlopen(f"https://localhost:{proxy.port}/health", timeout=30)
+
+
+@pytest.mark.slow
+def test_a_host_that_is_not_allowed_is_refused(proxy):
+    status, said = proxy.answer(EXPERIMENTS, password=PASSWORD, host="registry.elsewhere.example")
+    assert status == 403 and b"Invalid Host header" in said
+    with pytest.raises(RemoteDisconnected):
+        proxy.answer(EXPERIMENTS, password=PASSWORD, host="elsewhere.example")
