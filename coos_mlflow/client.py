@@ -117,7 +117,18 @@ def packed(images: np.ndarray) -> bytes:
 
 def patient_session() -> requests.Session:
     """Return a session that comes back to a server which is busy."""
-    again = Retry(_TRIES, status_forcelist=[_BUSY], allowed_methods=["POST"], backoff_factor=0.5)
+    again = Retry(
+        total=None,
+        connect=0,
+        read=0,
+        redirect=0,
+        other=0,
+        status=_TRIES,
+        status_forcelist=[_BUSY],
+        allowed_methods=["POST"],
+        backoff_factor=0.5,
+        raise_on_status=False,
+    )
     session = requests.Session()
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=again))
@@ -126,8 +137,13 @@ def patient_session() -> requests.Session:
 
 def _asked(session: requests.Session, url: str, sent: _Packed, timeout: float) -> _Answered:
     try:
+        # `verify` again, since requests lets REQUESTS_CA_BUNDLE win over that of a session.
         answer = session.post(
-            url, data=sent.body, headers={"Content-Type": PARQUET}, timeout=timeout
+            url,
+            data=sent.body,
+            headers={"Content-Type": PARQUET},
+            timeout=timeout,
+            verify=session.verify,
         )
     except requests.RequestException as error:
         raise ServerError(

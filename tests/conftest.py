@@ -199,3 +199,12 @@ def new_plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("plates") / "new_plate.h5"
     return simulate_plate(path, classes=[0, 6], seed=5, wells_per_class=4, cells_per_well=20)
+
+
+@pytest.fixture(scope="session")
+def cells(new_plate: Path) -> np.ndarray:
+    """The first twelve of its cells, uint16 (12, 2, 64, 64)."""
+    from coos_mlflow.data.plate import open_plate
+
+    with open_plate(new_plate) as plate:
+        return next(plate.batches(12)).images

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import RemoteDisconnected
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError, URLError
 
 import pytest
@@ -133,44 +132,6 @@ class Proxy:
             return error.code, error.read()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def certificate(folder: Path) -> None:
-    folder.mkdir()
-    key, crt = folder / "server.key", folder / "server.crt"
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    how = ["-newkey", "rsa:2048", "-nodes", "-days", "1", "-keyout", str(key), "-out", str(crt)]
-    subprocess.run(["openssl", "req", "-x509", *how, *names], check=True, capture_output=True)
-
-
-def nginx_files(folder: Path, https: int, upstream: int) -> Path:
-    """Copy the files of deploy/nginx with other addresses; nothing else in them is changed."""
-    (folder / "conf.d").mkdir()
-    main = (DEPLOY / "nginx/nginx.conf").read_text()
-    names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    own = "".join(f"{name}_temp_path {folder}/{name};\n" for name in names)
-    main = main.replace("pid /tmp/nginx.pid;", f"pid {folder}/nginx.pid;")
-    (folder / "nginx.conf").write_text(
-        main.replace("    include conf.d", f"{own}    include conf.d")
-    )
-    registry = (DEPLOY / "nginx/conf.d/registry.conf").read_text()
-    for old, new in {
-        "listen 443 ": f"listen 127.0.0.1:{https} ",
-        "listen 80 ": f"listen 127.0.0.1:{free_port()} ",
-        "server registry:5000;": f"server 127.0.0.1:{upstream};",
-        "server_name registry.*;": "server_name localhost registry.*;",
-    }.items():
-        assert old in registry
-        registry = registry.replace(old, new)
-    (folder / "conf.d/registry.conf").write_text(registry)
-    certificate(folder / "tls")
-    return folder / "nginx.conf"
-
-
 def start_registry(folder: Path, port: int, https: int) -> subprocess.Popen[bytes]:
     """Start MLflow by the command of the Dockerfile, on SQLite files."""
     ini = (DEPLOY / "mlflow/basic_auth.ini").read_text()
@@ -205,36 +166,36 @@ def start_registry(folder: Path, port: int, https: int) -> subprocess.Popen[byte
         )
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @pytest.fixture(scope="module")
-def proxy() -> Iterator[Proxy]:
-    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if nginx is None:
-        pytest.skip("nginx is not installed; apt-get install nginx-light")
+def proxy(front: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     pytest.importorskip("flask_wtf", reason="Flask-WTF, of MLflow's basic-auth, is not installed")
-    # Not below pytest's own folder, which nginx's workers may not enter.
-    with tempfile.TemporaryDirectory(prefix="coos-deploy-") as name:
-        folder, https, port = Path(name), free_port(), free_port()
-        folder.chmod(0o755)
-        files = nginx_files(folder, https, port)
-        tested = subprocess.run([nginx, "-t", "-c", files], capture_output=True, check=False)
-        assert tested.returncode == 0 and b"warn" not in tested.stderr, tested.stderr
-        server = start_registry(folder, port, https)
-        front = subprocess.Popen([nginx, "-c", files, "-g", "daemon off;"], stderr=subprocess.PIPE)
-        try:
-            found = Proxy(https, folder / "tls/server.crt")
-            end = time.monotonic() + PATIENCE
-            while not _healthy(found):
-                assert time.monotonic() < end and server.poll() is None, (
-                    folder / "registry.log"
-                ).read_text()
-                time.sleep(0.1)
-            yield found
-        finally:
-            front.terminate()
-            front.communicate()
-            with suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+    port, plain = free_port(), free_port()
+    addresses = {
+        "listen 80 default_server": f"listen 127.0.0.1:{plain} default_server",
+        "server registry:5000;": f"server 127.0.0.1:{port};",
+        "server_name registry.*;": "server_name localhost registry.*;",
+    }
+    started = front("registry.conf", addresses)
+    folder = tmp_path_factory.mktemp("registry")
+    server = start_registry(folder, port, started.port)
+    try:
+        found = Proxy(started.port, started.certificate)
+        end = time.monotonic() + PATIENCE
+        while not _healthy(found):
+            log = folder / "registry.log"
+            assert time.monotonic() < end and server.poll() is None, log.read_text()
+            time.sleep(0.1)
+        yield found
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def _healthy(found: Proxy) -> bool:

@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import requests
 
-from coos_mlflow.data.plate import open_plate
 from coos_mlflow.serving.limits import JSON
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -34,12 +32,6 @@ def server(serving: Any, trained: Any, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("server")
     with serving.served(trained.row("texture-lr").model.uri, folder) as served:
         yield served
-
-
-@pytest.fixture(scope="session")
-def cells(new_plate: Path) -> np.ndarray:
-    with open_plate(new_plate) as plate:
-        return next(plate.batches(12)).images
 
 
 @pytest.fixture

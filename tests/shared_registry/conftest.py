@@ -138,6 +138,21 @@ class MlflowServer:
         self._process.wait()
 
 
+@pytest.fixture
+def start_server() -> Iterator[Callable[[str, Path], MlflowServer]]:
+    """Factory ``start_server(database, folder)`` of servers that are up."""
+    started = []
+
+    def start(database: str, folder: Path) -> MlflowServer:
+        started.append(MlflowServer(database, folder))
+        started[-1].wait()
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.end()
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def store(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, trained: object

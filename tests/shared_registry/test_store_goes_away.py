@@ -1,0 +1,68 @@
+"""A server that is killed while a row is fitted and a plate is scored; nothing of it is lost."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+from coos_mlflow import baselines, kept_rows
+from coos_mlflow.errors import RunNotLoggedError
+from coos_mlflow.representations import create
+from coos_mlflow.scoring import Scorer
+from coos_mlflow.training_data import choose
+
+COOS = Path(sys.executable).parent / "coos"
+
+
+def sync() -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COOS, "sync"], env=os.environ, capture_output=True, text=True, check=False
+    )
+
+
+def fit(trained, kind):
+    texture, data = create("texture"), choose(str(trained.data))
+    rows = baselines.rows_of(texture, [kind])
+    return baselines.train(texture, data, rows=rows, overrides={"cv_folds": 2, "seed": 3})
+
+
+@pytest.mark.slow
+def test_a_killed_server_costs_no_result(trained, new_plate, tmp_path, monkeypatch, start_server):
+    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+    database = f"sqlite:///{tmp_path}/mlflow.db"
+    server = start_server(database, tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    fit(trained, "lr")
+    scorer = Scorer.load("texture-lr")
+    keep = kept_rows.keep
+
+    def keep_and_kill(*row):
+        server.end()
+        return keep(*row)
+
+    monkeypatch.setattr(kept_rows, "keep", keep_and_kill)
+    with pytest.raises(RunNotLoggedError, match=r"texture-knn\): fitted and kept in .*`coos sync`"):
+        fit(trained, "knn")
+    with pytest.raises(RunNotLoggedError, match=r"results are there.*`coos sync`"):
+        scorer.score(new_plate, tmp_path / "scores")
+    assert len(pd.read_parquet(tmp_path / "scores" / "new_plate" / "predictions.parquet")) == 160
+    away = sync()
+    assert away.returncode == 3 and "does not answer" in away.stderr
+    assert len(away.stderr.splitlines()) == 1
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", start_server(database, tmp_path).uri)
+    back = sync()
+    assert back.returncode == 0, back.stderr
+    assert "registered texture-knn version 1" in back.stdout
+    assert f"logged {tmp_path}/scores/new_plate as run" in back.stdout
+    assert "nothing waits" in sync().stdout
+    assert Scorer.load("texture-knn").model.version == "1"
+    runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    finished = sorted(r.info.run_name for r in runs if r.info.status == "FINISHED")
+    assert finished == ["score new_plate", "texture", "texture-knn haralick", "texture-lr haralick"]
