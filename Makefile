@@ -7,7 +7,7 @@ DEMO := $(CURDIR)/demo
 SCALE ?= 0.05
 BENCH ?= texture
 
-.PHONY: setup demo test check format bench lock clean
+.PHONY: setup demo test check format bench lock audit clean
 .DEFAULT_GOAL := setup
 
 setup: $(INSTALLED)
@@ -50,6 +50,12 @@ bench: setup
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python scripts/lock.py
+
+# The lock against published advisories; needs the Internet.
+audit:
+	rm -rf build/audit && $(PYTHON) -m venv build/audit
+	build/audit/bin/pip install -q pip-audit==2.10.1
+	build/audit/bin/pip-audit -r requirements.lock --no-deps --disable-pip
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

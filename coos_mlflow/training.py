@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -250,14 +251,22 @@ class _Training:
         """Note the loss, validate and write a checkpoint, each when it is time."""
         iteration = self.state.iteration
         last = iteration == self.plan.iterations
+        checks = iteration % self.plan.check_every == 0 or last
+        metrics: dict[str, float] = {}
         if iteration % REPORT_EVERY == 0 or last:
-            self._report()
-        if iteration % self.plan.check_every == 0 or last:
-            self._validate()
+            metrics |= self._report()
+        if checks:
+            metrics |= self._validate()
+            if picture := self._picture():
+                self._keeping_all(self.workshop.on_figure, *picture)
+        # Told when all is noted: who is told may be gone, and the checkpoint must be whole then.
+        if metrics:
+            self._keeping_all(self.workshop.on_metrics, iteration, metrics)
+        if checks:
             self._save()
             self.clock.restart(iteration)
 
-    def _report(self) -> None:
+    def _report(self) -> dict[str, float]:
         self._read_losses()
         point = {
             "iteration": self.state.iteration,
@@ -268,24 +277,30 @@ class _Training:
         self._remember(point)
         measured = {name: value for name, value in point.items() if name != "iteration"}
         speed = self.clock.cells_per_second(self.state.iteration)
-        self._tell(measured | {"cells_per_second": speed})
+        return measured | {"cells_per_second": speed}
 
-    def _validate(self) -> None:
+    def _validate(self) -> dict[str, float]:
         network = self.lesson.network
-        network.eval()
-        with torch.inference_mode(), self.autocast():
+        with self._evaluating():
             error = self.lesson.validation_error()
-            picture = self.lesson.figure(self.state.iteration)
-        network.train()
-        if picture:
-            self._keeping_all(self.workshop.on_figure, *picture)
         if error is None:
-            return
+            return {}
         self._remember({"iteration": self.state.iteration, _ERROR: error})
-        self._tell({_ERROR: error})
         if self.state.error is None or error < self.state.error:
             self.state.error, self.state.best_iteration = error, self.state.iteration
             self.best = _on_cpu(network.state_dict())
+        return {_ERROR: error}
+
+    def _picture(self) -> tuple[str, Figure] | None:
+        with self._evaluating():
+            return self.lesson.figure(self.state.iteration)
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        self.lesson.network.eval()
+        with torch.inference_mode(), self.autocast():
+            yield
+        self.lesson.network.train()
 
     def _read_losses(self) -> None:
         values = torch.stack(self.losses).tolist() if self.losses else []
@@ -300,9 +315,6 @@ class _Training:
     def _remember(self, point: dict[str, float]) -> None:
         self.state.history.append(point)
         self.latest |= point
-
-    def _tell(self, metrics: dict[str, float]) -> None:
-        self._keeping_all(self.workshop.on_metrics, self.state.iteration, metrics)
 
     def _keeping_all(self, tell: Callable[..., None], *what: Any) -> None:
         """Tell somebody; should that fail, the training can go on from here."""

@@ -5,9 +5,11 @@ import shutil
 import mlflow
 import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
 
-from coos_mlflow import training
+from coos_mlflow import learning, training
 from coos_mlflow.data.cells import SPLITS
+from coos_mlflow.errors import RunNotLoggedError
 from coos_mlflow.learning import learn_once
 from coos_mlflow.representations import create
 from coos_mlflow.training_data import TrainingData
@@ -113,6 +115,30 @@ def test_an_interrupted_learning_is_killed_and_goes_on_in_its_run(data, interrup
     assert (run.info.run_id, run.info.status) == (stopped.info.run_id, "FINISHED")
     interrupt_at(None)
     fresh = create("deeploc", **TINY)
+    fresh.fit(_cells(data), training.Workshop(data.folder / "fresh"))
+    assert resumed.digest == fresh.digest
+
+
+def test_a_store_that_goes_away_stops_a_learning_which_goes_on_in_its_run(data, monkeypatch):
+    """After patience, at the checkpoint of that moment."""
+    log = mlflow.log_metrics
+
+    def lost(metrics, step=None):
+        if step == 6:
+            raise MlflowException("the store is gone")
+        log(metrics, step=step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(learning, "PATIENCE", 0.2)
+        patch.setattr(mlflow, "log_metrics", lost)
+        with pytest.raises(RunNotLoggedError, match=r"is gone.*checkpoint.*goes on there"):
+            learnt(data, check_every=6)
+    (stopped,) = runs()
+    assert stopped.info.status == "FAILED"
+    resumed = learnt(data, check_every=6)
+    (run,) = runs()
+    assert (run.info.run_id, run.info.status) == (stopped.info.run_id, "FINISHED")
+    fresh = create("deeploc", **(TINY | {"check_every": 6}))
     fresh.fit(_cells(data), training.Workshop(data.folder / "fresh"))
     assert resumed.digest == fresh.digest
 

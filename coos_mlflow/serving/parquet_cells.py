@@ -12,8 +12,14 @@ from coos_mlflow.errors import DataError
 from coos_mlflow.serving.limits import COUNTS, MAX_CELLS, WHERE, RefusedRequestError, check_count
 from coos_mlflow.serving.parquet_pages import pages
 
-_THRIFT_BYTES, _THRIFT_ENTRIES = 2**20, 2**16
+_THRIFT_BYTES, _THRIFT_ENTRIES = 2**18, 2 * MAX_CELLS
 """Of the header of a Parquet file; that of a table of one column takes a few kilobytes."""
+
+_MOST_FOOTER = 2**18
+"""Bytes: of a row group for each cell it is 0.2 MB; what is read of it takes 230 times as much."""
+
+_MOST_PAGES = 8 * MAX_CELLS
+"""A cell of 8-byte numbers in pages of 8 kB; looking at so many takes a third of a second."""
 
 _MOST_UNPACKED = 2 * 8 * COUNTS * MAX_CELLS
 """Bytes of all pages: numbers of eight bytes, and as much again for a dictionary."""
@@ -30,6 +36,7 @@ def from_parquet(body: bytes) -> np.ndarray:
         Naming the first cell that is none; `RefusedRequestError` for what is no such table.
     """
     try:
+        _check_footer(body)
         file = pq.ParquetFile(
             pa.BufferReader(body),
             thrift_string_size_limit=_THRIFT_BYTES,
@@ -69,13 +76,27 @@ def _check_claims(file: pq.ParquetFile) -> None:
     if claims.num_rows < 1:
         raise DataError(f"{WHERE}: no cells found, expected at least one.")
     check_count(claims.num_rows)
-    chunks = [claims.row_group(i).column(0) for i in range(claims.num_row_groups)]
+    groups = [claims.row_group(i) for i in range(claims.num_row_groups)]
+    if any(group.num_columns != 1 for group in groups):
+        raise ValueError("row groups of other columns than the table")
+    chunks = [group.column(0) for group in groups]
     values = sum(chunk.num_values for chunk in chunks)
     if values > COUNTS * claims.num_rows:
         raise DataError(
             f"{WHERE}: {values:,} values in {claims.num_rows:,} cells found, expected {COUNTS:,} "
             "(2 x 64 x 64) in each."
         )
+
+
+def _check_footer(body: bytes) -> None:
+    """Refuse a header that would take much more memory than its bytes, before it is read.
+
+    Raises
+    ------
+    ValueError
+    """
+    if int.from_bytes(body[-8:-4], "little") > _MOST_FOOTER:
+        raise ValueError("a header longer than that of a table of cells")
 
 
 def _check_pages(body: bytes, claims: pq.FileMetaData) -> None:
@@ -85,20 +106,26 @@ def _check_pages(body: bytes, claims: pq.FileMetaData) -> None:
     ------
     ValueError
     """
-    unpacked = 0
+    unpacked = n_pages = reached = 0
     for group in range(claims.num_row_groups):
         chunk = claims.row_group(group).column(0)
         start = chunk.data_page_offset
         if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
             start = chunk.dictionary_page_offset
-        found = list(pages(body, start, start + chunk.total_compressed_size))
-        unpacked += sum(page.unpacked for page in found)
-        if sum(page.values for page in found if page.is_data) != chunk.num_values:
+        if start < reached:
+            raise ValueError("columns that share bytes")
+        reached = start + chunk.total_compressed_size
+        values = 0
+        for page in pages(body, start, reached):
+            n_pages += 1
+            unpacked += page.unpacked
+            values += page.values if page.is_data else 0
+            if not 0 < page.values <= chunk.num_values:
+                raise ValueError("a page larger than its column, or empty")
+            if n_pages > _MOST_PAGES or unpacked > _MOST_UNPACKED:
+                raise ValueError("pages that unpack to too much")
+        if values != chunk.num_values:
             raise ValueError("pages that hold more or less than their column")
-        if any(page.values > chunk.num_values for page in found):
-            raise ValueError("a dictionary larger than its column")
-    if unpacked > _MOST_UNPACKED:
-        raise ValueError("pages that unpack to too much")
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -20,9 +20,14 @@ _HEADERS = {0: 5, _DICTIONARY: 7, 3: 8}
 _VALUES = 1
 
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _STRUCT = 1, 2, 3, 7, 8, 12
-_INTEGERS = (4, 5, 6)
+_INTEGERS = _, _INT32, _ = (4, 5, 6)
+_LARGEST_INT16, _LARGEST_INT32 = 2**15 - 1, 2**31 - 1
 _MOST_DEPTH = 8
 _MOST_VARINT = 10
+
+
+class _Int32(NamedTuple):
+    value: int
 
 
 class Page(NamedTuple):
@@ -53,16 +58,24 @@ def pages(body: bytes, start: int, stop: int) -> Iterator[Page]:
     """
     while start < stop:
         header, start = _struct(body, start, 0)
-        kind, packed, unpacked = (header.get(field) for field in (_TYPE, _PACKED, _UNPACKED))
-        more = header.get(_HEADERS.get(kind or 0, 0))
-        values = more.get(_VALUES) if isinstance(more, dict) else None
-        for number in (kind, packed, unpacked, values):
-            if not isinstance(number, int) or number < 0:
-                raise ValueError("a page without its sizes")
-        yield Page(values, unpacked, kind != _DICTIONARY)  # type: ignore[arg-type]
-        start += packed  # type: ignore[operator]
+        kind, packed, unpacked = (_number(header, field) for field in (_TYPE, _PACKED, _UNPACKED))
+        if kind not in _HEADERS:
+            raise ValueError("a page of a type that holds no values")
+        more = header.get(_HEADERS[kind])
+        if not isinstance(more, dict):
+            raise ValueError("a page without the header of its type")
+        yield Page(_number(more, _VALUES), unpacked, kind != _DICTIONARY)
+        start += packed
     if start != stop:
         raise ValueError("pages beyond their column")
+
+
+def _number(fields: dict[int, Any], field: int) -> int:
+    """Return a number of 32 bits that is not negative, of which Arrow's reader sees no other."""
+    found = fields.get(field)
+    if not isinstance(found, _Int32) or not 0 <= found.value <= _LARGEST_INT32:
+        raise ValueError("a page without its sizes")
+    return found.value
 
 
 def _struct(body: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
@@ -74,12 +87,14 @@ def _struct(body: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
     while (head := _byte(body, at)) != 0:
         at += 1
         kind, step = head & 0x0F, head >> 4
+        before = field
         if step:
             field += step
         else:
             field, at = _integer(body, at)
-        if field in found:
-            raise ValueError("a field that comes twice")
+        # Arrow's reader cuts an id to 16 bits, so that a later one could stand for an earlier.
+        if not before < field <= _LARGEST_INT16:
+            raise ValueError("fields that do not ascend")
         found[field], at = _value(body, at, kind, depth)
     return found, at + 1
 
@@ -88,7 +103,8 @@ def _value(body: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
     if kind in (_TRUE, _FALSE):
         return None, at
     if kind in _INTEGERS:
-        return _integer(body, at)
+        number, at = _integer(body, at)
+        return (_Int32(number) if kind == _INT32 else None), at
     if kind == _STRUCT:
         return _struct(body, at, depth + 1)
     if kind == _BINARY:

@@ -7,7 +7,9 @@ import json
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -118,46 +120,81 @@ def _documented() -> dict[str, Any]:
     }
 
 
+class _Work:
+    """A body on its way to an answer, which nobody waits for after MLflow's time limit."""
+
+    def __init__(self, body: bytes, kind: str, until: float) -> None:
+        self.body, self.kind = body, kind
+        self._until = until
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether its sender was told already that there is no answer."""
+        return time.monotonic() > self._until
+
+
 class _Invocations:
     """Reads, decodes and answers requests; scores one at a time."""
 
     def __init__(self, score: Score) -> None:
+        from mlflow.environment_variables import MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT
+
         self._score = score
-        self._in_flight = 0
+        self._limit = float(MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT.get())
+        self._in_flight = 0  # counted in the event loop alone
+        # A thread for each request that may wait, so that none waits in a queue that nobody counts.
+        self._threads = ThreadPoolExecutor(MAX_AT_ONCE, "invocations")
         self._decoding = threading.Semaphore(_DECODED_AT_ONCE)
         # One after the other: the cores are shared, and so is torch's number of threads.
         self._turn = threading.Lock()
 
     async def __call__(self, request: Request) -> Response:
+        from starlette.requests import ClientDisconnect
+
         if self._in_flight >= MAX_AT_ONCE:
             return _refusal(
                 f"{MAX_AT_ONCE} requests are waiting for an answer; try again in a second.", 503
             )
-        self._in_flight += 1
         try:
             return await self._answered(request)
-        finally:
-            self._in_flight -= 1
-
-    async def _answered(self, request: Request) -> Response:
-        try:
-            kind = media_type(
-                request.headers.get("content-type"), request.headers.get("content-encoding")
-            )
-            body = await _body(request, kind)
-            return _json(await asyncio.to_thread(self._predictions, body, kind), 200)
         except RefusedRequestError as refused:
             return _refusal(str(refused), refused.status)
         except DataError as error:
             return _refusal(str(error), 400)
+        except ClientDisconnect:
+            return _refusal("The request ended before its body did.", 400)
         except Exception:
             _log.exception("A request could not be answered.")
             return _refusal("The server failed on this request; its log says why.", 500)
 
-    def _predictions(self, body: bytes, kind: str) -> str:
+    async def _answered(self, request: Request) -> Response:
+        kind = media_type(
+            request.headers.get("content-type"), request.headers.get("content-encoding")
+        )
+        until = time.monotonic() + self._limit
+        self._in_flight += 1
+        answer = None
+        try:
+            work = _Work(await _body(request, kind), kind, until)
+            answer = self._threads.submit(self._predictions, work)
+        finally:
+            if answer is None:
+                self._in_flight -= 1
+        loop = asyncio.get_running_loop()
+        # MLflow's time limit ends the waiting, not the thread, which counts until its end.
+        answer.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
+        return _json(await asyncio.wrap_future(answer), 200)
+
+    def _leave(self) -> None:
+        self._in_flight -= 1
+
+    def _predictions(self, work: _Work) -> str:
         with self._decoding:
-            images = decode(body, kind)
+            images = None if work.abandoned else decode(work.body, work.kind)
+        work.body = b""
         with self._turn:
+            if images is None or work.abandoned:
+                return ""
             table = self._score(images)
         return json.dumps({"predictions": table.to_dict("records")})
 
@@ -264,5 +301,6 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     400: _response("No cells that can be scored; one sentence says why", _SENTENCE),
     413: _response("Too many cells, or too many bytes", _SENTENCE),
     415: _response("Neither JSON nor Parquet", _SENTENCE),
+    500: _response("A defect", _SENTENCE),
     503: _response("Too many requests at once", _SENTENCE),
 }

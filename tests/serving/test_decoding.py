@@ -4,6 +4,7 @@ import importlib
 import io
 import itertools
 import sys
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from coos_mlflow.client import packed
+from coos_mlflow.errors import DataError
 from coos_mlflow.serving.decoding import decode, media_type
 from coos_mlflow.serving.limits import JSON, PARQUET, RefusedRequestError
 
@@ -26,8 +28,8 @@ FORMS = list(
 
 
 @pytest.fixture
-def bodies(serving):
-    yield importlib.import_module("fuzz.bodies")
+def bombs(serving):
+    yield importlib.import_module("fuzz.parquet_bombs")
     for name in [name for name in sys.modules if name.partition(".")[0] == "fuzz"]:
         del sys.modules[name]
 
@@ -75,21 +77,37 @@ def test_what_the_client_packs_comes_out_as_it_went_in(cells, dtype):
     np.testing.assert_array_equal(images, cells)
 
 
-def test_a_page_of_a_thousand_million_values_behind_a_header_of_8192_is_not_unpacked(
-    bodies, fresh_pool
-):
-    """300 bytes that would take 9 GB: the header of the file lies, that of the page does not."""
-    body = bodies.lying_table(30_000_000)
-    assert len(body) < 500
-    told = pq.ParquetFile(pa.BufferReader(body)).metadata.row_group(0).column(0).num_values
-    assert told == 8192
-    pool = fresh_pool
-    before = pool.max_memory()
-    with pytest.raises(RefusedRequestError, match="no Parquet file that can be read"):
-        decode(body, PARQUET)
-    assert pool.max_memory() - before < 2**20
-    pq.read_table(pa.BufferReader(body))  # who believes the header unpacks it all
-    assert pool.max_memory() - before > 30_000_000
+def test_an_honest_file_of_the_bombs_maker_is_read(bombs):
+    """Else it would be refused for being malformed, whatever it claims."""
+    table = pq.read_table(pa.BufferReader(bombs.run(8192)))
+    assert table.column(0).to_pylist() == [[7] * 8192]
+    with pytest.raises(DataError, match="7 stands in every pixel"):
+        decode(bombs.run(8192), PARQUET)
+
+
+def test_a_page_that_lies_is_not_unpacked_and_would_be_by_who_believes_it(bombs, fresh_pool):
+    """200 bytes of 10**9 values would take 16 GB."""
+    bodies = [bombs.run(30_000_000, header) for header in ("honest", "twice", "type")]
+    before = fresh_pool.max_memory()
+    for body in bodies:
+        assert len(body) < 300
+        told = pq.ParquetFile(pa.BufferReader(body)).metadata.row_group(0).column(0).num_values
+        assert told == 8192
+        with pytest.raises(RefusedRequestError, match="no Parquet file that can be read"):
+            decode(body, PARQUET)
+    assert fresh_pool.max_memory() - before < 2**20
+    for body in bodies:
+        assert len(pq.read_table(pa.BufferReader(body)).column(0)[0]) == 30_000_000
+    assert fresh_pool.max_memory() - before > 30_000_000
+
+
+def test_every_bomb_is_refused_at_once(bombs):
+    for name, made in bombs.BOMBS.items():
+        body = made()
+        began = time.perf_counter()
+        with pytest.raises(DataError):
+            decode(body, PARQUET)
+        assert time.perf_counter() - began < 2, name
 
 
 @pytest.mark.parametrize(

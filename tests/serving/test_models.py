@@ -3,6 +3,9 @@
 import json
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -211,3 +214,37 @@ def test_the_dockerfile_of_a_model_installs_what_it_records_and_nothing_else(tra
     assert installs[1] == f"RUN pip install mlflow=={mlflow.__version__}"
     assert "C._install_pyfunc_deps('/opt/ml/model', install_mlflow=False" in installs[2]
     assert runs[0].startswith("FROM python:3.") and "C._serve('local')" in runs[-1]
+
+
+def test_requests_that_nobody_waits_for_any_more_still_count_and_are_not_scored(
+    trained, served_here, cells, monkeypatch
+):
+    """MLflow's time limit ends the waiting, not the thread."""
+    from coos_mlflow.tracking.pyfunc import CellClassifier
+
+    monkeypatch.setenv("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", "1")
+    monkeypatch.setattr(route, "MAX_AT_ONCE", 3)
+    url = served_here(trained.row("texture-lr").model.uri)
+    score, go_on, scored = CellClassifier.score, threading.Event(), []
+
+    def slow(self, images):
+        scored.append(len(images))
+        assert go_on.wait(30)
+        return score(self, images)
+
+    monkeypatch.setattr(CellClassifier, "score", slow)
+
+    def post(n=2):
+        headers = {"Content-Type": PARQUET}
+        body = packed(cells[:n])
+        return requests.post(f"{url}/invocations", body, headers=headers, timeout=30).status_code
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(post, [2, 2, 2])) == [504] * 3
+    assert post() == 503
+    go_on.set()
+    end = time.monotonic() + 20
+    while (last := post(5)) == 503 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert last == 200
+    assert scored == [2, 5]
