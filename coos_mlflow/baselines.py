@@ -37,6 +37,7 @@ from coos_mlflow.tracking.artifacts import (
     read_evaluations,
     requirements,
 )
+from coos_mlflow.tracking.patience import patiently
 from coos_mlflow.tracking.pyfunc import ARTIFACT, save_bundle
 from coos_mlflow.tracking.runs import (
     TRAINING_EXPERIMENT,
@@ -220,20 +221,21 @@ def _row(
     representation = prepared.representation
     name = representation.name if kind == OWN else f"{representation.name}-{kind}"
     fingerprint = _fingerprint(representation, layer, kind, prepared.data, protocol)
-    kept = kept_rows.find(fingerprint)
-    model = _registered(name, fingerprint)
-    trained = model is None
-    if model is None:
-        kept = kept or _fit(
-            name, layer, kind, prepared, protocol, tags | {"fingerprint": fingerprint}
-        )
-        evaluations = kept.evaluations
-        model = kept_rows.send(kept)
-    else:
-        if kept:
-            kept_rows.forget(kept)
-        registry.crown(name)
-        evaluations = read_evaluations(str(model.run_id))
+    with kept_rows.held(fingerprint):  # another process with this cache then finds it registered
+        kept = kept_rows.find(fingerprint)
+        model = _registered(name, fingerprint)
+        trained = model is None
+        if model is None:
+            kept = kept or _fit(
+                name, layer, kind, prepared, protocol, tags | {"fingerprint": fingerprint}
+            )
+            evaluations = kept.evaluations
+            model = kept_rows.send(kept)
+        else:
+            registry.crown(name)
+            if kept:
+                kept_rows.forget(kept)
+            evaluations = read_evaluations(str(model.run_id))
     return Row(
         model=model,
         title=representation.title,
@@ -248,7 +250,7 @@ def _row(
 def _registered(name: str, fingerprint: str) -> registry.ModelRef | None:
     """Return the version of a fingerprint; none, too, where the store does not answer any more."""
     try:
-        return registry.find_version(name, fingerprint)
+        return patiently(lambda: registry.find_version(name, fingerprint))
     except (MlflowException, OSError):
         return None
 

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from coos_mlflow.cli_options import TrackingUri, use_store
-from coos_mlflow.errors import without_passwords
 
 
 def register(app: typer.Typer) -> None:
@@ -74,9 +73,9 @@ def history(
 
 
 def _nothing_words(model: str, since: datetime | None) -> str:
-    import mlflow
+    from coos_mlflow.tracking.runs import store_name
 
-    store = without_passwords(mlflow.get_tracking_uri())
+    store = store_name()
     if since:
         return f"{model} has scored no plate since {since:%Y-%m-%d %H:%M} (UTC) in {store}."
     return f"{model} has scored no plate yet in {store}; `coos-score` scores some."

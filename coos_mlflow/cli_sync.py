@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -11,7 +13,21 @@ from coos_mlflow.cli_options import TrackingUri, use_store
 from coos_mlflow.errors import DataError, RegistryError, RunNotLoggedError
 
 if TYPE_CHECKING:
-    from coos_mlflow.scored import Results
+    from filelock import FileLock
+
+    from coos_mlflow.kept_rows import KeptRow
+    from coos_mlflow.scored import Note, Results
+
+
+class _Waiting(NamedTuple):
+    """Something that waits to be logged."""
+
+    title: str
+    store: str
+    """Where it was to be logged; empty where that is not known."""
+    lock: FileLock
+    send: Callable[[], str | None]
+    """Logs it and returns what to say; None where another process has done so."""
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +46,10 @@ def sync(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List what would be logged, log nothing.")
     ] = False,
+    any_store: Annotated[
+        bool,
+        typer.Option("--any-store", help="Log here also what was made for another tracking store."),
+    ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Log trained models and scorings that were finished while the tracking store was away.
@@ -45,34 +65,75 @@ def sync(
     from coos_mlflow.progress import progress
 
     with progress("Starting"):
-        from coos_mlflow import kept_rows, scored
         from coos_mlflow.tracking.runs import prepare_store
 
-        uri = prepare_store()
-    rows = list(kept_rows.all_rows())
-    results = {r.folder.resolve(): r for r in [*scored.unsent(), *_results_in(folders or [])]}
-    if not rows and not results:
-        typer.echo(f"nothing waits to be logged in {uri}")
-        return
+        store = prepare_store()
+    waiting = list(_waiting(folders or []))
+    ours = [one for one in waiting if any_store or one.store in ("", store)]
+    for one in waiting:
+        if one not in ours:
+            typer.echo(f"{one.title} waits for {one.store}; --any-store logs it here")
+    if not ours:
+        typer.echo(f"nothing waits to be logged in {store}")
     failed = []
-    for row in rows:
+    for one in ours:
         if dry_run:
-            typer.echo(f"would log and register {row}")
+            typer.echo(f"would log {one.title}")
             continue
         try:
-            typer.echo(f"registered {kept_rows.send(row)}")
-        except RegistryError as error:
-            failed.append(str(error))
-    for found in results.values():
-        if dry_run:
-            typer.echo(f"would log {found.folder}, unless its run is there")
-            continue
-        try:
-            typer.echo(f"logged {found.folder} as run {scored.send(found)}")
+            typer.echo(_sent(one))
         except RegistryError as error:
             failed.append(str(error))
     if failed:
         raise RunNotLoggedError("\n".join(failed))
+
+
+def _sent(one: _Waiting) -> str:
+    from filelock import Timeout
+
+    try:
+        with one.lock.acquire(timeout=0):
+            return one.send() or f"{one.title} was logged by another process"
+    except Timeout:
+        return f"{one.title} is being logged by another process"
+
+
+def _waiting(folders: list[Path]) -> Iterator[_Waiting]:
+    from coos_mlflow import kept_rows, scored
+
+    for row in kept_rows.all_rows():
+        yield _Waiting(str(row), row.store, row.held(), partial(_send_row, row))
+    noted = scored.notes()
+    for note in noted:
+        if note.results is None:
+            typer.echo(f"{note.folder} holds no such results any more; {note.file} can be deleted")
+        else:
+            send = partial(_send_noted, note)
+            yield _Waiting(str(note.folder), note.store, note.held(), send)
+    for results in _results_in(folders):
+        if results.folder.resolve() not in {note.folder for note in noted}:
+            lock = scored.Note.of(results).held()
+            yield _Waiting(str(results.folder), "", lock, partial(_send_results, results))
+
+
+def _send_row(row: KeptRow) -> str | None:
+    from coos_mlflow import kept_rows
+
+    return f"registered {kept_rows.send(row)}" if row.is_whole else None
+
+
+def _send_noted(note: Note) -> str | None:
+    if note.results is None or not note.file.exists():
+        return None
+    said = _send_results(note.results)
+    note.forget()
+    return said
+
+
+def _send_results(results: Results) -> str:
+    from coos_mlflow import scored
+
+    return f"logged {results.folder} as run {scored.send(results)}"
 
 
 def _results_in(folders: list[Path]) -> list[Results]:

@@ -10,7 +10,9 @@ import re
 
 def without_passwords(text: str) -> str:
     """Return a sentence in which the addresses of stores name no user and no password."""
-    return re.sub(r"://[^/\s]*@", "://***@", text)
+    # A password may hold slashes, so that all up to the last @ of an address goes.
+    text = re.sub(r"://[^\s'\"()]*@", "://***@", text)
+    return re.sub(r"(?i)\b(password|passwd|pwd|token|secret)=[^\s&'\"()]+", r"\1=***", text)
 
 
 class CoosError(Exception):
@@ -36,7 +38,7 @@ class RegistryError(CoosError, LookupError):
 
 
 class RunNotLoggedError(RegistryError):
-    """A plate's results are there, but the tracking store took no run (exit code 3)."""
+    """A scoring, fit or training was done, but the tracking store took no run (exit code 3)."""
 
 
 class ServerError(CoosError, ConnectionError):

@@ -6,29 +6,38 @@ from a folder that was written before the store is asked for anything.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import mlflow
+from filelock import FileLock
 from mlflow.exceptions import MlflowException
 
 from coos_mlflow.cache import cache_home, make_cache_home
 from coos_mlflow.data.cells import SPLITS
-from coos_mlflow.errors import OutputError, RunNotLoggedError
+from coos_mlflow.errors import OutputError, RegistryError, RunNotLoggedError
 from coos_mlflow.evaluation import Evaluation
 from coos_mlflow.installed import check_fits
 from coos_mlflow.tracking import pyfunc, registry
 from coos_mlflow.tracking.artifacts import log_data, log_evaluations, log_model
-from coos_mlflow.tracking.runs import TRAINING_EXPERIMENT, first_line, log_new_params, run
+from coos_mlflow.tracking.patience import patiently
+from coos_mlflow.tracking.runs import (
+    TRAINING_EXPERIMENT,
+    first_line,
+    log_new_params,
+    run,
+    store_name,
+)
 from coos_mlflow.training_data import TrainingData
 
-_FACTS = "row.json"
+_FACTS, _LOGGED = "row.json", "logged.txt"
+_GONE = "RESOURCE_DOES_NOT_EXIST"
 
 
 @dataclass(frozen=True)
@@ -67,39 +76,76 @@ class KeptRow:
         paths = {split: Path(said["paths"][split]) for split in SPLITS}
         return TrainingData.remembered(paths, said["simulated"], said["digests"])
 
+    @property
+    def store(self) -> str:
+        """The tracking store that it was fitted for."""
+        return str(self.facts["store"])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it can be read."""
+        try:
+            return bool(self.facts["store"] and self.facts["tags"]["fingerprint"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def held(self) -> FileLock:
+        """Return its lock: who fits or logs it holds it, others wait or pass it by."""
+        make_cache_home()
+        self.folder.parent.mkdir(exist_ok=True)
+        return FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
+
+    def logged(self) -> str | None:
+        """Return the model that a try before has logged, if the store still has it."""
+        try:
+            uri = (self.folder / _LOGGED).read_text()
+            mlflow.get_logged_model(uri.removeprefix("models:/"))
+        except FileNotFoundError:
+            return None
+        except MlflowException as error:
+            if error.error_code == _GONE:
+                return None
+            raise
+        return uri
+
     def __str__(self) -> str:
         """Return ``texture-lr hist (model)``."""
         return f"{self.facts['title']} ({self.facts['name']})"
 
 
+def held(fingerprint: str) -> FileLock:
+    """Return the lock of the row of a fingerprint; see `KeptRow.held`."""
+    return _row(fingerprint).held()
+
+
 def find(fingerprint: str) -> KeptRow | None:
-    """Return the row of a fingerprint, if it is kept."""
-    row = KeptRow(_home() / fingerprint)
-    return row if (row.folder / _FACTS).is_file() else None
+    """Return the row of a fingerprint, if one is kept for the tracking store in use."""
+    row = _row(fingerprint)
+    return row if row.is_whole else None
 
 
-def all_rows() -> Iterator[KeptRow]:
-    """Yield all rows that are kept."""
-    for facts in sorted(_home().glob(f"[!.]*/{_FACTS}")):
-        yield KeptRow(facts.parent)
+def all_rows() -> list[KeptRow]:
+    """Return all rows that are kept, for whichever store."""
+    rows = [KeptRow(folder) for folder in sorted(_home().glob("[!.]*"))]
+    return [row for row in rows if row.is_whole]
 
 
 def keep(fingerprint: str, facts: dict[str, Any], bundle: Path) -> KeptRow:
-    """Keep a row: its facts, and its bundle, which is moved.
+    """Keep a row for the tracking store in use: its facts, and its bundle, which is moved.
 
     Raises
     ------
     OutputError
         When the cache takes no more.
     """
-    row = KeptRow(_home() / fingerprint)
+    row = _row(fingerprint)
     try:
         make_cache_home()
         row.folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".row-", dir=row.folder.parent))
         try:
             shutil.move(bundle, partial / pyfunc.ARTIFACT)
-            (partial / _FACTS).write_text(json.dumps(facts, indent=1))
+            (partial / _FACTS).write_text(json.dumps(facts | {"store": store_name()}, indent=1))
             shutil.rmtree(row.folder, ignore_errors=True)
             partial.rename(row.folder)
         finally:
@@ -115,6 +161,8 @@ def keep(fingerprint: str, facts: dict[str, Any], bundle: Path) -> KeptRow:
 def send(row: KeptRow) -> registry.ModelRef:
     """Log a row as a run, register its model, and forget the folder.
 
+    What a try before has done is not done again: neither a run nor a model comes twice.
+
     Raises
     ------
     RunNotLoggedError
@@ -123,31 +171,48 @@ def send(row: KeptRow) -> registry.ModelRef:
         When it was fitted by a version of this package that the installed one does not fit.
     """
     facts = row.facts
-    check_fits(facts["tags"]["package_version"], str(row))
+    check_fits(
+        facts["tags"]["package_version"], f"{row}, kept in {row.folder} until it is deleted,"
+    )
+    name, fingerprint = facts["name"], facts["tags"]["fingerprint"]
     try:
-        with run(facts["run"], TRAINING_EXPERIMENT, facts["run_tags"]):
-            log_new_params(facts["params"])
-            log_data(row.data)
-            for file, content in facts["files"].items():
-                mlflow.log_dict(content, file)
-            mlflow.log_metrics(facts["metrics"])
-            log_evaluations(row.evaluations, facts["title"], facts["data"]["simulated"])
-            uri = log_model(row.bundle, facts["requirements"])
-            made = registry.register(facts["name"], uri, facts["tags"])
-        registry.crown(facts["name"])
-    except (RunNotLoggedError, MlflowException, OSError) as error:
+        made = patiently(lambda: registry.find_version(name, fingerprint))
+        if made is None:
+            uri = row.logged() or _log(row)
+            made = registry.register(name, uri, facts["tags"])
+        registry.crown(name)
+    except (RegistryError, MlflowException, OSError) as error:
         raise RunNotLoggedError(
             f"{row}: fitted and kept in {row.folder}, but it could not be logged in "
-            f"{mlflow.get_tracking_uri()} ({first_line(error)}); `coos sync`, or the same command, "
-            "logs it."
+            f"{store_name()} ({first_line(error)}); `coos sync`, or the same command, logs it."
         ) from error
     forget(row)
     return made
 
 
+def _log(row: KeptRow) -> str:
+    """Make the run of a row and return its model's ``models:/m-...``, which is noted beside it."""
+    facts = row.facts
+    with run(facts["run"], TRAINING_EXPERIMENT, facts["run_tags"]):
+        log_new_params(facts["params"])
+        log_data(row.data)
+        for file, content in facts["files"].items():
+            mlflow.log_dict(content, file)
+        mlflow.log_metrics(facts["metrics"])
+        log_evaluations(row.evaluations, facts["title"], facts["data"]["simulated"])
+        uri = log_model(row.bundle, facts["requirements"])
+    (row.folder / _LOGGED).write_text(uri)
+    return uri
+
+
 def forget(row: KeptRow) -> None:
     """Remove a row that is registered."""
     shutil.rmtree(row.folder, ignore_errors=True)
+
+
+def _row(fingerprint: str) -> KeptRow:
+    store = hashlib.sha256(store_name().encode()).hexdigest()[:8]
+    return KeptRow(_home() / f"{fingerprint}-{store}")
 
 
 def _home() -> Path:

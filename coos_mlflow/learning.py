@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,13 @@ from coos_mlflow.progress import progress
 from coos_mlflow.representations import Representation
 from coos_mlflow.tracking.artifacts import log_data
 from coos_mlflow.tracking.patience import patiently
-from coos_mlflow.tracking.runs import TRAINING_EXPERIMENT, log_new_params, run
+from coos_mlflow.tracking.runs import (
+    TRAINING_EXPERIMENT,
+    first_line,
+    log_new_params,
+    run,
+    store_name,
+)
 from coos_mlflow.training_data import TrainingData
 
 if TYPE_CHECKING:
@@ -142,12 +148,12 @@ def _learn(
         def on_figure(file: str, figure: Figure) -> None:
             if data.simulated:
                 figure.suptitle(f"{figure.get_suptitle()}, simulated cells")
-            mlflow.log_figure(figure, file)
+            _tell(lambda: mlflow.log_figure(figure, file))
 
         workshop = Workshop(
             folder / _WORK,
-            on_metrics=lambda iteration, metrics: patiently(
-                lambda: mlflow.log_metrics(metrics, step=iteration), PATIENCE
+            on_metrics=lambda iteration, metrics: _tell(
+                lambda: mlflow.log_metrics(metrics, step=iteration)
             ),
             on_figure=on_figure,
         )
@@ -167,6 +173,16 @@ def _checkpoint_named(name: str, folder: Path) -> Iterator[None]:
     except RunNotLoggedError as error:
         raise RunNotLoggedError(
             f"{error} The {name} has its checkpoint in {folder}; the same command goes on there."
+        ) from error
+
+
+def _tell(log: Callable[[], None]) -> None:
+    """Log something, waiting for a store that is away for some minutes."""
+    try:
+        patiently(log, PATIENCE)
+    except OSError as error:  # of a folder of artifacts, or of a server that keeps them
+        raise RunNotLoggedError(
+            f"{store_name()} took no artifact ({first_line(error)})."
         ) from error
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+import os
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import mlflow
+from filelock import FileLock
 from mlflow.entities import LoggedModelInput
 from mlflow.exceptions import MlflowException
 
@@ -21,7 +23,7 @@ from coos_mlflow.results import DRIFT, REPORT, REPORT_MD, RESULTS, read_drift
 from coos_mlflow.timings import Timings
 from coos_mlflow.tracking import registry
 from coos_mlflow.tracking.artifacts import describe_dataset, log_input
-from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, first_line, run
+from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, first_line, run, store_name
 
 _JOB_TAG = "coos_mlflow.job"
 
@@ -133,29 +135,89 @@ def send(results: Results, *, new: bool = False) -> str:
     RunNotLoggedError
         When the store takes no run; `coos sync` finds the note.
     """
-    note = _unsent() / f"{results.key}.json"
+    note = Note.of(results)
+    note.write()  # before the first try: who waits for a store that is gone is often interrupted
     try:
-        run_id = (None if new else _find_run(results.key)) or _log(results)
+        with note.held():
+            run_id = (None if new else _find_run(results.key)) or _log(results)
     except (RunNotLoggedError, MlflowException, OSError) as error:
-        _note(note, results)
         raise RunNotLoggedError(
             f"{results.folder}: the results are there, but their run could not be logged in "
-            f"{mlflow.get_tracking_uri()} ({first_line(error)}); `coos sync`, or the same command, "
-            "logs it."
+            f"{store_name()} ({first_line(error)}); `coos sync`, or the same command, logs it."
         ) from error
-    note.unlink(missing_ok=True)
+    note.forget()
     return run_id
 
 
-def unsent() -> Iterator[Results]:
-    """Yield the results on this machine whose run no store has taken yet."""
-    for note in sorted(_unsent().glob("*.json")):
-        said = json.loads(note.read_text())
-        found = results_in(Path(said["folder"]), Path(said["plate"]), said["seconds"])
-        if found and found.key == note.stem:
-            yield found
-        else:  # removed, or replaced by others
-            note.unlink()
+@dataclass(frozen=True)
+class Note:
+    """That results have no run yet, in the cache of the machine that made them.
+
+    Parameters
+    ----------
+    file : Path
+    folder, plate : Path
+        Of the results.
+    seconds : float
+        That the scoring took.
+    store : str
+        The tracking store that it was made for.
+    """
+
+    file: Path
+    folder: Path
+    plate: Path
+    seconds: float
+    store: str
+
+    @classmethod
+    def of(cls, results: Results) -> Note:
+        """Return the note of results for the tracking store in use."""
+        store = store_name()
+        name = f"{results.key}-{hashlib.sha256(store.encode()).hexdigest()[:8]}.json"
+        file = cache_home() / "unsent" / name
+        return cls(file, results.folder.resolve(), results.plate.resolve(), results.seconds, store)
+
+    @classmethod
+    def read(cls, file: Path) -> Note | None:
+        """Return what was written, None for what cannot be read."""
+        try:
+            said = json.loads(file.read_text())
+            folder, plate = Path(said["folder"]), Path(said["plate"])
+            return cls(file, folder, plate, float(said["seconds"]), str(said["store"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @property
+    def results(self) -> Results | None:
+        """What it speaks of, None where that is not there, or was replaced."""
+        found = results_in(self.folder, self.plate, self.seconds)
+        return found if found and self.file.stem.startswith(found.key) else None
+
+    def write(self) -> None:
+        """Put it down, whole or not; without it the same command still logs the results."""
+        said = {"folder": str(self.folder), "plate": str(self.plate), "seconds": self.seconds}
+        partial = self.file.with_name(f".{self.file.name}.{os.getpid()}")
+        with suppress(OSError):
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(said | {"store": self.store}))
+            partial.replace(self.file)
+
+    def held(self) -> FileLock:
+        """Return the lock of whoever logs the results."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        # One for all who ask in this process: `coos sync` holds it when `send` takes it again.
+        return FileLock(self.file.with_name(f".{self.file.stem}.lock"), is_singleton=True)
+
+    def forget(self) -> None:
+        """Remove it."""
+        self.file.unlink(missing_ok=True)
+
+
+def notes() -> list[Note]:
+    """Return the notes of all results on this machine that have no run, for whichever store."""
+    files = sorted((cache_home() / "unsent").glob("[!.]*.json"))
+    return [note for file in files if (note := Note.read(file))]
 
 
 def results_in(folder: Path, plate: Path | None = None, seconds: float = 0.0) -> Results | None:
@@ -168,19 +230,6 @@ def results_in(folder: Path, plate: Path | None = None, seconds: float = 0.0) ->
         return found if found.key else None
     except (KeyError, TypeError):
         return None
-
-
-def _unsent() -> Path:
-    return cache_home() / "unsent"
-
-
-def _note(note: Path, results: Results) -> None:
-    said = {"folder": results.folder, "plate": results.plate.resolve(), "seconds": results.seconds}
-    with suppress(OSError):  # the results are there all the same, and the same command logs them
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(
-            json.dumps({name: str(v) if isinstance(v, Path) else v for name, v in said.items()})
-        )
 
 
 def _find_run(key: str) -> str | None:

@@ -73,7 +73,7 @@ class Scorer:
             files = Path(mlflow.artifacts.download_artifacts(model.uri))
         except (MlflowException, OSError) as error:
             raise RegistryError(
-                f"{model} cannot be loaded from {mlflow.get_registry_uri()} "
+                f"{model} cannot be loaded from {registry.place()} "
                 f"({str(error).splitlines()[0]}); its files may have been moved."
             ) from error
         bundle = find_bundle(files)

@@ -189,20 +189,9 @@ def registry_answers() -> Iterator[None]:
     except MlflowException as error:
         said = (str(error).splitlines() or ["no reason given"])[0]
         raise RegistryError(
-            f"The registry {mlflow.get_registry_uri()} does not do it ({said}); check that it is "
+            f"The registry {registry.place()} does not do it ({said}); check that it is "
             "there and may be changed."
         ) from error
-
-
-def registered_models() -> list[RegisteredModel]:
-    """Return all registered models, by name."""
-    client, found, token = MlflowClient(), [], None
-    while True:
-        page = client.search_registered_models(page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return sorted(found, key=lambda model: model.name)
 
 
 def versions_of(name: str) -> list[Version]:
@@ -219,7 +208,7 @@ def versions_of(name: str) -> list[Version]:
 def champions() -> tuple[list[Version], list[str]]:
     """Return the champions of this package's models, and the names of models that have none."""
     crowned, headless = [], []
-    for model in registered_models():
+    for model in registry.registered_models():
         there = [version for version in _versions(model) if version.ours]
         found = [version for version in there if registry.CHAMPION in version.aliases]
         crowned += found
@@ -244,9 +233,9 @@ def registered_model(name: str) -> RegisteredModel:
     try:
         return MlflowClient().get_registered_model(name)
     except MlflowException as error:
-        there = ", ".join(model.name for model in registered_models())
+        there = ", ".join(model.name for model in registry.registered_models())
         raise RegistryError(
-            f"Model {name!r} is not in {mlflow.get_registry_uri()}, which holds: "
+            f"Model {name!r} is not in {registry.place()}, which holds: "
             f"{there or 'no model yet; `coos train texture` makes some'}."
         ) from error
 

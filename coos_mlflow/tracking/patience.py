@@ -22,22 +22,22 @@ _PASSING = {"BAD_REQUEST", "INTERNAL_ERROR", "RESOURCE_DOES_NOT_EXIST", "TEMPORA
 of a version number that others took three times, and of a locked or restarting database."""
 
 
-def patiently(act: Callable[[], T], patience: float = PATIENCE) -> T:
+def patiently(act: Callable[[], T], patience: float | None = None) -> T:
     """Return what `act` returns, trying again where others may have been faster.
 
     Parameters
     ----------
     act : callable
         Looks at the store anew each time, so that it may be done again.
-    patience : float
-        Seconds from the first try to the beginning of the last one.
+    patience : float, optional
+        `PATIENCE` by default: seconds from the first try to the beginning of the last one.
 
     Raises
     ------
     MlflowException
         What the last try raised; at once where trying again cannot help, as without permission.
     """
-    end = time.monotonic() + patience
+    end = time.monotonic() + (PATIENCE if patience is None else patience)
     while True:
         try:
             return act()

@@ -9,12 +9,12 @@ from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from coos_mlflow.errors import RegistryError
+from coos_mlflow.errors import RegistryError, without_passwords
 from coos_mlflow.tracking.patience import patiently
 from coos_mlflow.tracking.pins import pins
 
@@ -75,6 +75,11 @@ class ModelRef:
         return f"{self.name} version {self.version}" + (f" ({self.alias})" if self.alias else "")
 
 
+def place() -> str:
+    """Return the registry's URI as it may be shown: without user and password."""
+    return without_passwords(mlflow.get_registry_uri())
+
+
 def resolve(asked: str) -> ModelRef:
     """Find the version meant by ``name``, ``name@alias``, ``name/3`` or ``models:/...``.
 
@@ -101,7 +106,7 @@ def resolve(asked: str) -> ModelRef:
         else:
             found = client.get_model_version(name, wanted)
     except MlflowException as error:
-        raise RegistryError(_what_is_there(client, name, asked, alias)) from error
+        raise RegistryError(_what_is_there(name, asked, alias)) from error
     return reference(found, alias)
 
 
@@ -117,6 +122,17 @@ def versions(name: str) -> list[ModelVersion]:
     """Return all versions of a registered model, oldest first; none when it does not exist."""
     found = MlflowClient().search_model_versions(f"name='{name}'")
     return sorted(found, key=lambda v: int(v.version))
+
+
+def registered_models() -> list[RegisteredModel]:
+    """Return all registered models, by name."""
+    client, found, token = MlflowClient(), [], None
+    while True:
+        page = client.search_registered_models(page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda model: model.name)
 
 
 def register(name: str, model_uri: str, tags: dict[str, Any]) -> ModelRef:
@@ -185,7 +201,7 @@ def _crown_until_right(name: str) -> ModelRef:
     raise RegistryError(
         f"The aliases {', '.join(sorted(stale))} of {name} were moved by somebody else "
         f"{_LOOKS} times in a row; look whether another version of this package trains into "
-        f"{mlflow.get_registry_uri()}, and run the same command again."
+        f"{place()}, and run the same command again."
     )
 
 
@@ -209,16 +225,9 @@ def best(name: str) -> dict[str, ModelVersion]:
     counted = {v.tags.get("fingerprint", v.version): v for v in reversed(versions(name))}
     ranked = sorted(counted.values(), key=_merit)
     if not ranked:
-        raise RegistryError(f"Model {name!r} has no version left in {mlflow.get_registry_uri()}.")
+        raise RegistryError(f"Model {name!r} has no version left in {place()}.")
     layers = {v.tags["layer"]: v for v in reversed(ranked) if v.tags.get("layer")}
     return layers | {CHAMPION: ranked[0]}
-
-
-def champions() -> list[ModelRef]:
-    """Return the champion of every model registered by this package, by name."""
-    found = sorted(MlflowClient().search_registered_models(), key=lambda model: model.name)
-    crowned = (resolve(model.name) for model in found if CHAMPION in model.aliases)
-    return [model for model in crowned if "fingerprint" in model.tags]
 
 
 def _merit(version: ModelVersion) -> tuple[bool, bool, int, int, float, int]:
@@ -241,7 +250,7 @@ def _registered_as(model_id: str) -> str:
         first = json.loads(tags[MLFLOW_MODEL_VERSIONS])[0]
     except (MlflowException, KeyError) as error:
         raise RegistryError(
-            f"Model {model_id!r} is not registered in {mlflow.get_registry_uri()}; name one of "
+            f"Model {model_id!r} is not registered in {place()}; name one of "
             "those that `coos models list` shows."
         ) from error
     return f"{first['name']}/{first['version']}"
@@ -261,9 +270,9 @@ def reference(found: ModelVersion, alias: str | None = None) -> ModelRef:
     )
 
 
-def _what_is_there(client: MlflowClient, name: str, asked: str, alias: str | None) -> str:
-    store = mlflow.get_registry_uri()
-    models = {model.name: model for model in client.search_registered_models()}
+def _what_is_there(name: str, asked: str, alias: str | None) -> str:
+    store = place()
+    models = {model.name: model for model in registered_models()}
     if name in models:
         aliases = ", ".join(f"@{a}" for a in sorted(models[name].aliases)) or "no alias"
         numbers = ", ".join(f"/{v.version}" for v in versions(name)) or "no version"

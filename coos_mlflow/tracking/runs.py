@@ -24,6 +24,11 @@ TRAINING_EXPERIMENT = "coos-7"
 SCORING_EXPERIMENT = "coos-score"
 
 
+def store_name() -> str:
+    """Return the tracking URI as it may be shown and kept: without user and password."""
+    return without_passwords(mlflow.get_tracking_uri())
+
+
 def prepare_store() -> str:
     """Return the tracking URI, without a password, after making sure that its store can be used.
 
@@ -36,16 +41,15 @@ def prepare_store() -> str:
     RegistryError
         When the store does not answer.
     """
-    uri = mlflow.get_tracking_uri()
     try:
-        with _first_touch(uri):
+        with _first_touch(mlflow.get_tracking_uri()):
             mlflow.MlflowClient().search_experiments(max_results=1)
     except Exception as error:
         raise RegistryError(
-            f"The tracking store {uri} does not answer ({first_line(error)}); "
+            f"The tracking store {store_name()} does not answer ({first_line(error)}); "
             "check MLFLOW_TRACKING_URI or --tracking-uri."
         ) from error
-    return without_passwords(uri)
+    return store_name()
 
 
 def _first_touch(uri: str) -> AbstractContextManager[Any]:
@@ -130,8 +134,7 @@ def run(
 
 def _not_taken(name: str, error: MlflowException) -> RunNotLoggedError:
     return RunNotLoggedError(
-        f"The tracking store {mlflow.get_tracking_uri()} did not take the run {name!r} "
-        f"({first_line(error)})."
+        f"The tracking store {store_name()} did not take the run {name!r} ({first_line(error)})."
     )
 
 
@@ -181,4 +184,5 @@ def log_new_params(params: dict[str, Any]) -> None:
 
 def first_line(error: Exception) -> str:
     """Return what an error says, as much of it as fits into a sentence."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    lines = without_passwords(str(error)).splitlines()
+    return (lines or [type(error).__name__])[0][:200]

@@ -31,7 +31,7 @@ def check_seal(folder: Path, expected: str | None = None) -> None:
     Parameters
     ----------
     expected : str, optional
-        What `seal` returned.
+        What `seal` returned; empty where the registry should have it and does not.
 
     Raises
     ------
@@ -47,6 +47,11 @@ def check_seal(folder: Path, expected: str | None = None) -> None:
             f"{folder}: {SEAL} cannot be read; the model was damaged, or registered by a version "
             "without it: train it again."
         ) from error
+    if expected == "":
+        raise RegistryError(
+            f"{folder}: the registry has no digest of this version, which an older coos-mlflow "
+            "registered or somebody else; train it again."
+        )
     if expected is not None and hashlib.sha256(said).hexdigest() != expected:
         raise RegistryError(
             f"{folder}: {SEAL} is not the one that was registered; the model's files were replaced "
