@@ -147,9 +147,8 @@ def served_here() -> Iterator[Callable[[str], str]]:
         patch.setenv(scoring_server._SERVER_MODEL_PATH, files)
         patch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
         patch.setattr(scoring_server, "invocations", scoring_server.invocations)
-        patch.delitem(sys.modules, "mlflow.pyfunc.scoring_server.app", raising=False)
         made = importlib.import_module("mlflow.pyfunc.scoring_server.app")
-        patch.delitem(sys.modules, "mlflow.pyfunc.scoring_server.app")
+        del sys.modules["mlflow.pyfunc.scoring_server.app"]  # or every load would begin to serve
         server = uvicorn.Server(uvicorn.Config(made.app, port=0, log_level="critical"))
         thread = threading.Thread(target=server.run, daemon=True)
         running.append((server, thread))

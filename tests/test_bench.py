@@ -14,11 +14,11 @@ from coos_mlflow.forest_search import FOREST_GRID
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 FILES = sorted((SCRIPTS / "benches").glob("[!_]*.py"))
 
-CELLS = {"forward": 2, "score-peers": 4, "texture": 7, "training": 35}
+CELLS = {"forward": 2, "score-peers": 4, "serve": 2, "texture": 7, "training": 35}
 FOLDABLE = 84
 """Cells: as many as the slower side can bear, and as folds of seven classes ask for."""
 
-OF_SCORING = {"cluster", "drift", "memory", "score", "score-peers"}
+OF_SCORING = {"cluster", "drift", "memory", "score", "score-peers", "serve"}
 """Benches that make registered models, in processes of their own."""
 
 PLAIN, SLOW = (
@@ -70,6 +70,8 @@ def small(bench, home, tmp_path, monkeypatch):
     monkeypatch.setattr(peers, "models", lambda: iter([shared.texture_lr()]))
     monkeypatch.setattr(peers, "cpu_count", lambda: 1)
     monkeypatch.setattr(benches["drift"], "PLATES", (2,))
+    monkeypatch.setattr(benches["serve"], "SIZES", (1, 2))
+    monkeypatch.setattr(benches["serve"], "WORKERS", (1,))
     monkeypatch.setattr(benches["cluster"], "WORKERS", (1, 2))
     monkeypatch.setattr(benches["cluster"], "TASKS", 20)
     return bench
@@ -107,6 +109,9 @@ def test_a_bench_of_scoring_compares_two_sides(small, capsys, name):
         for case in networks | {"texture-knn", "texture-lr", "texture-rf"}:
             assert sum(found[case]["phases"].values()) == pytest.approx(1, abs=0.01)
             assert {"represent", "classify"} <= set(found[case]["stages"])
+    if name == "serve":
+        assert set(found["rows"]) == {f"{f} {n} 1" for f in ("JSON", "Parquet") for n in (1, 2)}
+        assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in found["rows"].values())
     if name == "score-peers":
         sides = found["texture-lr"]
         assert all(sides[side]["same_labels"] == 1 for side in ("serve", "predict", "pyfunc"))

@@ -36,11 +36,9 @@ def empty_store(tmp_path_factory):
 def store(empty_store, tmp_path, monkeypatch):
     """A cache and a tracking store that know nothing yet."""
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
-    before = mlflow.get_tracking_uri()
     shutil.copy(empty_store, tmp_path / "mlflow.db")
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    yield
-    mlflow.set_tracking_uri(before)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
 
 
 @pytest.fixture

@@ -71,9 +71,12 @@ def take_over(score: Score) -> bool:
         return False
     import fastapi
 
-    plain = fastapi.FastAPI
+    # A model may be loaded twice before the app is made.
+    plain = getattr(fastapi.FastAPI, "plain", fastapi.FastAPI)
 
     class GuardedApp(plain):  # type: ignore[misc, valid-type]
+        plain: Any
+
         def __init__(self, **options: Any) -> None:
             fastapi.FastAPI = plain  # type: ignore[misc]
             super().__init__(title="Classifier of COOS-7", **options)
@@ -84,6 +87,7 @@ def take_over(score: Score) -> bool:
                 return add(path, **options)
             return lambda theirs: add(PATH, **_documented())(answerer(score))
 
+    GuardedApp.plain = plain
     fastapi.FastAPI = GuardedApp  # type: ignore[misc]
     # Should another MLflow make its app in another way, it must not answer unguarded.
     sys.modules[_SERVER].invocations = _unguarded  # type: ignore[attr-defined]

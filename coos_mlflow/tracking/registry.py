@@ -120,7 +120,8 @@ def find_version(name: str, fingerprint: str) -> ModelRef | None:
 
 def versions(name: str) -> list[ModelVersion]:
     """Return all versions of a registered model, oldest first; none when it does not exist."""
-    found = MlflowClient().search_model_versions(f"name='{name}'")
+    quote = '"' if "'" in name else "'"
+    found = MlflowClient().search_model_versions(f"name={quote}{name}{quote}")
     return sorted(found, key=lambda v: int(v.version))
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import mlflow
 import numpy as np
 
 from coos_mlflow import baselines
@@ -62,19 +61,16 @@ def own_place() -> Iterator[Path]:
 @contextmanager
 def at_home(folder: Path) -> Iterator[None]:
     """Go to a folder that holds cache and tracking store, also those of other processes."""
-    before = mlflow.get_tracking_uri()
     with chdir(folder), patch.dict(os.environ):
         os.environ |= {
             "COOS_CACHE": str(folder / "cache"),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             # `mlflow` starts other commands of its environment by their names.
             "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
         }
-        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-        try:
+        with patch("mlflow.tracking.fluent._active_experiment_id", None):
             yield
-        finally:
-            mlflow.set_tracking_uri(before)
 
 
 def texture_data() -> TrainingData:

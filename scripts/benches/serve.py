@@ -85,7 +85,9 @@ def run(cells: int = 8192, rounds: int = 1) -> dict[str, Any]:
                             server.invocations, kind, body, images[:size], cells, rounds
                         )
                         print(f"{row:16}", found[row])
-    ratio = found["Parquet 256 1"]["cells_per_second"] / found["JSON 256 1"]["cells_per_second"]
+    parquet, plain = (found[f"{name} {max(SIZES)} 1"] for name in ("Parquet", "JSON"))
+    ratio = parquet["cells_per_second"] / plain["cells_per_second"]
+    print(f"ratio {ratio:.2f}: Parquet to JSON, {max(SIZES)} cells a request, one worker")
     return {"ratio": round(ratio, 2), "clients": CLIENTS, "rows": found}
 
 

@@ -155,8 +155,8 @@ def test_what_a_scoring_logs_is_what_its_history_reads(model, tmp_path, error, e
     plate, stamp = tmp_path / "new.h5", Stamp(1, 2)
     job = Job(plate, "ab" * 32, stamp, 40, True, tmp_path, reference, "fp32", "coos-score")
     shares = {"class_shares": {"classes": ["Golgi", "ER"], "cells": [30, 10]}}
-    scored = scored_module.Scored(job, drift_of(error) | shares, Timings({"cells": 1.0}))
-    run_id = scored_module._log(scored)
+    scored = scored_module.Scored(job, drift_of(error) | job.facts | shares, Timings({"cells": 1}))
+    run_id = scored_module.recorded(scored).run_id
     (row,) = read_history(model).to_dict("records")
     assert (row["run_id"], row["plate"], row["version"]) == (run_id, "new.h5", "4")
     assert (row["n_cells"], row["reason"]) == (40, "As usual.")

@@ -22,7 +22,6 @@ ROWS = "deeploc,deeploc-fc2-rf"
 def make_anew(trained, tmp_path, monkeypatch):
     """Factory ``make_anew(name)`` of tables filled with a cache and a store of their own."""
     monkeypatch.setitem(DeepLoc.presets, "quick", TINY)
-    before = mlflow.get_tracking_uri()
     empty = tmp_path / "empty.db"  # making one takes seconds, copying it none
     mlflow.MlflowClient(f"sqlite:///{empty}").search_experiments()
 
@@ -31,14 +30,14 @@ def make_anew(trained, tmp_path, monkeypatch):
         home.mkdir()
         shutil.copy(empty, home / "mlflow.db")
         monkeypatch.setenv("COOS_CACHE", str(home / "cache"))
-        mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+        monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
         lines = choose_lines(all_lines("quick"), ROWS)
         data, out = choose(str(trained.data)), home / "table"
         settings = {"preset": "quick", "seeds": (3,), "settings": SEARCH}
         return make(lines, data, out, **settings, say=lambda words: None), out
 
-    yield made
-    mlflow.set_tracking_uri(before)
+    return made
 
 
 @pytest.mark.slow
