@@ -13,16 +13,14 @@ from typing import Any
 import h5py
 import numpy as np
 
+from coos_mlflow.data._file_name import check_name
 from coos_mlflow.data._heap import check_heaps, longest_text
 from coos_mlflow.data._patient_file import PatientFile, interrupts_wait
-from coos_mlflow.data.columns import MAX_ID_CHARACTERS, clean_ids
+from coos_mlflow.data.columns import MAX_ID_CHARACTERS, clean_ids, shown
 from coos_mlflow.errors import CoosError, DataError, OutputError
 
 MAX_CELLS = 50_000_000
 """More cells than this (400 GB of 16-bit pixels) are a damaged or hostile header, not a plate."""
-
-MAX_CHUNK_BYTES = 2**30
-"""One chunk must be unpacked whole to read one cell of it."""
 
 _CHUNK_CACHE = {"rdcc_nbytes": 2**27, "rdcc_nslots": 100_003, "rdcc_w0": 1.0}
 # h5py's automatic chunks of COOS-7's shape, (2591, 1, 4, 4), span 85 MB from side to side as
@@ -70,8 +68,10 @@ def open_file(path: Path) -> h5py.File:
     Raises
     ------
     DataError
-        For what is missing, no regular file, unreadable, empty, not HDF5, truncated.
+        For what is missing, no regular file, unreadable, empty, not HDF5, truncated, and for a
+        name that cannot be shown or names no results.
     """
+    check_name(path)
     try:
         if not path.exists():
             raise DataError(f"{path}: no such file, expected a plate in an HDF5 file.")
@@ -155,7 +155,8 @@ def own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     if found.is_virtual:
         raise DataError(f"{where}: is a virtual dataset {_OTHER_FILES}")
     if found.external:
-        raise DataError(f"{where}: keeps its values in {found.external[0][0]!r} {_OTHER_FILES}")
+        name = f"'{shown(found.external[0][0])}'"
+        raise DataError(f"{where}: keeps its values in {name} {_OTHER_FILES}")
     return found
 
 
@@ -176,10 +177,11 @@ def _follow_links(file: h5py.File, name: str, where: str) -> str:
             continue
         path = "/".join([*done, part])
         if not has(file, path):
-            raise DataError(f"{where}: is a link to /{path}, which the file does not hold.")
+            raise DataError(f"{where}: is a link to /{shown(path)}, which the file does not hold.")
         link = file.get(path, getlink=True)
         if isinstance(link, h5py.ExternalLink):
-            raise DataError(f"{where}: is an external link to {link.filename!r} {_OTHER_FILES}")
+            other = f"'{shown(link.filename)}'"
+            raise DataError(f"{where}: is an external link to {other} {_OTHER_FILES}")
         if isinstance(link, h5py.SoftLink):
             hops += 1
             if hops > _MAX_LINKS:
@@ -197,7 +199,7 @@ def check_stored(dataset: h5py.Dataset, where: str, file_bytes: int) -> None:
     Raises
     ------
     DataError
-        For absurd lengths, chunks beyond 1 GiB, and values that were never written.
+        For absurd lengths and values that were never written.
     """
     if dataset.shape[0] > MAX_CELLS:
         raise DataError(
@@ -208,13 +210,6 @@ def check_stored(dataset: h5py.Dataset, where: str, file_bytes: int) -> None:
         claimed = math.prod(dataset.shape) * dataset.dtype.itemsize
         stored, unit = dataset.id.get_storage_size(), "bytes"
     else:
-        chunk_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
-        if chunk_bytes > MAX_CHUNK_BYTES:
-            raise DataError(
-                f"{where}: chunks {dataset.chunks} of {chunk_bytes:,} bytes found, expected at "
-                f"most {MAX_CHUNK_BYTES:,}; `h5repack -l {dataset.name[1:]}:CHUNK=64x2x64x64` "
-                "makes smaller ones."
-            )
         sides = zip(dataset.shape, dataset.chunks, strict=True)
         claimed = math.prod(-(-length // chunk) for length, chunk in sides)
         stored, unit = dataset.id.get_num_chunks(), "chunks"
@@ -240,7 +235,7 @@ def read_ids(dataset: h5py.Dataset, where: str) -> np.ndarray:
     dtype = dataset.dtype
     text = h5py.check_string_dtype(dtype) is not None
     if not text and dtype.kind not in "ui":
-        raise DataError(f"{where}: dtype {dtype} found, expected text or integers.")
+        raise DataError(f"{where}: dtype {shown(dtype)} found, expected text or integers.")
     if dtype.kind == "O":
         _check_free_text(dataset, where)
     if dtype.kind == "S" and dtype.itemsize > 4 * MAX_ID_CHARACTERS:
@@ -330,4 +325,4 @@ def _is_full(error: BaseException) -> bool:
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip("'\"").splitlines()
-    return (lines[0] if lines else type(error).__name__)[:300]
+    return shown(lines[0] if lines else type(error).__name__, 300)

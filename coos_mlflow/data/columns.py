@@ -36,10 +36,7 @@ def clean_labels(raw: np.ndarray, where: str) -> np.ndarray:
     DataError
         For values that are not whole numbers 0..6.
     """
-    if raw.dtype.kind not in "uif":
-        raise DataError(
-            f"{where}: dtype {raw.dtype} found, expected integers 0..{len(CLASSES) - 1}."
-        )
+    check_label_dtype(raw.dtype, where)
     with np.errstate(invalid="ignore"):
         bad = ~((raw >= 0) & (raw < len(CLASSES)) & (raw == np.floor(raw)))
     if bad.any():
@@ -50,6 +47,19 @@ def clean_labels(raw: np.ndarray, where: str) -> np.ndarray:
             "classes are not known."
         )
     return raw.astype(np.int64)
+
+
+def check_label_dtype(dtype: np.dtype, where: str) -> None:
+    """Refuse what cannot hold class labels.
+
+    Raises
+    ------
+    DataError
+    """
+    if dtype.kind not in "uif":
+        raise DataError(
+            f"{where}: dtype {shown(dtype)} found, expected integers 0..{len(CLASSES) - 1}."
+        )
 
 
 def clean_ids(raw: Iterable[object], where: str, start: int = 0) -> np.ndarray:
@@ -99,6 +109,16 @@ def _clean_id(value: object, what: str) -> str:
             f"{what} has {len(text):,} characters ({text[:20]!r}...), "
             f"expected at most {MAX_ID_CHARACTERS}."
         )
+    return _printable(text)
+
+
+def shown(text: object, most: int = 200) -> str:
+    """Return what a file says as it can stand in a sentence: printable, and not without end."""
+    found = str(text)
+    return _printable(found if len(found) <= most else f"{found[:most]}...")
+
+
+def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else _escape(char) for char in text)
 
 

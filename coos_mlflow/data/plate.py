@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from coos_mlflow.data import _hdf5
+from coos_mlflow.data._chunks import Chunks
 from coos_mlflow.data.cells import CellBatch, Origins, check_images, check_shape
-from coos_mlflow.data.columns import ID_DATASETS, clean_labels
+from coos_mlflow.data.columns import ID_DATASETS, check_label_dtype, clean_labels, shown
 from coos_mlflow.data.plate_writer import PlateWriter
 from coos_mlflow.errors import DataError
 
@@ -61,7 +62,7 @@ class Plate:
 
     def _read_structure(self) -> None:
         if not _hdf5.has(self._file, "data"):
-            found = ", ".join(sorted(self._file)[:10]) or "nothing"
+            found = ", ".join(shown(name, 60) for name in sorted(self._file)[:10]) or "nothing"
             raise DataError(
                 f"{self.path}: no dataset /data with the cells found, only {found[:200]}; "
                 "expected (N, 2, 64, 64) raw counts."
@@ -69,8 +70,10 @@ class Plate:
         data = _hdf5.own_dataset(self._file, "data")
         where = f"{self.path}:/data"
         check_shape(data.shape or (), data.dtype, where)
-        _hdf5.check_stored(data, where, self.path.stat().st_size)
-        self._data = data
+        file_bytes = self.path.stat().st_size
+        self._data, self._chunks = data, Chunks(data, where, file_bytes)
+        _hdf5.check_stored(data, where, file_bytes)
+        self._chunks.check_packing()
         self.n_cells = int(data.shape[0])
         self.stored_dtype: np.dtype = data.dtype.newbyteorder("=")
         self.dtype = np.dtype(np.float32 if data.dtype.kind == "f" else np.uint16)
@@ -116,6 +119,7 @@ class Plate:
         for first in range(start, end, size):
             rows = slice(first, min(first + size, end))
             with _hdf5.reading(self.path, f"/data, cells {rows.start} to {rows.stop - 1},"):
+                self._chunks.verify(rows.start, rows.stop)
                 raw = self._data[rows]
             raw = raw.astype(self.stored_dtype, copy=False)
             check_images(raw, f"{self.path}:/data", first)
@@ -153,10 +157,12 @@ class Plate:
                 f"{where}: shape {dataset.shape} found, expected ({self.n_cells},), "
                 "one entry for each cell of /data."
             )
-        _hdf5.check_stored(dataset, where, self.path.stat().st_size)
+        file_bytes = self.path.stat().st_size
+        chunks = Chunks(dataset, where, file_bytes)
+        _hdf5.check_stored(dataset, where, file_bytes)
+        chunks.verify(0, self.n_cells)
         if name == "labels":
-            if dataset.dtype.kind not in "uif":
-                return clean_labels(np.empty(0, dataset.dtype), where)
+            check_label_dtype(dataset.dtype, where)
             return clean_labels(dataset[:].astype(dataset.dtype.newbyteorder("=")), where)
         return _hdf5.read_ids(dataset, where)
 

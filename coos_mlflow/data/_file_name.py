@@ -1,0 +1,38 @@
+"""Which names of plate files are refused: they come into sentences, pages, and names of folders."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+from coos_mlflow.errors import DataError
+
+_TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+"""Unicode's bidirectional classes that change the order in which the rest of a line is shown."""
+
+
+def check_name(path: Path) -> None:
+    """Refuse names that a terminal obeys, no page can hold, or that are no name for results.
+
+    Raises
+    ------
+    DataError
+    """
+    odd = next((char for char in str(path) if _is_unseen(char)), None)
+    if odd is not None:
+        raise DataError(
+            f"{str(path)!r}: is no file name to work with, it holds {odd!r}; rename the file."
+        )
+    if not path.stem.strip("."):
+        raise DataError(
+            f"{path}: is no file name to work with, its results would need a folder named "
+            f"{path.stem!r}; rename the file."
+        )
+
+
+def _is_unseen(char: str) -> bool:
+    """Tell control characters, line breaks, halves of characters and turns of direction."""
+    return (
+        unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
+        or unicodedata.bidirectional(char) in _TURNS
+    )
