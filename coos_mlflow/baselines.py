@@ -266,14 +266,13 @@ def _fit(
     """Fit and evaluate one row, and keep it on disk."""
     representation = prepared.representation
     tags = tags | {"layer": layer, "classifier": kind}
-    training = prepared.annotations["training"]
     fitted, probabilities, seconds = fit_row(layer, kind, prepared, protocol, tags["fingerprint"])
     evaluations = {
         split: evaluate(a.labels, probabilities[split].argmax(axis=1), a.plates, a.wells)
         for split, a in prepared.annotations.items()
     }
     reference = reference_of(layer, fitted, probabilities, evaluations, prepared)
-    left_out = reference.errors["training"]
+    errors = {"cv_error": fitted.cv_error, "left_out_error": reference.errors["training"]}
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / ARTIFACT
         digest = save_bundle(bundle, representation, layer, fitted.pipeline, reference)
@@ -286,33 +285,32 @@ def _fit(
             "params": _flat(protocol, representation)
             | {"layer": layer, "classifier": kind}
             | {f"classifier.{k}": v for k, v in fitted.params.items()},
-            "metrics": seconds
-            | {
-                "seconds_features": prepared.seconds,
-                "cv_error": fitted.cv_error,
-                "left_out_error": left_out,
-            },
+            "metrics": seconds | {"seconds_features": prepared.seconds} | errors,
             "data": _said_of(prepared.data),
             "evaluations": {split: e.as_dict() for split, e in evaluations.items()},
-            "files": {
-                "feature_names.json": {
-                    layer: representation.feature_names(layer) for layer in representation.layers
-                },
-                "package_versions.json": package_versions(),
-            },
+            "files": _said_of_features(representation),
             "requirements": requirements(representation),
-            "tags": tags
-            | {f"error_{split}": f"{e.balanced_error:.6g}" for split, e in evaluations.items()}
-            | {
-                "cv_error": f"{fitted.cv_error:.6g}",
-                "left_out_error": f"{left_out:.6g}",
-                "training_cells": len(training.labels),
-                "training_classes": len(np.unique(training.labels)),
-                "package_version": __version__,
-                registry.DIGEST: digest,
-            },
+            "tags": tags | _version_tags(errors, evaluations, prepared) | {registry.DIGEST: digest},
         }
         return kept_rows.keep(tags["fingerprint"], facts, bundle)
+
+
+def _version_tags(
+    errors: dict[str, float], evaluations: dict[str, Evaluation], prepared: Prepared
+) -> dict[str, Any]:
+    """Return what a registered version says of itself, by which champions are chosen."""
+    labels = prepared.annotations["training"].labels
+    found = errors | {f"error_{split}": e.balanced_error for split, e in evaluations.items()}
+    return {name: f"{error:.6g}" for name, error in found.items()} | {
+        "training_cells": len(labels),
+        "training_classes": len(np.unique(labels)),
+        "package_version": __version__,
+    }
+
+
+def _said_of_features(representation: Representation) -> dict[str, Any]:
+    names = {layer: representation.feature_names(layer) for layer in representation.layers}
+    return {"feature_names.json": names, "package_versions.json": package_versions()}
 
 
 def _said_of(data: TrainingData) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Malformed requests to a real scoring server: it refuses each, and lives.
+"""Malformed requests to a real scoring server: it refuses each, and lives. In `scripts`:
 
-    scripts/fuzz/bodies.py http://127.0.0.1:5001 --pid PID --requests 10000
+    python -m fuzz.bodies http://127.0.0.1:5001 --pid PID --requests 10000
 
 The last line is one JSON object: how many of each status came, what must not have come, and what
 the server's memory was before and after. Each body follows from its seed and number.
@@ -21,8 +21,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import requests
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fuzz.parquet_bombs import BOMBS
 
