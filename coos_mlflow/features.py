@@ -20,6 +20,7 @@ import numpy as np
 from coos_mlflow.cache import cache_home, make_cache_home
 from coos_mlflow.cluster import check_reach, is_spreading, keep_to_own_cores, spread
 from coos_mlflow.data.plate import open_plate
+from coos_mlflow.errors import OutputError
 from coos_mlflow.progress import progress
 from coos_mlflow.representations.base import Representation
 
@@ -136,17 +137,30 @@ def _part(shared: tuple[Path, int, Transform], start: int, stop: int) -> dict[st
 
 
 def _store(entry: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an entry whole or not at all; whoever comes second keeps the first's."""
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=entry.parent))
+    """Write an entry whole or not at all; whoever comes second keeps the first's.
+
+    Raises
+    ------
+    OutputError
+        When there is no room or no right to.
+    """
+    partial = None
     try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=entry.parent))
         for key, array in arrays.items():
             np.save(partial / f"{key}.npy", array)
         partial.rename(entry)
-    except OSError:
-        shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        if partial:
+            shutil.rmtree(partial, ignore_errors=True)
         if not entry.exists():
-            raise
+            # Where NumPy's own count of bytes is all it says, the disk was full.
+            reason = error.strerror or "no space left on the disk"
+            raise OutputError(
+                f"{entry}: features cannot be kept ({reason}); free some space, or set COOS_CACHE "
+                "to a folder on another disk."
+            ) from error
 
 
 def short_hash(what: dict[str, Any]) -> str:

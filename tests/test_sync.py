@@ -205,7 +205,9 @@ def test_what_was_done_before_the_store_went_is_not_done_again(trained, store, m
     uri = row.logged()
     assert "registered texture-lr version 1" in coos()
     assert statuses(TRAINING_EXPERIMENT) == ["FAILED", "FINISHED"]
-    assert len(mlflow.search_logged_models(output_format="list")) == 1
+    (experiment,) = mlflow.search_experiments(filter_string=f"name = '{TRAINING_EXPERIMENT}'")
+    models = MlflowClient().search_logged_models(experiment_ids=[experiment.experiment_id])
+    assert len(models) == 1
     assert f"models:/{registry.resolve('texture-lr').model_id}" == uri
     assert kept_rows.all_rows() == []
 

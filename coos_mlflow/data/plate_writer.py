@@ -22,8 +22,9 @@ class PlateWriter:
     """Write a plate file that appears whole or not at all; a context manager.
 
     Cells are stored in chunks of 64 with shuffle and gzip level 1: on camera-like counts 0.6 of
-    the size, 4,300 cells/s written and 24,000 read on one core, and any HDF5 library opens it
-    (lzf reads as fast, but only h5py knows it). The same cells give the same bytes.
+    the size, 4,300 cells/s written and 24,000 read on one core, half as many where the lengths of
+    chunks are verified first (`_chunks.py`), and any HDF5 library opens it (lzf reads as fast, but
+    only h5py knows it). The same cells give the same bytes.
 
     Parameters
     ----------

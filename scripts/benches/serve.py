@@ -58,7 +58,7 @@ class Load:
     def figures(self) -> dict[str, float]:
         """Return cells and requests a second, and percentiles in milliseconds."""
         n = len(self.seconds)
-        p50, p99 = 1000 * np.percentile(self.seconds, [50, 99])
+        p50, p99 = (1000 * np.percentile(self.seconds, [50, 99])).tolist()
         return {
             "requests": n,
             "cells_per_second": round(n * self.cells / self.wall, 1),

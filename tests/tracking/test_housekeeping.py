@@ -309,7 +309,7 @@ def test_models_are_found_beyond_the_first_page(put, monkeypatch):
             "search_registered_models",
             lambda self, **asked: whole(self, max_results=2, **asked),
         )
-        assert [m.name for m in inspection.registered_models()] == [*others, NAME]
+        assert [m.name for m in registry.registered_models()] == [*others, NAME]
         crowned, headless = inspection.champions()
         assert [v.model.name for v in crowned] == [NAME] and headless == []
         client.delete_registered_model_alias(NAME, "champion")
