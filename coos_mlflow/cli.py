@@ -30,8 +30,8 @@ from coos_mlflow.interrupts import SIGNALS
 EXIT_CODES = """\b
 Exit codes: 0 done; 1 something unforeseen; 2 bad input or usage; 3 model or tracking store not
 found, not fitting or away (coos sync); 4 a plate met --fail-on; 5 some plates could not be
-scored (--keep-going); 6 download failed; 7 results cannot be written; 8 a network's training cannot go on;
-9 Dask cluster not there or lost; 129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM."""
+scored (--keep-going); 6 download failed; 7 results cannot be written; 8 a network's training
+cannot go on; 9 Dask cluster not there or lost; 129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM."""
 
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is random.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace results that are there already.")]
