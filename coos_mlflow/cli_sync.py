@@ -39,8 +39,8 @@ def sync(
     folders: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Folders of results (--out of coos-score) whose runs are logged too where they "
-            "are missing; by default what failed on this machine."
+            help="Folders of results (--out of coos-score) whose runs are logged too where none "
+            "says that they lie there; by default what failed on this machine."
         ),
     ] = None,
     dry_run: Annotated[

@@ -45,15 +45,14 @@ def table(answer: requests.Response) -> pd.DataFrame:
     return pd.DataFrame(answer.json()["predictions"])
 
 
-def test_every_form_of_the_same_cells_gets_the_same_answer(ask, cells, trained):
-    expected = trained.row("texture-lr").model
+def test_every_form_of_the_same_cells_gets_the_same_answer(ask, cells):
     answers = [
         table(ask(inputs(cells))),
         table(ask(json.dumps({"instances": cells.tolist(), "params": None}))),
         table(ask(inputs(cells.astype(float)), f"{JSON}; charset=UTF-8")),
         *(table(ask(parquet(flat(cells.astype(d))), PARQUET)) for d in ("u2", "i8", "f4", "f8")),
     ]
-    assert len(answers[0]) == len(cells) and expected is not None
+    assert len(answers[0]) == len(cells)
     for other in answers[1:]:
         pd.testing.assert_frame_equal(other, answers[0], check_exact=True)
     np.testing.assert_allclose(answers[0][list(PROBABILITY_COLUMNS)].sum(axis=1), 1, atol=1e-6)
