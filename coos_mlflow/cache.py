@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -16,19 +17,22 @@ def cache_home() -> Path:
     return Path(named) if named else user_cache_path("coos_mlflow")
 
 
-def make_cache_home() -> Path:
-    """Make the folder of the cache.
+def make_cache_home(*within: str) -> Path:
+    """Make the folder of the cache, or one within it.
 
     Raises
     ------
     OutputError
-        When it cannot be made.
+        When it cannot be made or written.
     """
+    folder = cache_home().joinpath(*within)
     try:
-        cache_home().mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise OutputError(
-            f"{cache_home()}: the cache folder cannot be made ({error.strerror}); "
-            "set COOS_CACHE to a folder that can be written."
+            f"{folder}: the cache folder cannot be made or written ({error.strerror}); "
+            "set COOS_CACHE to a folder that can."
         ) from error
-    return cache_home()
+    return folder

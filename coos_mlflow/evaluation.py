@@ -1,4 +1,4 @@
-"""How good predictions are: balanced error, recall per class, confusion, and an interval."""
+"""How good predictions are: balanced error, recall per class, confusion, and intervals."""
 
 from __future__ import annotations
 
@@ -9,6 +9,57 @@ import numpy as np
 import pandas as pd
 
 from coos_mlflow.data.cells import CLASSES
+
+_DRAWS = 1000
+"""Bootstrap repetitions: the ends of a 95 % interval then vary by some 2 % of its width."""
+
+
+@dataclass(frozen=True)
+class WellCounts:
+    """Predictions counted by well: what intervals are drawn from.
+
+    Parameters
+    ----------
+    plates, wells : ndarray of str, shape (w,)
+        Sorted by plate, then well.
+    counts : ndarray of int64, shape (w, 7, 7)
+        Rows are true classes, columns predicted ones.
+    """
+
+    plates: np.ndarray
+    wells: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def from_rows(cls, rows: list[list[Any]]) -> WellCounts:
+        """Make again what `as_rows` has told."""
+        plates, wells, *counted = zip(*rows, strict=True)
+        true, predicted, cells = np.array(counted, np.int64)
+        return _by_well(np.array(plates), np.array(wells), true, predicted, cells)
+
+    def as_rows(self) -> list[list[Any]]:
+        """Return ``[plate, well, true, predicted, cells]`` wherever there are cells, JSON-ready."""
+        return [
+            [str(self.plates[w]), str(self.wells[w]), int(t), int(p), int(self.counts[w, t, p])]
+            for w, t, p in np.argwhere(self.counts)
+        ]
+
+    def drawn_errors(self, draws: int, seed: int) -> np.ndarray:
+        """Return the balanced error in % (draws,) of wells drawn, with replacement, in each plate.
+
+        Cells of a well resemble each other, so drawing cells would promise too much. The same
+        wells are drawn for all models on the same cells.
+        """
+        weights = _draw_wells(self.plates, draws, np.random.default_rng(seed))
+        return _balanced_errors(np.einsum("dw,wij->dij", weights, self.counts))
+
+    def same_cells(self, other: WellCounts) -> bool:
+        """Tell whether both count the same number of cells of each class in each well."""
+        return (
+            np.array_equal(self.plates, other.plates)
+            and np.array_equal(self.wells, other.wells)
+            and np.array_equal(self.counts.sum(axis=-1), other.counts.sum(axis=-1))
+        )
 
 
 @dataclass(frozen=True)
@@ -21,10 +72,13 @@ class Evaluation:
         Rows are true classes, columns predicted ones.
     interval : tuple of float
         95 % interval of the balanced error in %.
+    by_well : WellCounts, optional
+        None for what no one model has predicted.
     """
 
     confusion: np.ndarray
     interval: tuple[float, float]
+    by_well: WellCounts | None = None
 
     @property
     def balanced_error(self) -> float:
@@ -45,7 +99,9 @@ class Evaluation:
     def from_dict(cls, said: dict[str, Any]) -> Evaluation:
         """Make again what `as_dict` has told."""
         low, high = said["interval"]
-        return cls(np.array(said["confusion"], np.int64), (low, high))
+        wells = said.get("wells")
+        by_well = None if wells is None else WellCounts.from_rows(wells)
+        return cls(np.array(said["confusion"], np.int64), (low, high), by_well)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, JSON-ready, NaN as None."""
@@ -55,6 +111,7 @@ class Evaluation:
             "recalls": [None if np.isnan(r) else r for r in self.recalls],
             "confusion": self.confusion.tolist(),
             "n_cells": self.n_cells,
+            "wells": None if self.by_well is None else self.by_well.as_rows(),
         }
 
 
@@ -64,13 +121,10 @@ def evaluate(
     plates: np.ndarray,
     wells: np.ndarray,
     *,
-    draws: int = 1000,
+    draws: int = _DRAWS,
     seed: int = 0,
 ) -> Evaluation:
-    """Compare predictions with labels.
-
-    The interval comes from a bootstrap that draws wells, with replacement, within each plate:
-    cells of a well resemble each other, so drawing cells would promise too much.
+    """Compare predictions with labels; see `WellCounts.drawn_errors` for the interval.
 
     Parameters
     ----------
@@ -81,19 +135,53 @@ def evaluate(
     draws : int
         Bootstrap repetitions.
     """
-    units, unit = np.unique(np.stack([plates, wells]), axis=1, return_inverse=True)
-    per_well = np.zeros((units.shape[1], len(CLASSES), len(CLASSES)), np.int64)
-    np.add.at(per_well, (unit.ravel(), labels, predicted), 1)
-    weights = _draw_wells(units[0], draws, np.random.default_rng(seed))
-    drawn = np.einsum("dw,wij->dij", weights, per_well)
-    low, high = np.nanpercentile(_balanced_errors(drawn), [2.5, 97.5])
-    return Evaluation(per_well.sum(axis=0), (float(low), float(high)))
+    by_well = _by_well(plates, wells, labels, predicted, 1)
+    interval = _middle(by_well.drawn_errors(draws, seed))
+    return Evaluation(by_well.counts.sum(axis=0), interval, by_well)
+
+
+def difference(
+    of: Evaluation, than: Evaluation, *, draws: int = _DRAWS, seed: int = 0
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of how much the balanced error of one exceeds another's, in %.
+
+    Both are judged on the same wells in each repetition: what makes a well hard for both cancels,
+    so that it tells apart what two intervals that overlap do not.
+
+    Returns
+    -------
+    tuple of float or None
+        None unless both predicted the same cells.
+    """
+    one, other = of.by_well, than.by_well
+    if one is None or other is None or not one.same_cells(other):
+        return None
+    return _middle(one.drawn_errors(draws, seed) - other.drawn_errors(draws, seed))
 
 
 def confusion_table(evaluation: Evaluation) -> pd.DataFrame:
     """Return the confusion matrix as a table with class names."""
     names = pd.Index(CLASSES, name="true class")
     return pd.DataFrame(evaluation.confusion, index=names, columns=list(CLASSES))
+
+
+def _by_well(
+    plates: np.ndarray,
+    wells: np.ndarray,
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    cells: np.ndarray | int,
+) -> WellCounts:
+    units, unit = np.unique(np.stack([plates, wells]), axis=1, return_inverse=True)
+    counts = np.zeros((units.shape[1], len(CLASSES), len(CLASSES)), np.int64)
+    np.add.at(counts, (unit.ravel(), labels, predicted), cells)
+    return WellCounts(units[0], units[1], counts)
+
+
+def _middle(drawn: np.ndarray) -> tuple[float, float]:
+    """Return what the middle 95 % lie between."""
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def _draw_wells(plates: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:

@@ -36,7 +36,7 @@ from coos_mlflow.tracking.runs import (
 )
 from coos_mlflow.training_data import TrainingData
 
-_FACTS, _LOGGED = "row.json", "logged.txt"
+_ROWS, _FACTS, _LOGGED = "rows", "row.json", "logged.txt"
 _GONE = "RESOURCE_DOES_NOT_EXIST"
 
 
@@ -91,8 +91,7 @@ class KeptRow:
 
     def held(self) -> FileLock:
         """Return its lock: who fits or logs it holds it, others wait or pass it by."""
-        make_cache_home()
-        self.folder.parent.mkdir(exist_ok=True)
+        make_cache_home(_ROWS)
         return FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
 
     def logged(self) -> str | None:
@@ -140,8 +139,7 @@ def keep(fingerprint: str, facts: dict[str, Any], bundle: Path) -> KeptRow:
     """
     row = _row(fingerprint)
     try:
-        make_cache_home()
-        row.folder.parent.mkdir(parents=True, exist_ok=True)
+        make_cache_home(_ROWS)
         partial = Path(tempfile.mkdtemp(prefix=".row-", dir=row.folder.parent))
         try:
             shutil.move(bundle, partial / pyfunc.ARTIFACT)
@@ -216,4 +214,4 @@ def _row(fingerprint: str) -> KeptRow:
 
 
 def _home() -> Path:
-    return cache_home() / "rows"
+    return cache_home() / _ROWS

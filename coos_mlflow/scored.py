@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from filelock import FileLock
 from mlflow.entities import LoggedModelInput
 from mlflow.exceptions import MlflowException
 
-from coos_mlflow.cache import cache_home
+from coos_mlflow.cache import cache_home, make_cache_home
 from coos_mlflow.drift_history import ESTIMATES
-from coos_mlflow.errors import RunNotLoggedError
+from coos_mlflow.errors import OutputError, RunNotLoggedError
 from coos_mlflow.jobs import Job, key_of
 from coos_mlflow.results import DRIFT, REPORT, REPORT_MD, RESULTS, read_drift
 from coos_mlflow.timings import Timings
@@ -26,6 +26,7 @@ from coos_mlflow.tracking.artifacts import describe_dataset, log_input
 from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, first_line, run, store_name
 
 _JOB_TAG = "coos_mlflow.job"
+_UNSENT = "unsent"
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,11 @@ def send(results: Results, *, new: bool = False) -> str:
         When the store takes no run; `coos sync` finds the note.
     """
     note = Note.of(results)
-    note.write()  # before the first try: who waits for a store that is gone is often interrupted
+    # Before the first try: who waits for a store that is gone is often interrupted. Of results
+    # without a note, where the cache cannot be written, no other process knows.
+    lock = note.held() if note.write() else nullcontext()
     try:
-        with note.held():
+        with lock:
             run_id = (None if new else _find_run(results.key)) or _log(results)
     except (RunNotLoggedError, MlflowException, OSError) as error:
         raise RunNotLoggedError(
@@ -175,7 +178,7 @@ class Note:
         """Return the note of results for the tracking store in use."""
         store = store_name()
         name = f"{results.key}-{hashlib.sha256(store.encode()).hexdigest()[:8]}.json"
-        file = cache_home() / "unsent" / name
+        file = cache_home() / _UNSENT / name
         return cls(file, results.folder.resolve(), results.plate.resolve(), results.seconds, store)
 
     @classmethod
@@ -194,29 +197,41 @@ class Note:
         found = results_in(self.folder, self.plate, self.seconds)
         return found if found and self.file.stem.startswith(found.key) else None
 
-    def write(self) -> None:
+    def write(self) -> bool:
         """Put it down, whole or not; without it the same command still logs the results."""
         said = {"folder": str(self.folder), "plate": str(self.plate), "seconds": self.seconds}
         partial = self.file.with_name(f".{self.file.name}.{os.getpid()}")
-        with suppress(OSError):
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            make_cache_home(_UNSENT)
             partial.write_text(json.dumps(said | {"store": self.store}))
             partial.replace(self.file)
+        except (OutputError, OSError):
+            with suppress(OSError):
+                partial.unlink()
+            return False
+        return True
 
     def held(self) -> FileLock:
-        """Return the lock of whoever logs the results."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
+        """Return the lock of whoever logs the results.
+
+        Raises
+        ------
+        OutputError
+            When the cache cannot be written.
+        """
+        make_cache_home(_UNSENT)
         # One for all who ask in this process: `coos sync` holds it when `send` takes it again.
         return FileLock(self.file.with_name(f".{self.file.stem}.lock"), is_singleton=True)
 
     def forget(self) -> None:
-        """Remove it."""
-        self.file.unlink(missing_ok=True)
+        """Remove it; one that cannot be removed is found again, and its run too."""
+        with suppress(OSError):
+            self.file.unlink()
 
 
 def notes() -> list[Note]:
     """Return the notes of all results on this machine that have no run, for whichever store."""
-    files = sorted((cache_home() / "unsent").glob("[!.]*.json"))
+    files = sorted((cache_home() / _UNSENT).glob("[!.]*.json"))
     return [note for file in files if (note := Note.read(file))]
 
 

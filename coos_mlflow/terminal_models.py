@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from coos_mlflow.tracking.inspection import Details, Version
 
 _LOUD = "bold yellow"
-_OVERLAP = {True: "overlap", False: "apart", None: "unknown"}
 
 
 def show_champions(champions: list[Version], headless: list[str], store: str) -> None:
@@ -134,8 +133,9 @@ def show_comparison(comparison: Comparison) -> None:
         _warn(sentence)
     console.print(_error_rows(comparison))
     console.print(
-        "overlap, apart: of the 95 % intervals of the two errors. Errors whose intervals overlap "
-        "are not thereby equal, and runs keep too little for an interval of the difference.\n"
+        "95 % intervals, by drawing wells; that of a difference draws the same wells for both, "
+        "so it can tell models apart whose own intervals overlap. Where it holds 0, they may be "
+        "equal.\n"
     )
     if not comparison.differing:
         _say("Their settings do not differ.")
@@ -152,8 +152,8 @@ def show_comparison(comparison: Comparison) -> None:
 def _error_rows(comparison: Comparison) -> Table:
     table = Table(box=SIMPLE, pad_edge=False, title_justify="left")
     table.title = Text("Balanced error (%)", style="bold")
-    for heading in ("", "model", "error", "95 % interval", "minus A", "intervals"):
-        right = heading in ("error", "95 % interval", "minus A")
+    for heading in ("", "model", "error", "95 % interval", "minus A", "95 % interval"):
+        right = heading not in ("", "model")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
     for split in SPLITS:
         first, *_ = comparison.members["A"].intervals[split]
@@ -164,7 +164,7 @@ def _error_rows(comparison: Comparison) -> Table:
                 table.add_row(SPLIT_TITLES[split], *row)
                 continue
             change = "-" if math.isnan(error - first) else f"{error - first:+.1f}"
-            table.add_row("", *row, change, _OVERLAP[comparison.overlap(split, letter)])
+            table.add_row("", *row, change, _change(comparison.difference(split, letter)))
         table.add_section()
     return table
 
@@ -223,6 +223,10 @@ def _package(version: Version, gap: str) -> Text:
 
 def _interval(low: float, high: float) -> str:
     return "-" if math.isnan(low) else f"{low:.1f}–{high:.1f}"
+
+
+def _change(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else "{:+.1f} to {:+.1f}".format(*interval)
 
 
 def _listed(facts: Iterable[tuple[str, object]]) -> Table:

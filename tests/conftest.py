@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,6 +130,48 @@ def places_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         patch.delenv("MLFLOW_RUN_ID", raising=False)
         patch.chdir(home)
         yield
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tracking store without runs: making one takes seconds, copying it none."""
+    import mlflow
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def use_store(empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], str]:
+    """Factory ``use_store(folder)`` of fresh stores, in use from then on; returns their URI."""
+
+    def use(folder: Path) -> str:
+        uri = f"sqlite:///{shutil.copy(empty_store, folder / 'mlflow.db')}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+        return uri
+
+    return use
+
+
+@pytest.fixture
+def own_store(use_store: Callable[[Path], str], tmp_path: Path) -> str:
+    """A fresh tracking store and registry for one test; its URI."""
+    return use_store(tmp_path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_version_of_what_all_share(places_of_their_own: None) -> Iterator[None]:
+    """Fail a test file that leaves versions beside those of `trained` in the store of all files."""
+    yield
+    file = Path(os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///"))
+    if file.is_file():
+        with closing(sqlite3.connect(file)) as store:
+            numbers = store.execute(
+                "SELECT version FROM model_versions WHERE name LIKE 'texture-%'"
+            )
+            assert {number for (number,) in numbers} <= {1}, "it needs a store of its own"
 
 
 @pytest.fixture

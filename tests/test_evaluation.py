@@ -1,9 +1,11 @@
 """Balanced error and its interval, on cases worked by hand."""
 
+import json
+
 import numpy as np
 import pytest
 
-from coos_mlflow.evaluation import confusion_table, evaluate
+from coos_mlflow.evaluation import Evaluation, confusion_table, difference, evaluate
 
 
 def test_balanced_error_is_the_mean_of_the_classes_not_of_the_cells():
@@ -70,3 +72,49 @@ def plate_of_wells(rng: np.random.Generator):
     rates = np.clip(rng.normal(0.2, 0.05, 16), 0, 1)
     predicted = (rng.random((16, 50)) < rates[:, None]).astype(int).ravel()
     return np.zeros(800, int), predicted, np.full(800, "a"), np.arange(16).repeat(50).astype(str)
+
+
+def two_models(rng: np.random.Generator, gain: float, wells: int = 40, cells: int = 30):
+    """Two models on wells of very different difficulty; the second errs `gain` more often."""
+    hardness = rng.uniform(0, 0.8, wells)[:, None]
+    luck = rng.random((wells, cells))
+    labels = np.zeros(wells * cells, int)
+    place = np.full(len(labels), "a"), np.arange(wells).repeat(cells).astype(str)
+    return [
+        evaluate(labels, (luck < hardness + more).astype(int).ravel(), *place) for more in (0, gain)
+    ]
+
+
+def test_a_difference_is_seen_where_the_intervals_of_both_overlap():
+    a, b = two_models(np.random.default_rng(0), gain=0.05)
+    assert a.interval[1] > b.interval[0]
+    low, high = difference(b, a)
+    assert 0 < low <= b.balanced_error - a.balanced_error <= high
+    assert difference(a, b) == pytest.approx((-high, -low))
+    assert difference(a, a) == (0, 0)
+
+
+def test_the_interval_of_a_difference_covers_it_about_as_often_as_it_says():
+    rng, covered = np.random.default_rng(2), 0
+    for _ in range(200):
+        low, high = difference(*reversed(two_models(rng, gain=0.1)), draws=200)
+        covered += low <= 10 <= high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_models_that_predicted_other_cells_have_no_interval_of_their_difference():
+    labels, wells = np.array([0, 0, 1]), np.array(["A01", "A02", "A02"])
+    plates = np.full(3, "1")
+    a = evaluate(labels, labels, plates, wells)
+    assert difference(a, evaluate(labels, labels, plates, wells[::-1])) is None
+    assert difference(a, evaluate(labels[::-1], labels, plates, wells)) is None
+    assert difference(a, evaluate(labels, labels, np.full(3, "2"), wells)) is None
+    assert difference(a, Evaluation(a.confusion, a.interval)) is None
+    assert difference(a, evaluate(labels, 1 - labels, plates, wells)) == (-100, -100)
+
+
+def test_an_evaluation_comes_back_from_json_whole():
+    (a, b) = two_models(np.random.default_rng(1), gain=0.1)
+    again = Evaluation.from_dict(json.loads(json.dumps(b.as_dict())))
+    assert again.as_dict() == b.as_dict()
+    assert difference(again, a) == difference(b, a)

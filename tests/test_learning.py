@@ -1,7 +1,5 @@
 """A network learns once; stopped, it goes on in the run that it began."""
 
-import shutil
-
 import mlflow
 import numpy as np
 import pytest
@@ -24,21 +22,10 @@ def data(make_plate):
     return TrainingData(paths, simulated=True)
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    """A fresh database; making one takes seconds, copying it none."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture(autouse=True)
-def store(empty_store, tmp_path, monkeypatch):
+def store(own_store, tmp_path, monkeypatch):
     """A cache and a tracking store that know nothing yet."""
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
 
 
 @pytest.fixture

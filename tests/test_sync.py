@@ -19,10 +19,8 @@ OVERRIDES = {"cv_folds": 2, "seed": 7}
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
+def store(own_store, monkeypatch):
     """A fresh store; `store.lose()` and `store.come_back()`."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
 
     class Store:
         def lose(self):
@@ -36,7 +34,7 @@ def store(tmp_path, monkeypatch):
 
         def come_back(self):
             monkeypatch.undo()
-            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", own_store)
 
     return Store()
 
@@ -242,3 +240,16 @@ def test_what_was_made_for_another_store_waits_for_it(trained, store, tmp_path, 
         assert "is being logged by another process" in coos()
     assert coos().count("registered texture-") == 1
     assert kept_rows.all_rows() == []
+
+
+def test_a_scoring_is_logged_where_no_cache_can_be_written(
+    trained, store, make_plate, tmp_path, monkeypatch
+):
+    train(trained)
+    scorer = Scorer.load("texture-lr")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("COOS_CACHE", str(tmp_path / "file" / "cache"))
+    run_id = scorer.score(make_plate(), tmp_path / "out").run_id
+    assert mlflow.get_run(run_id).info.status == "FINISHED"
+    with pytest.raises(OutputError, match=r"cache/unsent: the cache folder cannot be made"):
+        coos(tmp_path / "out")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
 from coos_mlflow.errors import DataError
+from coos_mlflow.evaluation import difference
 from coos_mlflow.tracking.inspection import Details, details_of
 
 _DIGEST_SHOWN = 12
@@ -72,17 +72,13 @@ class Comparison:
         values = {name: [settings.get(name, "-") for settings in said] for name in names}
         return {name: found for name, found in values.items() if len(set(found)) > 1}
 
-    def overlap(self, split: str, letter: str) -> bool | None:
-        """Tell whether a version's interval on a split meets that of A, None where one is missing.
+    def difference(self, split: str, letter: str) -> tuple[float, float] | None:
+        """Return the 95 % interval of a version's balanced error on a split minus that of A, in %.
 
-        A run keeps the interval of each error, not what wells contribute, so that no interval of
-        the difference can be computed.
+        None where the two have not predicted the same cells, or their runs are gone.
         """
-        _, low_a, high_a = self.members["A"].intervals[split]
-        _, low, high = self.members[letter].intervals[split]
-        if any(map(math.isnan, (low_a, high_a, low, high))):
-            return None
-        return low <= high_a and low_a <= high
+        a, other = (self.members[m].evaluations.get(split) for m in ("A", letter))
+        return difference(other, a) if a and other else None
 
 
 def compare(asked: Sequence[str], *, read: Callable[[str], Details] = details_of) -> Comparison:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import mlflow
 from mlflow.exceptions import MlflowException
 
 T = TypeVar("T")
@@ -21,6 +22,9 @@ _PASSING = {"BAD_REQUEST", "INTERNAL_ERROR", "RESOURCE_DOES_NOT_EXIST", "TEMPORA
 """What MLflow 3.17 says of a broken constraint (of two inserts at once, of a row that vanished),
 of a version number that others took three times, and of a locked or restarting database."""
 
+_away: set[str] = set()
+"""Stores that this process has waited for in vain: none is waited for twice, until it answers."""
+
 
 def patiently(act: Callable[[], T], patience: float | None = None) -> T:
     """Return what `act` returns, trying again where others may have been faster.
@@ -30,18 +34,28 @@ def patiently(act: Callable[[], T], patience: float | None = None) -> T:
     act : callable
         Looks at the store anew each time, so that it may be done again.
     patience : float, optional
-        `PATIENCE` by default: seconds from the first try to the beginning of the last one.
+        Seconds from the first try to the beginning of the last one. By default `PATIENCE`, or none
+        with a store that has just used it up.
 
     Raises
     ------
     MlflowException
         What the last try raised; at once where trying again cannot help, as without permission.
     """
-    end = time.monotonic() + (PATIENCE if patience is None else patience)
+    store = mlflow.get_tracking_uri()
+    if patience is None:
+        patience = 0.0 if store in _away else PATIENCE
+    end = time.monotonic() + patience
     while True:
         try:
-            return act()
+            done = act()
         except MlflowException as error:
-            if error.error_code not in _PASSING or time.monotonic() >= end:
+            if error.error_code not in _PASSING:
                 raise
-        time.sleep(random.uniform(*_PAUSE))
+            if time.monotonic() >= end:
+                _away.add(store)
+                raise
+            time.sleep(random.uniform(*_PAUSE))
+        else:
+            _away.discard(store)
+            return done

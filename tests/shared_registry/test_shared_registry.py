@@ -284,3 +284,30 @@ def test_only_what_may_pass_is_tried_again(monkeypatch):
     refusals[:] = [MlflowException("locked", TEMPORARILY_UNAVAILABLE)] * 2
     with pytest.raises(MlflowException, match="locked"):
         patiently(act, patience=0)
+
+
+def test_a_store_that_was_waited_for_in_vain_is_not_waited_for_again(monkeypatch):
+    monkeypatch.setattr("coos_mlflow.tracking.patience._PAUSE", (0, 0))
+    monkeypatch.setattr("coos_mlflow.tracking.patience.PATIENCE", 0.05)
+    tries = []
+
+    def act() -> None:
+        tries.append(1)
+        if len(tries) > 1:
+            raise MlflowException("away", TEMPORARILY_UNAVAILABLE)
+
+    patiently(act)
+    with pytest.raises(MlflowException):
+        patiently(act)
+    waited = len(tries)
+    assert waited > 3
+    with pytest.raises(MlflowException):
+        patiently(act)
+    assert len(tries) == waited + 1
+    del tries[:]
+    patiently(act)  # it is back
+    with pytest.raises(MlflowException):
+        patiently(act)
+    assert len(tries) > 3
+    del tries[:]
+    patiently(act)

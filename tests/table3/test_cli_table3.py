@@ -117,7 +117,9 @@ def artifacts_of(run_id: str) -> set[str]:
     return {file.path for file in mlflow.MlflowClient().list_artifacts(run_id)}
 
 
-def test_registered_rows_are_recalled_printed_written_and_logged(invoke, trained, tmp_path):
+def test_registered_rows_are_recalled_printed_written_and_logged(
+    invoke, trained, own_store, tmp_path
+):
     out = tmp_path / "table"
     rows = ("--rows", "texture-knn,texture-lr", "--data", trained.data)
     done = invoke(*rows, "--out", out)
@@ -145,7 +147,9 @@ def test_registered_rows_are_recalled_printed_written_and_logged(invoke, trained
 
 
 @pytest.mark.slow
-def test_a_table_is_trained_and_goes_on_where_it_was(invoke, trained, tmp_path, monkeypatch):
+def test_a_table_is_trained_and_goes_on_where_it_was(
+    invoke, trained, own_store, tmp_path, monkeypatch
+):
     monkeypatch.setitem(FOREST_GRID, "n_estimators", [20, 40])
     monkeypatch.setitem(baselines.PRESETS["quick"], "search_samples", 2)
     rows = ("--rows", "texture-knn,texture-rf", "--data", trained.data, "--seeds", 2)

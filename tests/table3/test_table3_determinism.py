@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-import mlflow
 import pytest
 
 from coos_mlflow.representations.deeploc import DeepLoc
@@ -19,19 +17,15 @@ ROWS = "deeploc,deeploc-fc2-rf"
 
 
 @pytest.fixture
-def make_anew(trained, tmp_path, monkeypatch):
+def make_anew(trained, tmp_path, monkeypatch, use_store):
     """Factory ``make_anew(name)`` of tables filled with a cache and a store of their own."""
     monkeypatch.setitem(DeepLoc.presets, "quick", TINY)
-    empty = tmp_path / "empty.db"  # making one takes seconds, copying it none
-    mlflow.MlflowClient(f"sqlite:///{empty}").search_experiments()
 
     def made(name: str) -> tuple[Table, Path]:
         home = tmp_path / name
         home.mkdir()
-        shutil.copy(empty, home / "mlflow.db")
         monkeypatch.setenv("COOS_CACHE", str(home / "cache"))
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
-        monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+        use_store(home)
         lines = choose_lines(all_lines("quick"), ROWS)
         data, out = choose(str(trained.data)), home / "table"
         settings = {"preset": "quick", "seeds": (3,), "settings": SEARCH}
