@@ -8,48 +8,36 @@ much that is. So each chunk is unpacked here first, as far as its size, and only
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
+from coos_mlflow.data._packing import Filter, filters_of, unpacked, unpacked_length
 from coos_mlflow.data.columns import shown
 from coos_mlflow.errors import DataError
 
 if TYPE_CHECKING:
     import h5py
 
-MAX_CHUNK_BYTES = 2**28
-"""One chunk must be unpacked whole to read one cell of it: 256 MiB, or 16,384 cells of uint16."""
+MAX_ROW_BYTES = 2**29
+"""Chunks side by side must all be unpacked to read one cell: 512 MiB, or 32,768 cells of uint16."""
 
 MAX_PACKING = 200
 """Bytes of cells that one stored byte may become; counts of a camera pack 2-fold, and 10-fold where
 the background was set to 0."""
 
-_DEFLATE, _SHUFFLE, _FLETCHER32, _SCALE_OFFSET, _LZF = 1, 2, 3, 6, 32000
-_PACKING = (_DEFLATE, _LZF, _SCALE_OFFSET)
-_CHECKSUM_BYTES = 4
-_LZF_LENGTH = 2
-_SCALE_OFFSET_COUNT, _SCALE_OFFSET_SIZE, _SCALE_OFFSET_HEAD = 2, 4, 21
-# Which parameters of a filter say how much it unpacks.
-
 _FEW_BYTES = 2**16
 """What is no larger may be packed as well as it can."""
 
 _THREADS = 4
+_UNPACKED_BYTES = 2**28
+"""What verifying may hold at once, unless one chunk alone is more."""
 
 _TWICE = -1
 """Size of a chunk that the file holds twice."""
-
-
-class _Filter(NamedTuple):
-    """A step by which chunks are packed."""
-
-    code: int
-    parameters: tuple[int, ...]
 
 
 class Chunks:
@@ -62,6 +50,11 @@ class Chunks:
         What to name in messages, such as ``"plate.h5:/data"``.
     file_bytes : int
 
+    Attributes
+    ----------
+    entry_bytes : int
+        What the file holds for an entry.
+
     Raises
     ------
     DataError
@@ -73,19 +66,29 @@ class Chunks:
         self._id, self._where = dataset.id, where
         self._shape: tuple[int, ...] = dataset.shape
         self._sides: tuple[int, ...] = dataset.chunks or ()
-        self._chunk_bytes = math.prod(self._sides) * dataset.dtype.itemsize
-        self._bytes = math.prod(self._shape) * dataset.dtype.itemsize
+        self.entry_bytes = _entry_bytes(dataset)
+        self._chunk_bytes = math.prod(self._sides) * self.entry_bytes
+        self._bytes = math.prod(self._shape) * self.entry_bytes
         self._verified: set[int] = set()
         if not self._sides:
             return
-        if self._chunk_bytes > MAX_CHUNK_BYTES:
-            name = shown(dataset.name[1:])
+        self._grid = [
+            -(-length // side) for length, side in zip(self._shape, self._sides, strict=True)
+        ]
+        row_bytes = self._chunk_bytes * math.prod(self._grid[1:])
+        if row_bytes > MAX_ROW_BYTES:
+            smaller = "x".join(map(str, (64, *self._shape[1:])))
             raise DataError(
-                f"{where}: chunks {self._sides} of {self._chunk_bytes:,} bytes found, expected at "
-                f"most {MAX_CHUNK_BYTES:,}; `h5repack -l {name}:CHUNK=64x2x64x64` "
-                "makes smaller ones."
+                f"{where}: chunks {self._sides} found, of which {row_bytes:,} bytes are unpacked "
+                f"to read one cell, expected at most {MAX_ROW_BYTES:,}; `h5repack -l "
+                f"{shown(dataset.name[1:])}:CHUNK={smaller}` makes smaller ones."
             )
-        self._filters = _filters(dataset, where)
+        self._filters = filters_of(dataset, where)
+        if dataset.dtype.kind == "O" and not all(step.keeps_bytes for step in self._filters):
+            raise DataError(
+                f"{where}: text of variable length packed by another filter than gzip found, "
+                "which cannot be verified (`h5repack -f GZIP=1` makes such a copy)."
+            )
         self._mask = 2 ** len(self._filters) - 1
         self._stored = self._id.get_storage_size()
         if self._stored > file_bytes:
@@ -123,24 +126,30 @@ class Chunks:
         places = [place for row in sorted(rows) for place in self._packed(row)]
         if len(places) > 1:
             # Side by side: zlib lets other threads work.
-            with ThreadPoolExecutor(_THREADS) as pool:
+            threads = min(_THREADS, max(1, _UNPACKED_BYTES // max(1, self._chunk_bytes)))
+            with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(self._check_content, places))
         else:
             list(map(self._check_content, places))
         self._verified |= rows
 
+    def contents(self) -> Iterator[bytes]:
+        """Yield what each chunk holds unpacked, for text of variable length that was verified."""
+        for place in np.ndindex(*self._grid):
+            content, used = self._read(place)
+            yield unpacked(content, used, self._chunk_bytes)
+
     @cached_property
     def _found(self) -> tuple[np.ndarray, np.ndarray]:
         """Sizes in bytes and filter masks of all chunks, in the order of their places."""
         # In one pass: to ask for a single chunk, HDF5 walks through all before it.
-        grid = [-(-length // side) for length, side in zip(self._shape, self._sides, strict=True)]
-        sizes, masks = np.zeros(grid, np.int64), np.zeros(grid, np.uint32)
+        sizes, masks = np.zeros(self._grid, np.int64), np.zeros(self._grid, np.uint32)
 
         def note(chunk: h5py.h5d.StoreInfo) -> None:
             place = tuple(
                 start // side for start, side in zip(chunk.chunk_offset, self._sides, strict=True)
             )
-            if any(at >= length for at, length in zip(place, grid, strict=True)):
+            if any(at >= length for at, length in zip(place, self._grid, strict=True)):
                 return
             # One that is there twice is told from the one that was verified by no size.
             sizes[place] = _TWICE if sizes[place] else chunk.size
@@ -167,11 +176,15 @@ class Chunks:
 
     def _check_content(self, place: tuple[int, ...]) -> None:
         """Refuse a chunk that does not unpack to its size."""
+        content, used = self._read(place)
+        if unpacked_length(content, used, self._chunk_bytes) != self._chunk_bytes:
+            self._refuse(place[0], len(content))
+
+    def _read(self, place: tuple[int, ...]) -> tuple[bytes, list[Filter]]:
+        """Return a chunk as it is stored, and the steps by which it is packed."""
         steps = zip(place, self._sides, strict=True)
         mask, content = self._id.read_direct_chunk(tuple(at * side for at, side in steps))
-        used = [step for bit, step in enumerate(self._filters) if not mask >> bit & 1]
-        if _unpacked_length(content, used, self._chunk_bytes) != self._chunk_bytes:
-            self._refuse(place[0], len(content))
+        return content, [step for bit, step in enumerate(self._filters) if not mask >> bit & 1]
 
     def _refuse(self, row: int, found: int) -> NoReturn:
         first = row * self._sides[0]
@@ -182,74 +195,13 @@ class Chunks:
         )
 
 
-def _filters(dataset: h5py.Dataset, where: str) -> list[_Filter]:
-    """Return the steps by which chunks are packed, in their order."""
-    properties = dataset.id.get_create_plist()
-    found = [properties.get_filter(i) for i in range(properties.get_nfilters())]
-    steps = [_Filter(code, parameters) for code, _, parameters, _ in found]
-    known = {*_PACKING, _SHUFFLE, _FLETCHER32}
-    if unknown := [step.code for step in steps if step.code not in known]:
-        raise DataError(
-            f"{where}: number {unknown[0]} found, a filter that is not installed or cannot be "
-            "verified; expected gzip, lzf, scaleoffset, shuffle or fletcher32 (`h5repack -f "
-            "GZIP=1` makes such a copy)."
-        )
-    if len([step for step in steps if step.code in _PACKING]) > 1:
-        raise DataError(f"{where}: packed by more than one filter; expected one (h5repack).")
-    return steps
+def _entry_bytes(dataset: h5py.Dataset) -> int:
+    """Return how many bytes the file holds for an entry.
 
-
-def _unpacked_length(packed: bytes, used: list[_Filter], limit: int) -> int | None:
-    """Return to how many bytes a chunk unpacks, or None where it does not or to more than limit."""
-    for code, parameters in reversed(used):
-        if code == _FLETCHER32:
-            packed = packed[:-_CHECKSUM_BYTES]
-        elif code == _DEFLATE:
-            packed = _inflated(packed, limit + _CHECKSUM_BYTES)
-        elif code == _LZF:
-            expected = parameters[_LZF_LENGTH] if len(parameters) > _LZF_LENGTH else None
-            return expected if _lzf_length(packed) == expected else None
-        elif code == _SCALE_OFFSET:
-            count, size = parameters[_SCALE_OFFSET_COUNT], parameters[_SCALE_OFFSET_SIZE]
-            return count * size if _holds_scaled(packed, count, size) else None
-    return len(packed)
-
-
-def _holds_scaled(packed: bytes, count: int, size: int) -> bool:
-    """Tell whether as many bits are there as HDF5 will read, which does not look.
-
-    Behind 21 bytes, of which the first four say how many bits a value has, come the values
-    (H5Zscaleoffset.c of HDF5).
+    Of text of variable length these are a reference: four bytes of length, the address of a heap
+    and four bytes that say which of its objects is meant.
     """
-    bits = int.from_bytes(packed[:4], "little")
-    if bits > 8 * size:
-        return False
-    values = count * size if bits == 8 * size else count * bits // 8 + 1
-    return len(packed) >= _SCALE_OFFSET_HEAD + values
-
-
-def _inflated(packed: bytes, limit: int) -> bytes:
-    """Return what zlib has packed, nothing where it is damaged or longer than `limit`."""
-    stream = zlib.decompressobj()
-    try:
-        unpacked = stream.decompress(packed, limit)
-    except zlib.error:
-        return b""
-    return unpacked if stream.eof else b""
-
-
-def _lzf_length(packed: bytes) -> int | None:
-    """Add up the lengths of LZF's runs, which either stand there or repeat what came before."""
-    at = length = 0
-    while at < len(packed):
-        control = packed[at]
-        if control < 32:
-            at += control + 2
-            length += control + 1
-            continue
-        more = control >> 5 == 7
-        if at + 1 + more >= len(packed):
-            return None
-        length += (control >> 5) + 2 + (packed[at + 1] if more else 0)
-        at += 2 + more
-    return length if at == len(packed) else None
+    if dataset.dtype.kind != "O":
+        return int(dataset.dtype.itemsize)
+    address_bytes, _ = dataset.file.id.get_create_plist().get_sizes()
+    return 4 + int(address_bytes) + 4

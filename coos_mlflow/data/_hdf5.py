@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from coos_mlflow.data._chunks import Chunks
 from coos_mlflow.data._file_name import check_name
 from coos_mlflow.data._heap import check_heaps, longest_text
 from coos_mlflow.data._patient_file import PatientFile, interrupts_wait
@@ -31,7 +32,7 @@ _MAX_LINKS = 16
 _MAX_ATTRIBUTE_VALUES = 16
 _NUMBER_TYPES = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeEnumID)
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+_H5PY_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError)
 
 
 @contextmanager
@@ -220,13 +221,15 @@ def check_stored(dataset: h5py.Dataset, where: str, file_bytes: int) -> None:
         )
 
 
-def read_ids(dataset: h5py.Dataset, where: str) -> np.ndarray:
+def read_ids(dataset: h5py.Dataset, chunks: Chunks, where: str) -> np.ndarray:
     """Read a whole id column as printable text.
 
     Parameters
     ----------
     dataset : h5py.Dataset, shape (n,)
         Text of fixed or variable length, or integers.
+    chunks : Chunks
+        Its chunks, verified.
 
     Returns
     -------
@@ -237,7 +240,7 @@ def read_ids(dataset: h5py.Dataset, where: str) -> np.ndarray:
     if not text and dtype.kind not in "ui":
         raise DataError(f"{where}: dtype {shown(dtype)} found, expected text or integers.")
     if dtype.kind == "O":
-        _check_free_text(dataset, where)
+        _check_free_text(dataset, chunks, where)
     if dtype.kind == "S" and dtype.itemsize > 4 * MAX_ID_CHARACTERS:
         raise DataError(
             f"{where}: text of {dtype.itemsize:,} bytes an entry found, "
@@ -251,19 +254,33 @@ def read_ids(dataset: h5py.Dataset, where: str) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-def _check_free_text(dataset: h5py.Dataset, where: str) -> None:
+def _check_free_text(dataset: h5py.Dataset, chunks: Chunks, where: str) -> None:
     """Refuse text of variable length that HDF5 would never end reading, or find no memory for."""
-    path = Path(dataset.file.filename)
     address_bytes, length_bytes = dataset.file.id.get_create_plist().get_sizes()
-    check_heaps(path, length_bytes)
-    offset = dataset.id.get_offset()
-    if dataset.chunks is None and offset is not None:
-        longest = longest_text(path, offset, dataset.shape[0], address_bytes)
+    check_heaps(Path(dataset.file.filename), length_bytes)
+    for references in _references(dataset, chunks, where):
+        longest = longest_text(references, address_bytes)
         if longest > 4 * MAX_ID_CHARACTERS:
             raise DataError(
                 f"{where}: text of {longest:,} bytes found, expected at most "
                 f"{4 * MAX_ID_CHARACTERS:,}."
             )
+
+
+def _references(dataset: h5py.Dataset, chunks: Chunks, where: str) -> Iterator[bytes]:
+    """Yield the references to heaps that a dataset of variable-length text consists of."""
+    if dataset.chunks:
+        yield from chunks.contents()
+        return
+    offset = dataset.id.get_offset()
+    if offset is None:
+        raise DataError(
+            f"{where}: text of variable length inside the header of the dataset found, expected "
+            f"it in the file; `h5repack -l {shown(dataset.name[1:])}:CONTI` puts it there."
+        )
+    with Path(dataset.file.filename).open("rb") as file:
+        file.seek(offset)
+        yield file.read(dataset.shape[0] * chunks.entry_bytes)
 
 
 def filters(dataset: h5py.Dataset) -> str:

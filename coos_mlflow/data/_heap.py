@@ -42,21 +42,20 @@ def check_heaps(path: Path, length_bytes: int) -> None:
             start = content.find(_SIGNATURE, end)
 
 
-def longest_text(path: Path, offset: int, n: int, address_bytes: int) -> int:
-    """Return the largest length in bytes that n contiguous references to a heap claim.
+def longest_text(references: bytes, address_bytes: int) -> int:
+    """Return the largest length in bytes that references to a heap claim.
+
+    HDF5 2.0.0 takes memory for what is claimed before it looks whether the heap holds as much.
 
     Parameters
     ----------
-    path : Path
-    offset : int
-        Of the first reference in the file.
-    n : int
+    references : bytes
+        One after the other, as the file holds them.
     address_bytes : int
         Bytes of an address, as the file's superblock says.
     """
-    reference = np.dtype([("length", "<u4"), ("object", f"V{address_bytes + 4}")])
-    claimed = np.fromfile(path, reference, count=n, offset=offset)["length"]
-    return int(claimed.max(initial=0))
+    form = np.dtype([("length", "<u4"), ("object", f"V{address_bytes + 4}")])
+    return int(np.frombuffer(references, form)["length"].max(initial=0))
 
 
 def _heap_end(content: mmap.mmap, start: int, length_bytes: int) -> int | None:

@@ -164,7 +164,7 @@ class Plate:
         if name == "labels":
             check_label_dtype(dataset.dtype, where)
             return clean_labels(dataset[:].astype(dataset.dtype.newbyteorder("=")), where)
-        return _hdf5.read_ids(dataset, where)
+        return _hdf5.read_ids(dataset, chunks, where)
 
 
 def open_plate(path: str | Path) -> Plate:

@@ -121,7 +121,9 @@ def chunked_text(path: Path) -> None:
         for name, values in columns().items():
             if values.dtype.kind == "S":
                 text = values.astype(str).astype(object)
-                file.create_dataset(name, data=text, dtype=h5py.string_dtype(), chunks=(2,))
+                packing = "gzip" if name == "wellIDs" else None
+                kind = h5py.string_dtype()
+                file.create_dataset(name, data=text, dtype=kind, chunks=(2,), compression=packing)
             else:
                 file[name] = values
 

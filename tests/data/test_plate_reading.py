@@ -132,6 +132,25 @@ def test_any_chunking_and_compression(tmp_path, random_cells, layout: dict[str, 
     np.testing.assert_array_equal(read_all(tmp_path / "p.h5"), images)
 
 
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {},
+        {"chunks": True},
+        {"maxshape": (None,)},
+        {"chunks": (5,), "compression": "gzip"},
+        {"chunks": (50,), "maxshape": (None,), "compression": "gzip"},
+    ],
+)
+def test_text_of_variable_length_in_any_layout(tmp_path, random_cells, layout) -> None:
+    ids = [f"well {'x' * i}" for i in range(12)]
+    with h5py.File(tmp_path / "p.h5", "w") as file:
+        file["data"] = random_cells(12)
+        file.create_dataset("wellIDs", data=ids, dtype=h5py.string_dtype(), **layout)
+    with open_plate(tmp_path / "p.h5") as plate:
+        assert plate.wells is not None and plate.wells.tolist() == ids
+
+
 def test_a_soft_link_inside_the_file_is_followed(tmp_path, random_cells) -> None:
     images = random_cells(3)
     with h5py.File(tmp_path / "p.h5", "w") as file:

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from coos_mlflow.data._chunks import MAX_CHUNK_BYTES
+from coos_mlflow.data._chunks import MAX_ROW_BYTES
 from coos_mlflow.data.inspect_plate import inspect
 from coos_mlflow.data.plate import open_plate
 from coos_mlflow.errors import DataError
@@ -48,6 +48,11 @@ def test_no_mutated_plate_breaks_a_command(fuzz, make_harness, commands, tmp_pat
     assert found == {}
     assert tried == set(fuzz.mutants.names())
     assert min(outcomes["accepted"], outcomes["refused"]) > FILES // 10
+
+
+def test_each_layout_is_sound_before_it_is_mutated(fuzz, tmp_path):
+    for seed in fuzz.seeds.make_seeds(tmp_path):
+        assert inspect(tmp_path / f"{seed.name}.h5").n_cells == fuzz.seeds.N_CELLS
 
 
 def test_a_mutant_is_the_same_whatever_came_before_it(fuzz, make_harness, tmp_path):
@@ -186,12 +191,64 @@ def test_bombs_in_bombs_are_refused(tmp_path, fuzz, random_cells):
     assert "packed by more than one filter" in refusal(tmp_path / "p.h5")
 
 
-def test_chunks_that_memory_should_not_hold(tmp_path):
-    side = MAX_CHUNK_BYTES // 2**14
+@pytest.mark.parametrize("sides", [(2, 64, 64), (1, 8, 64)])
+def test_chunks_side_by_side_that_memory_should_not_hold(tmp_path, sides):
+    side = MAX_ROW_BYTES // 2**14
     for n, refused in ((side, False), (side + 1, True)):
         with h5py.File(tmp_path / "p.h5", "w") as file:
-            file.create_dataset("data", (n, 2, 64, 64), "<u2", chunks=(n, 2, 64, 64))
-        assert ("makes smaller ones" in refusal(tmp_path / "p.h5")) is refused
+            file.create_dataset("data", (n, 2, 64, 64), "<u2", chunks=(n, *sides))
+        assert ("data:CHUNK=64x2x64x64` makes smaller" in refusal(tmp_path / "p.h5")) is refused
+
+
+def with_text(path, cells, text, **layout):
+    """Write a plate whose plate ids are one text of variable length, and return its bytes."""
+    with h5py.File(path, "w") as file:
+        file["data"] = cells
+        file.create_dataset(
+            "plateIDs", data=[text] * len(cells), dtype=h5py.string_dtype(), **layout
+        )
+    return bytearray(path.read_bytes())
+
+
+@pytest.mark.parametrize("layout", [{}, {"chunks": (4,)}])
+def test_no_memory_is_taken_for_text_that_is_only_claimed(tmp_path, random_cells, layout):
+    """HDF5 2.0.0 takes four gigabytes before it sees that the heap holds eight bytes."""
+    path = tmp_path / "p.h5"
+    content = with_text(path, random_cells(8), "12345678", **layout)
+    with h5py.File(path) as file:
+        stored = file["plateIDs"].id
+        at = stored.get_chunk_info(1).byte_offset if layout else stored.get_offset()
+    assert content[at : at + 4] == (8).to_bytes(4, "little")
+    content[at : at + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    assert "/plateIDs: text of 4,294,967,295 bytes found" in refusal(path)
+
+
+def test_text_whose_length_cannot_be_seen_is_refused(tmp_path, random_cells):
+    path = tmp_path / "p.h5"
+    with_text(path, random_cells(8), "59", chunks=(4,), compression="lzf")
+    assert "/plateIDs: text of variable length packed by another filter than gzip" in refusal(path)
+    with h5py.File(path, "w") as file:
+        file["data"] = random_cells(8)
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_layout(h5py.h5d.COMPACT)
+        kind = h5py.h5t.py_create(h5py.string_dtype(), logical=True)
+        space = h5py.h5s.create_simple((8,))
+        h5py.Dataset(h5py.h5d.create(file.id, b"plateIDs", kind, space, layout))[...] = "59"
+    assert "h5repack -l plateIDs:CONTI" in refusal(path)
+
+
+@pytest.mark.parametrize("kept", [0, 2, 4])
+def test_a_filter_with_fewer_parameters_than_it_has(tmp_path, random_cells, kept):
+    path = tmp_path / "p.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data", data=random_cells(4), chunks=(2, 2, 64, 64), scaleoffset=0)
+    content = bytearray(path.read_bytes())
+    # Of the filter's message: its number, the length of its name, flags, the number of parameters.
+    at = content.index(b"\x06\0\x10\0\x01\0\x14\0")
+    content[at + 6] = kept
+    path.write_bytes(content)
+    refusal(path)
 
 
 @pytest.mark.parametrize("name", ["\x1b[2J", "two\nlines", "x" * 9999, "\u202e"])
