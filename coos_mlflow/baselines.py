@@ -17,7 +17,7 @@ from coos_mlflow import __version__, kept_rows
 from coos_mlflow.classifiers import VERSION as CLASSIFIERS_VERSION
 from coos_mlflow.classifiers import Protocol
 from coos_mlflow.drift.reference import SCHEMA_VERSION as REFERENCE_VERSION
-from coos_mlflow.errors import DataError, RunNotLoggedError
+from coos_mlflow.errors import DataError, RegistryError
 from coos_mlflow.evaluation import Evaluation, evaluate
 from coos_mlflow.features import identity
 from coos_mlflow.fitted_rows import (
@@ -200,17 +200,17 @@ def train(
         learn_once(representation, data, tags, resume=resume)
         prepared = Prepared(representation, data)
         made: list[Row] = []
-        unsent: list[RunNotLoggedError] = []
+        failed: list[RegistryError] = []
         for layer, kind in rows_of(representation) if rows is None else rows:
             try:
                 made.append(_row(layer, kind, prepared, protocol, tags))
-            except RunNotLoggedError as error:  # the other rows are fitted and kept as well
-                unsent.append(error)
+            except RegistryError as error:  # the other rows are fitted, and kept if need be
+                failed.append(error)
                 continue
             if on_row:
                 on_row(made[-1])
-        if unsent:
-            raise RunNotLoggedError("\n".join(map(str, unsent))) from unsent[0]
+        if failed:
+            raise type(failed[0])("\n".join(map(str, failed))) from failed[0]
         return made
 
 

@@ -180,6 +180,10 @@ def fit(
     return Fitted(fitted, params, cv_error)
 
 
+STEPS = (StandardScaler, KNeighborsClassifier, OneVsRestClassifier, RandomForestClassifier)
+"""What the pipelines of `make` consist of."""
+
+
 def make(kind: str, chosen: dict[str, Any], protocol: Protocol) -> Pipeline:
     """Return an unfitted pipeline: centre and scale by Training, then the classifier."""
     if kind == "knn":

@@ -256,9 +256,6 @@ def _run(command: typer.Typer) -> None:
         for sentence in str(error).splitlines():
             typer.echo(f"error: {without_passwords(sentence)}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        sys.exit(130)
 
 
 def _quieten() -> None:

@@ -55,11 +55,12 @@ def list_models(
     """
     with _registry(tracking_uri) as store:
         from coos_mlflow import terminal_models
+        from coos_mlflow.tracking import registry
         from coos_mlflow.tracking.inspection import champions, versions_of
 
         headless: list[str] = []
         if name:
-            found = versions_of(name)
+            found = versions_of(registry.name_alone(name))
         else:
             found, headless = champions()
     if as_json:
@@ -161,8 +162,7 @@ def prune(
     """
     with _registry(tracking_uri) as store:
         from coos_mlflow import terminal_models
-        from coos_mlflow.tracking import housekeeping
-        from coos_mlflow.tracking.inspection import registry_answers
+        from coos_mlflow.tracking import housekeeping, registry
 
         doomed = _doomed(model, keep, older_than)
     if not doomed:
@@ -173,7 +173,7 @@ def prune(
         return
     deleted = False
     for version in doomed:
-        with registry_answers():
+        with registry.answers():
             pruned = housekeeping.delete(version, with_run=runs)
         terminal_models.show_pruned(pruned)
         deleted = deleted or pruned.deleted
@@ -215,8 +215,8 @@ def _registry(tracking_uri: str | None) -> Iterator[str]:
     from coos_mlflow.progress import progress
 
     with progress("Asking the registry"):
-        from coos_mlflow.tracking.inspection import registry_answers
+        from coos_mlflow.tracking import registry
         from coos_mlflow.tracking.runs import prepare_store
 
-        with registry_answers():
-            yield prepare_store()
+        with registry.answers():
+            yield prepare_store(make=False)

@@ -124,7 +124,7 @@ def score(
         options = {"force": force, "resume": resume}
         for outcome in _outcomes(scorer, fit, out, options, dask, workers):
             with tally.attempt():
-                scored = _or_raise(outcome)
+                scored = _scored(outcome, tally)
                 _show(scored, profile)
                 tally.met += fail_on.violations(scored.drift, asked)
         if page := overview.write_overview(out):
@@ -132,7 +132,10 @@ def score(
 
 
 class _Tally:
-    """Plates that could not be scored, and conditions that scored ones met; a context manager.
+    """Plates that could not be scored or logged, and conditions that scored ones met.
+
+    A context manager, which raises in the end what matters most: a plate without labels (exit code
+    5), then labels that are not to be trusted (4), then a run that can still be logged (3).
 
     Parameters
     ----------
@@ -142,6 +145,7 @@ class _Tally:
 
     def __init__(self, keep_going: bool) -> None:
         self.met: list[str] = []
+        self.unlogged: list[str] = []
         self._failed: list[str] = []
         self._keep_going = keep_going
 
@@ -150,7 +154,7 @@ class _Tally:
         """Try something with one plate."""
         try:
             yield
-        except (DataError, OutputError, ClusterError, RunNotLoggedError) as error:
+        except (DataError, OutputError, ClusterError) as error:
             if not self._keep_going:
                 raise
             self._failed.append(str(error))
@@ -164,7 +168,7 @@ class _Tally:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        said = self._failed + self.met
+        said = self._failed + self.met + self.unlogged
         if error is not None:
             # What was found before must not be lost with what went wrong after it.
             for sentence in said if isinstance(error, CoosError) else ():
@@ -173,6 +177,8 @@ class _Tally:
             raise PlatesFailedError("\n".join(said))
         elif self.met:
             raise ConditionMetError("\n".join(said))
+        elif self.unlogged:
+            raise RunNotLoggedError("\n".join(said))
 
 
 def _files(patterns: list[str]) -> list[Path]:
@@ -212,7 +218,13 @@ def _outcomes(
         yield from score_on(client, scorer, plates, out, **options)
 
 
-def _or_raise(outcome: Scored | CoosError) -> Scored:
+def _scored(outcome: Scored | CoosError, tally: _Tally) -> Scored:
+    """Return what was scored; raise why nothing was, and note why it has no run."""
+    from coos_mlflow.scored import Scored
+
+    if isinstance(outcome, RunNotLoggedError) and isinstance(outcome.done, Scored):
+        tally.unlogged.append(str(outcome))
+        return outcome.done
     if isinstance(outcome, CoosError):
         raise outcome
     return outcome

@@ -100,18 +100,28 @@ def _sent(one: _Waiting) -> str:
 
 def _waiting(folders: list[Path]) -> Iterator[_Waiting]:
     from coos_mlflow import kept_rows, scored
+    from coos_mlflow.tracking import registry
 
     for row in kept_rows.all_rows():
         yield _Waiting(str(row), row.store, row.held(), partial(_send_row, row))
     noted = scored.notes()
     for note in noted:
         if note.results is None:
-            typer.echo(f"{note.folder} holds no such results any more; {note.file} can be deleted")
+            typer.echo(
+                f"{note.folder} holds no such results any more, or those of another release of "
+                f"this package; if they are gone, {note.file} can be deleted"
+            )
         else:
             send = partial(_send_noted, note)
             yield _Waiting(str(note.folder), note.store, note.held(), send)
     for results in _results_in(folders):
-        if results.folder.resolve() not in {note.folder for note in noted}:
+        if results.folder.resolve() in {note.folder for note in noted}:
+            continue
+        with registry.answers():
+            run_id = scored.find_run(results)
+        if run_id:
+            typer.echo(f"{results.folder} is logged already, as run {run_id}")
+        else:
             lock = scored.Note.of(results).held()
             yield _Waiting(str(results.folder), "", lock, partial(_send_results, results))
 
@@ -119,7 +129,8 @@ def _waiting(folders: list[Path]) -> Iterator[_Waiting]:
 def _send_row(row: KeptRow) -> str | None:
     from coos_mlflow import kept_rows
 
-    return f"registered {kept_rows.send(row)}" if row.is_whole else None
+    there = kept_rows.KeptRow(row.folder).is_whole  # read anew, now that no other process has it
+    return f"registered {kept_rows.send(row)}" if there else None
 
 
 def _send_noted(note: Note) -> str | None:

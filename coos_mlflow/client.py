@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import requests
 from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 from urllib3 import Retry
 
 from coos_mlflow.data.cells import CLASSES, Origins
 from coos_mlflow.data.plate import open_plate
-from coos_mlflow.errors import DataError, ServerError
+from coos_mlflow.errors import DataError, ServerError, without_passwords
 from coos_mlflow.pipeline import Pipeline, Stage
 from coos_mlflow.predictions import BATCH, prediction_table
 from coos_mlflow.serving.limits import COUNTS, MAX_CELLS, PARQUET
@@ -136,6 +137,7 @@ def patient_session() -> requests.Session:
 
 
 def _asked(session: requests.Session, url: str, sent: _Packed, timeout: float) -> _Answered:
+    place = without_passwords(url)
     try:
         # `verify` again, since requests lets REQUESTS_CA_BUNDLE win over that of a session.
         answer = session.post(
@@ -145,26 +147,30 @@ def _asked(session: requests.Session, url: str, sent: _Packed, timeout: float) -
             timeout=timeout,
             verify=session.verify,
         )
+    except (InvalidSchema, InvalidURL, MissingSchema) as error:
+        raise DataError(
+            f"{place} found, expected the address of a server, such as http://127.0.0.1:5001."
+        ) from error
     except requests.RequestException as error:
         raise ServerError(
-            f"{url}: no answer ({type(error).__name__}); is `mlflow models serve` running there?"
+            f"{place}: no answer ({type(error).__name__}); is `mlflow models serve` running there?"
         ) from error
     if answer.status_code != requests.codes.ok:
-        raise _refusal(url, answer)
-    return _Answered(sent.origins, _probabilities(url, answer, len(sent.origins)))
+        raise _refusal(place, answer)
+    return _Answered(sent.origins, _probabilities(place, answer, len(sent.origins)))
 
 
-def _refusal(url: str, answer: requests.Response) -> DataError | ServerError:
+def _refusal(place: str, answer: requests.Response) -> DataError | ServerError:
     try:
         sentence = str(answer.json()["message"])
     except (ValueError, KeyError, TypeError):
         sentence = f"{answer.status_code} {answer.reason}"
     if answer.status_code in (400, 413):
-        return DataError(f"{url}: {sentence}")
-    return ServerError(f"{url} answers {answer.status_code}: {sentence[:300]}")
+        return DataError(f"{place}: {sentence}")
+    return ServerError(f"{place} answers {answer.status_code}: {sentence[:300]}")
 
 
-def _probabilities(url: str, answer: requests.Response, n_cells: int) -> np.ndarray:
+def _probabilities(place: str, answer: requests.Response, n_cells: int) -> np.ndarray:
     """Return the probabilities in an answer, float32 (n_cells, 7)."""
     try:
         rows = answer.json()["predictions"]
@@ -175,7 +181,7 @@ def _probabilities(url: str, answer: requests.Response, n_cells: int) -> np.ndar
         found = np.empty((0, 0), np.float32)
     if found.shape != (n_cells, len(CLASSES)):
         raise ServerError(
-            f"{url}: the answer is not {n_cells} rows of p_0..p_{len(CLASSES) - 1}; is a model of "
-            "coos-mlflow served there?"
+            f"{place}: the answer is not {n_cells} rows of p_0..p_{len(CLASSES) - 1}; is a model "
+            "of coos-mlflow served there?"
         )
     return found

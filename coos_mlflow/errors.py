@@ -10,8 +10,8 @@ import re
 
 def without_passwords(text: str) -> str:
     """Return a sentence in which the addresses of stores name no user and no password."""
-    # A password may hold slashes, so that all up to the last @ of an address goes.
-    text = re.sub(r"://[^\s'\"()]*@", "://***@", text)
+    # A password may hold slashes, quotes and brackets, so that all up to the last @ of a word goes.
+    text = re.sub(r"(?<!sqlite)://\S*@", "://***@", text)
     return re.sub(r"(?i)\b(password|passwd|pwd|token|secret)=[^\s&'\"()]+", r"\1=***", text)
 
 
@@ -38,7 +38,15 @@ class RegistryError(CoosError, LookupError):
 
 
 class RunNotLoggedError(RegistryError):
-    """A scoring, fit or training was done, but the tracking store took no run (exit code 3)."""
+    """A scoring, fit or training was done, but the tracking store took no run (exit code 3).
+
+    Attributes
+    ----------
+    done : object or None
+        What was done, where the caller can go on with it.
+    """
+
+    done: object = None
 
 
 class ServerError(CoosError, ConnectionError):

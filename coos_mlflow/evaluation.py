@@ -44,6 +44,11 @@ class WellCounts:
             for w, t, p in np.argwhere(self.counts)
         ]
 
+    @property
+    def vary(self) -> bool:
+        """Whether there is a plate with wells to draw from: of one well nobody knows how far."""
+        return len(self.plates) > len(np.unique(self.plates))
+
     def drawn_errors(self, draws: int, seed: int) -> np.ndarray:
         """Return the balanced error in % (draws,) of wells drawn, with replacement, in each plate.
 
@@ -71,7 +76,7 @@ class Evaluation:
     confusion : ndarray of int64, shape (7, 7)
         Rows are true classes, columns predicted ones.
     interval : tuple of float
-        95 % interval of the balanced error in %.
+        95 % interval of the balanced error in %; NaN where no plate has two wells.
     by_well : WellCounts, optional
         None for what no one model has predicted.
     """
@@ -98,7 +103,7 @@ class Evaluation:
     @classmethod
     def from_dict(cls, said: dict[str, Any]) -> Evaluation:
         """Make again what `as_dict` has told."""
-        low, high = said["interval"]
+        low, high = (np.nan if bound is None else bound for bound in said["interval"])
         wells = said.get("wells")
         by_well = None if wells is None else WellCounts.from_rows(wells)
         return cls(np.array(said["confusion"], np.int64), (low, high), by_well)
@@ -107,7 +112,7 @@ class Evaluation:
         """Return everything, JSON-ready, NaN as None."""
         return {
             "balanced_error": self.balanced_error,
-            "interval": list(self.interval),
+            "interval": [None if np.isnan(bound) else bound for bound in self.interval],
             "recalls": [None if np.isnan(r) else r for r in self.recalls],
             "confusion": self.confusion.tolist(),
             "n_cells": self.n_cells,
@@ -136,7 +141,7 @@ def evaluate(
         Bootstrap repetitions.
     """
     by_well = _by_well(plates, wells, labels, predicted, 1)
-    interval = _middle(by_well.drawn_errors(draws, seed))
+    interval = _middle(by_well.drawn_errors(draws, seed)) if by_well.vary else (np.nan, np.nan)
     return Evaluation(by_well.counts.sum(axis=0), interval, by_well)
 
 
@@ -151,10 +156,10 @@ def difference(
     Returns
     -------
     tuple of float or None
-        None unless both predicted the same cells.
+        None unless both predicted the same cells, with two wells on a plate.
     """
     one, other = of.by_well, than.by_well
-    if one is None or other is None or not one.same_cells(other):
+    if one is None or other is None or not (one.vary and one.same_cells(other)):
         return None
     return _middle(one.drawn_errors(draws, seed) - other.drawn_errors(draws, seed))
 

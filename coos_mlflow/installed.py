@@ -27,11 +27,7 @@ def fits(package_version: str, installed: str = __version__) -> bool:
     the same first two, since any 0.x may break what the one before promised
     (Semantic Versioning 2.0.0, item 4). What is no version fits none.
     """
-    try:
-        made, here = Version(package_version), Version(installed)
-    except InvalidVersion:
-        return False
-    return _series(made) == _series(here)
+    return bool(series(package_version)) and series(package_version) == series(installed)
 
 
 def check_fits(package_version: str, what: str) -> None:
@@ -50,5 +46,13 @@ def check_fits(package_version: str, what: str) -> None:
         )
 
 
-def _series(release: Version) -> tuple[int, ...]:
-    return (release.epoch, release.major, *([] if release.major else [release.minor]))
+def series(package_version: str) -> tuple[int, ...]:
+    """Return what versions of one release series share, smaller for older; nothing for no version.
+
+    Of the same length for all, as tuples sort: 0.3 is (0, 0, 3), 2.1 is (0, 2, 0).
+    """
+    try:
+        release = Version(package_version)
+    except InvalidVersion:
+        return ()
+    return (release.epoch, release.major, 0 if release.major else release.minor)

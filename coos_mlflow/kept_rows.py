@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -98,9 +99,14 @@ class KeptRow:
         """Return the model that a try before has logged, if the store still has it."""
         try:
             uri = (self.folder / _LOGGED).read_text()
-            mlflow.get_logged_model(uri.removeprefix("models:/"))
         except FileNotFoundError:
             return None
+        if not registry.is_logged(uri):
+            return None
+        try:
+            made_by = mlflow.get_logged_model(uri.removeprefix(registry.LOGGED)).source_run_id
+            if mlflow.get_run(made_by).info.status == "RUNNING":  # the store went before its end
+                mlflow.MlflowClient().set_terminated(made_by)
         except MlflowException as error:
             if error.error_code == _GONE:
                 return None
@@ -199,7 +205,10 @@ def _log(row: KeptRow) -> str:
         mlflow.log_metrics(facts["metrics"])
         log_evaluations(row.evaluations, facts["title"], facts["data"]["simulated"])
         uri = log_model(row.bundle, facts["requirements"])
-    (row.folder / _LOGGED).write_text(uri)
+        # Before the run ends, which the store may not be told any more; a full disk does not
+        # keep the model from being registered.
+        with suppress(OSError):
+            (row.folder / _LOGGED).write_text(uri)
     return uri
 
 

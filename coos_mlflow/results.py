@@ -119,6 +119,8 @@ def put_in_place(new: Path, folder: Path) -> None:
         if old.exists():
             old.rename(folder)
         raise
+    if old.is_symlink():
+        old.unlink()
     shutil.rmtree(old, ignore_errors=True)
 
 

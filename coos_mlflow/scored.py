@@ -93,8 +93,13 @@ def recorded(scored: Scored) -> Scored:
     RunNotLoggedError
         When the store takes no run.
     """
-    results = Results(scored.folder, scored.plate, scored.drift, scored.timings.seconds)
-    return replace(scored, run_id=send(results, new=bool(scored.timings.phases)))
+    plate = scored.plate.resolve()
+    results = Results(scored.folder, plate, scored.drift, scored.timings.seconds)
+    try:
+        return replace(scored, run_id=send(results, new=bool(scored.timings.phases)))
+    except RunNotLoggedError as error:
+        error.done = scored
+        raise
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class Results:
     ----------
     folder : Path
     plate : Path
-        The file, which may be gone meanwhile.
+        The file, which may be gone meanwhile, or its mere name.
     drift : dict
         What `drift.json` holds.
     seconds : float
@@ -137,16 +142,21 @@ def send(results: Results, *, new: bool = False) -> str:
         When the store takes no run; `coos sync` finds the note.
     """
     note = Note.of(results)
+    if not results.seconds and (before := Note.read(note.file)):
+        results = replace(results, seconds=before.seconds)
+        note = Note.of(results)
     # Before the first try: who waits for a store that is gone is often interrupted. Of results
     # without a note, where the cache cannot be written, no other process knows.
-    lock = note.held() if note.write() else nullcontext()
+    noted = note.write()
+    lock = note.held() if noted else nullcontext()
     try:
         with lock:
-            run_id = (None if new else _find_run(results.key)) or _log(results)
+            run_id = (None if new else find_run(results)) or _log(results)
     except (RunNotLoggedError, MlflowException, OSError) as error:
+        sync = "`coos sync`, or the same command," if noted else "the same command"
         raise RunNotLoggedError(
             f"{results.folder}: the results are there, but their run could not be logged in "
-            f"{store_name()} ({first_line(error)}); `coos sync`, or the same command, logs it."
+            f"{store_name()} ({first_line(error)}); {sync} logs it."
         ) from error
     note.forget()
     return run_id
@@ -247,11 +257,11 @@ def results_in(folder: Path, plate: Path | None = None, seconds: float = 0.0) ->
         return None
 
 
-def _find_run(key: str) -> str | None:
-    """Return the run of a job that was logged before, to its end."""
+def find_run(results: Results) -> str | None:
+    """Return the run of results that were logged before, to its end."""
     runs = mlflow.search_runs(
         search_all_experiments=True,
-        filter_string=f"tags.`{_JOB_TAG}` = '{key}' and attributes.status = 'FINISHED'",
+        filter_string=f"tags.`{_JOB_TAG}` = '{results.key}' and attributes.status = 'FINISHED'",
         max_results=1,
         output_format="list",
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from coos_mlflow.answering import answer
 from coos_mlflow.data.plate import Plate, open_plate
-from coos_mlflow.errors import DataError, RegistryError, without_passwords
+from coos_mlflow.errors import DataError, OutputError, RegistryError, without_passwords
 from coos_mlflow.finishing import finish
 from coos_mlflow.installed import check_fits
 from coos_mlflow.jobs import Job, Survey, found_results, survey
@@ -23,7 +26,7 @@ from coos_mlflow.scored import Scored, recorded
 from coos_mlflow.timings import StageTime, Timings
 from coos_mlflow.tracking import registry
 from coos_mlflow.tracking.pyfunc import CellClassifier, find_bundle
-from coos_mlflow.tracking.runs import prepare_store
+from coos_mlflow.tracking.runs import first_line, prepare_store
 
 MOST_COMMAND = 1000
 """Characters of the command that the report repeats."""
@@ -64,31 +67,35 @@ class Scorer:
             When it is not there, cannot be read, or is no model of this package.
         DataError
             For an unknown precision.
+        OutputError
+            When there is no room for a copy of its files.
         """
         check_precision(precision)
         prepare_store()
         model = registry.resolve(asked)
+        copy = _copied(model)
         try:
-            # Not by `mlflow.pyfunc.load_model`, which runs what code the model brings.
-            files = Path(mlflow.artifacts.download_artifacts(model.uri))
-        except (MlflowException, OSError) as error:
-            raise RegistryError(
-                f"{model} cannot be loaded from {registry.place()} "
-                f"({str(error).splitlines()[0]}); its files may have been moved."
-            ) from error
-        bundle = find_bundle(files)
-        if bundle is None:
-            raise RegistryError(
-                f"{model} is no cell classifier of coos-mlflow; `coos models list` shows those."
-            )
-        check_fits(model.tags.get("package_version", ""), str(model))
-        loaded = cls(model, CellClassifier().load(bundle, model.digest), bundle, precision)
+            loaded = cls._of(model, copy, precision)
+        except BaseException:
+            shutil.rmtree(copy, ignore_errors=True)
+            raise
+        weakref.finalize(loaded, shutil.rmtree, copy, ignore_errors=True)
         if precision == BF16 and loaded.classifier.classifier is not None:
             say(
                 f"{model}: in bfloat16 about one label in a hundred of a classifier on a network's "
                 "features is another than in single precision"
             )
         return loaded
+
+    @classmethod
+    def _of(cls, model: registry.ModelRef, files: Path, precision: str) -> Scorer:
+        bundle = find_bundle(files)
+        if bundle is None:
+            raise RegistryError(
+                f"{model} is no cell classifier of coos-mlflow; `coos models list` shows those."
+            )
+        check_fits(model.tags.get("package_version", ""), str(model))
+        return cls(model, CellClassifier().load(bundle, model.digest), bundle, precision)
 
     def check(self, plate: Path, out: Path, *, force: bool = False) -> None:
         """Refuse, before its first cell is scored, what could not be scored or written in the end.
@@ -186,6 +193,26 @@ class Scorer:
                 with writing.at_work():
                     work.write(part)
             timings.stages.append(writing)
+
+
+def _copied(model: registry.ModelRef) -> Path:
+    """Copy a model's files to where nobody changes what is verified before it is loaded."""
+    try:
+        copy = Path(tempfile.mkdtemp(prefix="coos-model-"))
+    except OSError as error:
+        raise OutputError(
+            f"No temporary folder can be made ({error}); make room, or set TMPDIR to another one."
+        ) from error
+    try:
+        # Not by `mlflow.pyfunc.load_model`, which runs what code the model brings.
+        mlflow.artifacts.download_artifacts(model.uri, dst_path=str(copy))
+    except (MlflowException, OSError) as error:
+        shutil.rmtree(copy, ignore_errors=True)
+        raise RegistryError(
+            f"{model} cannot be loaded from {registry.place()} "
+            f"({first_line(error)}); its files may have been moved."
+        ) from error
+    return copy
 
 
 def check_names(plates: Sequence[Path]) -> None:

@@ -169,8 +169,9 @@ class Entry:
         return stdev(self.errors(split)) if len(self.rows) > 1 else None
 
     def interval(self, split: str) -> tuple[float, float] | None:
-        """Return the 95 % interval of the error in %; None with several seeds."""
-        return self.rows[0].evaluations[split].interval if len(self.rows) == 1 else None
+        """Return the 95 % interval of the error in %; None with several seeds, or where none is."""
+        low, high = self.evaluation(split).interval
+        return None if np.isnan(low) else (low, high)
 
     def evaluation(self, split: str) -> Evaluation:
         """Return the evaluation; with several seeds that of all their predictions together."""

@@ -206,8 +206,8 @@ def _our_cell(entry: Entry, split: str, bold: bool) -> dict[str, Any]:
     text, deviation = f"{entry.error(split):.1f}", entry.deviation(split)
     if deviation is not None:
         return _cell(f"{text} ± {deviation:.1f}", bold=bold)
-    low, high = entry.interval(split) or (np.nan, np.nan)
-    return _cell(text, f"{low:.1f}–{high:.1f}", bold)
+    interval = entry.interval(split)
+    return _cell(text, "{:.1f}–{:.1f}".format(*interval) if interval else "", bold)
 
 
 def _intro(table: Table) -> str:

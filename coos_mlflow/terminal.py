@@ -68,7 +68,7 @@ def show_scores(scored: Scored) -> None:
     for name, cells in scored.class_counts.items():
         shares.add_row(name, f"{cells:,}", f"{100 * cells / scored.n_cells:.1f} %")
     console.print(shares)
-    notes = [f"the {what}" for what, is_so in scored.simulated.items() if is_so]
+    notes = [f"the {what}" for what in ("plate", "model") if scored.simulated[what]]
     if notes:
         console.print(f"[bold yellow]simulated:[/] {' and '.join(notes)}")
     console.print(f"{_pace(scored)}, {scorer_line(scored)}")

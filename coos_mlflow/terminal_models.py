@@ -152,7 +152,7 @@ def show_comparison(comparison: Comparison) -> None:
 def _error_rows(comparison: Comparison) -> Table:
     table = Table(box=SIMPLE, pad_edge=False, title_justify="left")
     table.title = Text("Balanced error (%)", style="bold")
-    for heading in ("", "model", "error", "95 % interval", "minus A", "95 % interval"):
+    for heading in ("", "model", "error", "95 % interval", "minus A", "its 95 % interval"):
         right = heading not in ("", "model")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
     for split in SPLITS:

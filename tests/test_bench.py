@@ -2,13 +2,24 @@
 
 import importlib.util
 import json
+import shutil
 import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
+import click
 import pytest
+import typer
+from click.testing import CliRunner, Result
+from distributed import Client
 
+from coos_mlflow import cluster_worker
+from coos_mlflow.cli import app
+from coos_mlflow.cluster import LOCAL
 from coos_mlflow.forest_search import FOREST_GRID
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -19,7 +30,7 @@ FOLDABLE = 84
 """Cells: as many as the slower side can bear, and as folds of seven classes ask for."""
 
 OF_SCORING = {"cluster", "drift", "memory", "score", "score-peers", "serve"}
-"""Benches that make registered models, in processes of their own."""
+"""Benches that make registered models."""
 
 PLAIN, SLOW = (
     sorted(name for file in FILES if ((name := file.stem.replace("_", "-")) in OF_SCORING) is slow)
@@ -40,14 +51,61 @@ def bench(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory, empty_store):
     """Cache and tracking store of all benches, so that each model is made once."""
-    return tmp_path_factory.mktemp("benches")
+    folder = tmp_path_factory.mktemp("benches")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    return folder
+
+
+def said_by(name: str, arguments: list[str]) -> Result:
+    """Give a command of this environment in this process, where everything is imported."""
+    import mlflow.cli
+
+    commands: dict[str, tuple[click.Command, list[str]]] = {
+        "coos-score": (typer.main.get_command(app), ["score"]),
+        "mlflow": (mlflow.cli.cli, []),
+    }
+    command, verb = commands[name]
+    done = CliRunner().invoke(command, [*verb, *arguments])
+    assert done.exit_code == 0, (done.output, done.exception)
+    return done
+
+
+def seconds_of(name: str, arguments: list[str]) -> float:
+    began = time.perf_counter()
+    said_by(name, arguments)
+    return time.perf_counter() - began
+
+
+@contextmanager
+def workers_in_threads(address: str, workers: int) -> Iterator[Client]:
+    """A Dask cluster in this process; tests/cluster has those of processes."""
+    assert address == LOCAL
+    with Client(n_workers=workers, threads_per_worker=1, processes=False) as client:
+        yield client
+    cluster_worker._opened.cache_clear()
+    cluster_worker._loaded.cache_clear()
 
 
 @pytest.fixture
-def small(bench, home, tmp_path, monkeypatch):
-    """Benches of scoring, on small data sets and with small networks."""
+def served(served_here) -> Callable[..., object]:
+    """`benches._serving.served` in a thread; tests/serving has the process."""
+
+    @contextmanager
+    def serve(model, folder, workers=1):
+        url = served_here(model)
+        yield SimpleNamespace(url=url, invocations=f"{url}/invocations", start=1.0)
+
+    return serve
+
+
+@pytest.fixture
+def small(bench, home, tmp_path, monkeypatch, served):
+    """Benches of scoring, on small data sets and with small networks.
+
+    What they start is in this process, but for the scorings that `drift` watches.
+    """
     shared = import_module("benches._scoring")
     monkeypatch.setattr(shared, "SCALE", 0.002)
     monkeypatch.setattr(shared, "NETWORK_SCALE", 0.002)
@@ -69,11 +127,16 @@ def small(bench, home, tmp_path, monkeypatch):
     monkeypatch.setattr(score, "TREES", 3)
     monkeypatch.setattr(peers, "models", lambda: iter([shared.texture_lr()]))
     monkeypatch.setattr(peers, "cpu_count", lambda: 1)
+    monkeypatch.setattr(peers, "command", seconds_of)
+    monkeypatch.setattr(peers, "served", served)
     monkeypatch.setattr(benches["drift"], "PLATES", (2,))
     monkeypatch.setattr(benches["serve"], "SIZES", (1, 2))
     monkeypatch.setattr(benches["serve"], "WORKERS", (1,))
+    monkeypatch.setattr(benches["serve"], "served", served)
     monkeypatch.setattr(benches["cluster"], "WORKERS", (1, 2))
+    monkeypatch.setattr(benches["cluster"], "FILES", 2)
     monkeypatch.setattr(benches["cluster"], "TASKS", 20)
+    monkeypatch.setattr(benches["cluster"], "connect", workers_in_threads)
     return bench
 
 
@@ -87,12 +150,23 @@ def test_a_bench_compares_two_sides(bench, capsys, monkeypatch, name):
     monkeypatch.setitem(FOREST_GRID, "n_estimators", [3, 5])
     if name == "training":
         monkeypatch.setattr("benches.training.STEPS", 1)
+    if name == "forward":
+        monkeypatch.setattr("benches.forward.MATRIX", 64)
     compares_two_sides(bench, capsys, name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
-def test_a_bench_of_scoring_compares_two_sides(small, capsys, name):
+def test_a_bench_of_scoring_compares_two_sides(small, capsys, monkeypatch, name):
+    if name == "memory":
+        from drift_validation import one_scoring, service
+
+        def run(arguments):
+            began = time.perf_counter()
+            said = said_by("coos-score", arguments).stdout
+            return said, time.perf_counter() - began, one_scoring.peak_mib()
+
+        monkeypatch.setattr(service, "run", run)
     found = compares_two_sides(small, capsys, name)
     if name == "drift":
         assert found["ratio"] == pytest.approx(
@@ -124,6 +198,13 @@ def compares_two_sides(bench, capsys, name):
     assert any("ratio" in line for line in said)
     assert found["bench"] == name and found["ratio"] > 0 and found["cores"] >= 1
     return found
+
+
+def test_a_command_is_timed_and_one_that_fails_says_why(bench):
+    shared = import_module("benches._scoring")
+    assert shared.command("coos", ["--version"]) > 0
+    with pytest.raises(RuntimeError, match=r"coos check none\.h5 failed:\nerror: none\.h5"):
+        shared.command("coos", ["check", "none.h5"])
 
 
 def test_the_sides_of_these_benches_agree(bench):

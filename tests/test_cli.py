@@ -1,9 +1,12 @@
 """The commands as a shell sees them: output, sentences, exit codes."""
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import h5py
 import pytest
@@ -11,16 +14,43 @@ import typer
 
 from coos_mlflow import cli
 from coos_mlflow.cli import app
+from coos_mlflow.interrupts import SIGNALS
 
 BIN = Path(sys.executable).parent
 
+Done = subprocess.CompletedProcess[str]
 
-def shell(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+
+def shell(*arguments: object, **environment: str) -> Done:
     command = [str(BIN / str(arguments[0])), *map(str, arguments[1:])]
     settings = os.environ | {"COLUMNS": "200"} | environment
     return subprocess.run(
         command, capture_output=True, text=True, env=settings, check=False, timeout=120
     )
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """What `shell` does, in this process, where everything is imported: the same entry points."""
+    entry_points = {"coos": cli.coos, "coos-score": cli.coos_score}
+
+    def run(*arguments: object, **environment: str) -> Done:
+        words = list(map(str, arguments))
+        capsys.readouterr()
+        kept = {number: signal.getsignal(number) for number in SIGNALS}
+        try:
+            with (
+                patch.object(sys, "argv", words),
+                patch.dict(os.environ, {"COLUMNS": "200"} | environment),
+                pytest.raises(SystemExit) as ended,
+            ):
+                entry_points[words[0]]()
+        finally:
+            for number, handler in kept.items():
+                signal.signal(number, handler)
+        return Done(words, ended.value.code or 0, *capsys.readouterr())
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -62,17 +92,6 @@ def test_readme_names_every_command():
     assert [name for name in commands() if f"coos {name}" not in readme] == []
 
 
-def test_scoring_never_loads_torch(trained, new_plate, tmp_path):
-    code = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from coos_mlflow.scoring import Scorer\n"
-        f"Scorer.load('texture-lr').score(Path({str(new_plate)!r}), Path({str(tmp_path)!r}))\n"
-        "sys.exit('torch' in sys.modules)\n"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 def test_the_commands_load_nothing_heavy_to_explain_themselves():
     code = (
         "import sys, coos_mlflow.cli; sys.exit('numpy' in sys.modules or 'mlflow' in sys.modules)"
@@ -80,48 +99,60 @@ def test_the_commands_load_nothing_heavy_to_explain_themselves():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_score_from_the_shell(trained, new_plate, tmp_path):
-    done = shell("coos-score", new_plate, "--model", "texture-lr", "--out", tmp_path)
+def test_score_from_the_shell_without_torch(trained, new_plate, tmp_path, command):
+    arguments = ["coos-score", new_plate, "--out", tmp_path, "--model"]
+    done = shell(*arguments, "texture-lr", PYTHONPROFILEIMPORTTIME="1")
     assert done.returncode == 0, done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "mlflow" in imported and "torch" not in imported
     assert "simulated" in done.stdout and "report.html" in done.stdout
     assert (tmp_path / "new_plate" / "report.html").exists()
-    again = shell("coos-score", new_plate, "--model", "texture-lr", "--out", tmp_path)
+    again = command(*arguments, "texture-lr")
     assert again.returncode == 0 and "nothing to do" in again.stdout
-    other = shell("coos-score", new_plate, "--model", "texture-knn", "--out", tmp_path)
+    other = command(*arguments, "texture-knn")
     assert other.returncode == 7
     assert other.stderr.startswith("error: ") and other.stderr.count("\n") == 1
 
 
-def test_a_dry_run_writes_nothing(trained, new_plate, tmp_path):
-    done = shell(
+def test_a_condition_that_is_met_is_exit_code_4_and_results(trained, new_plate, tmp_path, command):
+    options = ["--model", "texture-lr", "--out", tmp_path, "--fail-on", "error>0"]
+    done = command("coos-score", new_plate, *options)
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.startswith("error: new_plate.h5: ") and done.stderr.count("\n") == 1
+    assert "MLflow run" in done.stdout
+    assert (tmp_path / "new_plate" / "predictions.parquet").exists()
+
+
+def test_a_dry_run_writes_nothing(trained, new_plate, tmp_path, command):
+    done = command(
         "coos-score", new_plate, "--model", "texture-lr", "--out", tmp_path / "x", "--dry-run"
     )
     assert done.returncode == 0 and "160 cells" in done.stdout
     assert not (tmp_path / "x").exists()
 
 
-def test_a_dry_run_looks_at_every_cell(trained, make_plate, tmp_path):
+def test_a_dry_run_looks_at_every_cell(trained, make_plate, tmp_path, command):
     plate = make_plate(n=30)
     with h5py.File(plate, "r+") as file:
         file["data"][29, 1] = 9
-    done = shell("coos-score", plate, "--model", "texture-lr", "--out", tmp_path, "--dry-run")
+    done = command("coos-score", plate, "--model", "texture-lr", "--out", tmp_path, "--dry-run")
     assert done.returncode == 2 and "cell 29" in done.stderr
 
 
-def test_a_bad_plate_among_many_is_named_at_the_end(trained, make_plate, tmp_path):
+def test_a_bad_plate_among_many_is_named_at_the_end(trained, make_plate, tmp_path, command):
     good, bad, last = (make_plate(f"plates/{name}.h5") for name in ("a", "b", "c"))
     with h5py.File(bad, "r+") as file:
         file["data"][20, 1] = 9
     pattern, out = tmp_path / "plates" / "*.h5", tmp_path / "out"
-    command = ["coos-score", pattern, "--model", "texture-lr", "--out", out, "--keep-going"]
-    done = shell(*command, "--fail-on", "cannot-tell", "--profile")
+    arguments = ["coos-score", pattern, "--model", "texture-lr", "--out", out, "--keep-going"]
+    done = command(*arguments, "--fail-on", "cannot-tell", "--profile")
     assert done.returncode == 5, done.stderr
     first, *met = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert "b.h5" in first and "cell 20" in first
     assert [line.split()[1] for line in met] == ["a.h5:", "c.h5:"]
     assert "represent" in done.stdout and "drift and report" in done.stdout
     assert {p.name for p in out.iterdir()} == {good.stem, last.stem, "overview.html"}
-    nothing = shell("coos-score", tmp_path / "*.hdf5", "--model", "texture-lr")
+    nothing = command("coos-score", tmp_path / "*.hdf5", "--model", "texture-lr")
     assert nothing.returncode == 2 and "no file matches" in nothing.stderr
 
 
@@ -144,22 +175,39 @@ def test_a_bad_plate_among_many_is_named_at_the_end(trained, make_plate, tmp_pat
         (["coos-score", "none.h5", "--model", "no-such-model"], 3, "no-such-model"),
     ],
 )
-def test_bad_input_is_one_sentence_and_an_exit_code(trained, tmp_path, arguments, code, sentence):
-    done = shell(*arguments, COOS_CACHE=str(tmp_path))
+def test_bad_input_is_one_sentence_and_an_exit_code(
+    trained, tmp_path, command, arguments, code, sentence
+):
+    done = command(*arguments, COOS_CACHE=str(tmp_path))
+    is_one_sentence(done, code, sentence)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["coos", "train", "--set", "scales=[0]"], 2, "1..32"),
+        (["coos-score", "none.h5", "--model", "no-such-model"], 3, "no-such-model"),
+    ],
+)
+def test_a_shell_sees_the_sentence_and_the_exit_code(trained, arguments, code, sentence):
+    is_one_sentence(shell(*arguments), code, sentence)
+
+
+def is_one_sentence(done: Done, code: int, sentence: str) -> None:
     assert done.returncode == code, done.stderr
     assert done.stderr.startswith("error: ") and sentence in done.stderr
     assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_a_store_that_does_not_answer_is_named():
+def test_a_store_that_does_not_answer_is_named(command):
     uri = "sqlite:////proc/nowhere/mlflow.db"
-    done = shell("coos", "models", "list", "--tracking-uri", uri)
+    done = command("coos", "models", "list", "--tracking-uri", uri)
     assert done.returncode == 3
     assert uri in done.stderr and "Traceback" not in done.stderr
 
 
-def test_models_lists_names_errors_and_where_they_come_from(trained):
-    done = shell("coos", "models", "list")
+def test_models_lists_names_errors_and_where_they_come_from(trained, command):
+    done = command("coos", "models", "list")
     assert done.returncode == 0
     for name in ("texture-knn v1", "texture-lr v1", "SIMULATED"):
         assert name in done.stdout

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mlflow
 import pandas as pd
@@ -16,17 +17,26 @@ import pytest
 
 from coos_mlflow.results import RESULTS
 
+if TYPE_CHECKING:
+    from forks import Forked
+
 KILLS = int(os.environ.get("COOS_KILLS", "1"))
 """How often to kill; `COOS_KILLS=50 make test PYTEST=tests/test_killed.py` takes ten minutes."""
 
 CODE = """
-import sys
 from coos_mlflow import answering, jobs
 from coos_mlflow.cli import coos_score
 answering.BATCH, jobs.BLOCK = 16, 32
-sys.argv = ["coos-score", "a.h5", "b.h5", "--model", "texture-lr", "--out", "out"]
 coos_score()
 """
+
+COMMAND = ["coos-score", "a.h5", "b.h5", "--model", "texture-lr", "--out", "out"]
+
+IMPORTED = [
+    *("coos_mlflow.cli", "coos_mlflow.scoring", "coos_mlflow.overview", "coos_mlflow.terminal"),
+    "coos_mlflow.representations.texture",
+    *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
+]
 
 PLATES = {"a": 320, "b": 200}
 
@@ -39,21 +49,35 @@ def plates(trained, make_plate, tmp_path) -> Path:
     return tmp_path
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", CODE],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+Start = Callable[[Path], "Forked"]
 
 
-def finish(folder: Path) -> str:
-    process = start(folder)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    return said
+@pytest.fixture(scope="module")
+def start() -> Iterator[Start]:
+    """Factory ``start(folder)`` of processes that score there, and write `errors` there."""
+    spec = spec_from_file_location("forks", Path(__file__).with_name("forks.py"))
+    forks = module_from_spec(spec)
+    spec.loader.exec_module(forks)
+    with forks.Forks(IMPORTED) as forked:
+
+        def begin(folder: Path) -> Forked:
+            files = {"said": folder / "said", "errors": folder / "errors"}
+            return forked.start(CODE, COMMAND, folder=folder, **files)
+
+        yield begin
+
+
+@pytest.fixture
+def finish(start: Start) -> Callable[[Path], str]:
+    """Score in a folder to the end; returns what was said."""
+
+    def finish(folder: Path) -> str:
+        code = start(folder).wait()
+        said = (folder / "errors").read_text()
+        assert code == 0, said
+        return said
+
+    return finish
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -73,7 +97,7 @@ def elsewhere(folder: Path, name: str) -> Path:
     return other
 
 
-def begun(process: subprocess.Popen[str], folder: Path) -> bool:
+def begun(process: Forked, folder: Path) -> bool:
     """Wait until the first part is there; false when the process ended before."""
     while process.poll() is None:
         if list(folder.glob("out/.a.parts/*.parquet")):
@@ -89,7 +113,7 @@ def runs_of(folder: Path) -> list[int]:
     return [int((runs["tags.results"] == place).sum()) for place in places]
 
 
-def kill(process: subprocess.Popen[str], folder: Path, lasts: float, rng: random.Random) -> str:
+def kill(process: Forked, folder: Path, lasts: float, rng: random.Random) -> str:
     """Kill a scoring while it answers, or any time before it would have ended; say when."""
     if rng.random() < 0.5:
         name = rng.choice(list(PLATES))
@@ -104,17 +128,17 @@ def kill(process: subprocess.Popen[str], folder: Path, lasts: float, rng: random
         time.sleep(seconds)
         when = f"after {seconds:.3f} of {lasts:.3f} s"
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.wait()
     return when
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(60 + 30 * KILLS)
-def test_a_killed_scoring_ends_as_if_nobody_had_killed_it(plates):
+def test_a_killed_scoring_ends_as_if_nobody_had_killed_it(plates, start, finish):
     process = start(plates)
     assert begun(process, plates)
     began = time.monotonic()
-    process.communicate(timeout=120)
+    process.wait()
     lasts = time.monotonic() - began
     wanted, resumed = results(plates), 0
     seed = random.randrange(10**6)
@@ -135,23 +159,22 @@ def test_a_killed_scoring_ends_as_if_nobody_had_killed_it(plates):
 
 
 @pytest.mark.slow
-def test_a_scoring_that_is_asked_to_end_says_how_to_go_on(plates):
+def test_a_scoring_that_is_asked_to_end_says_how_to_go_on(plates, start, finish):
     process = start(plates)
     assert begun(process, plates)
     process.terminate()
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert "the same command goes on where it was" in said
+    assert process.wait(60) == 143
+    assert "the same command goes on where it was" in (plates / "errors").read_text()
     assert [path.name for path in (plates / "out").iterdir()] == [".a.parts"]
     assert "were scored before" in finish(plates)
 
 
 @pytest.mark.slow
-def test_a_plate_that_changed_after_the_kill_is_scored_anew(plates, make_plate):
+def test_a_plate_that_changed_after_the_kill_is_scored_anew(plates, make_plate, start, finish):
     process = start(plates)
     assert begun(process, plates)
     process.kill()
-    process.communicate()
+    assert process.wait() == -signal.SIGKILL
     make_plate("a.h5", PLATES["a"], seed=9)
     said = finish(plates)
     assert "a.h5: scored from its first cell" in said and "were scored before" not in said

@@ -17,6 +17,15 @@ def refused(folder: Path, force: bool = False) -> str:
     return str(caught.value)
 
 
+def test_results_behind_a_link_are_replaced_without_a_trace(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with whole_folder(tmp_path / "link", force=True, known=("file",)) as partial:
+        (partial / "file").touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"link", "real"}
+    assert not (tmp_path / "link").is_symlink() and (tmp_path / "link" / "file").is_file()
+
+
 def test_a_folder_that_is_not_there_is_made_with_its_parents(tmp_path):
     out = tmp_path / "a" / "b"
     check_folder(out, force=False)

@@ -160,7 +160,7 @@ def test_a_run_that_was_not_logged_is_logged_when_the_results_are_found(
             scorer.score(plate, tmp_path / "out")
     found = scorer.score(plate, tmp_path / "out")
     run = MlflowClient().get_run(found.run_id)
-    assert run.data.metrics["n_cells"] == 24 and "seconds" not in run.data.metrics
+    assert run.data.metrics["n_cells"] == 24 and run.data.metrics["seconds"] > 0
 
 
 def spoil(path, cell):

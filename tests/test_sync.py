@@ -1,5 +1,7 @@
 """What was finished while the tracking store was away is kept, said, and logged later."""
 
+import shutil
+
 import mlflow
 import pytest
 from mlflow import MlflowClient
@@ -11,7 +13,7 @@ from coos_mlflow.cli import app
 from coos_mlflow.errors import OutputError, RegistryError, RunNotLoggedError
 from coos_mlflow.representations import create
 from coos_mlflow.scoring import Scorer
-from coos_mlflow.tracking import patience, registry
+from coos_mlflow.tracking import artifacts, patience, registry
 from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, TRAINING_EXPERIMENT
 from coos_mlflow.training_data import choose
 
@@ -39,9 +41,42 @@ def store(own_store, monkeypatch):
     return Store()
 
 
-def train(trained):
+@pytest.fixture(scope="module", autouse=True)
+def small_figures():
+    """Draw what is logged in few pixels and without its layout, which takes most of the time."""
+    drawn = artifacts.confusion_figure
+
+    def small(*of_what):
+        figure = drawn(*of_what)
+        figure.set(dpi=10, layout_engine="none")
+        return figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(artifacts, "confusion_figure", small)
+        yield
+
+
+@pytest.fixture(scope="module")
+def with_model(trained, empty_store, tmp_path_factory):
+    """A store's file with texture-lr in it and no scoring, to be copied."""
+    file = shutil.copy(empty_store, tmp_path_factory.mktemp("with_model") / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
+        patch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+        train(trained, ["lr"])
+    return file
+
+
+@pytest.fixture
+def stocked(with_model, store, own_store):
+    """`store`, with texture-lr in it."""
+    shutil.copy(with_model, own_store.removeprefix("sqlite:///"))
+    return store
+
+
+def train(trained, kinds=("lr", "knn")):
     texture = create("texture")
-    rows = baselines.rows_of(texture, ["lr", "knn"])
+    rows = baselines.rows_of(texture, kinds)
     return baselines.train(texture, choose(str(trained.data)), rows=rows, overrides=OVERRIDES)
 
 
@@ -112,7 +147,6 @@ def test_a_kept_row_of_another_release_is_refused_and_stays(trained, store):
 
 
 def test_a_full_cache_is_said_in_one_sentence(trained, store, small_disk, monkeypatch):
-    train(trained)  # the features are there then
     disk = small_disk(50_000)
     monkeypatch.setattr(kept_rows, "_home", lambda: disk / "rows")
     with pytest.raises(OutputError, match="fitted row cannot be kept there"):
@@ -124,14 +158,13 @@ def test_a_full_cache_is_said_in_one_sentence(trained, store, small_disk, monkey
         )
 
 
-def test_a_scoring_is_logged_later_from_its_results(trained, store, make_plate, tmp_path):
-    train(trained)
+def test_a_scoring_is_logged_later_from_its_results(stocked, make_plate, tmp_path):
     scorer = Scorer.load("texture-lr")
-    store.lose()
+    stocked.lose()
     with pytest.raises(RunNotLoggedError, match=r"results are there.*store is gone.*`coos sync`"):
         scorer.score(make_plate(), tmp_path / "out")
     before = (tmp_path / "out" / "plate" / "drift.json").read_bytes()
-    store.come_back()
+    stocked.come_back()
     assert "would log" in coos("--dry-run")
     assert "logged" in coos()
     assert "nothing waits" in coos()
@@ -149,15 +182,12 @@ def test_a_scoring_is_logged_later_from_its_results(trained, store, make_plate, 
     assert scorer.score(make_plate(), tmp_path / "out").run_id == run.info.run_id
 
 
-def test_results_of_another_machine_are_logged_by_their_folder(
-    trained, store, make_plate, tmp_path
-):
-    train(trained)
+def test_results_of_another_machine_are_logged_by_their_folder(stocked, make_plate, tmp_path):
     scorer = Scorer.load("texture-lr")
-    store.lose()
+    stocked.lose()
     with pytest.raises(RunNotLoggedError):
         scorer.score(make_plate(), tmp_path / "out")
-    store.come_back()
+    stocked.come_back()
     for note in scored.notes():
         note.forget()
     assert "nothing waits" in coos()
@@ -167,13 +197,12 @@ def test_results_of_another_machine_are_logged_by_their_folder(
     assert statuses(SCORING_EXPERIMENT).count("FINISHED") == 1
 
 
-def test_results_that_were_removed_are_forgotten(trained, store, make_plate, tmp_path):
-    train(trained)
+def test_results_that_were_removed_are_forgotten(stocked, make_plate, tmp_path):
     scorer = Scorer.load("texture-lr")
-    store.lose()
+    stocked.lose()
     with pytest.raises(RunNotLoggedError):
         scorer.score(make_plate(), tmp_path / "out")
-    store.come_back()
+    stocked.come_back()
     (tmp_path / "out" / "plate" / "predictions.parquet").unlink()
     assert "holds no such results any more" in coos()
     (note,) = scored.notes()
@@ -210,10 +239,7 @@ def test_what_was_done_before_the_store_went_is_not_done_again(trained, store, m
     assert kept_rows.all_rows() == []
 
 
-def test_who_interrupts_the_logging_can_log_it_later(
-    trained, store, make_plate, tmp_path, monkeypatch
-):
-    train(trained)
+def test_who_interrupts_the_logging_can_log_it_later(stocked, make_plate, tmp_path, monkeypatch):
     scorer = Scorer.load("texture-lr")
 
     def interrupted(_results):
@@ -222,7 +248,7 @@ def test_who_interrupts_the_logging_can_log_it_later(
     monkeypatch.setattr(scored, "_log", interrupted)
     with pytest.raises(KeyboardInterrupt):
         scorer.score(make_plate(), tmp_path / "out")
-    store.come_back()
+    stocked.come_back()
     assert "logged" in coos() and scored.notes() == []
 
 
@@ -243,9 +269,8 @@ def test_what_was_made_for_another_store_waits_for_it(trained, store, tmp_path, 
 
 
 def test_a_scoring_is_logged_where_no_cache_can_be_written(
-    trained, store, make_plate, tmp_path, monkeypatch
+    stocked, make_plate, tmp_path, monkeypatch
 ):
-    train(trained)
     scorer = Scorer.load("texture-lr")
     (tmp_path / "file").touch()
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "file" / "cache"))

@@ -127,7 +127,10 @@ class Plate:
                 name: None if (column := getattr(self, name)) is None else column[rows]
                 for name in ("labels", *ID_DATASETS)
             }
-            yield CellBatch(first, raw.astype(self.dtype, copy=False), **columns)
+            images = raw.astype(self.dtype, copy=False)
+            if raw.dtype == np.float64:
+                check_images(images, f"{self.path}:/data", first)  # it may have become constant
+            yield CellBatch(first, images, **columns)
 
     def origins(self, start: int, stop: int) -> Origins:
         """Return plates and wells of the cells `start` to `stop` - 1, without their images."""

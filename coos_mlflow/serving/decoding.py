@@ -101,7 +101,11 @@ def as_images(model_input: Any) -> np.ndarray:
 
 def _checked(images: np.ndarray) -> np.ndarray:
     check_images(images, WHERE)
-    return images if images.dtype in (np.uint16, np.float32) else images.astype(np.float32)
+    if images.dtype in (np.uint16, np.float32):
+        return images
+    narrowed = images.astype(np.float32)
+    check_images(narrowed, WHERE)  # which may have become constant
+    return narrowed
 
 
 def _unpack_column(frame: pd.DataFrame) -> np.ndarray:

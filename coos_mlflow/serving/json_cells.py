@@ -44,7 +44,7 @@ def from_json(body: bytes) -> np.ndarray:
 
 def _parsed(body: bytes) -> Any:
     try:
-        return json.loads(body.decode("utf-8"))
+        return json.loads(body.decode("utf-8"), object_pairs_hook=_object)
     except RecursionError:
         found = "lists nested a thousand deep"
     except json.JSONDecodeError as error:
@@ -54,6 +54,14 @@ def _parsed(body: bytes) -> Any:
     except ValueError:
         found = "a number of thousands of digits"
     raise RefusedRequestError(f'{WHERE}: {found} found, expected {{"inputs": [cells]}}.')
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, of which the standard library would keep the last of equal keys."""
+    said = dict(pairs)
+    if len(said) < len(pairs):
+        raise RefusedRequestError(f"{WHERE}: a key that comes twice found, expected each once.")
+    return said
 
 
 def _tensor(said: Any) -> Sequence[Any]:

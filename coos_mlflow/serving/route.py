@@ -38,7 +38,7 @@ MAX_AT_ONCE = 32
 """Requests that may wait for an answer in one process, each with a body of up to 64 MiB."""
 
 _DECODED_AT_ONCE = 2
-"""Bodies; 16 MiB of empty lists take 0.4 GB while they are."""
+"""Bodies; 16 MiB of empty lists take 0.4 GB while they are, 2,048 cells of doubles 0.5 GB."""
 
 _DRAINED = 16
 """Bodies that are too large are read, and forgotten, up to so many times the limit: whoever sends
@@ -198,7 +198,9 @@ class _Invocations:
         work.body = b""
         with self._turn:
             if images is None or work.abandoned:
-                return ""
+                raise RefusedRequestError(
+                    f"No answer within {self._limit:g} s; send fewer cells at once.", 503
+                )
             table = self._score(images)
         return json.dumps({"predictions": table.to_dict("records")})
 

@@ -13,9 +13,9 @@ if _known is None:
     # None makes `import torch` an ImportError, which the walk passes over.
     sys.modules["torch"] = None  # type: ignore[assignment]
 try:
-    from skops.io import dump, load
+    from skops.io import dump, get_untrusted_types, load
 finally:
     if _known is None:
         del sys.modules["torch"]
 
-__all__ = ["dump", "load"]
+__all__ = ["dump", "get_untrusted_types", "load"]

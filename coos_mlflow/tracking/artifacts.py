@@ -24,6 +24,7 @@ from coos_mlflow.installed import package_versions
 from coos_mlflow.representations import Representation
 from coos_mlflow.tracking import pyfunc
 from coos_mlflow.tracking.patience import patiently
+from coos_mlflow.tracking.runs import first_line, store_name
 from coos_mlflow.training_data import TrainingData
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def describe_dataset(path: Path, name: str, digest: str) -> MetaDataset:
 
     MLflow's own digest looks at the first 10,000 numbers, which is 1.2 cells.
     """
-    source = LocalArtifactDatasetSource(str(path.resolve()))
+    # Of a file that is not on this machine the name alone is known.
+    source = LocalArtifactDatasetSource(str(path.resolve() if path.exists() else path))
     return MetaDataset(source, name=name, digest=digest[:_DIGEST_LENGTH])
 
 
@@ -83,12 +85,9 @@ def log_evaluations(evaluations: dict[str, Evaluation], title: str, simulated: b
     """Log metrics per split, confusion matrices as tables, and one figure of all."""
     metrics: dict[str, float] = {}
     for split, evaluation in evaluations.items():
-        low, high = evaluation.interval
-        metrics |= {
-            f"{split}_balanced_error": evaluation.balanced_error,
-            f"{split}_balanced_error_low": low,
-            f"{split}_balanced_error_high": high,
-        }
+        metrics[f"{split}_balanced_error"] = evaluation.balanced_error
+        bounds = zip(("low", "high"), evaluation.interval, strict=True)
+        metrics |= {f"{split}_balanced_error_{end}": b for end, b in bounds if not np.isnan(b)}
         names_recalls = zip(CLASS_ABBREVIATIONS, evaluation.recalls, strict=True)
         metrics |= {f"{split}_recall_{name}": r for name, r in names_recalls if not np.isnan(r)}
         mlflow.log_text(confusion_table(evaluation).to_csv(), f"confusion/{split}.csv")
@@ -103,14 +102,16 @@ def read_evaluations(run_id: str) -> dict[str, Evaluation]:
     Raises
     ------
     RegistryError
-        When the run or its artifacts are gone.
+        When the run or its artifacts cannot be read.
     """
     try:
         found = mlflow.artifacts.load_dict(f"runs:/{run_id}/{EVALUATION}")
     except (MlflowException, OSError) as error:
         raise RegistryError(
-            f"Run {run_id} no longer holds {EVALUATION}; delete the model version that it made, "
-            "and the same command trains it again."
+            f"{EVALUATION} of run {run_id} cannot be read from {store_name()} "
+            f"({first_line(error)}): bring it back if its disk or store is away; if it was "
+            "deleted, delete the model version that the run made too, and the same command trains "
+            "it again."
         ) from error
     return {split: Evaluation.from_dict(said) for split, said in found.items()}
 

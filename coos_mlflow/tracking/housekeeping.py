@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.installed import PACKAGE, check_fits
@@ -20,6 +22,7 @@ from coos_mlflow.tracking.inspection import (
     versions_of,
 )
 from coos_mlflow.tracking.pins import pin, unpin
+from coos_mlflow.tracking.runs import first_line
 
 _ALIAS = re.compile(r"(?!(?i:latest|v\d+)$)[A-Za-z0-9_-]{1,200}")
 """What MLflow takes for an alias, short enough to be part of a tag's name."""
@@ -115,8 +118,7 @@ def release(name: str, alias: str, *, dry_run: bool = False) -> Move:
     RegistryError
         When there is no such model, or training does not move that alias.
     """
-    if set(name) & set("/@:"):
-        raise RegistryError(f"{name!r} found, expected the model's name alone, such as texture-lr.")
+    name = registry.name_alone(name)
     registered_model(name)
     best = registry.best(name)
     if alias not in best:
@@ -155,7 +157,7 @@ def prunable(name: str, keep: int, older_than: float | None = None) -> list[Vers
     RegistryError
         When there is no such model.
     """
-    there = versions_of(name)
+    there = versions_of(registry.name_alone(name))
     last = None if older_than is None else datetime.now(UTC) - timedelta(days=older_than)
     return [
         version
@@ -201,16 +203,27 @@ def delete(version: Version, *, with_run: bool = False) -> Pruned:
     client.delete_model_version(model.name, model.version)
     notes = [_given_back(*lost) for lost in _lost(model.name, before.values())]
     if model.model_id:
-        if _used(f"source_path='models:/{model.model_id}'", f"source_path='{model.uri}'"):
-            notes.append("Another version uses its files, which stay.")
-        else:
-            client.delete_logged_model(model.model_id)
+        with _or_note(notes, f"Its files, those of model {model.model_id}, stay"):
+            if _used(f"source_path='models:/{model.model_id}'", f"source_path='{model.uri}'"):
+                notes.append("Another version uses its files, which stay.")
+            else:
+                client.delete_logged_model(model.model_id)
     if with_run and model.run_id:
-        if _used(f"run_id='{model.run_id}'"):
-            notes.append("Its training run made another version too, and stays.")
-        else:
-            client.delete_run(model.run_id)
+        with _or_note(notes, f"Its training run {model.run_id} stays"):
+            if _used(f"run_id='{model.run_id}'"):
+                notes.append("Its training run made another version too, and stays.")
+            else:
+                client.delete_run(model.run_id)
     return Pruned(version, True, tuple(notes))
+
+
+@contextmanager
+def _or_note(notes: list[str], what: str) -> Iterator[None]:
+    """Note what could not be deleted once the version is: nobody would find it otherwise."""
+    try:
+        yield
+    except MlflowException as error:
+        notes.append(f"{what}: {registry.place()} does not delete it ({first_line(error)}).")
 
 
 def _check_alias(alias: str) -> None:

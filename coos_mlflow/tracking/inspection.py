@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,6 +21,7 @@ from coos_mlflow.evaluation import Evaluation
 from coos_mlflow.installed import fits
 from coos_mlflow.tracking import registry
 from coos_mlflow.tracking.pins import pins
+from coos_mlflow.tracking.runs import first_line
 
 
 @dataclass(frozen=True)
@@ -87,10 +86,7 @@ class Version:
 
     def figure(self, tag: str, missing: float = math.nan) -> float:
         """Return a tag that is a number; `missing` where it is not there or no number."""
-        try:
-            return float(self.model.tags.get(tag, missing))
-        except ValueError:
-            return missing
+        return registry.figure(self.model.tags, tag, missing)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, JSON-ready, NaN as None."""
@@ -176,24 +172,6 @@ class Details:
         }
 
 
-@contextmanager
-def registry_answers() -> Iterator[None]:
-    """Turn what MLflow raises into a sentence.
-
-    Raises
-    ------
-    RegistryError
-    """
-    try:
-        yield
-    except MlflowException as error:
-        said = (str(error).splitlines() or ["no reason given"])[0]
-        raise RegistryError(
-            f"The registry {registry.place()} does not do it ({said}); check that it is "
-            "there and may be changed."
-        ) from error
-
-
 def versions_of(name: str) -> list[Version]:
     """Return all versions of a model, oldest first.
 
@@ -254,9 +232,11 @@ def read_files(model: registry.ModelRef) -> Model:
             MlflowClient().get_logged_model(described.model_id)
     except Exception as error:  # whatever a damaged MLmodel makes of MLflow
         raise RegistryError(
-            f"The files of {model.name} version {model.version} are gone or damaged; "
-            f"`coos models prune {model.name}/{model.version}` deletes what is left of it, and the "
-            "command that trained it makes it again."
+            f"The files of {model.name} version {model.version} cannot be read from "
+            f"{registry.place()} ({first_line(error)}): bring them back if their disk or store is "
+            f"away; if they were deleted or damaged, `coos models prune {model.name}/"
+            f"{model.version}` deletes what is left, and the command that trained it makes it "
+            "again."
         ) from error
     return described
 

@@ -22,6 +22,9 @@ _PASSING = {"BAD_REQUEST", "INTERNAL_ERROR", "RESOURCE_DOES_NOT_EXIST", "TEMPORA
 """What MLflow 3.17 says of a broken constraint (of two inserts at once, of a row that vanished),
 of a version number that others took three times, and of a locked or restarting database."""
 
+_SILENT = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}
+"""What MLflow's client says of a server or database that does not answer."""
+
 _away: set[str] = set()
 """Stores that this process has waited for in vain: none is waited for twice, until it answers."""
 
@@ -53,7 +56,8 @@ def patiently(act: Callable[[], T], patience: float | None = None) -> T:
             if error.error_code not in _PASSING:
                 raise
             if time.monotonic() >= end:
-                _away.add(store)
+                if error.error_code in _SILENT:
+                    _away.add(store)
                 raise
             time.sleep(random.uniform(*_PAUSE))
         else:

@@ -15,7 +15,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
 from coos_mlflow import __version__
-from coos_mlflow.classifiers import class_probabilities
+from coos_mlflow.classifiers import STEPS, class_probabilities
 from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import DataError, RegistryError
@@ -226,8 +226,17 @@ def _load_classifier(path: Path) -> Pipeline:
     loaded = _skops.load(path, trusted=[_FOREST_NODES])
     if not isinstance(loaded, Pipeline):
         raise RegistryError(f"{path.name} holds a {type(loaded).__name__}, expected a Pipeline.")
-    if isinstance(loaded[-1], RandomForestClassifier) and not _is_sound(loaded[-1]):
-        raise RegistryError(f"{path.name} holds a tree whose nodes point astray.")
+    unknown = [step for _, step in loaded.steps if type(step) not in STEPS]
+    if unknown:
+        raise RegistryError(
+            f"{path.name} holds a {type(unknown[0]).__name__}, which this package does not fit; "
+            f"expected {', '.join(step.__name__ for step in STEPS)}."
+        )
+    if isinstance(loaded[-1], RandomForestClassifier):
+        if not _is_sound(loaded[-1]):
+            raise RegistryError(f"{path.name} holds a tree whose nodes point astray.")
+    elif _skops.get_untrusted_types(file=path):
+        raise RegistryError(f"{path.name} holds trees outside a forest, which nobody looks at.")
     return loaded
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +18,10 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from coos_mlflow.errors import RegistryError, without_passwords
+from coos_mlflow.installed import series
 from coos_mlflow.tracking.patience import patiently
 from coos_mlflow.tracking.pins import pins
+from coos_mlflow.tracking.runs import first_line
 
 CHAMPION = "champion"
 
@@ -26,10 +31,13 @@ DIGEST = "bundle_sha256"
 _LOOKS = 50
 """How often aliases are set again before it is said that somebody moves them back."""
 
-_LOGGED = "models:/"
+LOGGED = "models:/"
 """What stands before the id of a LoggedModel in a version's source."""
 
 _LOGGED_ID = re.compile(r"m-[0-9a-f]{32}")
+_NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+"""What MLflow says of a model, version or alias that is not there, the latter of an alias."""
+
 _SHORT = re.compile(r"(?P<name>[^@/:]+)(@(?P<alias>[^@/:]+)|/(?P<version>\d+))?")
 
 
@@ -80,6 +88,52 @@ def place() -> str:
     return without_passwords(mlflow.get_registry_uri())
 
 
+@contextmanager
+def answers() -> Iterator[None]:
+    """Turn what MLflow raises into a sentence.
+
+    Raises
+    ------
+    RegistryError
+    """
+    try:
+        yield
+    except MlflowException as error:
+        raise RegistryError(
+            f"The registry {place()} does not do it ({first_line(error)}); check that it is "
+            "there and may be changed."
+        ) from error
+
+
+def name_alone(asked: str) -> str:
+    """Return the name of a model that is asked for without a version or alias.
+
+    Raises
+    ------
+    RegistryError
+    """
+    name = asked.removeprefix(LOGGED)
+    if set(name) & set("/@:"):
+        raise RegistryError(
+            f"{asked!r} found, expected the model's name alone, such as texture-lr."
+        )
+    return name
+
+
+def is_logged(uri: str) -> bool:
+    """Tell whether a URI is one of a LoggedModel, ``models:/m-...``."""
+    return uri.startswith(LOGGED) and bool(_LOGGED_ID.fullmatch(uri.removeprefix(LOGGED)))
+
+
+def figure(tags: Mapping[str, str], name: str, missing: float = math.nan) -> float:
+    """Return a tag that is a number; `missing` where it is not there or no number."""
+    try:
+        found = float(tags.get(name, missing))
+    except ValueError:
+        return missing
+    return missing if math.isnan(found) else found
+
+
 def resolve(asked: str) -> ModelRef:
     """Find the version meant by ``name``, ``name@alias``, ``name/3`` or ``models:/...``.
 
@@ -106,7 +160,10 @@ def resolve(asked: str) -> ModelRef:
         else:
             found = client.get_model_version(name, wanted)
     except MlflowException as error:
-        raise RegistryError(_what_is_there(name, asked, alias)) from error
+        with answers():
+            if error.error_code not in _NOT_THERE:
+                raise
+            raise RegistryError(_what_is_there(name, asked, alias)) from error
     return reference(found, alias)
 
 
@@ -178,9 +235,10 @@ def crown(name: str) -> ModelRef:
     Judged on Training alone.
 
     Versions trained on COOS-7 come before those on other data, and these before simulated ones;
-    then more classes before fewer, more Training cells before fewer, and the lower error of
-    cross-validation on Training that leaves out whole plates, which is the same for every protocol
-    of folds. No test split is looked at. A pinned alias goes to the version that it is pinned to.
+    then more classes before fewer, more Training cells before fewer, newer release series of this
+    package, which refuse older ones, before older, and the lower error of cross-validation on
+    Training that leaves out whole plates, which is the same for every protocol of folds. No test
+    split is looked at. A pinned alias goes to the version that it is pinned to.
     """
     return patiently(lambda: _crown_until_right(name))
 
@@ -231,35 +289,46 @@ def best(name: str) -> dict[str, ModelVersion]:
     return layers | {CHAMPION: ranked[0]}
 
 
-def _merit(version: ModelVersion) -> tuple[bool, bool, int, int, float, int]:
+def _merit(version: ModelVersion) -> tuple[bool, bool, float, float, tuple[float, ...], float, int]:
     """Return what sorts the best version first."""
     tags = version.tags
     return (
         tags.get("dataset") != "COOS-7",
         tags.get("simulated") != "False",
-        -int(tags.get("training_classes", 0)),
-        -int(tags.get("training_cells", 0)),
-        float(tags.get("left_out_error", "inf")),
+        -figure(tags, "training_classes", 0),
+        -figure(tags, "training_cells", 0),
+        _age(tags.get("package_version", "")),
+        figure(tags, "left_out_error", math.inf),
         int(version.version),
     )
 
 
+def _age(package_version: str) -> tuple[float, ...]:
+    """Return what sorts newer release series first, and what tells no version last."""
+    return tuple(-number for number in series(package_version)) or (math.inf,)
+
+
 def _registered_as(model_id: str) -> str:
     """Return ``name/version`` of a LoggedModel."""
-    try:
-        tags = MlflowClient().get_logged_model(model_id).tags
-        first = json.loads(tags[MLFLOW_MODEL_VERSIONS])[0]
-    except (MlflowException, KeyError) as error:
+    tags: dict[str, str] = {}
+    with answers():
+        try:
+            tags = MlflowClient().get_logged_model(model_id).tags
+        except MlflowException as error:
+            if error.error_code not in _NOT_THERE:
+                raise
+    if MLFLOW_MODEL_VERSIONS not in tags:
         raise RegistryError(
             f"Model {model_id!r} is not registered in {place()}; name one of "
             "those that `coos models list` shows."
-        ) from error
+        )
+    first = json.loads(tags[MLFLOW_MODEL_VERSIONS])[0]
     return f"{first['name']}/{first['version']}"
 
 
 def reference(found: ModelVersion, alias: str | None = None) -> ModelRef:
     """Return a version of the registry as this package refers to it."""
-    made_of = found.source.removeprefix(_LOGGED)
+    made_of = found.source.removeprefix(LOGGED)
     return ModelRef(
         uri=f"models:/{found.name}/{found.version}",
         name=found.name,

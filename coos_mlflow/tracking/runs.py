@@ -19,28 +19,47 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from coos_mlflow.errors import RegistryError, RunNotLoggedError, without_passwords
 from coos_mlflow.installed import PACKAGE
 from coos_mlflow.interrupts import held
+from coos_mlflow.tracking.patience import patiently
 
 TRAINING_EXPERIMENT = "coos-7"
 SCORING_EXPERIMENT = "coos-score"
 
 
 def store_name() -> str:
-    """Return the tracking URI as it may be shown and kept: without user and password."""
-    return without_passwords(mlflow.get_tracking_uri())
+    """Return the tracking URI as it may be shown and kept: without user and password.
+
+    A relative path to a SQLite file is made absolute: it means another one in every folder.
+    """
+    uri = mlflow.get_tracking_uri()
+    file = _sqlite_file(uri)
+    if file and not file.is_absolute():
+        uri = uri.replace(str(file), str(file.absolute()), 1)
+    return without_passwords(uri)
 
 
-def prepare_store() -> str:
+def prepare_store(*, make: bool = True) -> str:
     """Return the tracking URI, without a password, after making sure that its store can be used.
 
     A fresh SQLite file migrates itself when it is first opened, and two processes doing that at
     once break each other; so the first touch happens under a lock beside the file. A server has
     migrated its own database before it answers.
 
+    Parameters
+    ----------
+    make : bool
+        Whether a SQLite file that is not there is made.
+
     Raises
     ------
     RegistryError
-        When the store does not answer.
+        When the store does not answer, or is not there.
     """
+    file = _sqlite_file(mlflow.get_tracking_uri())
+    if not make and file and not file.exists():
+        raise RegistryError(
+            f"{file}: no such store; name one by --tracking-uri or MLFLOW_TRACKING_URI, or make "
+            "it: `coos train texture`."
+        )
     try:
         with _first_touch(mlflow.get_tracking_uri()):
             mlflow.MlflowClient().search_experiments(max_results=1)
@@ -59,7 +78,9 @@ def _first_touch(uri: str) -> AbstractContextManager[Any]:
         return nullcontext()
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = file.with_name(f"{file.name}.lock")
-    return FileLock(lock) if os.access(file.parent, os.W_OK) else nullcontext()
+    # Where another user's lock lies there may be no right to it, but the file is made then.
+    able = os.access(lock if lock.exists() else file.parent, os.W_OK)
+    return FileLock(lock) if able else nullcontext()
 
 
 def _sqlite_file(uri: str) -> Path | None:
@@ -119,16 +140,16 @@ def run(
         if resume and parent:
             mlflow.set_tag(MLFLOW_PARENT_RUN_ID, parent.info.run_id)
         yield active
-        mlflow.end_run()
+        patiently(lambda: _end(active, "FINISHED"))
     except (KeyboardInterrupt, SystemExit):
         with held():  # who is in a hurry often asks twice
-            _end("KILLED")
+            _end_if_it_can_be_told(active, "KILLED")
         raise
     except MlflowException as error:
-        _end("FAILED")
+        _end_if_it_can_be_told(active, "FAILED")
         raise _not_taken(name, error) from error
     except BaseException:
-        _end("FAILED")
+        _end_if_it_can_be_told(active, "FAILED")
         raise
 
 
@@ -138,10 +159,23 @@ def _not_taken(name: str, error: MlflowException) -> RunNotLoggedError:
     )
 
 
-def _end(status: str) -> None:
-    """End the active run; that a store is gone must not hide what went wrong before."""
-    with suppress(MlflowException, OSError):
+def _end(active: Run, status: str) -> None:
+    """End a run.
+
+    `mlflow.end_run` takes it for ended before the store has been told, so that a second call would
+    end its parent.
+    """
+    now, run_id = mlflow.active_run(), active.info.run_id
+    if now and now.info.run_id == run_id:
         mlflow.end_run(status)
+    else:
+        mlflow.MlflowClient().set_terminated(run_id, status)
+
+
+def _end_if_it_can_be_told(active: Run, status: str) -> None:
+    """End a run; that a store is gone must not hide what went wrong before."""
+    with suppress(MlflowException, OSError):
+        _end(active, status)
 
 
 def provenance() -> dict[str, str]:
@@ -183,6 +217,8 @@ def log_new_params(params: dict[str, Any]) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Return what an error says, as much of it as fits into a sentence."""
+    """Return what an error says, as much as fits into a sentence; of ours, what MLflow said."""
+    if isinstance(error, RunNotLoggedError) and isinstance(error.__cause__, MlflowException):
+        error = error.__cause__
     lines = without_passwords(str(error)).splitlines()
     return (lines or [type(error).__name__])[0][:200]

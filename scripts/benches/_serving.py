@@ -47,6 +47,13 @@ class Served:
         """Where requests go."""
         return f"{self.url}/invocations"
 
+    @property
+    def answering_pid(self) -> int:
+        """The process that answers: `mlflow` only starts it, and waits (Linux)."""
+        pid = self.process.pid
+        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(child)
+
 
 @contextmanager
 def served(model: str, folder: Path, workers: int = 1) -> Iterator[Served]:

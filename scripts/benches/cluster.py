@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 WORKERS = (1, 2, 4)
 
+FILES = 8
+"""Over which the cells are spread."""
+
 TASKS = 2000
 """Of nothing, by which the scheduler's own time for a task is measured."""
 
@@ -37,10 +40,10 @@ FORECAST = (10, 100, 1000)
 
 
 def run(cells: int = 65_536, rounds: int = 1) -> dict[str, Any]:
-    """Score `cells` cells in eight files."""
+    """Score `cells` cells in `FILES` files."""
     with own_place() as folder:
         scorer = texture_lr()
-        plates = [write_plates(folder / f"p{i}.h5", -(-cells // 8)) for i in range(8)]
+        plates = [write_plates(folder / f"p{i}.h5", -(-cells // FILES)) for i in range(FILES)]
         few = write_plates(folder / "few.h5", 56)
         costs = _costs(scorer, plates[0], few, folder)
         seconds, overhead = {}, 0.0

@@ -8,12 +8,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from forks import Forked, Forks
+
 PATIENCE = 90
 """Seconds for a scheduler or worker to come up on a busy machine."""
+
+
+OWN_CORE = {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+IMPORTED = [
+    *("distributed.cli.dask_scheduler", "distributed.cli.dask_worker"),
+    *("coos_mlflow.cluster_worker", "coos_mlflow.representations.texture"),
+]
 
 
 class Machines:
@@ -23,11 +36,13 @@ class Machines:
     ----------
     folder : Path
         Scratch and logs.
+    forks : Forks
+        Where the processes come from.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._started: list[subprocess.Popen[bytes]] = []
+    def __init__(self, folder: Path, forks: Forks) -> None:
+        self._folder, self._forks = folder, forks
+        self._started: list[subprocess.Popen[bytes] | Forked] = []
         self._file = folder / "scheduler.json"
         self.scheduler = self._start(
             "scheduler", "--port", "0", "--scheduler-file", self._file, "--no-dashboard"
@@ -37,8 +52,16 @@ class Machines:
 
     def worker(
         self, *, preload: str | None = None, before: tuple[str, ...] = ()
-    ) -> subprocess.Popen[bytes]:
-        """Start a worker with one thread; nobody starts it again when it dies."""
+    ) -> subprocess.Popen[bytes] | Forked:
+        """Start a worker with one thread; nobody starts it again when it dies.
+
+        Parameters
+        ----------
+        preload : str, optional
+            Code for it to run first.
+        before : tuple of str
+            A command that is to start it, which no fork can be.
+        """
         options: list[object] = [self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
         options += ["--local-directory", self._folder]
         if preload:
@@ -58,17 +81,24 @@ class Machines:
 
     def _start(
         self, what: str, *options: object, before: tuple[str, ...] = ()
-    ) -> subprocess.Popen[bytes]:
-        command = [
-            *before,
-            sys.executable,
-            "-m",
-            "distributed.cli.dask_" + what,
-            *map(str, options),
-        ]
-        with (self._folder / f"{what}-{len(self._started)}.log").open("wb") as log:
-            environment = os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    ) -> subprocess.Popen[bytes] | Forked:
+        module, log = f"distributed.cli.dask_{what}", self._folder / f"{what}-{len(self._started)}"
+        errors = log.with_suffix(".errors.log")
+        arguments = list(map(str, options))
+        if before:
+            with errors.open("wb") as file:
+                command = [*before, sys.executable, "-m", module, *arguments]
+                process: subprocess.Popen[bytes] | Forked = subprocess.Popen(
+                    command, stdout=file, stderr=file, env=os.environ | OWN_CORE
+                )
+        else:
+            process = self._forks.start(
+                f"from {module} import main; main()",
+                [what, *arguments],
+                folder=Path.cwd(),
+                said=log.with_suffix(".log"),
+                errors=errors,
+            )
         self._started.append(process)
         return process
 
@@ -82,8 +112,19 @@ class Machines:
         return "\n".join(path.read_text() for path in sorted(self._folder.glob("*.log")))
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    """The process that schedulers and workers are forked from."""
+    spec = spec_from_file_location("forks", Path(__file__).parents[1] / "forks.py")
+    assert spec and spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.Forks(IMPORTED, **OWN_CORE) as forks:
+        yield forks
+
+
 @pytest.fixture
-def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    made = Machines(tmp_path_factory.mktemp("machines"))
+def machines(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    made = Machines(tmp_path_factory.mktemp("machines"), forks)
     yield made
     made.end()

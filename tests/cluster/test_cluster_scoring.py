@@ -54,12 +54,20 @@ def results(out: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.fixture(scope="module")
+def alone() -> dict[str, bytes]:
+    """The results without a cluster, from the first `wanted` on."""
+    return {}
+
+
 @pytest.fixture
-def wanted(scorer, plates, tmp_path) -> dict[str, bytes]:
-    """Return the results without a cluster."""
-    for plate in plates:
-        scorer.score(plate, tmp_path / "alone")
-    return results(tmp_path / "alone")
+def wanted(scorer, plates, tmp_path, alone) -> dict[str, bytes]:
+    """Return the results without a cluster; the plates of all tests hold the same."""
+    if not alone:
+        for plate in plates:
+            scorer.score(plate, tmp_path / "alone")
+        alone |= results(tmp_path / "alone")
+    return alone
 
 
 def whole(out: Path) -> None:

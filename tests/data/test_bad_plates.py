@@ -92,6 +92,10 @@ WRONG_CONTENT = {
         dataset("data", lambda c: (c / np.float32(65535)).astype("f4")),
         r"scaled to \[0, 1\]; raw camera counts are needed .*coos pack --rescale 4095.*6 such",
     ),
+    "constant once it is float32": (
+        dataset("data", lambda cells: 300 + 1e-9 * cells),
+        r"cell 0, channel 0 \(protein\): 300 stands in every",
+    ),
     "constant": (dataset("data", constant), r"cell 2, channel 1 \(nucleus\): 77 stands in every"),
     "label 7": (dataset("labels", lambda c: [0, 1, 2, 3, 7, 6]), "/labels: label 7 of cell 4"),
     "label -1": (dataset("labels", lambda c: [0, -1, 2, 3, 4, 6]), "/labels: label -1 of cell 1"),

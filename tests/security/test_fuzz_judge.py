@@ -97,16 +97,16 @@ def test_memory_is_counted_beyond_what_was_held_before(fuzz, make_harness):
 def test_a_file_that_is_opened_elsewhere_is_noticed(fuzz, make_harness):
     trap = make_harness(None).trap
 
-    def look(path):
+    def look(named):
         def command():
-            with h5py.File(path):
+            with h5py.File(named(trap.plate)):
                 said("error: no.\n")()
 
         return command
 
-    for path in (trap.plate, os.path.relpath(trap.plate)):
-        verdict = judged(fuzz, make_harness, look(trap.plate))
-        assert verdict.findings == ["check: leak: opened a file outside"], path
+    for named in (os.path.abspath, os.path.relpath):  # of the folder that the command runs in
+        verdict = judged(fuzz, make_harness, look(named))
+        assert verdict.findings == ["check: leak: opened a file outside"], named
     assert judged(fuzz, make_harness, said("error: no.\n")).findings == []
 
 

@@ -18,11 +18,11 @@ def bodies(serving):
 
 @pytest.mark.slow
 def test_the_server_refuses_them_and_lives_and_keeps_its_size(bodies, server):
-    found = bodies.ask(server.url, 500, seed=2, pid=server.process.pid)
+    found = bodies.ask(server.url, 500, seed=2, pid=server.answering_pid)
     assert found["faults"] == [] and found["n_faults"] == 0
     assert sum(n for of in found["statuses"].values() for n in of.values()) == 500
     early, late = found["rss_mib"]
-    assert late < early + 150
+    assert early > 150 and late < early + 150
 
 
 @pytest.mark.parametrize(

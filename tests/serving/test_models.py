@@ -60,6 +60,18 @@ def test_who_is_no_server_of_ours_is_said(make_plate, serving):
         score_plate(make_plate(), "http://127.0.0.1:1", batch=0)
 
 
+@pytest.mark.parametrize("url", ["127.0.0.1:1", "ftp://127.0.0.1:1", "http://"])
+def test_what_is_no_address_is_not_taken_for_a_server_that_is_away(make_plate, url):
+    with pytest.raises(DataError, match=r"invocations found, expected the address of a server"):
+        score_plate(make_plate(), url)
+
+
+def test_the_client_says_no_password(make_plate):
+    with pytest.raises(ServerError) as caught:
+        score_plate(make_plate(), "http://lab:sec(ret@127.0.0.1:1")
+    assert str(caught.value).startswith("http://***@127.0.0.1:1/invocations: no answer")
+
+
 def test_a_busy_server_is_asked_again(trained, served_here, cells, make_plate, monkeypatch):
     """Requests that find no room are told so, and the client comes back."""
     url = served_here(trained.row("texture-lr").model.uri)
@@ -67,19 +79,15 @@ def test_a_busy_server_is_asked_again(trained, served_here, cells, make_plate, m
     answer = requests.post(f"{url}/invocations", packed(cells), headers={"Content-Type": PARQUET})
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert answer.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
-    session = patient_session()
-    asked = []
-    send = requests.adapters.HTTPAdapter.send
+    waited = []
 
-    def counted(adapter, request, **options):
-        asked.append(1)
-        return send(adapter, request, **options)
+    def make_room(*_):
+        waited.append(1)
+        monkeypatch.setattr(route, "MAX_AT_ONCE", 1)
 
-    monkeypatch.setattr(
-        "urllib3.util.retry.Retry.sleep", lambda *_: monkeypatch.setattr(route, "MAX_AT_ONCE", 1)
-    )
-    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", counted)
-    assert len(score_plate(make_plate(n=5), url, session=session)) == 5 and asked
+    monkeypatch.setattr("urllib3.util.retry.Retry.sleep", make_room)
+    assert len(score_plate(make_plate(n=5), url, session=patient_session())) == 5
+    assert waited == [1]
 
 
 def test_a_server_that_fails_says_no_more_than_that(

@@ -79,6 +79,10 @@ WRONG_VALUES = {
         lambda c: _with(c, 1, np.nan),
         r"cell 1.*(nan is not a finite|a count that is missing)",
     ),
+    "constant once it is float32": (
+        lambda c: np.where(np.arange(len(c)) == 4, 300 + 1e-9 * c.T, c.T).T,
+        r"cell 4, .*: 300 stands in",
+    ),
     "constant": (lambda c: np.where(np.arange(len(c)) == 4, 7, c.T).T, r"cell 4, .*: 7 stands in"),
 }
 
@@ -123,6 +127,7 @@ BODIES = {
     "a number": "NaN",
     "no key": "{}",
     "two keys": '{"inputs": [1], "instances": [1]}',
+    "one key twice": '{"inputs": [1], "inputs": [2]}',
     "a table": '{"dataframe_split": {"columns": ["a"], "data": [[1]]}}',
     "a named tensor": '{"inputs": {"cell": [1]}}',
     "parameters": '{"inputs": [1], "params": {"precision": "fp32"}}',

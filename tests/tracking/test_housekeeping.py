@@ -176,7 +176,7 @@ def test_a_version_whose_files_are_gone_is_refused(put, tmp_path, gone):
     else:
         for file in tmp_path.rglob("MLmodel"):
             file.unlink()
-    with pytest.raises(RegistryError, match=f"gone or damaged; `coos models prune {NAME}/1`"):
+    with pytest.raises(RegistryError, match=f"deleted or damaged, `coos models prune {NAME}/1`"):
         promote(f"{NAME}/1", "champion", force=True)
 
 

@@ -14,9 +14,13 @@ import pytest
 import skops.io
 from mlflow.exceptions import MlflowException
 from packaging.version import Version
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.pipeline import Pipeline
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.feature_selection import SelectFromModel
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.tree import DecisionTreeClassifier
 
+from coos_mlflow import classifiers
 from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.data.plate import open_plate
 from coos_mlflow.errors import RegistryError
@@ -127,6 +131,34 @@ def test_a_tree_that_points_astray_is_refused_before_it_predicts(tmp_path, field
     skops.io.dump(Pipeline([("classify", forest)]), path)
     with pytest.raises(RegistryError, match="astray"):
         pyfunc._load_classifier(path)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "words"),
+    [
+        (make_pipeline(ExtraTreesClassifier(2)), "holds a ExtraTreesClassifier"),
+        (
+            make_pipeline(SelectFromModel(DecisionTreeClassifier()), RandomForestClassifier(2)),
+            "holds a SelectFromModel",
+        ),
+        (make_pipeline(OneVsRestClassifier(DecisionTreeClassifier())), "trees outside a forest"),
+    ],
+)
+def test_a_tree_that_nobody_looks_at_is_refused(tmp_path, pipeline, words):
+    rng = np.random.default_rng(0)
+    skops.io.dump(pipeline.fit(rng.random((50, 4)), np.arange(50) % 7), tmp_path / "c.skops")
+    with pytest.raises(RegistryError, match=words):
+        pyfunc._load_classifier(tmp_path / "c.skops")
+
+
+@pytest.mark.parametrize("kind", ["knn", "lr", "rf"])
+def test_what_this_package_fits_is_loaded(tmp_path, kind):
+    chosen = {"n_estimators": 3} if kind == "rf" else {}
+    X = np.random.default_rng(0).random((50, 4))
+    fitted = classifiers.make(kind, chosen, classifiers.Protocol()).fit(X, np.arange(50) % 7)
+    skops.io.dump(fitted, tmp_path / "c.skops")
+    loaded = pyfunc._load_classifier(tmp_path / "c.skops")
+    np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
 
 
 def test_requirements_are_versions_that_the_package_index_has():

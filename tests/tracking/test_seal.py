@@ -86,7 +86,11 @@ def test_tampered_artifacts_are_refused_by_the_scorer(trained, tmp_path, monkeyp
     model = trained.row("texture-lr").model
     files = tmp_path / "files"
     shutil.copytree(mlflow.artifacts.download_artifacts(model.uri), files)
-    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", lambda _: str(files))
+
+    def fetched(_, dst_path):
+        shutil.copytree(files, dst_path, dirs_exist_ok=True)
+
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", fetched)
     assert Scorer.load("texture-lr").model.digest == model.digest
     found = pyfunc.find_bundle(files)
     found.joinpath("model.json").write_text(found.joinpath("model.json").read_text() + " ")
