@@ -120,6 +120,13 @@ def test_all_versions_of_a_model(trained, invoke):
     assert "champion" in text and "haralick" in line and __version__ in line
 
 
+@pytest.mark.parametrize("words", [["list"], ["promote", "--automatic"]])
+def test_a_name_may_be_spelled_as_mlflow_does_but_has_no_version(trained, invoke, words):
+    assert "texture-lr" in invoke(*words, "models:/texture-lr")
+    with pytest.raises(RegistryError, match=r"'texture-lr/1' found, expected .* name alone"):
+        invoke(*words, "texture-lr/1")
+
+
 def test_versions_as_json(trained, invoke):
     (said,) = map(json.loads, invoke("list", "texture-lr", "--json").splitlines())
     assert said["aliases"] == ["champion", "haralick"] and said["pinned"] == []

@@ -113,6 +113,15 @@ def test_models_that_predicted_other_cells_have_no_interval_of_their_difference(
     assert difference(a, evaluate(labels, 1 - labels, plates, wells)) == (-100, -100)
 
 
+def test_where_each_plate_has_one_well_nobody_knows_how_wells_differ():
+    labels, plates = np.arange(4) % 2, np.array(["a", "a", "b", "b"])
+    found = evaluate(labels, labels, plates, np.full(4, "A01"))
+    assert np.isnan(found.interval).all() and difference(found, found) is None
+    said = json.loads(json.dumps(found.as_dict()))
+    assert said["interval"] == [None, None]
+    assert np.isnan(Evaluation.from_dict(said).interval).all()
+
+
 def test_an_evaluation_comes_back_from_json_whole():
     (a, b) = two_models(np.random.default_rng(1), gain=0.1)
     again = Evaluation.from_dict(json.loads(json.dumps(b.as_dict())))

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
 
 from coos_mlflow import cli_score
-from coos_mlflow.errors import ConditionMetError, DataError
+from coos_mlflow import scored as scored_module
+from coos_mlflow.errors import ConditionMetError, DataError, RunNotLoggedError
 from coos_mlflow.fail_on import parse, violations
 
 CANNOT = {
@@ -21,7 +23,7 @@ CANNOT = {
 }
 
 
-def scored(verdict: str = "in range", error: object = 5.0) -> dict:
+def drift_of(verdict: str = "in range", error: object = 5.0) -> dict:
     estimate = error
     if isinstance(error, float):
         estimate = {"balanced_error": error, "low": error / 2, "high": 2 * error, "reason": "R."}
@@ -37,11 +39,11 @@ def said(drift: dict, *texts: str) -> list[str]:
 def test_a_verdict_is_met_by_itself_alone(verdict, text):
     expected = [f"new_plate.h5: {verdict} (--fail-on {text})"]
     met = verdict.replace(" ", "-") == text
-    assert said(scored(verdict), text) == (expected if met else [])
+    assert said(drift_of(verdict), text) == (expected if met else [])
 
 
 def test_an_estimate_above_what_was_asked_is_named_with_its_range():
-    assert said(scored(error=12.3), "error>5") == [
+    assert said(drift_of(error=12.3), "error>5") == [
         "new_plate.h5: estimated balanced error 12.3 % (6.15 to 24.6 %) (--fail-on error>5)"
     ]
 
@@ -49,15 +51,15 @@ def test_an_estimate_above_what_was_asked_is_named_with_its_range():
 @given(st.floats(0, 100), st.integers(0, 1000))
 def test_errors_are_compared_strictly(error, tenths):
     most = tenths / 10
-    assert bool(said(scored(error=error), f"error>{most:.1f}")) is (error > most)
+    assert bool(said(drift_of(error=error), f"error>{most:.1f}")) is (error > most)
 
 
 def test_what_could_not_be_estimated_does_not_pass():
-    (words,) = said(scored(error=CANNOT), "error>100")
+    (words,) = said(drift_of(error=CANNOT), "error>100")
     assert "could not be estimated because: The range spans 40 points." in words
-    without = scored()
+    without = drift_of()
     del without["error"]
-    for drift in (without, scored(error=None)):
+    for drift in (without, drift_of(error=None)):
         (words,) = said(drift, "error>100")
         assert words == (
             "new_plate.h5: its balanced error could not be estimated (--fail-on error>100)"
@@ -65,14 +67,14 @@ def test_what_could_not_be_estimated_does_not_pass():
 
 
 def test_only_what_was_asked_is_looked_at():
-    assert said(scored("shifted", error=CANNOT), "cannot-tell") == []
-    assert said(scored("cannot tell", error=1.0), "shifted", "error>5") == []
-    assert said(scored("shifted", error=99.0)) == []
-    assert said(scored("shifted", error=99.0), "never") == []
+    assert said(drift_of("shifted", error=CANNOT), "cannot-tell") == []
+    assert said(drift_of("cannot tell", error=1.0), "shifted", "error>5") == []
+    assert said(drift_of("shifted", error=99.0)) == []
+    assert said(drift_of("shifted", error=99.0), "never") == []
 
 
 def test_several_conditions_are_each_named_once():
-    met = said(scored("shifted", error=9.0), "shifted,error>5", "shifted", "cannot-tell")
+    met = said(drift_of("shifted", error=9.0), "shifted,error>5", "shifted", "cannot-tell")
     assert [words.rpartition("(")[2] for words in met] == [
         "--fail-on shifted)",
         "--fail-on error>5)",
@@ -123,6 +125,40 @@ def test_every_plate_is_written_before_the_first_one_fails(score, new_plate, mak
     assert [line.split(":")[0] for line in lines] == ["new_plate.h5", "other.h5"]
     for name in ("new_plate", "other"):
         assert (tmp_path / name / "report.html").exists()
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_plates_without_a_run_are_scored_shown_and_judged(
+    trained, new_plate, make_plate, tmp_path, monkeypatch, capsys, keep_going
+):
+    def gone(_results):
+        raise MlflowException("the store is gone")
+
+    monkeypatch.setattr(scored_module, "_log", gone)
+    plates = [str(new_plate), str(make_plate("other.h5", n=60))]
+
+    def score(condition, force=False):
+        cli_score.score(
+            plates,
+            "texture-lr",
+            tmp_path,
+            conditions=[condition],
+            keep_going=keep_going,
+            force=force,
+        )
+
+    with pytest.raises(RunNotLoggedError) as caught:
+        score("never")
+    assert [line.count("`coos sync`") for line in str(caught.value).splitlines()] == [1, 1]
+    assert capsys.readouterr().out.count("cells by predicted class") == 2
+    with pytest.raises(ConditionMetError) as caught:
+        score("error>0", force=True)
+    lines = str(caught.value).splitlines()
+    assert [("--fail-on" in line, "`coos sync`" in line) for line in lines] == (
+        [(True, False)] * 2 + [(False, True)] * 2
+    )
+    for note in scored_module.notes():
+        note.forget()
 
 
 def test_a_verdict_decides_as_drift_json_says(score, tmp_path):

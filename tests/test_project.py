@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
-import mlflow
+import mlflow.cli
 import pytest
 import yaml
+from click.testing import CliRunner
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -83,7 +84,7 @@ def environment(tmp_path_factory) -> dict[str, str]:
     """Neither conda nor pyenv, and the running environment seeded as the project's."""
     found = os.environ | {
         "MLFLOW_ENV_ROOT": str(tmp_path_factory.mktemp("envs")),
-        "OMP_NUM_THREADS": "1",  # two run at a time
+        "OMP_NUM_THREADS": "1",
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
     }
     for name in ("CONDA_EXE", "PYENV_ROOT", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):
@@ -93,61 +94,37 @@ def environment(tmp_path_factory) -> dict[str, str]:
     return found
 
 
-def run_project(folder: Path, environment: dict[str, str], *arguments: str) -> Done:
-    """Run the project with a cache of its own and the store that is in the folder."""
-    own = {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-        "COOS_CACHE": str(folder / "cache"),
-    }
-    return subprocess.run(
-        [str(BIN / "mlflow"), "run", str(ROOT), *arguments],
-        cwd=folder,
-        env=environment | own,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
+@pytest.fixture
+def run(
+    environment: dict[str, str], empty_store: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> Callable[..., Done]:
+    """Factory ``run(entry, *options, **parameters)``: what `mlflow run` does, in this process.
 
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    """A folder for each entry point, with an empty store; making one takes seconds, copying none.
-
-    Scoring has the store in which the models already are.
+    The entry point is a process of its own; its store is empty unless `store` is given. With
+    `shell`, `mlflow` is a process too, and the cache is empty.
     """
-    folder = tmp_path_factory.mktemp("project")
-    mlflow.MlflowClient(f"sqlite:///{folder}/empty.db").search_experiments()
-    for entry in ("texture", "deeploc", "pci", "table3", "vgg16"):
-        (folder / entry).mkdir()
-        shutil.copy(folder / "empty.db", folder / entry / "mlflow.db")
-    (folder / "score").mkdir()
-    store = os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")
-    (folder / "score" / "mlflow.db").symlink_to(store)
-    return folder
 
-
-@pytest.fixture(scope="module")
-def runs(home, environment, trained, new_plate) -> Iterator[dict[str, Future[Done]]]:
-    """The entry points on their way, two at a time: most of what they do is to import."""
-    begun: dict[str, Future[Done]] = {}
-
-    def begin(entry: str, *options: str, **parameters: object) -> None:
+    def run(
+        entry: str, *options: str, store: Path | None = None, shell: bool = False, **parameters
+    ) -> Done:
         given = (part for name, value in parameters.items() for part in ("-P", f"{name}={value}"))
-        arguments = ("-e", entry, *options, *given)
-        begun[entry] = pool.submit(run_project, home / entry, environment, *arguments)
+        command = ["run", str(ROOT), "-e", entry, *options, *given]
+        file = store or shutil.copy(empty_store, tmp_path / "mlflow.db")
+        own = {"MLFLOW_TRACKING_URI": f"sqlite:///{file}"}
+        own |= {"COOS_CACHE": str(tmp_path / "cache")} if shell else {}
+        capfd.readouterr()
+        with (
+            patch.dict(os.environ, environment | own, clear=True),
+            patch("mlflow.tracking.fluent._active_experiment_id", None),
+        ):
+            if shell:
+                code = subprocess.run([BIN / "mlflow", *command], check=False).returncode
+                return Done(command, code, *capfd.readouterr())
+            done = CliRunner().invoke(mlflow.cli.cli, command)
+        said, errors = capfd.readouterr()
+        return Done(command, done.exit_code, said, f"{errors}{done.output}{done.exception or ''}")
 
-    data = trained.data
-    tiny = {"data": data, "width": 0.05}
-    with ThreadPoolExecutor(2) as pool:
-        begin("texture", *NAMED, data=data, classifiers="lr", cv_folds=2)
-        begin("deeploc", *LOCAL, *NAMED, **tiny, iterations=4, crops=1, classifiers="own")
-        begin("pci", *LOCAL, *NAMED, **tiny, epochs=1, batch=64, layers="conv3", classifiers="knn")
-        begin("table3", *LOCAL, *NAMED, data=data, rows="texture-lr", out=home / "table3" / "found")
-        begin("vgg16", *LOCAL)
-        begin("score", plate=new_plate, out=home / "score" / "scores")
-        yield begun
-        pool.shutdown(cancel_futures=True)
+    return run
 
 
 def printed(done: Done) -> str:
@@ -157,31 +134,48 @@ def printed(done: Done) -> str:
 
 
 @pytest.mark.slow
-def test_the_texture_entry_point_runs_bare(runs):
+def test_the_texture_entry_point_runs_bare(run, trained):
     """With neither conda nor pyenv: the seeded environment serves."""
-    said = printed(runs["texture"].result())
+    asked = {"data": trained.data, "classifiers": "lr", "cv_folds": 2}
+    said = printed(run("texture", *NAMED, shell=True, **asked))
     assert "SIMULATED" in said and "texture-lr v1" in said
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("entry", "made"),
-    [("deeploc", "deeploc v1"), ("pci", "pci-knn v1"), ("table3", "found/table3.html")],
+    ("entry", "asked", "made"),
+    [
+        (
+            "deeploc",
+            {"width": 0.05, "iterations": 4, "crops": 1, "classifiers": "own"},
+            "deeploc v1",
+        ),
+        (
+            "pci",
+            {"width": 0.05, "epochs": 1, "batch": 64, "layers": "conv3", "classifiers": "knn"},
+            "pci-knn v1",
+        ),
+        ("table3", {"rows": "texture-lr", "out": "found"}, "found/table3.html"),
+    ],
 )
-def test_entry_points_run_in_the_local_environment(runs, entry, made):
-    said = printed(runs[entry].result())
+def test_entry_points_run_in_the_local_environment(run, trained, tmp_path, entry, asked, made):
+    if "out" in asked:
+        asked = asked | {"out": tmp_path / asked["out"]}
+    said = printed(run(entry, *LOCAL, *NAMED, data=trained.data, **asked))
     assert "SIMULATED" in said and made in said
 
 
 @pytest.mark.slow
-def test_vgg16_without_its_weights_says_how_to_get_them(runs):
-    done = runs["vgg16"].result()
+def test_vgg16_without_its_weights_says_how_to_get_them(run):
+    done = run("vgg16", *LOCAL)
     assert done.returncode != 0
     (said,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert "coos weights vgg16" in said
 
 
 @pytest.mark.slow
-def test_the_score_entry_point_scores(runs, home):
-    printed(runs["score"].result())
-    assert (home / "score" / "scores" / "new_plate" / "drift.json").exists()
+def test_the_score_entry_point_scores(run, trained, new_plate, tmp_path):
+    """In the store in which the models already are."""
+    store = Path(os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///"))
+    printed(run("score", store=store, plate=new_plate, out=tmp_path / "scores"))
+    assert (tmp_path / "scores" / "new_plate" / "drift.json").exists()

@@ -192,8 +192,10 @@ def test_results_of_another_machine_are_logged_by_their_folder(stocked, make_pla
         note.forget()
     assert "nothing waits" in coos()
     (tmp_path / "out" / "notes").mkdir()
-    first = coos(tmp_path / "out")
-    assert "logged" in first and first == coos(tmp_path / "out")
+    assert "would log" in coos(tmp_path / "out", "--dry-run")
+    run_id = coos(tmp_path / "out").split()[-1]
+    for words in ((), ("--dry-run",)):
+        assert f"is logged already, as run {run_id}\n" in coos(tmp_path / "out", *words)
     assert statuses(SCORING_EXPERIMENT).count("FINISHED") == 1
 
 
@@ -276,5 +278,6 @@ def test_a_scoring_is_logged_where_no_cache_can_be_written(
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "file" / "cache"))
     run_id = scorer.score(make_plate(), tmp_path / "out").run_id
     assert mlflow.get_run(run_id).info.status == "FINISHED"
+    shutil.copytree(tmp_path / "out", tmp_path / "copy")
     with pytest.raises(OutputError, match=r"cache/unsent: the cache folder cannot be made"):
-        coos(tmp_path / "out")
+        coos(tmp_path / "copy")

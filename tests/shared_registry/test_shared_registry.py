@@ -29,7 +29,6 @@ from coos_mlflow.tracking.patience import patiently
 from coos_mlflow.tracking.runs import TRAINING_EXPERIMENT, _sqlite_file, prepare_store, run
 from coos_mlflow.training_data import choose
 
-BIN = Path(sys.executable).parent
 RUSH = Path(__file__).with_name("rush.py")
 
 ROUNDS = int(os.environ.get("COOS_RUSHES", "1"))
@@ -49,18 +48,6 @@ def train(trained, classifiers: list[str], **overrides: object) -> list[baseline
     wanted = baselines.rows_of(texture, classifiers)
     asked = {"search_samples": 2, "cv_folds": 2} | overrides
     return baselines.train(texture, data, rows=wanted, overrides=asked)
-
-
-def score_command(store, *arguments: object) -> None:
-    """Score in a process of its own through a server; a file is what `test_cli` has a shell for."""
-    words = list(map(str, arguments))
-    if store.kind == "sqlite":
-        done = CliRunner().invoke(app, ["score", *words])
-        assert done.exit_code == 0, (done.output, done.exception)
-        return
-    command = [str(BIN / "coos-score"), *words]
-    shell = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert shell.returncode == 0, shell.stderr
 
 
 def one_of_each_fingerprint(name: str) -> list[str]:
@@ -129,9 +116,11 @@ def test_evaluations_come_back_as_they_were_logged(rows, trained):
         }
 
 
-def test_a_plate_is_scored_through_the_store(store, rows, new_plate, tmp_path, monkeypatch):
+def test_a_plate_is_scored_through_the_store(rows, new_plate, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    score_command(store, new_plate, "--model", "texture-lr", "--out", tmp_path / "out")
+    arguments = ["score", str(new_plate), "--model", "texture-lr", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, (done.output, done.exception)
     name = rows["lr"].model.name
     (scored,) = mlflow.search_runs(
         experiment_names=["coos-score"],

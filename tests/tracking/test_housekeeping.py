@@ -246,6 +246,22 @@ def test_the_run_goes_too_when_asked(put):
     assert MlflowClient().get_run(version.model.run_id).info.lifecycle_stage == "deleted"
 
 
+def test_what_could_not_be_deleted_beside_a_version_is_named(put, monkeypatch):
+    def refused(*_):
+        raise MlflowException("no right to")
+
+    put()
+    version = version_of(f"{NAME}/1")
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "delete_logged_model", refused)
+        patch.setattr(MlflowClient, "delete_run", refused)
+        pruned = delete(version, with_run=True)
+    assert pruned.deleted and versions_of(NAME) == []
+    files, run = pruned.notes
+    assert version.model.model_id in files and version.model.run_id in run
+    assert all("(no right to)" in note for note in pruned.notes)
+
+
 def test_an_alias_set_since_the_list_was_made_keeps_the_version(put):
     put()
     (version,) = prunable(NAME, keep=0)

@@ -3,8 +3,10 @@
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED
 
-from coos_mlflow import baselines
+from coos_mlflow import __version__, baselines
 from coos_mlflow.data.cells import SPLITS
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.representations import create
@@ -99,6 +101,36 @@ def test_a_model_of_fewer_classes_does_not_take_the_crown(shelf):
     seven = shelf(simulated=True, training_classes=7, training_cells=10, left_out_error=9.0)
     shelf(simulated=True, training_classes=2, training_cells=99, left_out_error=0.1)
     assert registry.crown("shelf").version == seven
+
+
+def test_the_champion_is_one_that_the_newest_release_may_score_with(shelf):
+    same = {"simulated": True, "training_classes": 7, "training_cells": 10}
+    shelf(**same, left_out_error=1.0, package_version="0.0.9")
+    shelf(**same, left_out_error=0.5)
+    newer = shelf(**same, left_out_error=2.0, package_version=__version__)
+    assert registry.crown("shelf").version == newer
+    more = shelf(**same | {"training_cells": 99}, left_out_error=3.0, package_version="0.0.9")
+    assert registry.crown("shelf").version == more
+
+
+@pytest.mark.parametrize("odd", ["n/a", "nan", ""])
+def test_a_tag_that_is_no_number_neither_wins_nor_breaks(shelf, odd):
+    shelf(simulated=True, training_cells=10, left_out_error=odd)
+    shelf(simulated=True, training_cells=odd, left_out_error=0.1)
+    sound = shelf(simulated=True, training_cells=10, left_out_error=50.0)
+    assert registry.crown("shelf").version == sound
+
+
+@pytest.mark.parametrize("code", [PERMISSION_DENIED, INTERNAL_ERROR])
+def test_a_registry_that_does_not_say_is_not_taken_for_an_empty_one(trained, monkeypatch, code):
+    def refused(*_):
+        raise MlflowException("not today", code)
+
+    monkeypatch.setattr(MlflowClient, "get_model_version_by_alias", refused)
+    monkeypatch.setattr(MlflowClient, "get_logged_model", refused)
+    for asked in ("texture-lr", "models:/m-" + "0" * 32):
+        with pytest.raises(RegistryError, match=r"does not do it \(not today\)"):
+            registry.resolve(asked)
 
 
 def test_settings_that_a_classifier_does_not_use_make_no_second_version(trained):
