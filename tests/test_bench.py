@@ -151,8 +151,14 @@ def test_a_bench_compares_two_sides(bench, capsys, monkeypatch, name):
     if name == "training":
         monkeypatch.setattr("benches.training.STEPS", 1)
     if name == "forward":
-        monkeypatch.setattr("benches.forward.MATRIX", 64)
-    compares_two_sides(bench, capsys, name)
+        forward = import_module("benches.forward")
+        narrow = {"deeploc": {"width": 0.05}, "pci": {"width": 0.05}, "vgg16": {}}
+        cases = [case._replace(params=case.params | narrow[case.key]) for case in forward.CASES]
+        monkeypatch.setattr(forward, "CASES", cases)
+        monkeypatch.setattr(forward, "MATRIX", 64)
+    found = compares_two_sides(bench, capsys, name)
+    if name == "forward":
+        assert {case.title for case in cases} <= set(found)
 
 
 @pytest.mark.slow

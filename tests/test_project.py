@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,13 @@ import mlflow.cli
 import pytest
 import yaml
 from click.testing import CliRunner
+from mlflow.projects._project_spec import load_project
 from packaging.requirements import Requirement
 from packaging.version import Version
+from typer.testing import CliRunner as TyperRunner
+
+from coos_mlflow.cli import app
+from coos_mlflow.errors import MissingWeightsError
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -142,6 +148,21 @@ def test_the_texture_entry_point_runs_bare(run, trained):
 
 
 @pytest.mark.slow
+def test_the_table_entry_point_runs_in_the_local_environment(run, trained, tmp_path):
+    asked = {"data": trained.data, "rows": "texture-lr", "out": tmp_path / "found"}
+    said = printed(run("table3", *LOCAL, *NAMED, **asked))
+    assert "SIMULATED" in said and "found/table3.html" in said
+
+
+def command_of(entry: str, **parameters: object) -> list[str]:
+    """Return what `mlflow run` would have a shell run for an entry point, as a list of words."""
+    command = load_project(str(ROOT)).get_entry_point(entry).compute_command(parameters, None)
+    program, *words = shlex.split(command)
+    assert program == "coos"
+    return words
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("entry", "asked", "made"),
     [
@@ -155,22 +176,20 @@ def test_the_texture_entry_point_runs_bare(run, trained):
             {"width": 0.05, "epochs": 1, "batch": 64, "layers": "conv3", "classifiers": "knn"},
             "pci-knn v1",
         ),
-        ("table3", {"rows": "texture-lr", "out": "found"}, "found/table3.html"),
     ],
 )
-def test_entry_points_run_in_the_local_environment(run, trained, tmp_path, entry, asked, made):
-    if "out" in asked:
-        asked = asked | {"out": tmp_path / asked["out"]}
-    said = printed(run(entry, *LOCAL, *NAMED, data=trained.data, **asked))
-    assert "SIMULATED" in said and made in said
+def test_commands_of_network_entry_points_train(trained, own_store, entry, asked, made):
+    """In this process: networks take long to import."""
+    done = TyperRunner().invoke(app, command_of(entry, data=trained.data, **asked))
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "SIMULATED" in done.output and made in done.output
 
 
 @pytest.mark.slow
-def test_vgg16_without_its_weights_says_how_to_get_them(run):
-    done = run("vgg16", *LOCAL)
-    assert done.returncode != 0
-    (said,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert "coos weights vgg16" in said
+def test_vgg16_without_its_weights_says_how_to_get_them(trained, own_store):
+    done = TyperRunner().invoke(app, command_of("vgg16", data=trained.data))
+    assert isinstance(done.exception, MissingWeightsError)
+    assert "coos weights vgg16" in str(done.exception)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import signal
@@ -20,7 +21,9 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 
+import mlflow
 import pytest
+import requests
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
@@ -132,8 +135,21 @@ class Proxy:
             return error.code, error.read()
 
 
-def start_registry(folder: Path, port: int, https: int) -> subprocess.Popen[bytes]:
-    """Start MLflow by the command of the Dockerfile, on SQLite files."""
+INSIDE = """
+import socket
+
+known = socket.getaddrinfo
+socket.getaddrinfo = lambda host, *how, **more: known(
+    "127.0.0.1" if host == "storage" else host, *how, **more
+)
+"""
+"""Lets the registry alone find the storage by its name, as in the network of the compose file."""
+
+
+def start_registry(
+    folder: Path, port: int, https: int, storage: int | None
+) -> subprocess.Popen[bytes]:
+    """Start MLflow by the command of the Dockerfile, on SQLite files and, if any, S3."""
     ini = (DEPLOY / "mlflow/basic_auth.ini").read_text()
     ini = re.sub(
         "^database_uri = .*", f"database_uri = sqlite:///{folder}/auth.db", ini, flags=re.M
@@ -150,6 +166,15 @@ def start_registry(folder: Path, port: int, https: int) -> subprocess.Popen[byte
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
+    if storage:
+        (folder / "sitecustomize.py").write_text(INSIDE)
+        settings |= {
+            "MLFLOW_ARTIFACTS_DESTINATION": "s3://mlflow",
+            "MLFLOW_S3_ENDPOINT_URL": f"http://storage:{storage}",
+            "AWS_ACCESS_KEY_ID": "storage",
+            "AWS_SECRET_ACCESS_KEY": "of this test",
+            "PYTHONPATH": str(folder),
+        }
     written = re.search(r"^CMD (\[.+\])$", (DEPLOY / "mlflow/Dockerfile").read_text(), re.MULTILINE)
     assert written
     command = [sys.executable, "-m", *yaml.safe_load(written[1])]
@@ -173,7 +198,28 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def proxy(front: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+def storage() -> Iterator[int | None]:
+    """The port of an S3 with the bucket of the compose file; none where moto is not installed."""
+    if not all(map(importlib.util.find_spec, ("moto", "boto3"))):
+        yield None
+        return
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    keys = {"aws_access_key_id": "storage", "aws_secret_access_key": "of this test"}
+    where = {"endpoint_url": f"http://127.0.0.1:{port}", "region_name": "us-east-1"}
+    boto3.client("s3", **keys, **where).create_bucket(Bucket="mlflow")
+    yield port
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def proxy(
+    front: Callable[..., Any], storage: int | None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
     pytest.importorskip("flask_wtf", reason="Flask-WTF, of MLflow's basic-auth, is not installed")
     port, plain = free_port(), free_port()
     addresses = {
@@ -183,7 +229,7 @@ def proxy(front: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -
     }
     started = front("registry.conf", addresses)
     folder = tmp_path_factory.mktemp("registry")
-    server = start_registry(folder, port, started.port)
+    server = start_registry(folder, port, started.port, storage)
     try:
         found = Proxy(started.port, started.certificate)
         end = time.monotonic() + PATIENCE
@@ -215,6 +261,36 @@ def test_nothing_is_shown_without_the_password(proxy, path):
     assert proxy.answer(path)[0] == 401
     assert proxy.answer(path, password="wrong")[0] == 401
     assert proxy.answer(path, password=PASSWORD)[0] == 200
+
+
+@pytest.mark.slow
+def test_only_what_tells_nothing_is_open(proxy):
+    for path in ("/version", "/graphql", "/api/2.0/mlflow/users/current", "/ajax-api/3.0/jobs"):
+        assert proxy.answer(path)[0] == 401, path
+    for prefix in ("api", "ajax-api"):
+        assert proxy.answer(f"/{prefix}/3.0/mlflow/server-info")[0] == 404
+    assert proxy.answer("/health")[0] == 200
+
+
+@pytest.mark.slow
+def test_artifacts_come_and_go_through_the_server_alone(proxy, storage, monkeypatch, tmp_path):
+    """MLflow 3.17.2 sends clients to the storage itself, where its server-info is answered."""
+    if storage is None:
+        pytest.skip("the storage is played by moto and boto3, which are not installed")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://localhost:{proxy.port}")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(proxy.certificate))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+    with pytest.raises(OSError, match="storage"):
+        requests.get(f"http://storage:{storage}", timeout=5)
+    with mlflow.start_run() as run:
+        mlflow.log_text("a model", "bundle/model.txt")
+    uri = f"runs:/{run.info.run_id}/bundle"
+    folder = mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path))
+    assert (Path(folder) / "model.txt").read_text() == "a model"
+    assert proxy.answer("/api/3.0/mlflow/server-info", password=PASSWORD)[0] == 404
 
 
 @pytest.mark.slow
