@@ -233,8 +233,7 @@ def _row(
             model = kept_rows.send(kept)
         else:
             registry.crown(name)
-            if kept:
-                kept_rows.forget(kept)
+            kept_rows.forget(kept_rows.row_of(fingerprint))
             evaluations = read_evaluations(str(model.run_id))
     return Row(
         model=model,

@@ -93,7 +93,12 @@ class KeptRow:
     def held(self) -> FileLock:
         """Return its lock: who fits or logs it holds it, others wait or pass it by."""
         make_cache_home(_ROWS)
-        return FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
+        return FileLock(self.lock_file)
+
+    @property
+    def lock_file(self) -> Path:
+        """What `held` locks."""
+        return self.folder.with_name(f".{self.folder.name}.lock")
 
     def logged(self) -> str | None:
         """Return the model that a try before has logged, if the store still has it."""
@@ -120,12 +125,12 @@ class KeptRow:
 
 def held(fingerprint: str) -> FileLock:
     """Return the lock of the row of a fingerprint; see `KeptRow.held`."""
-    return _row(fingerprint).held()
+    return row_of(fingerprint).held()
 
 
 def find(fingerprint: str) -> KeptRow | None:
     """Return the row of a fingerprint, if one is kept for the tracking store in use."""
-    row = _row(fingerprint)
+    row = row_of(fingerprint)
     return row if row.is_whole else None
 
 
@@ -143,7 +148,7 @@ def keep(fingerprint: str, facts: dict[str, Any], bundle: Path) -> KeptRow:
     OutputError
         When the cache takes no more.
     """
-    row = _row(fingerprint)
+    row = row_of(fingerprint)
     try:
         make_cache_home(_ROWS)
         partial = Path(tempfile.mkdtemp(prefix=".row-", dir=row.folder.parent))
@@ -213,11 +218,13 @@ def _log(row: KeptRow) -> str:
 
 
 def forget(row: KeptRow) -> None:
-    """Remove a row that is registered."""
+    """Remove a row that is registered, and its lock: who waits for it finds the row registered."""
     shutil.rmtree(row.folder, ignore_errors=True)
+    row.lock_file.unlink(missing_ok=True)
 
 
-def _row(fingerprint: str) -> KeptRow:
+def row_of(fingerprint: str) -> KeptRow:
+    """Return where the row of a fingerprint is kept for the tracking store in use, be it or not."""
     store = hashlib.sha256(store_name().encode()).hexdigest()[:8]
     return KeptRow(_home() / f"{fingerprint}-{store}")
 

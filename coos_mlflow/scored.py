@@ -231,12 +231,17 @@ class Note:
         """
         make_cache_home(_UNSENT)
         # One for all who ask in this process: `coos sync` holds it when `send` takes it again.
-        return FileLock(self.file.with_name(f".{self.file.stem}.lock"), is_singleton=True)
+        return FileLock(self._lock, is_singleton=True)
+
+    @property
+    def _lock(self) -> Path:
+        return self.file.with_name(f".{self.file.stem}.lock")
 
     def forget(self) -> None:
-        """Remove it; one that cannot be removed is found again, and its run too."""
-        with suppress(OSError):
-            self.file.unlink()
+        """Remove it and its lock; what cannot be removed is found again, and its run too."""
+        for file in (self.file, self._lock):
+            with suppress(OSError):
+                file.unlink()
 
 
 def notes() -> list[Note]:

@@ -199,11 +199,15 @@ def is_one_sentence(done: Done, code: int, sentence: str) -> None:
     assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_a_store_that_does_not_answer_is_named(command):
-    uri = "sqlite:////proc/nowhere/mlflow.db"
-    done = command("coos", "models", "list", "--tracking-uri", uri)
-    assert done.returncode == 3
-    assert uri in done.stderr and "Traceback" not in done.stderr
+def test_a_store_that_is_not_there_or_does_not_answer_is_named(command, tmp_path):
+    (tmp_path / "text.db").write_text("no database")
+    sentences = {
+        "/proc/nowhere/mlflow.db": "/proc/nowhere/mlflow.db: no such store",
+        f"{tmp_path}/text.db": f"sqlite:///{tmp_path}/text.db does not answer",
+    }
+    for file, sentence in sentences.items():
+        done = command("coos", "models", "list", "--tracking-uri", f"sqlite:///{file}")
+        is_one_sentence(done, 3, sentence)
 
 
 def test_models_lists_names_errors_and_where_they_come_from(trained, command):

@@ -49,6 +49,14 @@ def test_a_store_that_does_not_say_whether_a_model_is_there_is_not_taken_to_have
         row.logged()
 
 
+def test_what_was_sent_leaves_no_lock(row):
+    with row.held():
+        assert row.lock_file.is_file()
+    kept_rows.forget(row)
+    assert not row.folder.exists() and not row.lock_file.exists()
+    kept_rows.forget(row)
+
+
 def test_a_row_is_whole_or_is_none(row):
     assert not row.is_whole
     for facts in ("", "[]", '{"store": "s"}', '{"store": "", "tags": {"fingerprint": "f"}}'):

@@ -96,9 +96,16 @@ def _sqlite_file(uri: str) -> Path | None:
 def _use_experiment(name: str) -> None:
     """Make an experiment the one of the coming runs; of several processes that make it, one does.
 
-    Where another made it at the same moment MLflow returns it, but goes on with the one that was
-    used before, so it is named once more.
+    The artifacts of one in a SQLite file lie beside it: MLflow would put them, for good, below the
+    folder that somebody happens to be in.
     """
+    file = _sqlite_file(mlflow.get_tracking_uri())
+    if file and mlflow.get_experiment_by_name(name) is None:
+        beside = (file.absolute().parent / "mlruns" / name).as_uri()
+        with suppress(MlflowException):  # somebody else has just made it
+            mlflow.create_experiment(name, artifact_location=beside)
+    # Where another made it at the same moment MLflow returns it, but goes on with the one that was
+    # used before, so it is named once more.
     found = mlflow.set_experiment(name)
     mlflow.set_experiment(experiment_id=found.experiment_id)
 

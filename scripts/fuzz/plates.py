@@ -139,6 +139,7 @@ def _own_places(folder: Path) -> list[Path]:
     for variable, name in places.items():
         (folder / name).mkdir()
         os.environ[variable] = str(folder / name)
+    (folder / "cache" / "unsent").mkdir()  # which a scoring makes, and leaves empty
     tempfile.tempdir = None
     return [folder / name for name in places.values()]
 

@@ -112,3 +112,14 @@ def test_evaluations_that_are_away_are_not_called_deleted(own_store):
         pass
     with pytest.raises(RegistryError, match=r"cannot be read from .*: bring it back if"):
         read_evaluations(found.info.run_id)
+
+
+def test_artifacts_lie_beside_the_database_whatever_the_folder(own_store, tmp_path, monkeypatch):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        with run("r", "coos-7", {}):
+            mlflow.log_text("said", f"{name}.txt")
+    found = {path.name for path in (tmp_path / "mlruns" / "coos-7").rglob("*.txt")}
+    assert found == {"here.txt", "there.txt"}
+    assert not list((tmp_path / "here").iterdir())
