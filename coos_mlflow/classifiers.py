@@ -180,10 +180,6 @@ def fit(
     return Fitted(fitted, params, cv_error)
 
 
-STEPS = (StandardScaler, KNeighborsClassifier, OneVsRestClassifier, RandomForestClassifier)
-"""What the pipelines of `make` consist of."""
-
-
 def make(kind: str, chosen: dict[str, Any], protocol: Protocol) -> Pipeline:
     """Return an unfitted pipeline: centre and scale by Training, then the classifier."""
     if kind == "knn":
@@ -199,6 +195,11 @@ def make(kind: str, chosen: dict[str, Any], protocol: Protocol) -> Pipeline:
     else:
         raise DataError(f"Classifier {kind!r} is not known; there are {', '.join(TITLES)}.")
     return Pipeline([("scale", StandardScaler()), ("classify", last)])
+
+
+def steps() -> set[type]:
+    """Return what the pipelines of `make` consist of."""
+    return {type(step) for kind in TITLES for _, step in make(kind, {}, Protocol()).steps}
 
 
 def left_out_probabilities(

@@ -54,6 +54,12 @@ def pci(data):
     return baselines.train(made, data, rows=rows, overrides=OVERRIDES)
 
 
+@pytest.fixture(scope="module")
+def vgg16(data):
+    made = create("vgg16", weights="random", layers=["conv1_1"])
+    return baselines.train(made, data, rows=baselines.rows_of(made, ["knn"]), overrides=OVERRIDES)
+
+
 def test_a_network_that_answers_has_a_row_of_its_own(deeploc):
     made, rows = deeploc
     assert kinds_of(made) == ("own", "knn", "lr", "rf")
@@ -91,8 +97,10 @@ def test_its_training_reference_is_of_cells_that_it_was_not_taught(deeploc, data
         assert reference.profiles["training"].counts.sum() == held.sum()
 
 
-@pytest.mark.parametrize("name", ["deeploc", "deeploc-knn", "pci-knn@conv4"])
-def test_a_plate_is_scored_and_served_alike(deeploc, pci, new_plate, tmp_path, served_here, name):
+@pytest.mark.parametrize("name", ["deeploc", "deeploc-knn", "pci-knn@conv4", "vgg16-random-knn"])
+def test_a_plate_is_scored_and_served_alike(
+    deeploc, pci, vgg16, new_plate, tmp_path, served_here, name
+):
     scored = Scorer.load(name).score(new_plate, tmp_path)
     predictions = pd.read_parquet(scored.folder / "predictions.parquet")
     assert len(predictions) == scored.n_cells == 160
@@ -124,9 +132,8 @@ def test_training_again_recalls_every_row(deeploc, data):
     assert asked.digest == made.digest
 
 
-def test_random_weights_go_by_another_name(data):
-    made = create("vgg16", weights="random", layers=["conv1_1"])
-    (row,) = baselines.train(made, data, rows=baselines.rows_of(made, ["knn"]), overrides=OVERRIDES)
+def test_random_weights_go_by_another_name(vgg16):
+    (row,) = vgg16
     assert row.model.name == "vgg16-random-knn"
     assert row.model.tags["representation"] == "vgg16-random"
     assert "random" in row.title

@@ -21,6 +21,7 @@ from coos_mlflow.evaluation import Evaluation
 from coos_mlflow.installed import fits
 from coos_mlflow.tracking import registry
 from coos_mlflow.tracking.pins import pins
+from coos_mlflow.tracking.ranking import figure
 from coos_mlflow.tracking.runs import first_line
 
 
@@ -86,7 +87,7 @@ class Version:
 
     def figure(self, tag: str, missing: float = math.nan) -> float:
         """Return a tag that is a number; `missing` where it is not there or no number."""
-        return registry.figure(self.model.tags, tag, missing)
+        return figure(self.model.tags, tag, missing)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, JSON-ready, NaN as None."""

@@ -15,7 +15,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
 from coos_mlflow import __version__
-from coos_mlflow.classifiers import STEPS, class_probabilities
+from coos_mlflow.classifiers import class_probabilities, steps
 from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import DataError, RegistryError
@@ -226,11 +226,11 @@ def _load_classifier(path: Path) -> Pipeline:
     loaded = _skops.load(path, trusted=[_FOREST_NODES])
     if not isinstance(loaded, Pipeline):
         raise RegistryError(f"{path.name} holds a {type(loaded).__name__}, expected a Pipeline.")
-    unknown = [step for _, step in loaded.steps if type(step) not in STEPS]
-    if unknown:
+    known = steps()
+    if unknown := [step for _, step in loaded.steps if type(step) not in known]:
         raise RegistryError(
             f"{path.name} holds a {type(unknown[0]).__name__}, which this package does not fit; "
-            f"expected {', '.join(step.__name__ for step in STEPS)}."
+            f"expected {', '.join(sorted(step.__name__ for step in known))}."
         )
     if isinstance(loaded[-1], RandomForestClassifier):
         if not _is_sound(loaded[-1]):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,9 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, ErrorCode
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from coos_mlflow.errors import RegistryError, without_passwords
-from coos_mlflow.installed import series
 from coos_mlflow.tracking.patience import patiently
 from coos_mlflow.tracking.pins import pins
+from coos_mlflow.tracking.ranking import merit
 from coos_mlflow.tracking.runs import first_line
 
 CHAMPION = "champion"
@@ -123,15 +122,6 @@ def name_alone(asked: str) -> str:
 def is_logged(uri: str) -> bool:
     """Tell whether a URI is one of a LoggedModel, ``models:/m-...``."""
     return uri.startswith(LOGGED) and bool(_LOGGED_ID.fullmatch(uri.removeprefix(LOGGED)))
-
-
-def figure(tags: Mapping[str, str], name: str, missing: float = math.nan) -> float:
-    """Return a tag that is a number; `missing` where it is not there or no number."""
-    try:
-        found = float(tags.get(name, missing))
-    except ValueError:
-        return missing
-    return missing if math.isnan(found) else found
 
 
 def resolve(asked: str) -> ModelRef:
@@ -282,30 +272,11 @@ def best(name: str) -> dict[str, ModelVersion]:
         When there is no version.
     """
     counted = {v.tags.get("fingerprint", v.version): v for v in reversed(versions(name))}
-    ranked = sorted(counted.values(), key=_merit)
+    ranked = sorted(counted.values(), key=merit)
     if not ranked:
         raise RegistryError(f"Model {name!r} has no version left in {place()}.")
     layers = {v.tags["layer"]: v for v in reversed(ranked) if v.tags.get("layer")}
     return layers | {CHAMPION: ranked[0]}
-
-
-def _merit(version: ModelVersion) -> tuple[bool, bool, float, float, tuple[float, ...], float, int]:
-    """Return what sorts the best version first."""
-    tags = version.tags
-    return (
-        tags.get("dataset") != "COOS-7",
-        tags.get("simulated") != "False",
-        -figure(tags, "training_classes", 0),
-        -figure(tags, "training_cells", 0),
-        _age(tags.get("package_version", "")),
-        figure(tags, "left_out_error", math.inf),
-        int(version.version),
-    )
-
-
-def _age(package_version: str) -> tuple[float, ...]:
-    """Return what sorts newer release series first, and what tells no version last."""
-    return tuple(-number for number in series(package_version)) or (math.inf,)
 
 
 def _registered_as(model_id: str) -> str:

@@ -101,7 +101,7 @@ def _use_experiment(name: str) -> None:
     """
     file = _sqlite_file(mlflow.get_tracking_uri())
     if file and mlflow.get_experiment_by_name(name) is None:
-        beside = (file.absolute().parent / "mlruns" / name).as_uri()
+        beside = str(file.absolute().parent / "mlruns" / name)
         with suppress(MlflowException):  # somebody else has just made it
             mlflow.create_experiment(name, artifact_location=beside)
     # Where another made it at the same moment MLflow returns it, but goes on with the one that was
