@@ -33,7 +33,7 @@ class WellCounts:
     @classmethod
     def from_rows(cls, rows: list[list[Any]]) -> WellCounts:
         """Make again what `as_rows` has told."""
-        plates, wells, *counted = zip(*rows, strict=True)
+        plates, wells, *counted = zip(*rows, strict=True) if rows else [()] * 5
         true, predicted, cells = np.array(counted, np.int64)
         return _by_well(np.array(plates), np.array(wells), true, predicted, cells)
 
@@ -150,13 +150,14 @@ def difference(
 ) -> tuple[float, float] | None:
     """Return the 95 % interval of how much the balanced error of one exceeds another's, in %.
 
-    Both are judged on the same wells in each repetition: what makes a well hard for both cancels,
-    so that it tells apart what two intervals that overlap do not.
+    Both have predicted the same cells, and are judged on the same wells in each repetition: what
+    makes a well hard for both cancels, so that it tells apart what two intervals that overlap do
+    not.
 
     Returns
     -------
     tuple of float or None
-        None unless both predicted the same cells, with two wells on a plate.
+        None where their wells hold other numbers of cells, or no plate has two wells.
     """
     one, other = of.by_well, than.by_well
     if one is None or other is None or not (one.vary and one.same_cells(other)):

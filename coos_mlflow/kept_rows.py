@@ -110,7 +110,7 @@ class KeptRow:
             return None
         try:
             made_by = mlflow.get_logged_model(uri.removeprefix(registry.LOGGED)).source_run_id
-            if mlflow.get_run(made_by).info.status == "RUNNING":  # the store went before its end
+            if mlflow.get_run(made_by).info.status != "FINISHED":  # the store went before its end
                 mlflow.MlflowClient().set_terminated(made_by)
         except MlflowException as error:
             if error.error_code == _GONE:
@@ -220,7 +220,8 @@ def _log(row: KeptRow) -> str:
 def forget(row: KeptRow) -> None:
     """Remove a row that is registered, and its lock: who waits for it finds the row registered."""
     shutil.rmtree(row.folder, ignore_errors=True)
-    row.lock_file.unlink(missing_ok=True)
+    with suppress(OSError):
+        row.lock_file.unlink()
 
 
 def row_of(fingerprint: str) -> KeptRow:

@@ -22,7 +22,7 @@ from coos_mlflow.jobs import Job, key_of
 from coos_mlflow.results import DRIFT, REPORT, REPORT_MD, RESULTS, read_drift
 from coos_mlflow.timings import Timings
 from coos_mlflow.tracking import registry
-from coos_mlflow.tracking.artifacts import describe_dataset, log_input
+from coos_mlflow.tracking.artifacts import describe_dataset, known_place, log_input
 from coos_mlflow.tracking.runs import SCORING_EXPERIMENT, first_line, run, store_name
 
 _JOB_TAG = "coos_mlflow.job"
@@ -93,7 +93,7 @@ def recorded(scored: Scored) -> Scored:
     RunNotLoggedError
         When the store takes no run.
     """
-    plate = scored.plate.resolve()
+    plate = known_place(scored.plate)
     results = Results(scored.folder, plate, scored.drift, scored.timings.seconds)
     try:
         return replace(scored, run_id=send(results, new=bool(scored.timings.phases)))
@@ -189,7 +189,8 @@ class Note:
         store = store_name()
         name = f"{results.key}-{hashlib.sha256(store.encode()).hexdigest()[:8]}.json"
         file = cache_home() / _UNSENT / name
-        return cls(file, results.folder.resolve(), results.plate.resolve(), results.seconds, store)
+        plate = known_place(results.plate)
+        return cls(file, results.folder.resolve(), plate, results.seconds, store)
 
     @classmethod
     def read(cls, file: Path) -> Note | None:

@@ -28,6 +28,9 @@ from coos_mlflow.tracking import registry
 from coos_mlflow.tracking.pyfunc import CellClassifier, find_bundle
 from coos_mlflow.tracking.runs import first_line, prepare_store
 
+_ROOM = 2**20
+"""Bytes; on a disk with less than that left, what failed to be written failed for want of room."""
+
 MOST_COMMAND = 1000
 """Characters of the command that the report repeats."""
 
@@ -196,7 +199,15 @@ class Scorer:
 
 
 def _copied(model: registry.ModelRef) -> Path:
-    """Copy a model's files to where nobody changes what is verified before it is loaded."""
+    """Copy a model's files to where nobody changes what is verified before it is loaded.
+
+    Raises
+    ------
+    OutputError
+        When there is no room for them.
+    RegistryError
+        When they cannot be read.
+    """
     try:
         copy = Path(tempfile.mkdtemp(prefix="coos-model-"))
     except OSError as error:
@@ -206,8 +217,16 @@ def _copied(model: registry.ModelRef) -> Path:
     try:
         # Not by `mlflow.pyfunc.load_model`, which runs what code the model brings.
         mlflow.artifacts.download_artifacts(model.uri, dst_path=str(copy))
-    except (MlflowException, OSError) as error:
+    except BaseException as error:
+        no_room = shutil.disk_usage(copy).free < _ROOM
         shutil.rmtree(copy, ignore_errors=True)
+        if not isinstance(error, MlflowException | OSError):
+            raise
+        if no_room:
+            raise OutputError(
+                f"{copy.parent}: no room for a copy of {model} ({first_line(error)}); make some, "
+                "or set TMPDIR to another folder."
+            ) from error
         raise RegistryError(
             f"{model} cannot be loaded from {registry.place()} "
             f"({first_line(error)}); its files may have been moved."

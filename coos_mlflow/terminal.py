@@ -116,7 +116,8 @@ def _spent(seconds: float, total: float, n_cells: int) -> tuple[str, str, str]:
 
 def scorer_line(scored: Scored) -> str:
     """Return the model and run of a scoring in one line."""
-    return f"model {scored.model}, MLflow run {scored.run_id}"
+    run = f"MLflow run {scored.run_id}" if scored.run_id else "no MLflow run yet"
+    return f"model {scored.model}, {run}"
 
 
 def show_history(history: pd.DataFrame, asked: str) -> None:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from coos_mlflow.evaluation import Evaluation, confusion_table, difference, evaluate
+from coos_mlflow.evaluation import Evaluation, WellCounts, confusion_table, difference, evaluate
 
 
 def test_balanced_error_is_the_mean_of_the_classes_not_of_the_cells():
@@ -126,4 +126,5 @@ def test_an_evaluation_comes_back_from_json_whole():
     (a, b) = two_models(np.random.default_rng(1), gain=0.1)
     again = Evaluation.from_dict(json.loads(json.dumps(b.as_dict())))
     assert again.as_dict() == b.as_dict()
+    assert WellCounts.from_rows([]).counts.shape == (0, 7, 7)
     assert difference(again, a) == difference(b, a)

@@ -26,12 +26,13 @@ def test_a_note_that_a_full_disk_cut_or_whose_model_is_gone_says_nothing(row, le
     assert row.logged() is None
 
 
-def test_the_run_of_a_model_that_was_logged_before_is_ended(row):
+@pytest.mark.parametrize("status", ["RUNNING", "FAILED"])
+def test_the_run_of_a_model_that_was_logged_before_is_ended(row, status):
     with pytest.raises(ZeroDivisionError), run("lost", "e", {}) as active:
         made = mlflow.initialize_logged_model(source_run_id=active.info.run_id)
         raise ZeroDivisionError
     client = MlflowClient()
-    client.update_run(active.info.run_id, status="RUNNING")
+    client.update_run(active.info.run_id, status=status)
     (row.folder / "logged.txt").write_text(f"models:/{made.model_id}")
     assert row.logged() == f"models:/{made.model_id}"
     assert client.get_run(active.info.run_id).info.status == "FINISHED"

@@ -86,8 +86,8 @@ class Chunks:
         self._filters = filters_of(dataset, where)
         if dataset.dtype.kind == "O" and not all(step.keeps_bytes for step in self._filters):
             raise DataError(
-                f"{where}: text of variable length packed by another filter than gzip found, "
-                "which cannot be verified (`h5repack -f GZIP=1` makes such a copy)."
+                f"{where}: text of variable length found that is packed by another filter than "
+                "gzip and fletcher32, which cannot be verified (`h5repack -f GZIP=1` makes a copy)."
             )
         self._mask = 2 ** len(self._filters) - 1
         self._stored = self._id.get_storage_size()

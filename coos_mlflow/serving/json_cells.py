@@ -45,6 +45,8 @@ def from_json(body: bytes) -> np.ndarray:
 def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body.decode("utf-8"), object_pairs_hook=_object)
+    except RefusedRequestError:
+        raise
     except RecursionError:
         found = "lists nested a thousand deep"
     except json.JSONDecodeError as error:

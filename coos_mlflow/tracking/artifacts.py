@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,13 +52,19 @@ _DIGEST_LENGTH = 36
 """Characters that MLflow's stores keep of a digest; the whole SHA-256 is in the input's tags."""
 
 
+def known_place(path: Path) -> Path:
+    """Return the whole path of a file; of one that cannot be seen from here, what was given."""
+    # Not by `Path.exists`, which raises where a folder may not be looked into.
+    return path.resolve() if os.path.exists(path) else path  # noqa: PTH110
+
+
 def describe_dataset(path: Path, name: str, digest: str) -> MetaDataset:
     """Return a plate file as MLflow knows data sets, under our digest of the whole file.
 
     MLflow's own digest looks at the first 10,000 numbers, which is 1.2 cells.
     """
     # Of a file that is not on this machine the name alone is known.
-    source = LocalArtifactDatasetSource(str(path.resolve() if path.exists() else path))
+    source = LocalArtifactDatasetSource(str(known_place(path)))
     return MetaDataset(source, name=name, digest=digest[:_DIGEST_LENGTH])
 
 

@@ -77,6 +77,8 @@ class Comparison:
 
         None where the two have not predicted the same cells, or their runs are gone.
         """
+        if _digest(self.members[letter]) != _digest(self.members["A"]):
+            return None
         a, other = (self.members[m].evaluations.get(split) for m in ("A", letter))
         return difference(other, a) if a and other else None
 

@@ -33,7 +33,9 @@ def store_name() -> str:
     uri = mlflow.get_tracking_uri()
     file = _sqlite_file(uri)
     if file and not file.is_absolute():
-        uri = uri.replace(str(file), str(file.absolute()), 1)
+        from sqlalchemy.engine import make_url
+
+        uri = str(make_url(uri).set(database=os.path.abspath(file)))  # noqa: PTH100 - without ..
     return without_passwords(uri)
 
 
@@ -54,7 +56,7 @@ def prepare_store(*, make: bool = True) -> str:
     RegistryError
         When the store does not answer, or is not there.
     """
-    file = _sqlite_file(mlflow.get_tracking_uri())
+    file = _sqlite_file(mlflow.get_registry_uri())
     if not make and file and not file.exists():
         raise RegistryError(
             f"{file}: no such store; name one by --tracking-uri or MLFLOW_TRACKING_URI, or make "

@@ -127,12 +127,16 @@ BODIES = {
     "a number": "NaN",
     "no key": "{}",
     "two keys": '{"inputs": [1], "instances": [1]}',
-    "one key twice": '{"inputs": [1], "inputs": [2]}',
     "a table": '{"dataframe_split": {"columns": ["a"], "data": [[1]]}}',
     "a named tensor": '{"inputs": {"cell": [1]}}',
     "parameters": '{"inputs": [1], "params": {"precision": "fp32"}}',
     "of a chat": '{"messages": [{"role": "user", "content": "hello"}]}',
 }
+
+
+def test_of_two_tensors_under_one_key_none_is_chosen(ask, cells):
+    one, other = (json.dumps(some.tolist()) for some in (cells[:1], cells[1:2]))
+    assert "a key that comes twice" in refused(ask(f'{{"inputs": {one}, "inputs": {other}}}'), 400)
 
 
 @pytest.mark.parametrize("case", BODIES)

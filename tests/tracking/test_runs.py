@@ -87,10 +87,17 @@ def test_addresses_are_shown_without_passwords_and_paths_as_they_are(uri, shown)
     assert without_passwords(f"No answer from {uri}; wait.") == f"No answer from {shown}; wait."
 
 
-def test_a_relative_store_is_another_one_in_every_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-    assert store_name() == f"sqlite:///{tmp_path}/mlflow.db"
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("mlflow.db", "here/mlflow.db"), ("./s", "here/s"), ("../x/m.db", "x/m.db")],
+)
+def test_a_relative_store_is_another_one_in_every_folder(tmp_path, monkeypatch, said, meant):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{said}")
+    assert store_name() == f"sqlite:///{tmp_path}/{meant}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store_name())
+    assert store_name() == f"sqlite:///{tmp_path}/{meant}"
 
 
 def test_a_store_that_is_only_read_is_not_made(tmp_path, monkeypatch):
