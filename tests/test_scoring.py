@@ -1,9 +1,7 @@
 """A plate through a registered model: what is written, what is refused, what is left behind."""
 
-import gc
 import json
 import shutil
-import tempfile
 from pathlib import Path
 
 import h5py
@@ -163,40 +161,6 @@ def test_a_run_that_was_not_logged_is_logged_when_the_results_are_found(
     found = scorer.score(plate, tmp_path / "out")
     run = MlflowClient().get_run(found.run_id)
     assert run.data.metrics["n_cells"] == 24 and run.data.metrics["seconds"] > 0
-
-
-def test_the_copy_of_a_model_goes_with_its_scorer(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    scorer = scoring.Scorer.load("texture-lr")
-    assert scorer.bundle.is_relative_to(tmp_path)
-    del scorer
-    gc.collect()
-    assert list(tmp_path.iterdir()) == []
-    with monkeypatch.context() as patch:
-
-        def interrupted(*_, dst_path):
-            (Path(dst_path) / "half").touch()
-            raise KeyboardInterrupt
-
-        patch.setattr(mlflow.artifacts, "download_artifacts", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            scoring.Scorer.load("texture-lr")
-    assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(scoring, "find_bundle", lambda _: None)
-    with pytest.raises(RegistryError, match="no cell classifier"):
-        scoring.Scorer.load("texture-lr")
-    assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
-    with pytest.raises(OutputError, match="No temporary folder can be made"):
-        scoring.Scorer.load("texture-lr")
-
-
-def test_no_room_for_the_copy_of_a_model_is_said(trained, small_disk, monkeypatch):
-    disk = small_disk(100_000)
-    monkeypatch.setattr(tempfile, "tempdir", str(disk))
-    with pytest.raises(OutputError, match=f"{disk}: no room for a copy of texture-lr"):
-        scoring.Scorer.load("texture-lr")
-    assert list(disk.iterdir()) == []
 
 
 def spoil(path, cell):
