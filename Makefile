@@ -30,6 +30,9 @@ demo: setup
 	cd $(DEMO) && mlflow run $(CURDIR) -e texture --experiment-name coos-7 -P data=$(DEMO)/data
 	coos-score $(DEMO)/new_plate.h5 --model texture-lr --out $(DEMO)/scores --force
 
+# Each of the processes that share the tests has a core; threads would only be in their way.
+test check: export OMP_NUM_THREADS := 1
+
 test: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST)
 
