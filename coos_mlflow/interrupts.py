@@ -19,10 +19,16 @@ class Waiting:
 
     A second one of the same kind is somebody who cannot wait, and is obeyed at once; one of
     another kind is not: MLflow sends SIGTERM to its project a quarter of a second after Ctrl-C.
+
+    Parameters
+    ----------
+    whatever_comes : bool
+        Obey no second one either.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, whatever_comes: bool = False) -> None:
         self.asked: int | None = None
+        self._whatever_comes = whatever_comes
         self._before: dict[int, Any] = {}
 
     def obey(self) -> None:
@@ -44,15 +50,15 @@ class Waiting:
         self._before = {}
 
     def _note(self, number: int, _: Any) -> None:
-        if number == self.asked:
+        if number == self.asked and not self._whatever_comes:
             self.obey()
         self.asked = self.asked or number
 
 
 @contextmanager
-def held() -> Iterator[Waiting]:
+def held(*, whatever_comes: bool = False) -> Iterator[Waiting]:
     """Keep signals waiting; only in the main thread, which alone may handle them."""
-    waiting = Waiting()
+    waiting = Waiting(whatever_comes=whatever_comes)
     if threading.current_thread() is threading.main_thread():
         waiting._hold()
     try:

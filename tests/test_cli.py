@@ -11,6 +11,7 @@ from unittest.mock import patch
 import h5py
 import pytest
 import typer
+from waiting import PATIENCE
 
 from coos_mlflow import cli
 from coos_mlflow.cli import app
@@ -25,7 +26,7 @@ def shell(*arguments: object, **environment: str) -> Done:
     command = [str(BIN / str(arguments[0])), *map(str, arguments[1:])]
     settings = os.environ | {"COLUMNS": "200"} | environment
     return subprocess.run(
-        command, capture_output=True, text=True, env=settings, check=False, timeout=120
+        command, capture_output=True, text=True, env=settings, check=False, timeout=PATIENCE
     )
 
 

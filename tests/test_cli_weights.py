@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
+from waiting import PATIENCE
 
 from coos_mlflow.cli import app
 from coos_mlflow.errors import DataError, DownloadError
@@ -123,7 +124,7 @@ def test_bad_input_is_one_sentence_and_an_exit_code(tmp_path, arguments, sentenc
         text=True,
         check=False,
         env=environment,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == 2 and sentence in done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

@@ -17,6 +17,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
+from waiting import PATIENCE
 
 from coos_mlflow import forest_search
 from coos_mlflow.errors import OutputError
@@ -144,7 +145,7 @@ def test_a_file_that_is_no_journal_is_replaced(tmp_path):
 KILLED = """
 import sys, time
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/helpers"]
 import test_forest_search as tests
 from coos_mlflow import forest_search
 
@@ -162,7 +163,7 @@ def test_a_killed_search_goes_on_and_ends_like_one_that_was_not(tmp_path, fits):
     journal = tmp_path / "search.jsonl"
     command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(journal)]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE
         while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
             assert process.poll() is None, process.stderr.read().decode()
             assert time.monotonic() < until

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from waiting import PATIENCE
 
 from coos_mlflow.pipeline import DEPTH, Pipeline, Stage
 
@@ -73,7 +74,7 @@ def test_leaving_early_ends_every_stage_and_reads_no_further():
 
 def test_stages_work_at_the_same_time():
     """While the first stage works on a number, the second one works on that before it."""
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=PATIENCE)
 
     def first(n: int) -> int:
         if n > 1:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from waiting import PATIENCE
 
 from coos_mlflow.errors import OutputError, TrainingError
 from coos_mlflow.networks import read_tensors
@@ -190,7 +191,7 @@ def test_a_loss_that_is_no_number_is_said_with_its_iteration(tmp_path):
 SCRIPT = """
 import itertools, signal, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/helpers"]
 from test_training import Regression, run
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind "&"
@@ -227,8 +228,8 @@ def test_a_process_that_was_killed_goes_on(tmp_path, numbers, code, kept):
         begun = process.stdout.readline()
         for number in numbers:
             process.send_signal(number)
-            time.sleep(0.3)  # two of a kind at once are one
-        _, said = process.communicate(timeout=60)
+            time.sleep(1)  # two of a kind at once are one
+        _, said = process.communicate(timeout=PATIENCE)
     assert begun == "in the 23rd iteration\n", said
     assert process.returncode == code, said
     _, facts = read_tensors(tmp_path / "killed" / CHECKPOINT)

@@ -16,9 +16,10 @@ import numpy as np
 from coos_mlflow.data._chunks import Chunks
 from coos_mlflow.data._file_name import check_name
 from coos_mlflow.data._heap import check_heaps, longest_text
-from coos_mlflow.data._patient_file import PatientFile, interrupts_wait
+from coos_mlflow.data._patient_file import PatientFile
 from coos_mlflow.data.columns import MAX_ID_CHARACTERS, clean_ids, shown
 from coos_mlflow.errors import CoosError, DataError, OutputError
+from coos_mlflow.interrupts import held
 
 MAX_CELLS = 50_000_000
 """More cells than this (400 GB of 16-bit pixels) are a damaged or hostile header, not a plate."""
@@ -54,8 +55,12 @@ def reading(path: Path, what: str = "") -> Iterator[None]:
 def writing(path: Path) -> Iterator[None]:
     """Turn what h5py raises on a full or read-only disk into an `OutputError`."""
     try:
-        with interrupts_wait():
-            yield
+        # Where HDF5 calls `PatientFile`, what a signal raises would be a failed write.
+        with held(whatever_comes=True) as waiting:
+            try:
+                yield
+            finally:
+                waiting.obey()
     except CoosError:
         raise
     except (OSError, RuntimeError) as error:

@@ -18,7 +18,7 @@ import requests
 BIN = Path(sys.executable).parent
 """Where the commands of this environment are."""
 
-PATIENCE = 120
+PATIENCE = 240
 """Seconds in which a server has to be up, or gone."""
 
 

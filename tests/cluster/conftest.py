@@ -6,20 +6,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from forks import Forked, Forks
-
-PATIENCE = 90
-"""Seconds for a scheduler or worker to come up on a busy machine."""
-
+from forks import Forked, Forks
+from waiting import wait_until
 
 OWN_CORE = {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
@@ -47,7 +39,8 @@ class Machines:
         self.scheduler = self._start(
             "scheduler", "--port", "0", "--scheduler-file", self._file, "--no-dashboard"
         )
-        self._wait(self._file.exists)
+        # Dask opens the file first, and then writes into it.
+        self._wait(lambda: self._file.exists() and self._file.read_text().endswith("}"))
         self.address: str = json.loads(self._file.read_text())["address"]
 
     def worker(
@@ -103,10 +96,7 @@ class Machines:
         return process
 
     def _wait(self, ready: Callable[[], bool]) -> None:
-        end = time.monotonic() + PATIENCE
-        while not ready():
-            assert time.monotonic() < end, self._logs()
-            time.sleep(0.05)
+        wait_until(ready, self._logs)
 
     def _logs(self) -> str:
         return "\n".join(path.read_text() for path in sorted(self._folder.glob("*.log")))
@@ -115,11 +105,7 @@ class Machines:
 @pytest.fixture(scope="module")
 def forks() -> Iterator[Forks]:
     """The process that schedulers and workers are forked from."""
-    spec = spec_from_file_location("forks", Path(__file__).parents[1] / "forks.py")
-    assert spec and spec.loader
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    with module.Forks(IMPORTED, **OWN_CORE) as forks:
+    with Forks(IMPORTED, **OWN_CORE) as forks:
         yield forks
 
 

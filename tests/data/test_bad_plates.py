@@ -364,7 +364,7 @@ def test_a_filter_that_is_not_installed(tmp_path, random_cells) -> None:
     assert "a filter that is not installed" in refusal(path)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 def test_a_damaged_heap_of_text_is_not_walked_for_ever(tmp_path, random_cells) -> None:
     path = tmp_path / "plate.h5"
     with h5py.File(path, "w") as file:

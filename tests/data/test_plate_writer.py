@@ -14,6 +14,7 @@ import pytest
 
 from coos_mlflow.data.plate import PlateWriter, file_digest, open_plate
 from coos_mlflow.errors import CoosError, DataError, OutputError
+from coos_mlflow.interrupts import SIGNALS
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
@@ -158,14 +159,22 @@ def test_a_full_disk_at_the_last_write(tmp_path, random_cells, monkeypatch) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupt_waits_for_the_end_of_a_write(tmp_path, random_cells, monkeypatch) -> None:
+@pytest.mark.parametrize("number", SIGNALS)
+def test_an_interrupt_waits_for_the_end_of_a_write(
+    tmp_path, random_cells, monkeypatch, number
+) -> None:
     finished = []
+
+    def asked(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(number, asked)
 
     class Interrupted(io.FileIO):
         error = None
 
         def write(self, data: bytes) -> int:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
             finished.append(super().write(data))
             return finished[-1]
 
@@ -176,4 +185,4 @@ def test_an_interrupt_waits_for_the_end_of_a_write(tmp_path, random_cells, monke
         writer.append(cells)
     assert finished
     assert list(tmp_path.iterdir()) == []
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal(number, before) is asked

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from rich.console import Console
+from waiting import PATIENCE
 
 from coos_mlflow import progress as module
 from coos_mlflow.progress import progress
@@ -77,7 +78,7 @@ def test_a_bar_on_a_terminal_after_a_while(monkeypatch, unit: str, count: str) -
     monkeypatch.setattr(module, "SHOW_AFTER_SECONDS", 0.05)
     out = console(terminal=True)
     with progress("Reading", total=200, unit=unit, console=out) as advance:
-        deadline = time.time() + 10
+        deadline = time.time() + PATIENCE
         while "Reading" not in shown(out) and time.time() < deadline:
             time.sleep(0.02)
         assert "Reading" in shown(out)  # before the first unit is done

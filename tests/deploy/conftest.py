@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from waiting import free_port
 
 NGINX = Path(__file__).parents[2] / "deploy" / "nginx"
 
@@ -33,12 +33,6 @@ class Front:
     port: int
     certificate: Path
     folder: Path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +65,14 @@ def front() -> Iterator[Callable[[str, dict[str, str]], Front]]:
         tested = subprocess.run([nginx, "-t", "-c", files], capture_output=True, check=False)
         assert tested.returncode == 0 and b"warn" not in tested.stderr, tested.stderr
         command = [nginx, "-c", files, "-g", "daemon off;"]
-        running.append((subprocess.Popen(command, stderr=subprocess.PIPE), place))
+        with (folder / "errors.log").open("wb") as errors:  # a pipe that nobody reads gets full
+            running.append((subprocess.Popen(command, stderr=errors), place))
         return Front(https, folder / "tls/server.crt", folder)
 
     yield start
     for process, place in running:
         process.terminate()
-        process.communicate()
+        process.wait()
         place.cleanup()
 
 

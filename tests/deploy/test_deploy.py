@@ -6,11 +6,9 @@ import importlib.util
 import os
 import re
 import signal
-import socket
 import ssl
 import subprocess
 import sys
-import time
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -25,6 +23,7 @@ import mlflow
 import pytest
 import requests
 import yaml
+from waiting import PATIENCE, free_port, wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 DEPLOY = REPOSITORY / "deploy"
@@ -32,7 +31,6 @@ MADE_THERE = {"./tls", "./scoring"}
 """What README.md has its reader make: certificates, and the image of a model."""
 
 VARIABLE = re.compile(r"\$\{(\w+)(:\?[^}]*)?\}")
-PATIENCE = 60
 PASSWORD = "of-this-test-alone"
 
 
@@ -129,7 +127,7 @@ class Proxy:
             request.add_header("Host", host)
         trusted = ssl.create_default_context(cafile=str(self.certificate))
         try:
-            with urllib.request.urlopen(request, context=trusted, timeout=30) as found:
+            with urllib.request.urlopen(request, context=trusted, timeout=PATIENCE) as found:
                 return found.status, found.read()
         except HTTPError as error:
             return error.code, error.read()
@@ -191,12 +189,6 @@ def start_registry(
         )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def storage() -> Iterator[int | None]:
     """The port of an S3 with the bucket of the compose file; none where moto is not installed."""
@@ -232,11 +224,9 @@ def proxy(
     server = start_registry(folder, port, started.port, storage)
     try:
         found = Proxy(started.port, started.certificate)
-        end = time.monotonic() + PATIENCE
-        while not _healthy(found):
-            log = folder / "registry.log"
-            assert time.monotonic() < end and server.poll() is None, log.read_text()
-            time.sleep(0.1)
+        log = folder / "registry.log"
+        wait_until(lambda: _healthy(found) or server.poll() is not None, log.read_text)
+        assert server.poll() is None, log.read_text()
         yield found
     finally:
         with suppress(ProcessLookupError):
@@ -284,7 +274,7 @@ def test_artifacts_come_and_go_through_the_server_alone(proxy, storage, monkeypa
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
     with pytest.raises(OSError, match="storage"):
-        requests.get(f"http://storage:{storage}", timeout=5)
+        requests.get(f"http://storage:{storage}", timeout=PATIENCE)
     with mlflow.start_run() as run:
         mlflow.log_text("a model", "bundle/model.txt")
     uri = f"runs:/{run.info.run_id}/bundle"
@@ -302,7 +292,7 @@ def test_a_body_over_the_limit_does_not_reach_the_server(proxy):
 @pytest.mark.slow
 def test_a_stranger_to_the_certificate_gets_no_connection(proxy):
     with pytest.raises(URLError, match="CERTIFICATE_VERIFY_FAILED"):
-        urllib.request.urlopen(f"https://localhost:{proxy.port}/health", timeout=30)
+        urllib.request.urlopen(f"https://localhost:{proxy.port}/health", timeout=PATIENCE)
 
 
 @pytest.mark.slow

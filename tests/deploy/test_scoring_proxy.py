@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import time
 
 import pandas as pd
 import pytest
 import requests
+from waiting import PATIENCE, wait_until
 
 from coos_mlflow.client import packed, patient_session, score_plate
 from coos_mlflow.errors import ServerError
@@ -32,14 +32,15 @@ def proxied(front, served_here, trained):
     )
     (started.folder / "tls" / "scoring.htpasswd").write_text(f"lab:{made.stdout}")
     url = f"https://localhost:{started.port}"
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
+
+    def up() -> bool:
         try:
-            if requests.get(f"{url}/ping", verify=started.certificate, timeout=5).ok:
-                return url, str(started.certificate)
+            return requests.get(f"{url}/ping", verify=started.certificate, timeout=PATIENCE).ok
         except requests.ConnectionError:
-            time.sleep(0.05)
-    raise AssertionError("nginx has not come up")
+            return False
+
+    wait_until(up)
+    return url, str(started.certificate)
 
 
 @pytest.mark.slow
@@ -62,7 +63,7 @@ def test_the_client_goes_through_with_a_password_and_nobody_without(
         headers = {"Content-Type": kind}
         auth = ("lab", password)
         return requests.post(
-            url + path, data=body, headers=headers, auth=auth, verify=certificate, timeout=30
+            url + path, data=body, headers=headers, auth=auth, verify=certificate, timeout=PATIENCE
         ).status_code
 
     assert post(packed(cells), PARQUET, password="another") == 401
@@ -71,7 +72,9 @@ def test_the_client_goes_through_with_a_password_and_nobody_without(
     assert post(bytes(64 * 2**20 + 1), PARQUET) == 413
     for path in ("/docs", "/version", "/openapi.json", "/invocations/more"):
         assert post(b"", JSON, path=path) == 404
-    got = requests.get(f"{url}/invocations", auth=("lab", PASSWORD), verify=certificate, timeout=30)
+    got = requests.get(
+        f"{url}/invocations", auth=("lab", PASSWORD), verify=certificate, timeout=PATIENCE
+    )
     assert got.status_code == 403
     assert 429 in {post(b"{}", JSON) for _ in range(60)}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import requests
+from waiting import PATIENCE
 
 from coos_mlflow.serving.limits import JSON
 
@@ -40,6 +41,6 @@ def ask(server: Any) -> Callable[..., requests.Response]:
 
     def post(body: bytes | str, content_type: str | None = JSON, **headers: str) -> Any:
         said = ({"Content-Type": content_type} if content_type else {}) | headers
-        return requests.post(server.invocations, data=body, headers=said, timeout=60)
+        return requests.post(server.invocations, data=body, headers=said, timeout=PATIENCE)
 
     return post

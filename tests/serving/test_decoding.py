@@ -104,10 +104,10 @@ def test_a_page_that_lies_is_not_unpacked_and_would_be_by_who_believes_it(bombs,
 def test_every_bomb_is_refused_at_once(bombs):
     for name, made in bombs.BOMBS.items():
         body = made()
-        began = time.perf_counter()
+        began = time.process_time()
         with pytest.raises(DataError):
             decode(body, PARQUET)
-        assert time.perf_counter() - began < 2, name
+        assert time.process_time() - began < 2, name
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 import pytest
 import requests
 from packaging.requirements import Requirement
+from waiting import PATIENCE, free_port, wait_until
 
 from coos_mlflow.client import packed, patient_session, score_plate
 from coos_mlflow.errors import DataError, RegistryError, ServerError
@@ -53,9 +53,7 @@ def test_what_the_server_refuses_is_told_as_its_sentence(server, make_plate, mon
 
 def test_who_is_no_server_of_ours_is_said(make_plate, serving):
     with pytest.raises(ServerError, match=r"no answer \(ConnectionError\); is `mlflow"):
-        score_plate(
-            make_plate(), f"http://127.0.0.1:{serving.free_port()}", session=requests.Session()
-        )
+        score_plate(make_plate(), f"http://127.0.0.1:{free_port()}", session=requests.Session())
     with pytest.raises(DataError, match="batch=0 found"):
         score_plate(make_plate(), "http://127.0.0.1:1", batch=0)
 
@@ -237,7 +235,7 @@ def test_requests_that_nobody_waits_for_any_more_still_count_and_are_not_scored(
 
     def slow(self, images):
         scored.append(len(images))
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE)
         return score(self, images)
 
     monkeypatch.setattr(CellClassifier, "score", slow)
@@ -245,14 +243,15 @@ def test_requests_that_nobody_waits_for_any_more_still_count_and_are_not_scored(
     def post(n=2):
         headers = {"Content-Type": PARQUET}
         body = packed(cells[:n])
-        return requests.post(f"{url}/invocations", body, headers=headers, timeout=30).status_code
+        return requests.post(
+            f"{url}/invocations", body, headers=headers, timeout=PATIENCE
+        ).status_code
 
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(post, [2, 2, 2])) == [504] * 3
     assert post() == 503
     go_on.set()
-    end = time.monotonic() + 20
-    while (last := post(5)) == 503 and time.monotonic() < end:
-        time.sleep(0.05)
-    assert last == 200
+    answers = []
+    wait_until(lambda: answers.append(post(5)) or answers[-1] != 503)
+    assert answers[-1] == 200
     assert scored == [2, 5]

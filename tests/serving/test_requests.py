@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
+from waiting import PATIENCE
 
 from coos_mlflow.serving.limits import JSON, MAX_BYTES, MAX_CELLS, PARQUET
 from coos_mlflow.tracking.pyfunc import PROBABILITY_COLUMNS
@@ -204,13 +205,13 @@ def test_a_list_that_unpacks_to_more_than_a_cell_is_refused_before(ask):
 
 
 def test_other_methods_and_places_are_refused(server):
-    assert requests.get(server.invocations, timeout=9).status_code == 405
-    assert requests.post(f"{server.url}/other", timeout=9).status_code == 404
+    assert requests.get(server.invocations, timeout=PATIENCE).status_code == 405
+    assert requests.post(f"{server.url}/other", timeout=PATIENCE).status_code == 404
 
 
 def test_it_says_that_it_is_well_and_what_it_takes(server):
-    assert requests.get(f"{server.url}/ping", timeout=9).status_code == 200
-    said = requests.get(f"{server.url}/openapi.json", timeout=9).json()
+    assert requests.get(f"{server.url}/ping", timeout=PATIENCE).status_code == 200
+    said = requests.get(f"{server.url}/openapi.json", timeout=PATIENCE).json()
     post = said["paths"]["/invocations"]["post"]
     assert set(post["requestBody"]["content"]) == {JSON, PARQUET}
     assert {"200", "400", "413", "415", "503"} <= set(post["responses"])

@@ -6,11 +6,9 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,9 +17,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
-
-PATIENCE = 90
-"""Seconds for a server to come up on a busy machine."""
+from waiting import PATIENCE, free_port, wait_until
 
 
 @dataclass(frozen=True)
@@ -41,12 +37,6 @@ class Store:
     kind: str
     uri: str
     artifacts: str
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def postgres_program(name: str) -> Path:
@@ -123,14 +113,15 @@ class MlflowServer:
             )
 
     def wait(self) -> None:
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end and self._process.poll() is None:
-            try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
-                    return
-            except (URLError, OSError):
-                time.sleep(0.1)
-        raise AssertionError(self._log.read_text())
+        wait_until(lambda: self._healthy() or self._process.poll() is not None, self._log.read_text)
+        assert self._process.poll() is None, self._log.read_text()
+
+    def _healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=PATIENCE):
+                return True
+        except (URLError, OSError):
+            return False
 
     def end(self) -> None:
         with suppress(ProcessLookupError):

@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, TEMPORARILY_UNAVAILABLE
 from typer.testing import CliRunner
+from waiting import PATIENCE
 
 from coos_mlflow import baselines
 from coos_mlflow.cli import app
@@ -63,7 +64,7 @@ def test_eight_processes_at_once_lose_and_double_nothing(store, tmp_path, monkey
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/fresh/mlflow.db")
     rush = f"rush-{again}"
     command = [sys.executable, str(RUSH), "8", str(tmp_path), rush]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     client = MlflowClient()
     runs = client.search_runs([client.get_experiment_by_name(rush).experiment_id])

@@ -21,6 +21,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from waiting import PATIENCE
+
 
 class Forks:
     """The process that has imported everything; a context manager that ends it.
@@ -100,7 +102,7 @@ class Forked:
             self.returncode = self._forks.ask({"ended": self.pid})
         return self.returncode
 
-    def wait(self, timeout: float = 120) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """Return the exit code once it has ended."""
         end = time.monotonic() + timeout
         while (code := self.poll()) is None:
