@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from coos_mlflow import (
 )
 from coos_mlflow.cli_options import Dask, TrackingUri, Workers, check_dask, use_store
 from coos_mlflow.errors import CoosError, DataError, without_passwords
-from coos_mlflow.interrupts import SIGNALS
+from coos_mlflow.interrupts import ended_by_exceptions
 
 EXIT_CODES = """\b
 Exit codes: 0 done; 1 something unforeseen; 2 bad input or usage; 3 model or tracking store not
@@ -246,12 +245,9 @@ def train(
 def _run(command: typer.Typer) -> None:
     """Run a typer app; what is the input's fault becomes one sentence and an exit code."""
     _quieten()
-    # The default would end the process at once and leave half-written files behind.
-    for number in {*SIGNALS} - {signal.SIGINT}:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
-        command()
+        with ended_by_exceptions():
+            command()
     except CoosError as error:
         for sentence in str(error).splitlines():
             typer.echo(f"error: {without_passwords(sentence)}", err=True)

@@ -1,8 +1,9 @@
-"""Signals that ask a process to end, kept waiting until what must be whole is whole."""
+"""Signals that ask a process to end: not lost, and waiting until what must be whole is whole."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,44 @@ SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 """Ctrl-C, the polite end, and a terminal that was closed; Windows has no third."""
+
+_raised: set[int] = set()
+"""Signals whose exceptions have not ended the process, or not yet."""
+
+
+@contextmanager
+def ended_by_exceptions() -> Iterator[None]:
+    """Let signals raise `KeyboardInterrupt`, or `SystemExit` with 128 and their number.
+
+    The default of most would end the process at once and leave half-written files behind.
+    """
+    before = {
+        number: signal.signal(number, _raise)
+        for number in SIGNALS
+        if signal.getsignal(number) not in (signal.SIG_IGN, None)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _raised.clear()
+
+
+def end_if_asked() -> None:
+    """Raise again what a library has swallowed, which some do in C: numpy, now and then.
+
+    For long work to call on its way, in whatever thread: only the main one raises.
+    """
+    if _raised and threading.current_thread() is threading.main_thread():
+        _raise(_raised.pop())
+
+
+def _raise(number: int, _: Any = None) -> None:
+    _raised.add(number)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + number)
 
 
 class Waiting:

@@ -24,6 +24,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from coos_mlflow.interrupts import end_if_asked
+
 
 class Advance(Protocol):
     """Told how many units were done since the last call, and what else there is to show."""
@@ -45,6 +47,8 @@ def progress(
 ) -> Iterator[Advance]:
     """Show how far a piece of work is, on stderr, once it has lasted two seconds.
 
+    Told how far it is, it ends the work where somebody asked for that (`end_if_asked`).
+
     Parameters
     ----------
     title : str
@@ -64,8 +68,13 @@ def progress(
     console = console or Console(stderr=True)
     meter = _BarMeter if console.is_terminal else _LineMeter
     shown = meter(console, title, total, unit)
+
+    def advance(n: int, note: str = "", /) -> None:
+        end_if_asked()
+        shown.advance(n, note)
+
     try:
-        yield shown.advance
+        yield advance
     finally:
         shown.stop()
 
