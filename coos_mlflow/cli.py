@@ -24,7 +24,7 @@ from coos_mlflow import (
 )
 from coos_mlflow.cli_options import Dask, TrackingUri, Workers, check_dask, use_store
 from coos_mlflow.errors import CoosError, DataError, without_passwords
-from coos_mlflow.interrupts import ended_by_exceptions
+from coos_mlflow.interrupts import end_by_exceptions
 
 EXIT_CODES = """\b
 Exit codes: 0 done; 1 something unforeseen; 2 bad input or usage; 3 model or tracking store not
@@ -245,9 +245,9 @@ def train(
 def _run(command: typer.Typer) -> None:
     """Run a typer app; what is the input's fault becomes one sentence and an exit code."""
     _quieten()
+    end_by_exceptions()
     try:
-        with ended_by_exceptions():
-            command()
+        command()
     except CoosError as error:
         for sentence in str(error).splitlines():
             typer.echo(f"error: {without_passwords(sentence)}", err=True)

@@ -21,6 +21,7 @@ from coos_mlflow.cluster_worker import (
     survey_plate,
 )
 from coos_mlflow.errors import ClusterError, CoosError, DataError, OutputError, RunNotLoggedError
+from coos_mlflow.interrupts import end_if_asked
 from coos_mlflow.jobs import Block, Job, Survey, found_results
 from coos_mlflow.parts import discard_work, open_work
 from coos_mlflow.progress import Advance, progress, say
@@ -155,6 +156,7 @@ class _Crew:
         """Wait for the next plate to be done, and log its run."""
         from distributed import KilledWorker
 
+        end_if_asked()  # callbacks tell of progress, in a thread that may not end the process
         finished = next(self._landing)
         flight = self.flights.pop(finished)
         try:

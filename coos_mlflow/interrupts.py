@@ -7,47 +7,43 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 """Ctrl-C, the polite end, and a terminal that was closed; Windows has no third."""
 
-_raised: set[int] = set()
-"""Signals whose exceptions have not ended the process, or not yet."""
+_raised: list[int] = []
+"""Signals whose exceptions have not ended the process, or not yet; the first first."""
 
 
-@contextmanager
-def ended_by_exceptions() -> Iterator[None]:
+def end_by_exceptions() -> None:
     """Let signals raise `KeyboardInterrupt`, or `SystemExit` with 128 and their number.
 
-    The default of most would end the process at once and leave half-written files behind.
+    The default of most would end the process at once and leave half-written files behind. It does
+    not come back before the process has ended: what is removed last is removed at exit.
     """
-    before = {
-        number: signal.signal(number, _raise)
-        for number in SIGNALS
-        if signal.getsignal(number) not in (signal.SIG_IGN, None)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        _raised.clear()
+    for number in SIGNALS:
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            signal.signal(number, _note_and_raise)
 
 
 def end_if_asked() -> None:
-    """Raise again what a library has swallowed, which some do in C: numpy, now and then.
+    """Raise once more what a library has swallowed, which some do in C: numpy, now and then.
 
     For long work to call on its way, in whatever thread: only the main one raises.
     """
     if _raised and threading.current_thread() is threading.main_thread():
-        _raise(_raised.pop())
+        _raise(_raised.pop(0))
 
 
-def _raise(number: int, _: Any = None) -> None:
-    _raised.add(number)
+def _note_and_raise(number: int, _: Any) -> None:
+    _raised.append(number)
+    _raise(number)
+
+
+def _raise(number: int) -> NoReturn:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(128 + number)
@@ -62,7 +58,7 @@ class Waiting:
     Parameters
     ----------
     whatever_comes : bool
-        Obey no second one either.
+        Obey no second one either; then SIGKILL alone ends a write that a dead disk keeps waiting.
     """
 
     def __init__(self, *, whatever_comes: bool = False) -> None:
@@ -72,8 +68,8 @@ class Waiting:
 
     def obey(self) -> None:
         """Let the signal that came do what it would have done."""
+        self._release()  # before looking: what comes between would be noted for nobody
         asked, self.asked = self.asked, None
-        self._release()
         if asked is not None:
             signal.raise_signal(asked)
 

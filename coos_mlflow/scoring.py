@@ -17,6 +17,7 @@ from coos_mlflow.data.plate import Plate, open_plate
 from coos_mlflow.errors import DataError, OutputError, RegistryError, without_passwords
 from coos_mlflow.finishing import finish
 from coos_mlflow.installed import check_fits
+from coos_mlflow.interrupts import end_if_asked
 from coos_mlflow.jobs import Job, Survey, found_results, survey
 from coos_mlflow.parts import WorkFolder, discard_work, open_work
 from coos_mlflow.precision import BF16, check_precision
@@ -177,6 +178,7 @@ class Scorer:
                     self._answer(opened, work, timings)
                 with timings.phase("drift and report"):
                     drift = finish(opened, work, self.classifier.reference)
+            end_if_asked()
         except (KeyboardInterrupt, SystemExit):
             say(f"{job.folder}: stopped; the same command goes on where it was.")
             raise

@@ -211,8 +211,8 @@ class _Training:
         self.lesson.network.train()
         with (
             torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=self.bf16),
-            held() as waiting,
             progress("Training", total=total, unit="iterations") as advance,
+            held() as waiting,
         ):
             advance(self.state.iteration)
             self.clock.restart(self.state.iteration)
@@ -223,6 +223,7 @@ class _Training:
                 if waiting.asked:
                     self._save()
                     waiting.obey()
+            waiting.obey()
         tensors = self.best or _on_cpu(self.lesson.network.state_dict())
         return Learnt(
             tensors,

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+from stores import forget_experiment
 
 from coos_mlflow.data.cells import CELL_SHAPE, CLASSES, IMAGE_SIZE
 from coos_mlflow.data.plate import PlateWriter
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from coos_mlflow.baselines import Row
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("here")
 
 
 def random_cells(n: int, seed: int = 0, dtype: str = "uint16") -> np.ndarray:
@@ -127,6 +133,8 @@ def places_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         patch.setenv("COOS7_HOME", str(home / "coos7"))
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
         patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        # Whatever a test loads, it loads no pickle.
+        patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         patch.delenv("MLFLOW_RUN_ID", raising=False)
         patch.chdir(home)
         yield
@@ -149,7 +157,7 @@ def use_store(empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[P
     def use(folder: Path) -> str:
         uri = f"sqlite:///{shutil.copy(empty_store, folder / 'mlflow.db')}"
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+        forget_experiment(monkeypatch)
         return uri
 
     return use

@@ -82,7 +82,9 @@ def seconds_of(name: str, arguments: list[str]) -> float:
 def workers_in_threads(address: str, workers: int) -> Iterator[Client]:
     """A Dask cluster in this process; tests/cluster has those of processes."""
     assert address == LOCAL
-    with Client(n_workers=workers, threads_per_worker=1, processes=False) as client:
+    with Client(
+        n_workers=workers, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+    ) as client:
         yield client
     cluster_worker._opened.cache_clear()
     cluster_worker._loaded.cache_clear()
@@ -202,7 +204,7 @@ def compares_two_sides(bench, capsys, name):
     *said, last = capsys.readouterr().out.splitlines()
     found = json.loads(last)
     assert any("ratio" in line for line in said)
-    assert found["bench"] == name and found["ratio"] > 0 and found["cores"] >= 1
+    assert found["bench"] == name and found["ratio"] >= 0 and found["cores"] >= 1
     return found
 
 

@@ -1,6 +1,7 @@
 """The commands as a shell sees them: output, sentences, exit codes."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from waiting import PATIENCE
 
 from coos_mlflow import cli
 from coos_mlflow.cli import app
+from coos_mlflow.interrupts import SIGNALS
 
 BIN = Path(sys.executable).parent
 
@@ -36,12 +38,17 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     def run(*arguments: object, **environment: str) -> Done:
         words = list(map(str, arguments))
         capsys.readouterr()
-        with (
-            patch.object(sys, "argv", words),
-            patch.dict(os.environ, {"COLUMNS": "200"} | environment),
-            pytest.raises(SystemExit) as ended,
-        ):
-            entry_points[words[0]]()
+        kept = {number: signal.getsignal(number) for number in SIGNALS}
+        try:
+            with (
+                patch.object(sys, "argv", words),
+                patch.dict(os.environ, {"COLUMNS": "200"} | environment),
+                pytest.raises(SystemExit) as ended,
+            ):
+                entry_points[words[0]]()
+        finally:
+            for number, handler in kept.items():
+                signal.signal(number, handler)
         return Done(words, ended.value.code or 0, *capsys.readouterr())
 
     return run

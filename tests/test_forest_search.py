@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +16,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from waiting import PATIENCE
+from waiting import wait_until
 
 from coos_mlflow import forest_search
 from coos_mlflow.errors import OutputError
@@ -150,11 +149,13 @@ import test_forest_search as tests
 from coos_mlflow import forest_search
 
 forest_search.FOREST_GRID["n_estimators"] = [3, 5, 9]
-note = forest_search._Journal.note
-def slowly(self, *noted):
+note, notes = forest_search._Journal.note, []
+def some(self, *noted):
     note(self, *noted)
-    time.sleep(0.2)
-forest_search._Journal.note = slowly
+    notes.append(noted)
+    if len(notes) == 3:
+        time.sleep(600)  # until it is killed
+forest_search._Journal.note = some
 tests.search_forest(tests.make_search(), Path(sys.argv[2]))
 """
 
@@ -163,11 +164,12 @@ def test_a_killed_search_goes_on_and_ends_like_one_that_was_not(tmp_path, fits):
     journal = tmp_path / "search.jsonl"
     command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(journal)]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
-        until = time.monotonic() + PATIENCE
-        while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
+
+        def begun() -> bool:
             assert process.poll() is None, process.stderr.read().decode()
-            assert time.monotonic() < until
-            time.sleep(0.01)
+            return journal.exists() and journal.read_bytes().count(b"\n") >= 3
+
+        wait_until(begun)
         os.kill(process.pid, signal.SIGKILL)
     finished = len(lines_of(journal)) - 1
     assert 2 <= finished < 6

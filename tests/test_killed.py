@@ -26,6 +26,19 @@ answering.BATCH, jobs.BLOCK = 16, 32
 coos_score()
 """
 
+HELD = """
+import time
+from pathlib import Path
+from coos_mlflow.parts import WorkFolder
+write = WorkFolder.write
+def held(self, part):
+    write(self, part)
+    while not Path("go").exists():
+        time.sleep(0.05)
+WorkFolder.write = held
+"""
+"""Stops behind every part, so that whoever ends the process then cannot come too late."""
+
 COMMAND = ["coos-score", "a.h5", "b.h5", "--model", "texture-lr", "--out", "out"]
 
 IMPORTED = [
@@ -45,17 +58,20 @@ def plates(trained, make_plate, tmp_path) -> Path:
     return tmp_path
 
 
-Start = Callable[[Path], "Forked"]
+Start = Callable[..., Forked]
 
 
 @pytest.fixture(scope="module")
 def start() -> Iterator[Start]:
-    """Factory ``start(folder)`` of processes that score there, and write `errors` there."""
+    """Factory ``start(folder, code="")`` of processes that score there after some other code.
+
+    Each writes `said` and `errors` there.
+    """
     with Forks(IMPORTED) as forked:
 
-        def begin(folder: Path) -> Forked:
+        def begin(folder: Path, code: str = "") -> Forked:
             files = {"said": folder / "said", "errors": folder / "errors"}
-            return forked.start(CODE, COMMAND, folder=folder, **files)
+            return forked.start(code + CODE, COMMAND, folder=folder, **files)
 
         yield begin
 
@@ -153,7 +169,7 @@ def test_a_killed_scoring_ends_as_if_nobody_had_killed_it(plates, start, finish)
 
 @pytest.mark.slow
 def test_a_scoring_that_is_asked_to_end_says_how_to_go_on(plates, start, finish):
-    process = start(plates)
+    process = start(plates, HELD)
     assert begun(process, plates)
     process.terminate()
     assert process.wait() == 143, (plates / "errors").read_text()
@@ -164,7 +180,7 @@ def test_a_scoring_that_is_asked_to_end_says_how_to_go_on(plates, start, finish)
 
 @pytest.mark.slow
 def test_a_plate_that_changed_after_the_kill_is_scored_anew(plates, make_plate, start, finish):
-    process = start(plates)
+    process = start(plates, HELD)
     assert begun(process, plates)
     process.kill()
     assert process.wait() == -signal.SIGKILL

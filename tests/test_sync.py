@@ -6,6 +6,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from stores import forget_experiment
 from typer.testing import CliRunner
 
 from coos_mlflow import baselines, kept_rows, scored
@@ -62,7 +63,7 @@ def with_model(trained, empty_store, tmp_path_factory):
     file = shutil.copy(empty_store, tmp_path_factory.mktemp("with_model") / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
-        patch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+        forget_experiment(patch)
         train(trained, ["lr"])
     return file
 

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -192,9 +191,15 @@ SCRIPT = """
 import itertools, signal, sys
 from pathlib import Path
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/helpers"]
+from coos_mlflow.interrupts import Waiting
 from test_training import Regression, run
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind "&"
+note = Waiting._note
+def told(self, *arguments):
+    note(self, *arguments)
+    print("asked", flush=True)
+Waiting._note = told
 
 class Paused(Regression):
     drawn = itertools.count(1)
@@ -226,9 +231,10 @@ def test_a_process_that_was_killed_goes_on(tmp_path, numbers, code, kept):
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(command, text=True, **pipes) as process:
         begun = process.stdout.readline()
-        for number in numbers:
+        for number in numbers[:-1]:
             process.send_signal(number)
-            time.sleep(1)  # two of a kind at once are one
+            assert process.stdout.readline() == "asked\n"  # two of a kind at once would be one
+        process.send_signal(numbers[-1])
         _, said = process.communicate(timeout=PATIENCE)
     assert begun == "in the 23rd iteration\n", said
     assert process.returncode == code, said

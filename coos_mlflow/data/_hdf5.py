@@ -123,7 +123,12 @@ class NewFile:
 
     def __init__(self, path: Path) -> None:
         self._raw = PatientFile(path, "x+b")
-        self.h5 = h5py.File(self._raw, "w")
+        try:
+            self.h5 = h5py.File(self._raw, "w")
+        except BaseException:
+            self._raw.close()
+            path.unlink()
+            raise
 
     def check(self) -> None:
         """Raise the OSError of the first write that failed."""

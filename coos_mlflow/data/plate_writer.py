@@ -67,10 +67,9 @@ class PlateWriter:
     def __enter__(self) -> PlateWriter:
         self._refuse_existing()
         self._partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.partial")
-        with _hdf5.writing(self.path):
-            self._file = _hdf5.NewFile(self._partial)
         try:
             with _hdf5.writing(self.path):
+                self._file = _hdf5.NewFile(self._partial)
                 _hdf5.set_attributes(self._file.h5, self._attrs)
                 self._data = self._file.h5.create_dataset(
                     "data",
@@ -172,6 +171,8 @@ class PlateWriter:
             raise OutputError(f"{self.path}: is there already; --force replaces it.")
 
     def _discard(self) -> None:
+        if not hasattr(self, "_file"):
+            return  # it could not be made
         try:
             with _hdf5.writing(self.path):
                 self._file.close()

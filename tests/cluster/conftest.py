@@ -37,7 +37,7 @@ class Machines:
         self._started: list[subprocess.Popen[bytes] | Forked] = []
         self._file = folder / "scheduler.json"
         self.scheduler = self._start(
-            "scheduler", "--port", "0", "--scheduler-file", self._file, "--no-dashboard"
+            "scheduler", "--port", "0", "--scheduler-file", self._file, "--dashboard-address", ":0"
         )
         # Dask opens the file first, and then writes into it.
         self._wait(lambda: self._file.exists() and self._file.read_text().endswith("}"))
@@ -96,9 +96,9 @@ class Machines:
         return process
 
     def _wait(self, ready: Callable[[], bool]) -> None:
-        wait_until(ready, self._logs)
+        wait_until(ready, self.logs)
 
-    def _logs(self) -> str:
+    def logs(self) -> str:
         return "\n".join(path.read_text() for path in sorted(self._folder.glob("*.log")))
 
 

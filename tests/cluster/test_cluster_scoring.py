@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -142,7 +141,7 @@ def test_killed_workers_lose_and_double_nothing(machines, scorer, plates, wanted
 def test_a_lost_scheduler_is_said_and_the_work_goes_on_without(
     machines, scorer, plates, wanted, tmp_path, attempt
 ):
-    machines.worker()
+    machines.worker(preload=SLOW)
     out = tmp_path / "out"
     after = 3 + attempt % 8
 
@@ -185,6 +184,16 @@ def version(name, known=metadata.version):
 metadata.version = version
 """
 
+SLOW = """
+import time
+from coos_mlflow import cluster_worker
+def slowly(*arguments, plain=cluster_worker.answer_block):  # Dask loads this twice
+    time.sleep(0.1)
+    return plain(*arguments)
+cluster_worker.answer_block = slowly
+"""
+"""Nobody can come too late to end something before all blocks are answered."""
+
 OTHER_VERSION = """
 from coos_mlflow import cluster
 
@@ -215,7 +224,7 @@ def test_a_worker_with_other_packages_is_refused(
 def test_a_worker_that_cannot_read_the_plates_is_named(machines, scorer, plates, tmp_path):
     hide = f'mount -t tmpfs none {tmp_path} && exec "$@"'
     worker = machines.worker(before=("unshare", "-m", "sh", "-c", hide, "sh"))
-    time.sleep(1)
+    wait_until(lambda: worker.poll() is not None or "Registered to" in machines.logs())
     if worker.poll() is not None:
         pytest.skip("hiding a folder from a process needs the right to mount")
     with pytest.raises(ClusterError, match=r"worker tcp://.* cannot read .*a\.h5 .*storage"):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import io
 import os
+import pkgutil
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -159,16 +161,23 @@ def test_a_full_disk_at_the_last_write(tmp_path, random_cells, monkeypatch) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_an_interrupt_waits_for_the_end_of_a_write(
-    tmp_path, random_cells, monkeypatch, number
-) -> None:
-    finished = []
+@pytest.fixture
+def interrupted(number: int) -> Iterator[Callable[..., None]]:
+    """The handler of a signal while the test lasts."""
 
-    def asked(*_: object) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(number, asked)
+    before = signal.signal(number, interrupt)
+    yield interrupt
+    signal.signal(number, before)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_an_interrupt_waits_for_the_end_of_a_write(
+    tmp_path, random_cells, monkeypatch, number, interrupted
+) -> None:
+    finished = []
 
     class Interrupted(io.FileIO):
         error = None
@@ -185,4 +194,33 @@ def test_an_interrupt_waits_for_the_end_of_a_write(
         writer.append(cells)
     assert finished
     assert list(tmp_path.iterdir()) == []
-    assert signal.signal(number, before) is asked
+    assert signal.getsignal(number) is interrupted
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("moment", ["PatientFile.__init__", "set_attributes"])
+def test_an_interrupt_while_a_plate_is_made_leaves_nothing(
+    tmp_path, monkeypatch, number, interrupted, moment
+) -> None:
+    place = f"coos_mlflow.data._hdf5.{moment}"
+    plain = pkgutil.resolve_name(place)
+
+    def interrupting(*arguments: object, **options: object) -> object:
+        os.kill(os.getpid(), number)
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(place, interrupting)
+    with pytest.raises(KeyboardInterrupt), PlateWriter(tmp_path / "p.h5", 2):
+        raise AssertionError("it was not interrupted")
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(number) is interrupted
+
+
+def test_a_file_that_hdf5_cannot_begin_leaves_nothing(tmp_path, monkeypatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr("coos_mlflow.data._hdf5.h5py.File", refused)
+    with pytest.raises(CoosError, match="cannot be written"), PlateWriter(tmp_path / "p.h5", 2):
+        raise AssertionError("it was begun")
+    assert list(tmp_path.iterdir()) == []

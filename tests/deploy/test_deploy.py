@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import signal
 import ssl
 import subprocess
 import sys
+import textwrap
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ import mlflow
 import pytest
 import requests
 import yaml
+from stores import forget_experiment
 from waiting import PATIENCE, free_port, wait_until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -87,6 +90,29 @@ def test_no_secret_is_in_the_repository(services):
             text = file.read_text()
             assert "PRIVATE KEY" not in text and not re.search(r"^admin_password", text, re.M)
             assert not re.search(r"://[^:/\s$]+:[^$@\s]+@", text), file
+
+
+def test_the_steps_of_the_page_keep_secrets_and_let_nginx_read_what_it_must(tmp_path):
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    shutil.copy(DEPLOY / ".env.example", tmp_path)
+    page = (DEPLOY / "README.md").read_text()
+    indented = re.findall(r"(?:^ {4,}.*\n)+", page, re.MULTILINE)
+    blocks = [textwrap.dedent(block) for block in indented]
+    for beginning in ("(umask", "mkdir -m", "printf"):
+        (block,) = [block for block in blocks if block.startswith(beginning)]
+        asked = block.replace("-apr1)", "-apr1 -stdin <<< secret)").partition("mlflow")[0]
+        bash = ["bash", "-euc", f"umask 022\n{asked}"]
+        subprocess.run(bash, cwd=tmp_path, capture_output=True, check=True)
+    values = dict(
+        line.split("=", 1)
+        for line in (tmp_path / ".env").read_text().splitlines()
+        if not line.startswith("#")
+    )
+    assert values.pop("REGISTRY_HOST") == "registry.lab.example"
+    assert len({value for value in values.values() if len(value) == 48}) == len(values)
+    modes = {".env": 0o600, "tls": 0o755, "tls/server.key": 0o600, "tls/scoring.htpasswd": 0o644}
+    assert {name: (tmp_path / name).stat().st_mode & 0o777 for name in modes} == modes
 
 
 def test_only_the_proxy_is_reached_from_outside(services):
@@ -272,7 +298,7 @@ def test_artifacts_come_and_go_through_the_server_alone(proxy, storage, monkeypa
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
     monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(proxy.certificate))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+    forget_experiment(monkeypatch)
     with pytest.raises(OSError, match="storage"):
         requests.get(f"http://storage:{storage}", timeout=PATIENCE)
     with mlflow.start_run() as run:

@@ -23,7 +23,7 @@ def proxied(front, served_here, trained):
     addresses = {
         "http://scoring:8080": model,
         "server_name scoring.*;": "server_name localhost scoring.*;",
-        "rate=50r/s": "rate=5r/s",
+        "rate=50r/s": "rate=1r/s",
         "burst=50": "burst=20",
     }
     started = front("scoring.conf", addresses)

@@ -44,6 +44,7 @@ class Forks:
             stdout=subprocess.PIPE,
             env=os.environ | self._environment,
             text=True,
+            start_new_session=True,
         )
 
     def start(
@@ -84,7 +85,7 @@ class Forks:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
+        os.killpg(self._process.pid, signal.SIGKILL)  # with all that it has forked
         self._process.communicate()
 
 

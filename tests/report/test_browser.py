@@ -20,6 +20,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
+from waiting import PATIENCE
 
 from coos_mlflow.report.html import render
 from coos_mlflow.report.overview import render_overview
@@ -180,7 +181,7 @@ def test_a_tap_chooses_the_well_under_the_finger(opened, report):
     finger = ActionBuilder(page, mouse=PointerInput(POINTER_TOUCH, "finger"))
     finger.pointer_action.move_to(well).pointer_down().pointer_up()
     finger.perform()
-    WebDriverWait(page, 5).until(lambda page: pressed(page) == ["2"] * 4)
+    WebDriverWait(page, PATIENCE).until(lambda page: pressed(page) == ["2"] * 4)
     assert set(visible_cells(page)) == {"2"}
     assert text_of(page, "#well-figures").startswith("B02: ")
 

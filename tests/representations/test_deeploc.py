@@ -94,7 +94,7 @@ def by_hand(image, offset, flips, turn):
     return np.rot90(crop, turn, axes=(1, 2))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_augmentation_in_one_gather_is_that_of_image_by_image(seed):
     images = np.random.default_rng(seed).normal(size=(6, 2, 64, 64)).astype(np.float32)

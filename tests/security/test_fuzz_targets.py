@@ -18,7 +18,7 @@ def targets(fuzz):
     return {"wells": well_ids, "bodies": request_bodies}
 
 
-briefly = settings(max_examples=150, deadline=None)
+briefly = settings(max_examples=150)
 lines = st.lists(
     st.binary(max_size=12)
     | st.from_regex(rb"[A-Pa-p][0-9]{1,3}|[0-9]{9}|i-?[0-9]{1,21}| [a-p]0[0-9] ?", fullmatch=True)

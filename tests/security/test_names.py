@@ -52,7 +52,6 @@ HOSTILE = [
 paths = st.text(st.sampled_from("./\\~ab\0\u202e\uff0e:"), max_size=12) | st.sampled_from(HOSTILE)
 slowly = settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 

@@ -228,7 +228,7 @@ def test_requests_that_nobody_waits_for_any_more_still_count_and_are_not_scored(
     """MLflow's time limit ends the waiting, not the thread."""
     from coos_mlflow.tracking.pyfunc import CellClassifier
 
-    monkeypatch.setenv("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", "4")
     monkeypatch.setattr(route, "MAX_AT_ONCE", 3)
     url = served_here(trained.row("texture-lr").model.uri)
     score, go_on, scored = CellClassifier.score, threading.Event(), []
@@ -252,6 +252,6 @@ def test_requests_that_nobody_waits_for_any_more_still_count_and_are_not_scored(
     assert post() == 503
     go_on.set()
     answers = []
-    wait_until(lambda: answers.append(post(5)) or answers[-1] != 503)
+    wait_until(lambda: answers.append(post(5)) or answers[-1] not in (503, 504))
     assert answers[-1] == 200
-    assert scored == [2, 5]
+    assert scored[0] == 2 and {*scored[1:]} == {5}

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+from stores import forget_experiment
 from waiting import PATIENCE, free_port, wait_until
 
 
@@ -161,8 +162,7 @@ def store(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        patch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)
-        patch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+        forget_experiment(patch)
         patch.chdir(folder)
         try:
             if server:

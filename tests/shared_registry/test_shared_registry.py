@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -117,8 +118,7 @@ def test_evaluations_come_back_as_they_were_logged(rows, trained):
         }
 
 
-def test_a_plate_is_scored_through_the_store(rows, new_plate, tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+def test_a_plate_is_scored_through_the_store(rows, new_plate, tmp_path):
     arguments = ["score", str(new_plate), "--model", "texture-lr", "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, (done.output, done.exception)
@@ -247,6 +247,28 @@ def test_a_store_that_does_not_answer_is_an_error_of_exit_code_3(store, tmp_path
     assert caught.value.exit_code == 3 and "\n" not in str(caught.value)
 
 
+def test_the_verbs_of_housekeeping_work_through_the_store(rows):
+    def models(*words: str) -> str:
+        done = CliRunner().invoke(app, ["models", *words], env={"COLUMNS": "200"})
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.output
+
+    best, other = rows["lr"].model.version, rows["sparse"].model.version
+    if registry.resolve("texture-lr").version != best:
+        best, other = other, best
+    assert "texture-knn" in models("list") and "texture-lr" in models("list")
+    assert json.loads(models("show", f"texture-lr/{other}", "--json"))["version"] == int(other)
+    assert "test1" in models("compare", f"texture-lr/{best}", f"texture-lr/{other}").lower()
+    models("promote", f"texture-lr/{other}")
+    assert registry.resolve("texture-lr").version == other
+    refused = CliRunner().invoke(app, ["models", "prune", f"texture-lr/{other}", "--yes"])
+    assert isinstance(refused.exception, RegistryError) and "stays" in str(refused.exception)
+    models("promote", "texture-lr", "--automatic")
+    assert registry.resolve("texture-lr").version == best
+    models("prune", f"texture-lr/{other}", "--yes")
+    assert [str(version.version) for version in registry.versions("texture-lr")] == [best]
+
+
 @pytest.mark.parametrize(
     ("uri", "file"),
     [
@@ -283,7 +305,7 @@ def test_only_what_may_pass_is_tried_again(monkeypatch):
 
 def test_a_store_that_was_waited_for_in_vain_is_not_waited_for_again(monkeypatch):
     monkeypatch.setattr("coos_mlflow.tracking.patience._PAUSE", (0, 0))
-    monkeypatch.setattr("coos_mlflow.tracking.patience.PATIENCE", 0.05)
+    monkeypatch.setattr("coos_mlflow.tracking.patience.PATIENCE", 1)
     tries = []
 
     def act() -> None:

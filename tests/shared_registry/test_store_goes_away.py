@@ -8,6 +8,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
+from stores import forget_experiment
 from typer.testing import CliRunner
 
 from coos_mlflow import baselines, kept_rows
@@ -37,7 +38,7 @@ def fit(trained, kind):
 def test_a_killed_server_costs_no_result(
     trained, new_plate, tmp_path, monkeypatch, start_server, empty_store
 ):
-    monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+    forget_experiment(monkeypatch)
     monkeypatch.setattr(patience, "PATIENCE", 0)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     database = f"sqlite:///{shutil.copy(empty_store, tmp_path)}"

@@ -7,7 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -85,7 +85,6 @@ def test_a_representation_keeps_its_colour_in_every_choice_of_rows():
     assert len(set(COLOURS)) == len(COLOURS)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=12))
 def test_spread_places_keep_order_and_distance(places):
     moved = spread(sorted(places), 0.5)

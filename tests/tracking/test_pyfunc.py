@@ -32,9 +32,7 @@ from coos_mlflow.tracking.seal import seal
 
 @pytest.fixture(scope="module", params=["texture-knn", "texture-lr", "texture-rf"])
 def model(request, trained):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-        return mlflow.pyfunc.load_model(trained.row(request.param).model.uri)
+    return mlflow.pyfunc.load_model(trained.row(request.param).model.uri)
 
 
 @pytest.fixture(scope="module")
