@@ -16,7 +16,6 @@ import numpy as np
 from coos_mlflow.data._chunks import Chunks
 from coos_mlflow.data._file_name import check_name
 from coos_mlflow.data._heap import check_heaps, longest_text
-from coos_mlflow.data._patient_file import PatientFile
 from coos_mlflow.data.columns import MAX_ID_CHARACTERS, clean_ids, shown
 from coos_mlflow.errors import CoosError, DataError, OutputError
 from coos_mlflow.interrupts import held
@@ -103,45 +102,6 @@ def open_file(path: Path) -> h5py.File:
         return h5py.File(path, "r", **_CHUNK_CACHE)
     except _H5PY_ERRORS as error:
         raise DataError(_why_not_open(path, error)) from error
-
-
-class NewFile:
-    """An HDF5 file that is being written.
-
-    HDF5 corrupts its own memory when a write fails below it (a full disk crashed the process
-    with h5py 3.16), so it never sees one: the failure is kept, and raised by `check` and `close`.
-
-    Parameters
-    ----------
-    path : Path
-        Must not be there yet.
-
-    Attributes
-    ----------
-    h5 : h5py.File
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._raw = PatientFile(path, "x+b")
-        try:
-            self.h5 = h5py.File(self._raw, "w")
-        except BaseException:
-            self._raw.close()
-            path.unlink()
-            raise
-
-    def check(self) -> None:
-        """Raise the OSError of the first write that failed."""
-        if self._raw.error is not None:
-            raise self._raw.error
-
-    def close(self) -> None:
-        """Write what is buffered, close, and raise the OSError of a write that failed."""
-        try:
-            self.h5.close()
-        finally:
-            self._raw.close()
-        self.check()
 
 
 def has(file: h5py.File, name: str) -> bool:

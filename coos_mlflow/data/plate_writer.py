@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from coos_mlflow.data import _hdf5
+from coos_mlflow.data._new_file import NewFile
 from coos_mlflow.data.cells import CELL_SHAPE, check_images
 from coos_mlflow.data.columns import ID_DATASETS, clean_ids, clean_labels
 from coos_mlflow.errors import DataError, OutputError
@@ -69,7 +70,7 @@ class PlateWriter:
         self._partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
             with _hdf5.writing(self.path):
-                self._file = _hdf5.NewFile(self._partial)
+                self._file = NewFile(self._partial)
                 _hdf5.set_attributes(self._file.h5, self._attrs)
                 self._data = self._file.h5.create_dataset(
                     "data",

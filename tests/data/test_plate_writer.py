@@ -187,7 +187,7 @@ def test_an_interrupt_waits_for_the_end_of_a_write(
             finished.append(super().write(data))
             return finished[-1]
 
-    monkeypatch.setattr("coos_mlflow.data._hdf5.PatientFile", Interrupted)
+    monkeypatch.setattr("coos_mlflow.data._new_file.PatientFile", Interrupted)
     cells = np.tile(random_cells(8), (100, 1, 1, 1))  # more than HDF5 buffers
     with pytest.raises(KeyboardInterrupt), PlateWriter(tmp_path / "p.h5", 1600) as writer:
         writer.append(cells)
@@ -198,11 +198,11 @@ def test_an_interrupt_waits_for_the_end_of_a_write(
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("moment", ["PatientFile.__init__", "set_attributes"])
+@pytest.mark.parametrize("moment", ["_new_file.PatientFile.__init__", "_hdf5.set_attributes"])
 def test_an_interrupt_while_a_plate_is_made_leaves_nothing(
     tmp_path, monkeypatch, number, interrupted, moment
 ) -> None:
-    place = f"coos_mlflow.data._hdf5.{moment}"
+    place = f"coos_mlflow.data.{moment}"
     plain = pkgutil.resolve_name(place)
 
     def interrupting(*arguments: object, **options: object) -> object:
@@ -220,7 +220,7 @@ def test_a_file_that_hdf5_cannot_begin_leaves_nothing(tmp_path, monkeypatch) -> 
     def refused(*_: object) -> None:
         raise OSError("no")
 
-    monkeypatch.setattr("coos_mlflow.data._hdf5.h5py.File", refused)
+    monkeypatch.setattr("coos_mlflow.data._new_file.h5py.File", refused)
     with pytest.raises(CoosError, match="cannot be written"), PlateWriter(tmp_path / "p.h5", 2):
         raise AssertionError("it was begun")
     assert list(tmp_path.iterdir()) == []
