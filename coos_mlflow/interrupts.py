@@ -33,7 +33,9 @@ def end_if_asked() -> None:
     """Raise once more what was swallowed on its way up.
 
     Of some 600 scorings that were asked to end two went on: what the signal had raised between two
-    of numpy's strings came to nobody, presumably cleared by code in C. For long work to call on its way, in whatever thread: only the main one raises.
+    of numpy's strings came to nobody, presumably cleared by code in C.
+
+    For long work to call on its way, in whatever thread: only the main one raises.
     """
     if _raised and threading.current_thread() is threading.main_thread():
         _raise(_raised.pop(0))
