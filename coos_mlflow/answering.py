@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from coos_mlflow.data.cells import CellBatch
+from coos_mlflow.data.copies import cell_digests
+from coos_mlflow.data.flags import USABLE, check_share_unusable, count_flags, with_stand_ins
 from coos_mlflow.data.plate import Plate
 from coos_mlflow.drift.views import raw_figures
 from coos_mlflow.examples import ExamplePicker
@@ -71,9 +73,9 @@ def answer(
     Raises
     ------
     DataError
-        For cells that cannot be read or scored.
+        For cells that cannot be read, and for more unusable cells than a plate may have.
     """
-    batches = (batch for block in blocks for batch in plate.batches(BATCH, *block))
+    batches = _batches(plate, blocks)
     stages = [
         Stage("prepare", lambda batch: _prepare(classifier, batch)),
         Stage("represent", lambda prepared: _represent(classifier, prepared)),
@@ -87,9 +89,20 @@ def answer(
             yield _part(block, answers, advance)
 
 
+def _batches(plate: Plate, blocks: Sequence[Block]) -> Iterator[CellBatch]:
+    """Read blocks, and stop as soon as too many of their cells are unusable."""
+    counts = count_flags(np.zeros(0, np.int8))
+    for block in blocks:
+        for batch in plate.batches(BATCH, *block, keep_unusable=True):
+            counts += count_flags(batch.flags)
+            check_share_unusable(counts, plate.n_cells, f"{plate.path}:/data", batch)
+            yield batch
+
+
 def _prepare(classifier: CellClassifier, batch: CellBatch) -> _Prepared:
-    images = classifier.representation.preprocess(batch.images)
-    return _Prepared(batch, images, raw_figures(batch.images))
+    usable = with_stand_ins(batch.images, batch.flags)
+    images = classifier.representation.preprocess(usable)
+    return _Prepared(batch, images, raw_figures(usable))
 
 
 def _represent(classifier: CellClassifier, prepared: _Prepared) -> _Represented:
@@ -105,22 +118,29 @@ def _classify(classifier: CellClassifier, represented: _Represented) -> _Answere
 
 def _part(block: Block, answers: Iterator[_Answered], advance: Callable[[int], None]) -> Part:
     """Take the answers for a block, and the counts of the cells that stand out in it."""
-    columns: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    columns: list[tuple[np.ndarray, ...]] = []
     examples = ExamplePicker()
     reached = block.start
     while reached < block.stop:
         answered = next(answers)
-        images, scores = answered.batch.images, answered.scores
+        images, flags = answered.batch.images, answered.batch.flags
+        scores, raw = answered.scores, answered.raw
+        usable = np.flatnonzero(flags == USABLE)
         # Copies, so that the other counts of the batch can go.
         examples.add(
-            answered.batch.origins,
-            scores.probabilities,
-            answered.novelty,
-            lambda row, images=images: images[row].copy(),  # type: ignore[misc]
+            answered.batch.origins.select(usable),
+            scores.probabilities[usable],
+            answered.novelty[usable],
+            lambda row, images=images[usable]: images[row].copy(),  # type: ignore[misc]
         )
-        columns.append((scores.probabilities, scores.features, answered.raw))
+        for values in (scores.probabilities, scores.features, raw):
+            values[flags != USABLE] = np.nan
+        digests = cell_digests(images)
+        columns.append((scores.probabilities, scores.features, raw, flags, digests))
         reached += len(images)
         advance(len(images))
     looks = {index - block.start: look for index, look in examples.looks().items()}
-    probabilities, features, raw = (np.concatenate(c) for c in zip(*columns, strict=True))
-    return Part(block, probabilities, features, raw, looks)
+    probabilities, features, raw, flags, digests = (
+        np.concatenate(column) for column in zip(*columns, strict=True)
+    )
+    return Part(block, probabilities, features, raw, flags, digests, looks)

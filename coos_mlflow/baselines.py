@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from coos_mlflow import __version__, kept_rows
 from coos_mlflow.classifiers import VERSION as CLASSIFIERS_VERSION
 from coos_mlflow.classifiers import Protocol
 from coos_mlflow.drift.reference import SCHEMA_VERSION as REFERENCE_VERSION
-from coos_mlflow.errors import DataError, RegistryError
+from coos_mlflow.errors import DataError, RegistryError, UnusableCellsError
 from coos_mlflow.evaluation import Evaluation, evaluate
 from coos_mlflow.features import identity
 from coos_mlflow.fitted_rows import (
@@ -194,7 +195,7 @@ def train(
         "dataset_digest": data.digest,
         "simulated": data.simulated,
     }
-    with run(representation.name, TRAINING_EXPERIMENT, tags):
+    with _remedy_named(), run(representation.name, TRAINING_EXPERIMENT, tags):
         log_new_params(_flat(protocol, representation) | {"preset": preset})
         log_data(data)
         learn_once(representation, data, tags, resume=resume)
@@ -212,6 +213,15 @@ def train(
         if failed:
             raise type(failed[0])("\n".join(map(str, failed))) from failed[0]
         return made
+
+
+@contextmanager
+def _remedy_named() -> Iterator[None]:
+    """Say how to train on files of which some cells are refused."""
+    try:
+        yield
+    except UnusableCellsError as error:
+        raise DataError(f"{error} `--drop-bad` leaves such cells out.") from error
 
 
 def _row(

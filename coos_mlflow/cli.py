@@ -22,7 +22,7 @@ from coos_mlflow import (
     cli_sync,
     cli_table3,
 )
-from coos_mlflow.cli_options import Dask, TrackingUri, Workers, check_dask, use_store
+from coos_mlflow.cli_options import Dask, DropBad, TrackingUri, Workers, check_dask, use_store
 from coos_mlflow.errors import CoosError, DataError, without_passwords
 from coos_mlflow.interrupts import end_by_exceptions
 
@@ -190,6 +190,7 @@ def train(
         bool,
         typer.Option(help="Go on with a network's training that was stopped, or begin it anew."),
     ] = True,
+    drop_bad: DropBad = False,
     dask: Dask = None,
     workers: Workers = None,
     tracking_uri: TrackingUri = None,
@@ -227,7 +228,7 @@ def train(
     asked_for = create(representation, **params)
     asked_for.require()
     wanted = baselines.rows_of(asked_for, _some_of(classifiers), _some_of(layers))
-    chosen = choose(data, scale, seed)
+    chosen = choose(data, scale, seed, drop_bad=drop_bad)
     preset = baselines.choose_preset(preset, chosen)
     terminal.say_data(chosen, preset)
     with _spread_over(dask, workers):

@@ -202,7 +202,10 @@ def print_summary(summary: PlateSummary, console: Console) -> None:
     console.print(_intensities(summary))
     if summary.well_note:
         console.print(Text(summary.well_note + ".", style="yellow"))
-    console.print(Text("Every cell passed the checks.", style="green"))
+    if summary.cell_note:
+        console.print(Text(summary.cell_note, style="yellow"))
+    else:
+        console.print(Text("Every cell passed the checks.", style="green"))
 
 
 def _facts(summary: PlateSummary) -> list[tuple[str, str]]:

@@ -30,6 +30,15 @@ Workers = Annotated[
     typer.Option(min=1, help="Of --dask: how many to start here, or to wait for elsewhere."),
 ]
 
+DropBad = Annotated[
+    bool,
+    typer.Option(
+        "--drop-bad",
+        help="Train and test without cells that cannot be used: a constant channel, two identical "
+        "channels, values that are no numbers. They are counted, and at most 5 % of a file.",
+    ),
+]
+
 
 def use_store(uri: str | None) -> None:
     """Make a tracking store the one that MLflow uses in this process and its children."""

@@ -23,6 +23,7 @@ from coos_mlflow.errors import (
     RunNotLoggedError,
     without_passwords,
 )
+from coos_mlflow.precision import check_precision
 
 if TYPE_CHECKING:
     from coos_mlflow.scored import Scored
@@ -99,20 +100,24 @@ def score(
     """
     use_store(tracking_uri)
     check_dask(dask, workers)
+    check_precision(precision)
     from coos_mlflow.progress import progress
 
     files = _files(plates)
-    with progress(f"Loading {model}"):
-        from coos_mlflow import fail_on
-
-        asked = fail_on.parse(conditions or [])
-        from coos_mlflow import overview, scoring
-
-        scoring.check_names(files)
-        scorer = scoring.Scorer.load(model, precision)
     with _Tally(keep_going) as tally:
+        # The files come first: what they lack is known long before MLflow is imported.
+        openable = _openable(files, tally)
+        if not openable:
+            return
+        with progress(f"Loading {model}"):
+            from coos_mlflow import fail_on
+
+            asked = fail_on.parse(conditions or [])
+            from coos_mlflow import overview, scoring
+
+            scorer = scoring.Scorer.load(model, precision)
         fit = []
-        for plate in files:
+        for plate in openable:
             with tally.attempt():
                 scorer.check(plate, out, force=force)
                 fit.append(plate)
@@ -193,6 +198,26 @@ def _files(patterns: list[str]) -> list[Path]:
             raise DataError(f"{pattern}: no file matches, expected plate files (HDF5).")
         found |= dict.fromkeys(map(Path, matching))
     return list(found)
+
+
+def _openable(files: list[Path], tally: _Tally) -> list[Path]:
+    """Return the plate files that can be opened.
+
+    Raises
+    ------
+    DataError
+        For plates whose results would share a folder.
+    """
+    from coos_mlflow.data.file_names import check_names
+    from coos_mlflow.data.plate import open_plate
+
+    check_names(files)
+    found = []
+    for file in files:
+        with tally.attempt():
+            open_plate(file).close()
+            found.append(file)
+    return found
 
 
 def _outcomes(

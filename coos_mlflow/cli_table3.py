@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coos_mlflow.cli_options import TrackingUri, use_store
+from coos_mlflow.cli_options import DropBad, TrackingUri, use_store
 from coos_mlflow.errors import DataError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def table3(
         str, typer.Option(help="Of the forests: random, halving, or auto (the preset's).")
     ] = AUTO,
     out: Annotated[Path, typer.Option(help="Folder for the table as files.")] = Path("table3"),
+    drop_bad: DropBad = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the rows, train and write nothing.")
     ] = False,
@@ -86,7 +87,7 @@ def table3(
     if dry_run:
         print_lines(lines, preset, wanted)
         return
-    chosen = choose(data, scale, seed)
+    chosen = choose(data, scale, seed, drop_bad=drop_bad)
     terminal.say_data(chosen, baselines.choose_preset(preset, chosen))
     typer.echo(_seed_words(wanted))
     table = table3_pages.make(

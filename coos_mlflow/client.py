@@ -16,7 +16,9 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 from urllib3 import Retry
 
-from coos_mlflow.data.cells import CLASSES, Origins
+from coos_mlflow.data.cells import CLASSES, CellBatch
+from coos_mlflow.data.copies import CopyFinder, cell_digests
+from coos_mlflow.data.flags import check_share_unusable, count_flags, with_stand_ins
 from coos_mlflow.data.plate import open_plate
 from coos_mlflow.errors import DataError, ServerError, without_passwords
 from coos_mlflow.pipeline import Pipeline, Stage
@@ -31,12 +33,12 @@ _TRIES = 6
 
 
 class _Packed(NamedTuple):
-    origins: Origins
+    batch: CellBatch
     body: bytes
 
 
 class _Answered(NamedTuple):
-    origins: Origins
+    batch: CellBatch
     probabilities: np.ndarray
 
 
@@ -87,18 +89,26 @@ def score_plate(
     if not 1 <= batch <= MAX_CELLS:
         raise DataError(f"batch={batch} found, expected 1 to {MAX_CELLS} cells.")
     address = url.rstrip("/").removesuffix("/invocations") + "/invocations"
-    batches = []
+    tables, copies, counts = [], CopyFinder(), count_flags(np.zeros(0, np.int8))
     with session or patient_session() as asking, open_plate(plate) as opened:
         stages = [
-            Stage("pack", lambda cells: _Packed(cells.origins, packed(cells.images))),
+            Stage("pack", _pack),
             Stage("ask", lambda sent: _asked(asking, address, sent, timeout)),
         ]
-        with Pipeline("read", opened.batches(batch), stages) as pipeline:
-            for origins, probabilities in pipeline:
-                batches.append(prediction_table(origins, probabilities))
-                on_progress(len(origins))
-    found: pd.DataFrame = pa.Table.from_batches(batches).to_pandas()
+        read = opened.batches(batch, keep_unusable=True)
+        with Pipeline("read", read, stages) as pipeline:
+            for cells, probabilities in pipeline:
+                counts += count_flags(cells.flags)
+                check_share_unusable(counts, opened.n_cells, f"{plate}:/data", cells)
+                flags = copies.flagged(cells.flags, cell_digests(cells.images))
+                tables.append(prediction_table(cells.origins, probabilities, flags))
+                on_progress(len(cells))
+    found: pd.DataFrame = pa.Table.from_batches(tables).to_pandas()
     return found
+
+
+def _pack(cells: CellBatch) -> _Packed:
+    return _Packed(cells, packed(with_stand_ins(cells.images, cells.flags)))
 
 
 def packed(images: np.ndarray) -> bytes:
@@ -157,7 +167,7 @@ def _asked(session: requests.Session, url: str, sent: _Packed, timeout: float) -
         ) from error
     if answer.status_code != requests.codes.ok:
         raise _refusal(place, answer)
-    return _Answered(sent.origins, _probabilities(place, answer, len(sent.origins)))
+    return _Answered(sent.batch, _probabilities(place, answer, len(sent.batch)))
 
 
 def _refusal(place: str, answer: requests.Response) -> DataError | ServerError:

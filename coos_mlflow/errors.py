@@ -27,6 +27,10 @@ class DataError(CoosError, ValueError):
     exit_code = 2
 
 
+class UnusableCellsError(DataError):
+    """Some cells of a file cannot be used, such as those with a constant channel (exit code 2)."""
+
+
 class MissingWeightsError(DataError):
     """Weights that cannot be computed are not on this machine (exit code 2)."""
 

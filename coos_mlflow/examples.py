@@ -74,7 +74,7 @@ class ExamplePicker:
         novelty: np.ndarray,
         looks: Callable[[int], Any],
     ) -> None:
-        """Look at consecutive cells.
+        """Look at some more cells.
 
         Parameters
         ----------
@@ -86,6 +86,8 @@ class ExamplePicker:
             Returns what a cell looks like, by its row: its counts, or its picture; None for one
             that is not to be picked.
         """
+        if not len(origins):
+            return
         labels, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
         ranks = (novelty, confidence, -novelty)
 
@@ -181,7 +183,7 @@ def _describe(
     origins: Origins, row: int, label: int, confidence: float, novelty: float, look: Any
 ) -> _Cell:
     facts: dict[str, Any] = {
-        "index": origins.start + row,
+        "index": int(origins.indices[row]),
         "label": label,
         "confidence": float(f"{confidence:.{_DIGITS}g}"),
         "distance": float(f"{novelty:.{_DIGITS}g}"),
@@ -190,4 +192,4 @@ def _describe(
         facts["plate"] = str(origins.plates[row])
     if origins.wells is not None:
         facts["well"] = str(well_names(origins.wells[row : row + 1])[0])
-    return _Cell(origins.start + row, facts, look)
+    return _Cell(int(origins.indices[row]), facts, look)

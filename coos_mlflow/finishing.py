@@ -11,6 +11,15 @@ from typing import Any
 import numpy as np
 
 from coos_mlflow.data.cells import Origins
+from coos_mlflow.data.copies import CopyFinder
+from coos_mlflow.data.flags import (
+    COPY,
+    FLAGS,
+    USABLE,
+    check_share_unusable,
+    count_flags,
+    unusable_kinds,
+)
 from coos_mlflow.data.plate import Plate
 from coos_mlflow.data.wells import well_names
 from coos_mlflow.drift.assessment import assess
@@ -38,6 +47,8 @@ class _Gathered:
 
     collected: Collected
     examples: ExamplePicker
+    flags: np.ndarray
+    """How many cells have each flag of `FLAGS`, int64."""
 
 
 def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, Any]:
@@ -94,8 +105,12 @@ def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> d
 
 
 def _gather(plate: Plate, work: WorkFolder, reference: Reference, predictions: Path) -> _Gathered:
-    """Write the predictions of all parts, and collect what the drift report asks for."""
-    collector, examples = Collector(), ExamplePicker()
+    """Write the predictions of all parts, and collect what the drift report asks for.
+
+    Unusable cells and copies are written, and are left out of the drift report.
+    """
+    collector, examples, copies = Collector(), ExamplePicker(), CopyFinder()
+    counts = np.zeros(len(FLAGS), np.int64)
     facts = {
         "model": str(work.job.model),
         "plate_sha256": work.job.sha256,
@@ -105,19 +120,24 @@ def _gather(plate: Plate, work: WorkFolder, reference: Reference, predictions: P
     with PredictionWriter(predictions, facts) as writer:
         for part in work.parts():
             origins = plate.origins(*part.block)
+            flags = copies.flagged(part.flags, part.digests)
+            counts += count_flags(flags)
+            writer.add(origins, part.probabilities, flags)
+            rows = np.flatnonzero(flags == USABLE)
+            origins, probabilities = origins.select(rows), part.probabilities[rows]
             plates, wells = _names(origins)
-            writer.add(origins, part.probabilities)
             collector.add(
                 plates=plates,
                 wells=wells,
-                softmax=part.probabilities.astype(np.float64),
-                features=part.features,
-                raw=part.raw,
+                softmax=probabilities.astype(np.float64),
+                features=part.features[rows],
+                raw=part.raw[rows],
             )
-            labels = part.probabilities.argmax(axis=1)
-            novelty = reference.novelty(part.features, labels)
-            examples.add(origins, part.probabilities, novelty, part.looks.get)
-    return _Gathered(collector.build(), examples)
+            novelty = reference.novelty(part.features[rows], probabilities.argmax(axis=1))
+            looks = {place: part.looks.get(row) for place, row in enumerate(rows.tolist())}
+            examples.add(origins, probabilities, novelty, looks.get)
+    check_share_unusable(counts, plate.n_cells, f"{plate.path}:/data")
+    return _Gathered(collector.build(), examples, counts)
 
 
 def _assess(plate: Plate, gathered: _Gathered, reference: Reference) -> dict[str, Any]:
@@ -128,7 +148,11 @@ def _assess(plate: Plate, gathered: _Gathered, reference: Reference) -> dict[str
         has_plate_ids=are_named(plate.plates),
         has_well_ids=are_named(plate.wells),
     )
-    return assessment | {"cells": gathered.examples.cells()}
+    left_out = {
+        "unusable": unusable_kinds(gathered.flags),
+        "copies": int(gathered.flags[COPY]),
+    }
+    return assessment | {"cells": gathered.examples.cells(), "left_out": left_out}
 
 
 def are_named(ids: np.ndarray | None) -> bool:

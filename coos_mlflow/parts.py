@@ -26,7 +26,7 @@ _FACTS = "job.json"
 _LOCK = "lock"
 _ENDING = ".parquet"
 _KEY_DIGITS = 12
-_LOOK = "look"
+_FLAG, _CELL, _LOOK = "flag", "cell", "look"
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Part:
         Projected (`coos_mlflow.drift.reference.Projection`).
     raw : ndarray of float32, shape (n, len(RAW_FIGURES))
         What `raw_figures` returned.
+    flags : ndarray of int8, shape (n,)
+        Which cells are unusable (`coos_mlflow.data.cells.flag_unusable`); all that is said of
+        these is NaN.
+    digests : ndarray of uint64, shape (n,)
+        By which copies are found (`coos_mlflow.data.copies.cell_digests`).
     looks : dict of ndarray, shape (2, 64, 64)
         Raw counts of the cells that may come into the report, by their row in the block.
     """
@@ -49,6 +54,8 @@ class Part:
     probabilities: np.ndarray
     features: np.ndarray
     raw: np.ndarray
+    flags: np.ndarray
+    digests: np.ndarray
     looks: dict[int, np.ndarray]
 
     def __len__(self) -> int:
@@ -61,6 +68,8 @@ class Part:
             **_columns("p", self.probabilities),
             **_columns("feature", self.features),
             **_columns("raw", self.raw),
+            _FLAG: pa.array(self.flags, pa.int8()),
+            _CELL: pa.array(self.digests, pa.uint64()),
             _LOOK: pa.array([self._packed_look(row) for row in range(len(self))], pa.binary()),
         }
         counts = next((str(look.dtype) for look in self.looks.values()), "uint16")
@@ -89,7 +98,8 @@ class Part:
             if look is not None
         }
         probabilities, features, raw = (_matrix(table, name) for name in ("p", "feature", "raw"))
-        return cls(block, probabilities, features, raw, looks)
+        flags, digests = (table[name].to_numpy() for name in (_FLAG, _CELL))
+        return cls(block, probabilities, features, raw, flags, digests, looks)
 
     def _packed_look(self, row: int) -> bytes | None:
         look = self.looks.get(row)

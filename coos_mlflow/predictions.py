@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coos_mlflow.data.cells import CLASSES, Origins
+from coos_mlflow.data.flags import COPY, FLAGS, USABLE
 from coos_mlflow.data.wells import OPAQUE, well_names, well_positions
 
 BATCH = 512
@@ -26,12 +27,15 @@ SCHEMA = pa.schema(
         ("class_name", pa.dictionary(pa.int8(), pa.string())),
         *((f"p_{label}", pa.float32()) for label in range(len(CLASSES))),
         ("confidence", pa.float32()),
+        ("flag", pa.dictionary(pa.int8(), pa.string())),
     ]
 )
 """Names as in profiles of CellProfiler and pycytominer, where Metadata_ marks what is no feature.
 
 Plate and well are null where the file has no ids; row and column, counted from 1, are null where
-a well's id does not say them; confidence is the largest of p_0..p_6.
+a well's id does not say them; confidence is the largest of p_0..p_6. flag is null for most cells,
+else one of `coos_mlflow.data.flags.FLAGS`: unusable cells have no label, no probabilities and no
+confidence, copies have them.
 """
 
 
@@ -50,9 +54,9 @@ class PredictionWriter:
         self._schema = SCHEMA.with_metadata(facts)
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
 
-    def add(self, origins: Origins, probabilities: np.ndarray) -> None:
-        """Append a row group with the next cells; probabilities are (n, 7)."""
-        rows = prediction_table(origins, probabilities)
+    def add(self, origins: Origins, probabilities: np.ndarray, flags: np.ndarray) -> None:
+        """Append a row group with the next cells; see `prediction_table`."""
+        rows = prediction_table(origins, probabilities, flags)
         self._writer.write_batch(rows.replace_schema_metadata(self._schema.metadata))
 
     def __enter__(self) -> PredictionWriter:
@@ -67,21 +71,33 @@ class PredictionWriter:
         self._writer.close()
 
 
-def prediction_table(origins: Origins, probabilities: np.ndarray) -> pa.RecordBatch:
-    """Return one row a cell, as `SCHEMA` says; probabilities are (n, 7)."""
+def prediction_table(
+    origins: Origins, probabilities: np.ndarray, flags: np.ndarray
+) -> pa.RecordBatch:
+    """Return one row a cell, as `SCHEMA` says.
+
+    Parameters
+    ----------
+    origins : Origins
+    probabilities : ndarray, shape (n, 7)
+        Whatever stands there for unusable cells is left out.
+    flags : ndarray of int8, shape (n,)
+        Places in `coos_mlflow.data.flags.FLAGS`.
+    """
     labels = probabilities.argmax(axis=1).astype(np.int8)
-    columns = [
-        np.arange(origins.start, origins.start + len(origins)),
+    unusable = (flags != USABLE) & (flags != COPY)
+    said = [labels, *probabilities.astype(np.float32).T, probabilities.max(axis=1)]
+    label, *numbers = (pa.array(column, mask=unusable) for column in said)
+    arrays = [
+        pa.array(origins.indices, pa.int64()),
         _strings(origins.plates, len(origins)),
         *_places(origins.wells, len(origins)),
-        labels,
-        pa.DictionaryArray.from_arrays(labels, list(CLASSES)),
-        *probabilities.astype(np.float32).T,
-        probabilities.max(axis=1).astype(np.float32),
-    ]
-    arrays = [
-        pa.array(column, field.type) if isinstance(column, np.ndarray) else column
-        for column, field in zip(columns, SCHEMA, strict=True)
+        label,
+        pa.DictionaryArray.from_arrays(label, list(CLASSES)),
+        *(column.cast(pa.float32()) for column in numbers),
+        pa.DictionaryArray.from_arrays(
+            pa.array(flags - 1, pa.int8(), mask=flags == USABLE), list(FLAGS[1:])
+        ),
     ]
     return pa.record_batch(arrays, SCHEMA)
 

@@ -6,7 +6,6 @@ import shutil
 import sys
 import tempfile
 import weakref
-from collections.abc import Sequence
 from pathlib import Path
 
 import mlflow
@@ -14,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from coos_mlflow.answering import answer
 from coos_mlflow.data.plate import Plate, open_plate
-from coos_mlflow.errors import DataError, OutputError, RegistryError, without_passwords
+from coos_mlflow.errors import OutputError, RegistryError, without_passwords
 from coos_mlflow.finishing import finish
 from coos_mlflow.installed import check_fits
 from coos_mlflow.interrupts import end_if_asked
@@ -102,18 +101,14 @@ class Scorer:
         return cls(model, CellClassifier().load(bundle, model.digest), bundle, precision)
 
     def check(self, plate: Path, out: Path, *, force: bool = False) -> None:
-        """Refuse, before its first cell is scored, what could not be scored or written in the end.
+        """Refuse, before its first cell is scored, a plate whose results could not be written.
 
         Raises
         ------
-        DataError
-            For a plate whose file is unfit.
         OutputError
             For results that are there already, and not by this model; whether they are of this
             plate, only its digest can tell.
         """
-        with open_plate(plate):
-            pass
         folder = self.folder_for(plate, out)
         check_folder(folder, force or _holds_results_of(folder, self.model))
 
@@ -234,23 +229,6 @@ def _copied(model: registry.ModelRef) -> Path:
             f"({first_line(error)}); its files may have been moved."
         ) from error
     return copy
-
-
-def check_names(plates: Sequence[Path]) -> None:
-    """Refuse plates whose results would share a folder.
-
-    Raises
-    ------
-    DataError
-    """
-    seen: dict[str, Path] = {}
-    for plate in plates:
-        first = seen.setdefault(plate.stem, plate)
-        if first is not plate:
-            raise DataError(
-                f"{first} and {plate} would both be scored into {plate.stem}; "
-                "rename one, or score them into different --out folders."
-            )
 
 
 def _holds_results_of(folder: Path, model: registry.ModelRef) -> bool:

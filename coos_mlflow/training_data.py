@@ -12,6 +12,7 @@ import numpy as np
 from coos_mlflow import __version__
 from coos_mlflow.cache import cache_home
 from coos_mlflow.data.cells import SPLITS
+from coos_mlflow.data.cleaned import without_unusable
 from coos_mlflow.data.dataset import coos7_home, coos7_present, find_splits
 from coos_mlflow.data.plate import file_digest, open_plate
 from coos_mlflow.data.wells import well_names
@@ -111,7 +112,9 @@ class TrainingData:
         )
 
 
-def choose(data: str = AUTO, scale: float = DEFAULT_SCALE, seed: int = 0) -> TrainingData:
+def choose(
+    data: str = AUTO, scale: float = DEFAULT_SCALE, seed: int = 0, *, drop_bad: bool = False
+) -> TrainingData:
     """Find or simulate the data that a run asks for; nothing is ever downloaded.
 
     Parameters
@@ -120,10 +123,15 @@ def choose(data: str = AUTO, scale: float = DEFAULT_SCALE, seed: int = 0) -> Tra
         "auto": COOS-7 where `coos7_home` holds it, else simulated; "simulated"; or a folder.
     scale, seed : float, int
         Of the simulated data, 1 being the size of COOS-7. Made once, then kept in the cache.
+    drop_bad : bool
+        Leave out unusable cells (`coos_mlflow.data.cleaned.without_unusable`), which are otherwise
+        refused when they are read.
     """
     if data == AUTO:
         data = str(coos7_home()) if coos7_present() else SIMULATED
     paths = _simulate_once(scale, seed) if data == SIMULATED else find_splits(data)
+    if drop_bad:
+        paths = {split: without_unusable(path) for split, path in paths.items()}
     return TrainingData(paths, any(_is_simulated(path) for path in paths.values()))
 
 

@@ -89,7 +89,7 @@ def test_picking_from_what_blocks_have_picked_is_picking_from_all(streamed, monk
     whole, picker = streamed(240), ExamplePicker()
     for start in range(0, N, 120):
         rows = slice(start, start + 120)
-        origins = Origins(start, 120, plates[rows], wells[rows])
+        origins = Origins(np.arange(start, start + 120), plates[rows], wells[rows])
         own = ExamplePicker()
         own.add(origins, probabilities[rows], novelty[rows], str)
         kept = {index - start: look for index, look in own.looks().items()}

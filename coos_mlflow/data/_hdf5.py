@@ -14,9 +14,9 @@ import h5py
 import numpy as np
 
 from coos_mlflow.data._chunks import Chunks
-from coos_mlflow.data._file_name import check_name
 from coos_mlflow.data._heap import check_heaps, longest_text
 from coos_mlflow.data.columns import MAX_ID_CHARACTERS, clean_ids, shown
+from coos_mlflow.data.file_names import check_name
 from coos_mlflow.errors import CoosError, DataError, OutputError
 from coos_mlflow.interrupts import held
 

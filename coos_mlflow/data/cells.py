@@ -52,25 +52,28 @@ SPLIT_MEANINGS = {
 
 @dataclass(frozen=True)
 class Origins:
-    """Where consecutive cells of a plate file come from.
+    """Where cells of a plate file come from.
 
     Parameters
     ----------
-    start : int
-        Index of the first cell in its file.
-    n_cells : int
-    plates, wells : ndarray of str, shape (n_cells,), or None
+    indices : ndarray of int64, shape (n,)
+        Places of the cells in their file.
+    plates, wells : ndarray of str, shape (n,), or None
         The ids as the file spells them; None where it has none.
     """
 
-    start: int
-    n_cells: int
+    indices: np.ndarray
     plates: np.ndarray | None
     wells: np.ndarray | None
 
     def __len__(self) -> int:
         """Return the number of cells."""
-        return self.n_cells
+        return len(self.indices)
+
+    def select(self, rows: np.ndarray) -> Origins:
+        """Return the origins of some of the cells."""
+        plates, wells = (None if ids is None else ids[rows] for ids in (self.plates, self.wells))
+        return Origins(self.indices[rows], plates, wells)
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ class CellBatch:
         Classes 0..6 where the file has them.
     plates, wells, dates, microscopes : ndarray of str, shape (n,), or None
         The ids as the file spells them; None where it has none.
+    flags : ndarray of int8, shape (n,)
+        What `coos_mlflow.data.flags.flag_unusable` says; by default all cells are usable.
     """
 
     start: int
@@ -96,6 +101,11 @@ class CellBatch:
     wells: np.ndarray | None = None
     dates: np.ndarray | None = None
     microscopes: np.ndarray | None = None
+    flags: np.ndarray = None  # type: ignore[assignment] # never None once it is made
+
+    def __post_init__(self) -> None:
+        if self.flags is None:
+            object.__setattr__(self, "flags", np.zeros(len(self.images), np.int8))
 
     def __len__(self) -> int:
         """Return the number of cells."""
@@ -104,46 +114,7 @@ class CellBatch:
     @property
     def origins(self) -> Origins:
         """Where the cells come from."""
-        return Origins(self.start, len(self), self.plates, self.wells)
-
-
-def check_images(images: np.ndarray, where: str, start: int = 0) -> None:
-    """Refuse cells that no model of this package may score.
-
-    The rules hold cell by cell, so a plate is judged alike in whatever batches it is read.
-
-    Parameters
-    ----------
-    images : ndarray, shape (n, 2, 64, 64)
-        Raw counts, any real dtype.
-    where : str
-        What to name in the message, such as ``"plate.h5:/data"`` or ``"the request"``.
-    start : int
-        Index of the first cell, for the message.
-
-    Raises
-    ------
-    DataError
-        For a wrong shape, NaN, infinite or negative values, counts above the 16-bit range,
-        cells scaled to [0, 1], and channels in which all pixels are equal.
-    """
-    check_shape(images.shape, images.dtype, where)
-    flat = images.reshape(len(images), len(CHANNELS), -1)
-    low, high = flat.min(axis=2).astype(np.float64), flat.max(axis=2).astype(np.float64)
-    finite = np.isfinite(low) & np.isfinite(high)
-    odd = np.where(np.isfinite(low), high, low)
-    _refuse(~finite, odd, "is not a finite number; raw camera counts are", where, start)
-    _refuse(low < 0, low, "is negative; raw camera counts start at 0", where, start)
-    _refuse(high > 65535, high, "is above 65535, the largest 16-bit count", where, start)
-    _refuse(
-        (high <= 1.0) & (high > low),
-        high,
-        "is the maximum, as if scaled to [0, 1]; raw camera counts are needed "
-        "(`coos pack --rescale 4095` restores images that were divided)",
-        where,
-        start,
-    )
-    _refuse(high == low, high, "stands in every pixel; a constant image is no cell", where, start)
+        return Origins(np.arange(self.start, self.start + len(self)), self.plates, self.wells)
 
 
 def check_shape(shape: tuple[int, ...], dtype: np.dtype, where: str) -> None:
@@ -168,16 +139,3 @@ def check_shape(shape: tuple[int, ...], dtype: np.dtype, where: str) -> None:
         raise DataError(f"{where}: shape {shape} found, {expected}.")
     if shape[0] == 0:
         raise DataError(f"{where}: no cells found, expected at least one.")
-
-
-def _refuse(bad: np.ndarray, value: np.ndarray, problem: str, where: str, start: int) -> None:
-    """Raise for the first True of `bad`, an array (n, channels) or (n, 1)."""
-    if not bad.any():
-        return
-    cell, channel = np.argwhere(bad)[0]
-    count = int(bad.any(axis=1).sum())
-    more = f" ({count} such cells among {len(bad)})" if count > 1 else ""
-    raise DataError(
-        f"{where}: cell {start + cell}, channel {channel} ({CHANNELS[channel]}): "
-        f"{value[cell, channel]:g} {problem}{more}."
-    )

@@ -8,8 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from coos_mlflow.data.cells import CHANNELS, CLASSES
+from coos_mlflow.data.cells import CHANNELS, CLASSES, CellBatch
 from coos_mlflow.data.columns import ID_DATASETS
+from coos_mlflow.data.copies import CopyFinder, cell_digests
+from coos_mlflow.data.flags import (
+    COPY,
+    USABLE,
+    check_share_unusable,
+    count_flags,
+    left_out_words,
+    unusable_kinds,
+)
 from coos_mlflow.data.plate import Plate, open_plate
 from coos_mlflow.data.wells import opaque_ids, well_names
 
@@ -69,6 +78,10 @@ class PlateSummary:
     channels : list of ChannelSummary
     missing : tuple of str
         HDF5 names of the optional columns that are not there.
+    unusable : dict of str to int
+        Cells that cannot be scored, by the reason.
+    copies : int
+        Cells that are, pixel by pixel, copies of earlier ones.
     """
 
     path: Path
@@ -87,6 +100,13 @@ class PlateSummary:
     opaque_wells: list[str]
     channels: list[ChannelSummary]
     missing: tuple[str, ...]
+    unusable: dict[str, int]
+    copies: int
+
+    @property
+    def cell_note(self) -> str:
+        """The sentences on cells that are unusable or copies, empty where there are none."""
+        return left_out_words(self.unusable, self.copies, self.n_cells)
 
     @property
     def well_note(self) -> str | None:
@@ -116,9 +136,10 @@ def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) 
     Raises
     ------
     DataError
-        For all that `open_plate` and `check_images` refuse.
+        For all that `open_plate` and scoring refuse, such as too many unusable cells.
     """
     with open_plate(path) as plate:
+        flags, channels = _read_cells(plate, on_progress)
         counts = {name: _counts(getattr(plate, name)) for name in ID_DATASETS}
         return PlateSummary(
             path=plate.path,
@@ -135,8 +156,10 @@ def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) 
             n_wells=_count_wells(plate),
             n_well_ids=len(counts["wells"] or {}),
             opaque_wells=[] if plate.wells is None else opaque_ids(plate.wells),
-            channels=_read_intensities(plate, on_progress),
+            channels=channels,
             missing=plate.missing,
+            unusable=unusable_kinds(flags),
+            copies=int(flags[COPY]),
         )
 
 
@@ -162,36 +185,67 @@ def _count_wells(plate: Plate) -> int | None:
     return len(set(zip(plates, wells, strict=True)))
 
 
-def _read_intensities(
+def _read_cells(
     plate: Plate, on_progress: Callable[[int], None] | None
-) -> list[ChannelSummary]:
-    n_sampled = min(SAMPLE_CELLS, plate.n_cells)
-    chosen = np.linspace(0, plate.n_cells - 1, n_sampled).astype(np.int64)
-    sample = []
-    low = np.full(len(CHANNELS), np.inf)
-    high = np.full(len(CHANNELS), -np.inf)
-    at_high = np.zeros(len(CHANNELS), dtype=np.int64)
-    for batch in plate.batches():
-        images = batch.images
-        low = np.minimum(low, images.min(axis=(0, 2, 3)))
-        batch_high = images.max(axis=(0, 2, 3)).astype(np.float64)
-        at_high[batch_high > high] = 0
-        high = np.maximum(high, batch_high)
-        for channel in np.flatnonzero(batch_high == high):
-            at_high[channel] += np.count_nonzero(images[:, channel] == batch_high[channel])
-        inside = chosen[(chosen >= batch.start) & (chosen < batch.start + len(batch))]
-        sample.append(images[inside - batch.start])
+) -> tuple[np.ndarray, list[ChannelSummary]]:
+    """Return how many cells have each flag, and the intensities of those that can be scored."""
+    finder, flags = CopyFinder(), count_flags(np.zeros(0, np.int8))
+    intensities = _Intensities(plate.n_cells)
+    for batch in plate.batches(keep_unusable=True):
+        found = finder.flagged(batch.flags, cell_digests(batch.images))
+        flags += count_flags(found)
+        check_share_unusable(flags, plate.n_cells, f"{plate.path}:/data", batch)
+        intensities.add(batch)
         if on_progress:
             on_progress(len(batch))
-    levels = np.percentile(np.concatenate(sample), PERCENTILES, axis=(0, 2, 3))
-    pixels = plate.n_cells * images[0, 0].size
-    return [
-        ChannelSummary(
-            name=name,
-            minimum=float(low[channel]),
-            maximum=float(high[channel]),
-            percentiles=dict(zip(PERCENTILES, levels[:, channel].tolist(), strict=True)),
-            saturated=at_high[channel] / pixels if high[channel] in CAMERA_MAXIMA else 0.0,
-        )
-        for channel, name in enumerate(CHANNELS)
-    ]
+    return flags, intensities.summaries()
+
+
+class _Intensities:
+    """Adds up the intensities of a plate's usable cells, batch by batch.
+
+    Parameters
+    ----------
+    n_cells : int
+        Of the plate.
+    """
+
+    def __init__(self, n_cells: int) -> None:
+        sampled = min(SAMPLE_CELLS, n_cells)
+        self._chosen = np.linspace(0, n_cells - 1, sampled).astype(np.int64)
+        self._sample: list[np.ndarray] = []
+        self._low = np.full(len(CHANNELS), np.inf)
+        self._high = np.full(len(CHANNELS), -np.inf)
+        self._at_high = np.zeros(len(CHANNELS), dtype=np.int64)
+        self._pixels = 0
+
+    def add(self, batch: CellBatch) -> None:
+        """Look at the next cells."""
+        rows = np.flatnonzero(batch.flags == USABLE)
+        if not len(rows):
+            return
+        images = batch.images if len(rows) == len(batch) else batch.images[rows]
+        self._low = np.minimum(self._low, images.min(axis=(0, 2, 3)))
+        batch_high = images.max(axis=(0, 2, 3)).astype(np.float64)
+        self._at_high[batch_high > self._high] = 0
+        self._high = np.maximum(self._high, batch_high)
+        for channel in np.flatnonzero(batch_high == self._high):
+            self._at_high[channel] += np.count_nonzero(images[:, channel] == batch_high[channel])
+        self._sample.append(images[np.isin(batch.start + rows, self._chosen)])
+        self._pixels += images[:, 0].size
+
+    def summaries(self) -> list[ChannelSummary]:
+        """Return what was found in each channel."""
+        sample = np.concatenate(self._sample)
+        levels = np.percentile(sample, PERCENTILES, axis=(0, 2, 3))
+        shares = np.where(np.isin(self._high, CAMERA_MAXIMA), self._at_high / self._pixels, 0.0)
+        return [
+            ChannelSummary(
+                name=name,
+                minimum=float(self._low[channel]),
+                maximum=float(self._high[channel]),
+                percentiles=dict(zip(PERCENTILES, levels[:, channel].tolist(), strict=True)),
+                saturated=float(shares[channel]),
+            )
+            for channel, name in enumerate(CHANNELS)
+        ]

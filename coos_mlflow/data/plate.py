@@ -10,8 +10,9 @@ import numpy as np
 
 from coos_mlflow.data import _hdf5
 from coos_mlflow.data._chunks import Chunks
-from coos_mlflow.data.cells import CellBatch, Origins, check_images, check_shape
+from coos_mlflow.data.cells import CellBatch, Origins, check_shape
 from coos_mlflow.data.columns import ID_DATASETS, check_label_dtype, clean_labels, shown
+from coos_mlflow.data.flags import flag_unusable, refuse_unusable
 from coos_mlflow.data.plate_writer import PlateWriter
 from coos_mlflow.errors import DataError
 
@@ -94,7 +95,12 @@ class Plate:
         return tuple(dataset for dataset, column in columns.items() if column is None)
 
     def batches(
-        self, size: int = 1024, start: int = 0, stop: int | None = None
+        self,
+        size: int = 1024,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        keep_unusable: bool = False,
     ) -> Iterator[CellBatch]:
         """Read cells in their order, a batch at a time.
 
@@ -104,17 +110,21 @@ class Plate:
             Cells in a batch; the last one may be shorter.
         start, stop : int
             Range of cells; the whole plate by default.
+        keep_unusable : bool
+            Flag cells that cannot be scored instead of refusing them (`flag_unusable`).
 
         Yields
         ------
         CellBatch
-            Its images have `dtype` and have passed `check_images`.
+            Its images have `dtype` and are raw counts.
 
         Raises
         ------
         DataError
-            For pixels that cannot be read, and for all that `check_images` refuses.
+            For pixels that cannot be read, for all that `flag_unusable` refuses, and, unless they
+            are kept, for unusable cells.
         """
+        where = f"{self.path}:/data"
         end = self.n_cells if stop is None else min(stop, self.n_cells)
         for first in range(start, end, size):
             rows = slice(first, min(first + size, end))
@@ -122,15 +132,17 @@ class Plate:
                 self._chunks.verify(rows.start, rows.stop)
                 raw = self._data[rows]
             raw = raw.astype(self.stored_dtype, copy=False)
-            check_images(raw, f"{self.path}:/data", first)
+            images = raw.astype(self.dtype, copy=False)
+            flags = flag_unusable(raw, where, first)
+            if raw.dtype == np.float64:  # in single precision an image may have become constant
+                flags = np.maximum(flags, flag_unusable(images, where, first))
+            if not keep_unusable:
+                refuse_unusable(images, flags, where, first)
             columns = {
                 name: None if (column := getattr(self, name)) is None else column[rows]
                 for name in ("labels", *ID_DATASETS)
             }
-            images = raw.astype(self.dtype, copy=False)
-            if raw.dtype == np.float64:
-                check_images(images, f"{self.path}:/data", first)  # it may have become constant
-            yield CellBatch(first, images, **columns)
+            yield CellBatch(first, images, flags=flags, **columns)
 
     def origins(self, start: int, stop: int) -> Origins:
         """Return plates and wells of the cells `start` to `stop` - 1, without their images."""
@@ -138,7 +150,7 @@ class Plate:
         plates, wells = (
             None if column is None else column[rows] for column in (self.plates, self.wells)
         )
-        return Origins(start, stop - start, plates, wells)
+        return Origins(np.arange(start, stop), plates, wells)
 
     def close(self) -> None:
         """Close the file."""

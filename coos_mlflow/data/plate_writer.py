@@ -11,8 +11,9 @@ import numpy as np
 
 from coos_mlflow.data import _hdf5
 from coos_mlflow.data._new_file import NewFile
-from coos_mlflow.data.cells import CELL_SHAPE, check_images
+from coos_mlflow.data.cells import CELL_SHAPE
 from coos_mlflow.data.columns import ID_DATASETS, clean_ids, clean_labels
+from coos_mlflow.data.flags import check_images
 from coos_mlflow.errors import DataError, OutputError
 
 CHUNK_CELLS = 64

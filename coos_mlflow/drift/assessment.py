@@ -21,7 +21,7 @@ from coos_mlflow.drift.reference import Reference
 from coos_mlflow.drift.statistics.raw_figures import MOVED
 from coos_mlflow.evaluation import recalls
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 MOST_EFFECTS = 8
 """Plates of a file, the farthest, whose effect sizes are measured: each takes about a second."""

@@ -46,7 +46,7 @@ def summarise(
     Parameters
     ----------
     drift : dict
-        The content of drift.json, schema 2.
+        The content of drift.json, schema 4.
     pictures : Pictures
         Of its cells and of the reference's.
     command : str, optional
@@ -63,6 +63,7 @@ def summarise(
         "verdict": answer.verdict(drift),
         "simulated": wording.simulated(**drift["simulated"]),
         "key_figures": _key_figures(drift),
+        "left_out": wording.left_out(drift),
         "model": {key: shown(drift["model"][key]) for key in ("name", "version")},
         "trained_on": shown(drift["model"]["trained_on"]),
         "plates": [_plate_row(plate) for plate in plates[:MOST_PLATES]],

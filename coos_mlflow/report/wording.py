@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
+from coos_mlflow.data.flags import left_out_words
 from coos_mlflow.drift.error import ESTIMATED
 from coos_mlflow.drift.verdict import CANNOT_TELL, IN_RANGE
 
@@ -53,6 +54,12 @@ def plates_words(plates: list[dict[str, Any]]) -> str:
     more = len(names) - MOST_NAMED
     listed = ", ".join(names[:MOST_NAMED])
     return f"plates {listed}" + (f" and {more} more" if more > 0 else "")
+
+
+def left_out(drift: dict[str, Any]) -> str:
+    """Return the sentences on cells that the verdict leaves out, empty where there are none."""
+    found = drift["left_out"]
+    return left_out_words(found["unusable"], found["copies"], drift["plate_file"]["n_cells"])
 
 
 def standing(plate: dict[str, Any]) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from coos_mlflow.data.cells import CELL_SHAPE, check_images
+from coos_mlflow.data.cells import CELL_SHAPE
+from coos_mlflow.data.flags import check_images
 from coos_mlflow.errors import DataError
 from coos_mlflow.serving.json_cells import from_json
 from coos_mlflow.serving.limits import (

@@ -178,7 +178,7 @@ def scored(random_cells) -> Callable[..., tuple[dict[str, Any], Pictures]]:
         ]  # fmt: skip
         cells = cells_of(entries, most_wells)
         drift = {
-            "schema_version": 3,
+            "schema_version": 4,
             "seed": 0,
             "verdict": next(verdict for verdict in order if verdict in verdicts),
             "reason": plates[0]["reason"],
@@ -204,6 +204,7 @@ def scored(random_cells) -> Callable[..., tuple[dict[str, Any], Pictures]]:
             "wells": entries,
             "edge_wells": edge_against_inner(entries),
             "cells": cells,
+            "left_out": {"unusable": {}, "copies": 0},
             "effects": {
                 "statistics": [
                     {"key": key, "title": f"Statistic {key}", "meaning": "0 is no difference."}

@@ -165,7 +165,7 @@ HOSTILE = [
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_names_come_out_as_text(scored, make_entry, name):
     drift, pictures = scored([make_entry(name), make_entry("b")], wells=(name, f"{name}2"))
-    drift["plate_file"] = {"name": name, name: name}
+    drift["plate_file"] = {"name": name, name: name, "n_cells": 300}
     drift["model"] |= {"name": name, "version": name, "trained_on": name}
     for cells in drift["reference"]["ladder"].values():
         cells[0]["plate"] = name

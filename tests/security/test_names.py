@@ -15,12 +15,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from coos_mlflow.data import tiff
+from coos_mlflow.data.file_names import check_names
 from coos_mlflow.data.inspect_plate import inspect
 from coos_mlflow.data.pairs import find_pairs
 from coos_mlflow.data.plate import open_plate
 from coos_mlflow.errors import CoosError, DataError, OutputError
 from coos_mlflow.results import RESULTS, check_folder
-from coos_mlflow.scoring import Scorer, check_names
+from coos_mlflow.scoring import Scorer
 
 PATTERNS = ("*_gfp.tif", "*_rfp.tif")
 

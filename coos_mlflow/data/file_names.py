@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 from coos_mlflow.errors import DataError
@@ -28,6 +29,23 @@ def check_name(path: Path) -> None:
             f"{path}: is no file name to work with, its results would need a folder named "
             f"{path.stem!r}; rename the file."
         )
+
+
+def check_names(plates: Sequence[Path]) -> None:
+    """Refuse plates whose results would share a folder.
+
+    Raises
+    ------
+    DataError
+    """
+    seen: dict[str, Path] = {}
+    for plate in plates:
+        first = seen.setdefault(plate.stem, plate)
+        if first is not plate:
+            raise DataError(
+                f"{first} and {plate} would both be scored into {plate.stem}; "
+                "rename one, or score them into different --out folders."
+            )
 
 
 def _is_unseen(char: str) -> bool:
