@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from coos_mlflow.data.inspect_plate import PlateSummary
+    from coos_mlflow.data.pairs import CellPairs
+    from coos_mlflow.data.tiff import Packed
     from coos_mlflow.data.zenodo import DownloadPlan
 
 _SHOWN_NAMES = 8
@@ -126,7 +129,7 @@ def unpack(
     Example: coos unpack COOS7_v1.1_test4.hdf5 test4_images
     """
     from coos_mlflow.data import tiff
-    from coos_mlflow.data.pairs import CELLS_CSV
+    from coos_mlflow.data.cell_table import CELLS_CSV
     from coos_mlflow.data.plate import open_plate
     from coos_mlflow.progress import progress
 
@@ -160,8 +163,9 @@ def pack(
     metadata: Annotated[
         Path | None,
         typer.Option(
-            help="CSV with the columns file, label, plate, well, date, microscope; by default "
-            "cells.csv in the folder, where it is there and no other source is named."
+            help="CSV with the columns file, label, plate, well, date, microscope, or as COOS-7 "
+            "and pycytominer call them (wellIDs, Metadata_Well); by default cells.csv in the "
+            "folder, where it is there and no other source is named."
         ),
     ] = None,
     rescale: Annotated[
@@ -182,9 +186,30 @@ def pack(
         folder, (protein, nucleus), levels=levels, name_regex=name_regex, metadata=metadata
     )
     with progress("Packing", total=len(pairs.stems), unit="cells") as advance:
-        tiff.pack(pairs, out, rescale=rescale, force=force, on_progress=advance)
+        packed = tiff.pack(pairs, out, rescale=rescale, force=force, on_progress=advance)
     known = ", ".join(pairs.columns) or "nothing but the images"
-    _stdout().print(f"{len(pairs.stems):,} cells in {out} with {known}", markup=False)
+    console = _stdout()
+    console.print(f"{len(pairs.stems):,} cells in {out} with {known}", markup=False)
+    for note in _pack_notes(pairs, packed):
+        console.print(note, markup=False, style="yellow")
+
+
+def _pack_notes(pairs: CellPairs, packed: Packed) -> Iterator[str]:
+    """Yield what was left out, and what may be wrong with the images."""
+    from coos_mlflow.data.flags import left_out_words
+    from coos_mlflow.data.tiff import SIGNED_OFFSET
+
+    if pairs.n_hidden:
+        yield f"{pairs.n_hidden:,} images left out that are hidden or lie in hidden folders."
+    if pairs.unused:
+        yield f"Columns that a plate has no place for: {', '.join(pairs.unused)}."
+    if words := left_out_words({}, packed.copies, len(pairs.stems)):
+        yield words
+    if packed.least >= SIGNED_OFFSET:
+        yield (
+            f"Every pixel is {packed.least:,.0f} or more, as if {SIGNED_OFFSET:,} had been added "
+            "to signed counts; check how the images were exported."
+        )
 
 
 def print_summary(summary: PlateSummary, console: Console) -> None:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from coos_mlflow.data.cell_table import CELLS_CSV, FIELDS, SIMULATED_FIELD, read_cell_table
 from coos_mlflow.data.cells import CHANNELS
-from coos_mlflow.data.columns import ID_DATASETS, clean_ids, clean_labels
+from coos_mlflow.data.columns import clean_ids, clean_labels
 from coos_mlflow.errors import DataError
 
 PATTERNS = tuple(f"*_{channel}.tif" for channel in CHANNELS)
 """Names that the authors' script gives to the two channels of a cell."""
 
-CELLS_CSV = "cells.csv"
-FIELDS = {"label": "labels"} | {name.removesuffix("s"): name for name in ID_DATASETS}
-"""Column of a CSV, group of a name or level of folders -> column of a plate."""
+ENDINGS = (".tif", ".tiff")
+"""Of TIFF files, in any capitals; a pattern with one of them finds all."""
 
-FILE_FIELD, SIMULATED_FIELD = "file", "simulated"
+ARCHIVE_OF_MACOS = "__MACOSX"
+"""Folder of hidden files that macOS adds to archives."""
 
 Said = dict[str, dict[str, str]]
 """For each stem, the value of each field that one source gives."""
@@ -40,12 +40,18 @@ class CellPairs:
         Labels and ids, as far as known.
     simulated : bool
         Whether the CSV says that no microscope made the cells.
+    n_hidden : int
+        Images that were left out because they, or folders they lie in, are hidden.
+    unused : list of str
+        Columns of the CSV that a plate has no place for.
     """
 
     stems: list[str]
     paths: list[tuple[Path, Path]]
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     simulated: bool = False
+    n_hidden: int = 0
+    unused: list[str] = field(default_factory=list)
 
 
 def find_pairs(
@@ -63,14 +69,15 @@ def find_pairs(
     folder : path
     patterns : tuple of two str
         Names of protein and nucleus images with one ``*`` each; what stands for the ``*``
-        pairs them. With a ``/`` a pattern is matched against the path below `folder`.
+        pairs them. With a ``/`` a pattern is matched against the path below `folder`. The ending
+        ``.tif`` finds ``.TIF`` and ``.tiff``, too.
     levels : str or None
         Fields that the folders stand for, such as ``"plate/well"``; ``-`` skips a level.
     name_regex : str or None
         Searched in each stem; its named groups are fields.
     metadata : path or None
-        CSV with a column ``file`` (the stems) and one for each field; rows give the order.
-        Without any of the three, ``cells.csv`` in the folder is taken if it is there.
+        CSV with a column ``file`` and one for each field (`read_cell_table`); rows give the
+        order. Without any of the three, ``cells.csv`` in the folder is taken if it is there.
 
     Returns
     -------
@@ -86,13 +93,14 @@ def find_pairs(
     root = Path(folder)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder, expected one with pairs of TIFF images.")
-    found = _pair(root, patterns)
+    found, n_hidden = _pair(root, patterns)
+    unused: list[str] = []
     stems = sorted(found, key=_natural)
     sources: list[Said] = []
     if metadata is None and levels is None and name_regex is None and (root / CELLS_CSV).is_file():
         metadata = root / CELLS_CSV
     if metadata is not None:
-        rows = _read_csv(Path(metadata), stems)
+        rows, unused = read_cell_table(Path(metadata), {stem: found[stem] for stem in stems}, root)
         stems = list(rows)
         sources.append(rows)
     if levels is not None:
@@ -105,27 +113,37 @@ def find_pairs(
         [found[stem] for stem in stems],
         _columns(stems, sources, root),
         simulated=any(mark.lower() in ("true", "1") for mark in marked),
+        n_hidden=n_hidden,
+        unused=unused,
     )
 
 
-def _pair(root: Path, patterns: tuple[str, ...]) -> dict[str, tuple[Path, Path]]:
-    for pattern in patterns:
-        if pattern.count("*") != 1:
-            raise DataError(f"{pattern!r} has {pattern.count('*')} asterisks, expected one.")
+def _pair(root: Path, patterns: tuple[str, ...]) -> tuple[dict[str, tuple[Path, Path]], int]:
+    """Return the images of each stem, and how many hidden ones were left out."""
+    _check_patterns(patterns)
     by_channel: dict[str, dict[str, Path]] = {pattern: {} for pattern in patterns}
     inside = root.resolve()
-    for path in root.rglob("*"):
+    n_hidden = 0
+    for path in sorted(root.rglob("*")):
+        relative = path.relative_to(root)
         # What both patterns fit, as *.tif and *_nucleus.tif do, belongs to the narrower one.
         for pattern in sorted(patterns, key=len, reverse=True):
-            stem = _stem(path.relative_to(root).as_posix(), pattern)
-            if stem is not None and path.is_file():
-                if not path.resolve().is_relative_to(inside):
-                    raise DataError(f"{path}: is a link to a file outside {root}, refused.")
-                by_channel[pattern][stem] = path
+            stem = _stem(relative.as_posix(), pattern)
+            if stem is None or not path.is_file():
+                continue
+            if any(part.startswith(".") or part == ARCHIVE_OF_MACOS for part in relative.parts):
+                n_hidden += 1
                 break
+            if not path.resolve().is_relative_to(inside):
+                raise DataError(f"{path}: is a link to a file outside {root}, refused.")
+            if other := by_channel[pattern].get(stem):
+                raise DataError(f"{other} and {path} both fit {pattern!r}, expected one of them.")
+            by_channel[pattern][stem] = path
+            break
     protein, nucleus = (by_channel[pattern] for pattern in patterns)
     if not protein and not nucleus:
-        raise DataError(f"{root}: no image fits {patterns[0]!r} or {patterns[1]!r}.")
+        hidden = f" but {n_hidden:,} hidden ones" if n_hidden else ""
+        raise DataError(f"{root}: no image{hidden} fits {patterns[0]!r} or {patterns[1]!r}.")
     if alone := sorted(protein.keys() ^ nucleus.keys(), key=_natural):
         stem = alone[0]
         there, lacking = patterns if stem in protein else patterns[::-1]
@@ -133,14 +151,35 @@ def _pair(root: Path, patterns: tuple[str, ...]) -> dict[str, tuple[Path, Path]]
             f"{root}: {len(alone):,} images have no partner, e.g. {stem!r} fits {there!r} but "
             f"there is none for {lacking!r}; expected one image of each channel for every cell."
         )
-    return {stem: (protein[stem], nucleus[stem]) for stem in protein}
+    return {stem: (protein[stem], nucleus[stem]) for stem in protein}, n_hidden
+
+
+def _check_patterns(patterns: tuple[str, ...]) -> None:
+    for pattern in patterns:
+        if pattern.count("*") != 1:
+            raise DataError(f"{pattern!r} has {pattern.count('*')} asterisks, expected one.")
+    protein, nucleus = (_without_ending(pattern) for pattern in patterns)
+    if protein == nucleus:
+        raise DataError(
+            f"{patterns[0]!r} found for the protein and {patterns[1]!r} for the nucleus, which are "
+            "the same images; expected a pattern for each channel, such as '*_gfp.tif' and "
+            "'*_dapi.tif'."
+        )
+
+
+def _without_ending(name: str) -> str:
+    """Return a name or pattern without the ending of a TIFF file."""
+    for ending in ENDINGS:
+        if name.lower().endswith(ending):
+            return name[: -len(ending)] + ENDINGS[0]
+    return name
 
 
 def _stem(relative: str, pattern: str) -> str | None:
-    folder, slash, name = relative.rpartition("/")
+    folder, slash, name = _without_ending(relative).rpartition("/")
     if "/" in pattern:
-        folder, slash, name = "", "", relative
-    before, _, behind = pattern.partition("*")
+        folder, slash, name = "", "", _without_ending(relative)
+    before, _, behind = _without_ending(pattern).partition("*")
     fits = name.startswith(before) and name.endswith(behind)
     if not fits or len(name) <= len(before) + len(behind):
         return None
@@ -150,42 +189,6 @@ def _stem(relative: str, pattern: str) -> str | None:
 def _natural(stem: str) -> list[tuple[int, str]]:
     parts = re.split(r"([0-9]+)", stem)
     return [(int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)]
-
-
-def _read_csv(path: Path, stems: list[str]) -> Said:
-    """Return the fields of each stem in the order of the rows."""
-    short = {stem.rpartition("/")[2]: stem for stem in stems}
-    if len(short) < len(stems):
-        short = {}
-    known = short | {stem: stem for stem in stems}
-    rows: Said = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            if FILE_FIELD not in (reader.fieldnames or ()):
-                raise DataError(
-                    f"{path}: columns {reader.fieldnames or 'none'} found, "
-                    f"expected {FILE_FIELD!r} and any of {', '.join(FIELDS)}."
-                )
-            wanted = {*FIELDS, SIMULATED_FIELD} & set(reader.fieldnames or ())
-            for row in reader:
-                where = f"{path}: line {reader.line_num}"
-                if None in row or None in row.values():
-                    raise DataError(f"{where} does not have the columns of the first line.")
-                stem = known.get(row[FILE_FIELD])
-                if stem is None:
-                    raise DataError(f"{where}: no pair of images named {row[FILE_FIELD]!r:.100}.")
-                if stem in rows:
-                    raise DataError(f"{where}: {stem!r} stands in an earlier line too.")
-                rows[stem] = {name: row[name] for name in wanted}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a CSV table ({error}).") from error
-    if lacking := [stem for stem in stems if stem not in rows]:
-        raise DataError(
-            f"{path}: {len(lacking):,} pairs of images have no line, e.g. {lacking[0]!r}; "
-            "expected one for every cell."
-        )
-    return rows
 
 
 def _read_levels(stems: list[str], levels: str, root: Path) -> Said:
@@ -244,6 +247,6 @@ def _columns(stems: list[str], sources: list[Said], root: Path) -> dict[str, np.
 
 def _labels(values: list[str], where: str) -> np.ndarray:
     for index, value in enumerate(values):
-        if not re.fullmatch(r"[0-9]{1,9}", value, re.ASCII):
+        if not re.fullmatch(r"[0-9]{1,9}(\.0+)?", value.strip(), re.ASCII):
             raise DataError(f"{where} {value!r:.60} of cell {index}, expected a number 0..6.")
-    return clean_labels(np.array(values, dtype=np.int64), where)
+    return clean_labels(np.array(values, dtype=np.float64), where)

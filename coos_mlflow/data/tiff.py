@@ -8,21 +8,41 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import tifffile
 
+from coos_mlflow.data.cell_table import CELLS_CSV, FIELDS, FILE_FIELD, SIMULATED_FIELD
 from coos_mlflow.data.cells import CHANNELS, IMAGE_SIZE, CellBatch
-from coos_mlflow.data.flags import check_images
-from coos_mlflow.data.pairs import CELLS_CSV, FIELDS, FILE_FIELD, SIMULATED_FIELD, CellPairs
+from coos_mlflow.data.copies import CopyFinder, cell_digests
+from coos_mlflow.data.flags import COPY, check_images
+from coos_mlflow.data.pairs import CellPairs
 from coos_mlflow.data.plate import Plate, PlateWriter
 from coos_mlflow.errors import CoosError, DataError, OutputError
 
 UNLABELLED = "unlabelled"
 """Folder of cells whose class is not known."""
 
+SIGNED_OFFSET = 32768
+"""What ImageJ adds to signed 16-bit counts when it writes them; its calibration tells (c0)."""
+
 _PACK_CELLS = 256
+
+
+class Packed(NamedTuple):
+    """What `pack` has to tell of the cells that it packed.
+
+    Parameters
+    ----------
+    copies : int
+        Cells that are, pixel by pixel, copies of earlier ones.
+    least : float
+        The smallest of all counts.
+    """
+
+    copies: int
+    least: float
 
 
 def unpack(plate: Plate, out: str | Path, on_progress: Callable[[int], None] | None = None) -> Path:
@@ -71,7 +91,7 @@ def pack(
     rescale: float | None = None,
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
-) -> Path:
+) -> Packed:
     """Write pairs of TIFF images as a plate file.
 
     Parameters
@@ -90,13 +110,12 @@ def pack(
 
     Returns
     -------
-    Path
-        The file.
+    Packed
 
     Raises
     ------
     DataError
-        For images that are not 64x64 and of one page, dtypes that differ, and all that
+        For files that hold other than one image of 64x64 counts, dtypes that differ, and all that
         `check_images` refuses.
     OutputError
         Where `out` is there already or cannot be written.
@@ -106,17 +125,21 @@ def pack(
     stored = _read_image(pairs.paths[0][0]).dtype
     dtype = np.dtype(np.float32 if stored.kind == "f" and rescale is None else np.uint16)
     attrs = {SIMULATED_FIELD: True} if pairs.simulated else None
+    finder, n_copies, least = CopyFinder(), 0, np.inf
     with PlateWriter(out, len(pairs.stems), dtype=dtype, attrs=attrs, force=force) as writer:
         for first in range(0, len(pairs.stems), _PACK_CELLS):
             rows = range(first, min(first + _PACK_CELLS, len(pairs.stems)))
-            cells = [_read_cell(pairs, index, stored, rescale) for index in rows]
+            cells = np.stack([_read_cell(pairs, index, stored, rescale) for index in rows])
             columns = {
                 name: values[rows.start : rows.stop] for name, values in pairs.columns.items()
             }
-            writer.append(np.stack(cells).astype(dtype, copy=False), **columns)
+            writer.append(cells.astype(dtype, copy=False), **columns)
+            flags = finder.flagged(np.zeros(len(cells), np.int8), cell_digests(cells))
+            n_copies += int((flags == COPY).sum())
+            least = min(least, cells.min())
             if on_progress:
                 on_progress(len(cells))
-    return Path(out)
+    return Packed(n_copies, float(least))
 
 
 def _new_table(folder: Path) -> TextIO:
@@ -182,11 +205,14 @@ def _multiply(cell: np.ndarray, rescale: float, where: str) -> np.ndarray:
 
 
 def _read_image(path: Path) -> np.ndarray:
-    """Read a TIFF of one page, 64x64 real numbers, in native byte order."""
+    """Read a TIFF of one image, 64x64 real numbers, as counts in native byte order."""
     try:
         with tifffile.TiffFile(path) as tiff:
-            _check_page(path, len(tiff.pages), tiff.pages[0])
-            image = tiff.pages[0].asarray()
+            imagej = tiff.imagej_metadata or {}
+            # ImageJ can write a stack behind a single page.
+            n_images = max(len(tiff.pages), int(imagej.get("images", 1)))
+            _check_page(path, n_images, tiff.pages[0])
+            image = _counts(path, tiff.pages[0], imagej)
     except CoosError:
         raise
     # A damaged TIFF makes tifffile raise whatever the damaged field breaks first.
@@ -196,9 +222,37 @@ def _read_image(path: Path) -> np.ndarray:
     return image.astype(image.dtype.newbyteorder("="), copy=False)
 
 
-def _check_page(path: Path, n_pages: int, page: Any) -> None:
-    if n_pages != 1:
-        raise DataError(f"{path}: {n_pages} pages found, expected one image a file.")
+def _counts(path: Path, page: Any, imagej: dict[str, Any]) -> np.ndarray:
+    """Return the counts of the camera, whatever way a file has of storing them."""
+    image: np.ndarray = page.asarray()
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        if image.dtype.kind != "u":
+            raise DataError(
+                f"{path}: {image.dtype} counts of which 0 is white found, expected 0 to be black; "
+                "save the image anew, with black as 0."
+            )
+        return (2**page.bitspersample - 1) - image
+    if image.dtype.kind in "ui" and imagej.get("c0") == -SIGNED_OFFSET and imagej.get("c1") == 1:
+        return image.astype(np.int32) - SIGNED_OFFSET
+    return image
+
+
+def _check_page(path: Path, n_images: int, page: Any) -> None:
+    if n_images != 1:
+        raise DataError(
+            f"{path}: {n_images} images in one file found, expected one; save each channel as a "
+            "file of its own (in ImageJ: Image > Color > Split Channels)."
+        )
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        raise DataError(
+            f"{path}: a palette of colours found, whose numbers are no counts; expected the image "
+            "as the camera gave it, in shades of grey."
+        )
+    if page.samplesperpixel != 1:
+        raise DataError(
+            f"{path}: {page.samplesperpixel} values a pixel found, as in a colour image; expected "
+            "one channel a file, as the camera gave it."
+        )
     if page.shape != (IMAGE_SIZE, IMAGE_SIZE):
         raise DataError(f"{path}: shape {page.shape} found, expected ({IMAGE_SIZE}, {IMAGE_SIZE}).")
     if page.dtype is None or page.dtype.kind not in "uif":
