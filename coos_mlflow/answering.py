@@ -84,7 +84,7 @@ def answer(
             timings.stages = pipeline.times
         answers = iter(pipeline)
         for block in blocks:
-            yield _part(block, answers, advance)
+            yield _part(plate, block, answers, advance)
 
 
 def _prepare(classifier: CellClassifier, batch: CellBatch) -> _Prepared:
@@ -103,7 +103,9 @@ def _classify(classifier: CellClassifier, represented: _Represented) -> _Answere
     return _Answered(represented.batch, represented.raw, scores, novelty)
 
 
-def _part(block: Block, answers: Iterator[_Answered], advance: Callable[[int], None]) -> Part:
+def _part(
+    plate: Plate, block: Block, answers: Iterator[_Answered], advance: Callable[[int], None]
+) -> Part:
     """Take the answers for a block, and the counts of the cells that stand out in it."""
     columns: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     examples = ExamplePicker()
@@ -113,7 +115,7 @@ def _part(block: Block, answers: Iterator[_Answered], advance: Callable[[int], N
         images, scores = answered.batch.images, answered.scores
         # Copies, so that the other counts of the batch can go.
         examples.add(
-            answered.batch.origins,
+            plate.origins(reached, reached + len(images)),
             scores.probabilities,
             answered.novelty,
             lambda row, images=images: images[row].copy(),  # type: ignore[misc]

@@ -16,8 +16,8 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 from urllib3 import Retry
 
-from coos_mlflow.data.cells import CLASSES, Origins
-from coos_mlflow.data.plate import open_plate
+from coos_mlflow.data.cells import CLASSES, CellBatch, Origins
+from coos_mlflow.data.plate import Plate, open_plate
 from coos_mlflow.errors import DataError, ServerError, without_passwords
 from coos_mlflow.pipeline import Pipeline, Stage
 from coos_mlflow.predictions import BATCH, prediction_table
@@ -90,7 +90,7 @@ def score_plate(
     batches = []
     with session or patient_session() as asking, open_plate(plate) as opened:
         stages = [
-            Stage("pack", lambda cells: _Packed(cells.origins, packed(cells.images))),
+            Stage("pack", lambda cells: _packed_batch(opened, cells)),
             Stage("ask", lambda sent: _asked(asking, address, sent, timeout)),
         ]
         with Pipeline("read", opened.batches(batch), stages) as pipeline:
@@ -99,6 +99,11 @@ def score_plate(
                 on_progress(len(origins))
     found: pd.DataFrame = pa.Table.from_batches(batches).to_pandas()
     return found
+
+
+def _packed_batch(plate: Plate, cells: CellBatch) -> _Packed:
+    origins = plate.origins(cells.start, cells.start + len(cells))
+    return _Packed(origins, packed(cells.images))
 
 
 def packed(images: np.ndarray) -> bytes:

@@ -12,7 +12,6 @@ import numpy as np
 
 from coos_mlflow.data.cells import Origins
 from coos_mlflow.data.plate import Plate
-from coos_mlflow.data.wells import well_names
 from coos_mlflow.drift.assessment import assess
 from coos_mlflow.drift.collector import Collected, Collector
 from coos_mlflow.drift.reference import Reference
@@ -96,6 +95,7 @@ def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> d
 def _gather(plate: Plate, work: WorkFolder, reference: Reference, predictions: Path) -> _Gathered:
     """Write the predictions of all parts, and collect what the drift report asks for."""
     collector, examples = Collector(), ExamplePicker()
+    placed = _are_placed(plate)
     facts = {
         "model": str(work.job.model),
         "plate_sha256": work.job.sha256,
@@ -106,13 +106,14 @@ def _gather(plate: Plate, work: WorkFolder, reference: Reference, predictions: P
         for part in work.parts():
             origins = plate.origins(*part.block)
             plates, wells = _names(origins)
+            named = placed[slice(*part.block)]
             writer.add(origins, part.probabilities)
             collector.add(
-                plates=plates,
-                wells=wells,
-                softmax=part.probabilities.astype(np.float64),
-                features=part.features,
-                raw=part.raw,
+                plates=plates[named],
+                wells=wells[named],
+                softmax=part.probabilities[named].astype(np.float64),
+                features=part.features[named],
+                raw=part.raw[named],
             )
             labels = part.probabilities.argmax(axis=1)
             novelty = reference.novelty(part.features, labels)
@@ -128,12 +129,25 @@ def _assess(plate: Plate, gathered: _Gathered, reference: Reference) -> dict[str
         has_plate_ids=are_named(plate.plates),
         has_well_ids=are_named(plate.wells),
     )
-    return assessment | {"cells": gathered.examples.cells()}
+    return assessment | {
+        "cells": gathered.examples.cells(),
+        "nameless_cells": int(np.count_nonzero(~_are_placed(plate))),
+        "well_ids": plate.well_ids.facts if plate.well_ids else None,
+    }
 
 
 def are_named(ids: np.ndarray | None) -> bool:
-    """Tell whether a column of ids names nearly all cells; the nameless are a plate or well too."""
+    """Tell whether a column of ids names nearly all cells."""
     return ids is not None and float(np.mean(ids != "")) >= LEAST_NAMED
+
+
+def _are_placed(plate: Plate) -> np.ndarray:
+    """Tell which cells have the ids that nearly all cells have, bool, shape (plate.n_cells,)."""
+    placed = np.ones(plate.n_cells, dtype=bool)
+    for ids in (plate.plates, plate.wells):
+        if ids is not None and are_named(ids):
+            placed &= ids != ""
+    return placed
 
 
 def _names(origins: Origins) -> tuple[np.ndarray, np.ndarray]:
@@ -141,5 +155,5 @@ def _names(origins: Origins) -> tuple[np.ndarray, np.ndarray]:
     nameless = np.full(len(origins), "")
     return (
         nameless if origins.plates is None else origins.plates,
-        nameless if origins.wells is None else well_names(origins.wells),
+        nameless if origins.wells is None else origins.wells,
     )

@@ -302,7 +302,7 @@ def _metrics(drift: dict[str, Any], seconds: float) -> dict[str, float]:
     n_cells = drift["plate_file"]["n_cells"]
     metrics: dict[str, float | None] = {"n_cells": n_cells, "seconds": seconds or None}
     for name, cells in _class_counts(drift).items():
-        metrics[f"share {name}"] = cells / n_cells
+        metrics[f"share {name}"] = cells / drift["n_cells"]
     placed = [p for p in drift["plates"] if p["score"] is not None]
     if placed:
         worst = max(placed, key=lambda p: p["score"])

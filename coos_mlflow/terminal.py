@@ -61,12 +61,15 @@ def show_scores(scored: Scored) -> None:
     console.print(f"[{style}]{drift['verdict']}[/]  {escape(drift['reason'])}")
     error = wording.estimate(drift["error"])
     console.print(f"[bold]estimated balanced error:[/] {error['words']}  {escape(error['reason'])}")
-    shares = Table(title=f"{scored.n_cells:,} cells by predicted class", title_justify="left")
+    for note in wording.id_notes(drift):
+        console.print(escape(note))
+    judged = drift["n_cells"]
+    shares = Table(title=f"{judged:,} cells by predicted class", title_justify="left")
     shares.add_column("class")
     shares.add_column("cells", justify="right")
     shares.add_column("share", justify="right")
     for name, cells in scored.class_counts.items():
-        shares.add_row(name, f"{cells:,}", f"{100 * cells / scored.n_cells:.1f} %")
+        shares.add_row(name, f"{cells:,}", f"{100 * cells / judged:.1f} %")
     console.print(shares)
     notes = [f"the {what}" for what in ("plate", "model") if scored.simulated[what]]
     if notes:

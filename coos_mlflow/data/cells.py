@@ -60,7 +60,8 @@ class Origins:
         Index of the first cell in its file.
     n_cells : int
     plates, wells : ndarray of str, shape (n_cells,), or None
-        The ids as the file spells them; None where it has none.
+        Ids of plates and names of wells (`wells.read_wells`), ``""`` for a cell without one; None
+        where the file has none.
     """
 
     start: int
@@ -86,7 +87,7 @@ class CellBatch:
     labels : ndarray of int64, shape (n,), or None
         Classes 0..6 where the file has them.
     plates, wells, dates, microscopes : ndarray of str, shape (n,), or None
-        The ids as the file spells them; None where it has none.
+        The ids as the file spells them, ``""`` for a cell without one; None where it has none.
     """
 
     start: int
@@ -100,11 +101,6 @@ class CellBatch:
     def __len__(self) -> int:
         """Return the number of cells."""
         return len(self.images)
-
-    @property
-    def origins(self) -> Origins:
-        """Where the cells come from."""
-        return Origins(self.start, len(self), self.plates, self.wells)
 
 
 def check_images(images: np.ndarray, where: str, start: int = 0) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from coos_mlflow.data.cells import CHANNELS, CLASSES
 from coos_mlflow.data.columns import ID_DATASETS
 from coos_mlflow.data.plate import Plate, open_plate
-from coos_mlflow.data.wells import opaque_ids, well_names
+from coos_mlflow.data.wells import WellIds
 
 PERCENTILES = (0.1, 50.0, 99.9)
 SAMPLE_CELLS = 512
@@ -59,13 +59,11 @@ class PlateSummary:
     classes : dict of str to int, or None
         Cells of each of the seven classes.
     plates, dates, microscopes : dict of str to int, or None
-        Cells of each id.
+        Cells of each id; those without one are in none of them.
     n_wells : int or None
-        Distinct pairs of plate and well.
-    n_well_ids : int
-        Distinct spellings of well ids.
-    opaque_wells : list of str
-        Well ids that are not understood as row and column, and are kept as names.
+        Distinct pairs of plate and well, where cells have both.
+    well_ids : WellIds or None
+        How the well ids were read.
     channels : list of ChannelSummary
     missing : tuple of str
         HDF5 names of the optional columns that are not there.
@@ -83,21 +81,9 @@ class PlateSummary:
     dates: dict[str, int] | None
     microscopes: dict[str, int] | None
     n_wells: int | None
-    n_well_ids: int
-    opaque_wells: list[str]
+    well_ids: WellIds | None
     channels: list[ChannelSummary]
     missing: tuple[str, ...]
-
-    @property
-    def well_note(self) -> str | None:
-        """The sentence on well ids that are kept as names, or None where there are none."""
-        if not self.opaque_wells:
-            return None
-        examples = ", ".join(repr(name) for name in self.opaque_wells[:3])
-        return (
-            f"{len(self.opaque_wells):,} of {self.n_well_ids:,} well ids are not understood as "
-            f"row/column and are kept as names, e.g. {examples}"
-        )
 
 
 def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) -> PlateSummary:
@@ -119,7 +105,7 @@ def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) 
         For all that `open_plate` and `check_images` refuse.
     """
     with open_plate(path) as plate:
-        counts = {name: _counts(getattr(plate, name)) for name in ID_DATASETS}
+        counts = {name: _counts(getattr(plate, name)) for name in ID_DATASETS if name != "wells"}
         return PlateSummary(
             path=plate.path,
             file_bytes=plate.path.stat().st_size,
@@ -133,8 +119,7 @@ def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) 
             dates=counts["dates"],
             microscopes=counts["microscopes"],
             n_wells=_count_wells(plate),
-            n_well_ids=len(counts["wells"] or {}),
-            opaque_wells=[] if plate.wells is None else opaque_ids(plate.wells),
+            well_ids=plate.well_ids,
             channels=_read_intensities(plate, on_progress),
             missing=plate.missing,
         )
@@ -143,7 +128,7 @@ def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) 
 def _counts(ids: np.ndarray | None) -> dict[str, int] | None:
     if ids is None:
         return None
-    names, counts = np.unique(ids, return_counts=True)
+    names, counts = np.unique(ids[ids != ""], return_counts=True)
     return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
 
@@ -155,11 +140,13 @@ def _class_counts(labels: np.ndarray | None) -> dict[str, int] | None:
 
 
 def _count_wells(plate: Plate) -> int | None:
-    if plate.wells is None:
+    if plate.well_ids is None:
         return None
-    wells = well_names(plate.wells).tolist()
-    plates = [""] * plate.n_cells if plate.plates is None else plate.plates.tolist()
-    return len(set(zip(plates, wells, strict=True)))
+    wells = plate.well_ids.names.tolist()
+    if plate.plates is None:
+        return len(set(wells) - {""})
+    pairs = zip(plate.plates.tolist(), wells, strict=True)
+    return len({(on, well) for on, well in pairs if on and well})
 
 
 def _read_intensities(

@@ -21,7 +21,7 @@ from coos_mlflow.drift.reference import Reference
 from coos_mlflow.drift.statistics.raw_figures import MOVED
 from coos_mlflow.evaluation import recalls
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 MOST_EFFECTS = 8
 """Plates of a file, the farthest, whose effect sizes are measured: each takes about a second."""
@@ -236,7 +236,7 @@ def _reference_entry(known: verdict.Known, training_predictions: str) -> dict[st
 
 
 def _wells(ladder: Ladder, collected: Collected) -> list[dict[str, Any]]:
-    """Return place, cells, distance, confidence and class shares of each well."""
+    """Return place, cells, distance, confidence and class shares of each well that has a name."""
     profile = collected.profile
     distances = ladder.wells(profile)
     confidences = _confidences(collected)
@@ -256,6 +256,7 @@ def _wells(ladder: Ladder, collected: Collected) -> list[dict[str, Any]]:
             "shares": (cells / cells.sum()).tolist(),
         }
         for (plate, well), row, column, cells in zip(ids, rows, columns, counts, strict=True)
+        if well
     ]
 
 

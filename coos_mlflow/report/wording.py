@@ -63,6 +63,26 @@ def standing(plate: dict[str, Any]) -> str:
     return f"{plate['verdict']}, {far}"
 
 
+def id_notes(drift: dict[str, Any]) -> list[str]:
+    """Return how the well ids of a file were read and which cells have no ids, in sentences."""
+    read, notes = drift["well_ids"], []
+    if read and drift["wells"]:
+        notes.append(f"{_counted(len(drift['wells']), 'well')} {read['words']}.")
+        notes += [f"{read['note']}."] if read["note"] else []
+    if read and read["n_cells_without"] and not drift["has_well_ids"]:
+        notes.append(f"{_counted(read['n_cells_without'], 'cell')} without a well id.")
+    if drift["nameless_cells"]:
+        notes.append(
+            f"{_counted(drift['nameless_cells'], 'cell')} without an id of plate or well: left out "
+            "of all figures here, but not of predictions.parquet."
+        )
+    return notes
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
 def percent(value: float) -> str:
     """Return a figure in % with one digit; without it from 10 on, where it would be noise."""
     return f"{value:.{0 if value >= 9.95 else 1}f}{NO_BREAK}%"

@@ -6,16 +6,17 @@ on, is a finding.
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from coos_mlflow.data.columns import MAX_ID_CHARACTERS, clean_ids
 from coos_mlflow.data.wells import (
-    N_COLUMNS,
-    N_ROWS,
+    MOST_COLUMNS,
+    MOST_ROWS,
     OPAQUE,
-    opaque_ids,
     parse_well,
-    well_names,
+    read_wells,
     well_positions,
 )
 from coos_mlflow.errors import DataError
@@ -61,19 +62,22 @@ def _try_well(text: str) -> None:
     well = parse_well(text)
     if well is None:
         return
-    assert 1 <= well.row <= N_ROWS and 1 <= well.column <= N_COLUMNS
-    assert well.field is None or 0 <= well.field <= 999
+    assert 1 <= well.row <= MOST_ROWS and 1 <= well.column <= MOST_COLUMNS
+    assert well.field is None or 0 <= well.field <= 9999
     again = parse_well(well.name)
     assert again is not None and (again.row, again.column) == (well.row, well.column)
 
 
 def _try_columns(ids: np.ndarray) -> None:
-    names, (rows, columns) = well_names(ids), well_positions(ids)
-    assert well_names(names).tolist() == names.tolist()
-    unknown = set(opaque_ids(ids))
-    for text, name, row, column in zip(ids.tolist(), names, rows, columns, strict=True):
+    found = read_wells(ids)
+    rows, columns = well_positions(found.names)
+    assert read_wells(found.names).names.tolist() == found.names.tolist()
+    unknown = {"", *found.kept}
+    for text, name, row, column in zip(ids.tolist(), found.names, rows, columns, strict=True):
         assert (text in unknown) == (row == OPAQUE) == (column == OPAQUE)
         assert name == text or row != OPAQUE
+    assert found.words.isprintable() and (found.note or "").isprintable()
+    json.dumps(found.facts, allow_nan=False)
 
 
 def _as_integer(line: bytes) -> int | None:

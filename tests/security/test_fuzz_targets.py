@@ -69,8 +69,8 @@ def test_ids_that_are_too_long_are_refused(targets):
     [
         ("clean_ids", lambda *_: (_ for _ in ()).throw(KeyError("id"))),
         ("clean_ids", lambda *_: (_ for _ in ()).throw(DataError("why not"))),
-        ("parse_well", lambda text: __import__("types").SimpleNamespace(row=17, column=1)),
-        ("well_names", lambda ids: ids[::-1]),
+        ("parse_well", lambda text: __import__("types").SimpleNamespace(row=33, column=1)),
+        ("well_positions", lambda names: (np.zeros(len(names)), np.ones(len(names)))),
     ],
 )
 def test_a_faulty_reader_of_ids_is_noticed(targets, monkeypatch, name, value):
