@@ -21,7 +21,14 @@ from coos_mlflow.data.wells import (
 )
 from coos_mlflow.errors import DataError
 
-EXAMPLES = (b"012003000\nB03\nb3\nB003", b"P24\n\xff\x00\nmitochondria", b"i16384\ni-1", b" a01 \n")
+EXAMPLES = (
+    b"012003000\nB03\nb3\nB003",
+    b"P24\n\xff\x00\nmitochondria",
+    b"i16384\ni-1",
+    b" a01 \n",
+    b"r05c10f01\nE - 10(fld 1)\n(5, 10)\n12-08",
+    b"A01_s1\nnan\n5.0",
+)
 
 _LONGEST_ESCAPE = len("\\U0010ffff")
 
