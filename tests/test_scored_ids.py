@@ -52,7 +52,7 @@ def test_fields_of_a_well_are_scored_as_that_well(score, capsys):
     assert set(predictions(fields)["Metadata_Well"]) == set(score.wells)
     show_scores(fields)
     words = f"8 wells {fields.drift['well_ids']['words']}."
-    assert words.startswith("8 wells from 32 ids such as '")
+    assert words.startswith("8 wells read from 32 ids, such as '")
     assert words in capsys.readouterr().out
     assert words in " ".join((fields.folder / "report.md").read_text().split())
     assert words.replace("'", "&#39;") in (fields.folder / "report.html").read_text()
@@ -73,7 +73,7 @@ def test_a_few_cells_without_an_id_are_of_no_well_and_left_out(score, column, ca
     assert len(frame) == 160 and list(np.flatnonzero(frame[name].isna())) == [7, 47, 87, 127]
     show_scores(scored)
     told = capsys.readouterr().out
-    assert "4 cells without an id of plate or well: left out of all figures" in told
+    assert "4 cells without an id of plate or well: left out of the verdict and all figures" in told
     assert "156 cells by predicted class" in told
 
 

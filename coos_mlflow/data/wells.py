@@ -138,7 +138,7 @@ class WellIds:
         """How many ids there are and how they were read, in a few words."""
         count = f"{len(self.read):,} id" + ("" if len(self.read) == 1 else "s")
         spelt = [f"{_quoted(key)} for {_told(well)}" for key, well in self.examples.items()]
-        return f"from {count}" + (f" such as {', '.join(spelt)}" if spelt else "")
+        return f"read from {count}" + (f", such as {', '.join(spelt)}" if spelt else "")
 
     @property
     def note(self) -> str | None:

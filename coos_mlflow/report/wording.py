@@ -74,7 +74,7 @@ def id_notes(drift: dict[str, Any]) -> list[str]:
     if drift["nameless_cells"]:
         notes.append(
             f"{_counted(drift['nameless_cells'], 'cell')} without an id of plate or well: left out "
-            "of all figures here, but not of predictions.parquet."
+            "of the verdict and all figures, but not of predictions.parquet."
         )
     return notes
 

@@ -93,6 +93,6 @@ def test_coos_check_counts_no_well_and_no_plate_for_cells_without_an_id(make_pla
     print_summary(summary, Console(file=file, width=200))
     assert "plates       1: P1 (16); 8 cells have none" in file.getvalue()
     assert (
-        "wells        1 from 3 ids such as 'b3' for well B03, 'r02c03f01' for well B03, field 1; "
-        "6 cells have none" in file.getvalue()
+        "wells        1 read from 3 ids, such as 'b3' for well B03, "
+        "'r02c03f01' for well B03, field 1; 6 cells have none" in file.getvalue()
     )

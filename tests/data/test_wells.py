@@ -117,7 +117,7 @@ def test_the_fields_of_a_well_are_one_well() -> None:
     ids = [f"r{r:02d}c{c:02d}f{f:02d}" for r in range(2, 9) for c in range(3, 11) for f in range(4)]
     found = read_wells(np.array(ids))
     assert len(found.read) == 224 and len(set(found.names)) == 56
-    assert found.words == "from 224 ids such as 'r02c03f00' for well B03, field 0"
+    assert found.words == "read from 224 ids, such as 'r02c03f00' for well B03, field 0"
     assert found.kept == [] and found.note is None
 
 
@@ -127,7 +127,10 @@ def test_what_is_not_understood_stays_a_name_and_is_said() -> None:
     rows, columns = well_positions(found.names)
     assert rows.tolist() == [12, 0, 0, 2, 0]
     assert columns.tolist() == [3, 0, 0, 3, 0]
-    assert found.words == "from 3 ids such as '012003000' for well L03, field 0, 'b3' for well B03"
+    assert (
+        found.words
+        == "read from 3 ids, such as '012003000' for well L03, field 0, 'b3' for well B03"
+    )
     assert found.note == (
         "1 of 3 well ids are not understood as row/column and are kept as names, e.g. "
         "'mitochondria'"

@@ -205,9 +205,9 @@ def test_the_page_says_how_well_ids_were_read_and_which_cells_have_none(scored):
     drift, pictures = scored(wells=("r01c02f01", "r01c03f01"))
     drift["nameless_cells"] = 12
     notes = [
-        "2 wells from 2 ids such as 'r01c02f01' for well A02, field 1.",
-        "12 cells without an id of plate or well: left out of all figures here, but not of "
-        "predictions.parquet.",
+        "2 wells read from 2 ids, such as 'r01c02f01' for well A02, field 1.",
+        "12 cells without an id of plate or well: left out of the verdict and all figures, but not "
+        "of predictions.parquet.",
     ]
     summary = summarise(drift, pictures)
     assert summary["id_notes"] == notes
