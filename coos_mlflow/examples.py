@@ -185,8 +185,7 @@ def _describe(
         "confidence": float(f"{confidence:.{_DIGITS}g}"),
         "distance": float(f"{novelty:.{_DIGITS}g}"),
     }
-    if origins.plates is not None:
-        facts["plate"] = str(origins.plates[row])
-    if origins.wells is not None:
-        facts["well"] = str(origins.wells[row])
+    for name, ids in (("plate", origins.plates), ("well", origins.wells)):
+        if ids is not None and ids[row]:
+            facts[name] = str(ids[row])
     return _Cell(origins.start + row, facts, look)

@@ -301,8 +301,9 @@ def _metrics(drift: dict[str, Any], seconds: float) -> dict[str, float]:
     """Return what can be compared from run to run; of several plates, the farthest's distances."""
     n_cells = drift["plate_file"]["n_cells"]
     metrics: dict[str, float | None] = {"n_cells": n_cells, "seconds": seconds or None}
-    for name, cells in _class_counts(drift).items():
-        metrics[f"share {name}"] = cells / drift["n_cells"]
+    counts = _class_counts(drift)
+    for name, cells in counts.items():
+        metrics[f"share {name}"] = cells / sum(counts.values())
     placed = [p for p in drift["plates"] if p["score"] is not None]
     if placed:
         worst = max(placed, key=lambda p: p["score"])

@@ -93,3 +93,4 @@ def test_where_no_cell_has_a_well_no_well_is_shown(score):
     assert 'id="maps"' not in (scored.folder / "report.html").read_text()
     assert json.loads((scored.folder / "drift.json").read_text()) == scored.drift
     assert not [cell for cell in scored.drift["cells"] if "of well" in cell["role"]]
+    assert not [cell for cell in scored.drift["cells"] if "well" in cell]
