@@ -86,7 +86,7 @@ def answer(
             timings.stages = pipeline.times
         answers = iter(pipeline)
         for block in blocks:
-            yield _part(block, answers, advance)
+            yield _part(plate, block, answers, advance)
 
 
 def _batches(plate: Plate, blocks: Sequence[Block]) -> Iterator[CellBatch]:
@@ -116,7 +116,9 @@ def _classify(classifier: CellClassifier, represented: _Represented) -> _Answere
     return _Answered(represented.batch, represented.raw, scores, novelty)
 
 
-def _part(block: Block, answers: Iterator[_Answered], advance: Callable[[int], None]) -> Part:
+def _part(
+    plate: Plate, block: Block, answers: Iterator[_Answered], advance: Callable[[int], None]
+) -> Part:
     """Take the answers for a block, and the counts of the cells that stand out in it."""
     columns: list[tuple[np.ndarray, ...]] = []
     examples = ExamplePicker()
@@ -128,7 +130,7 @@ def _part(block: Block, answers: Iterator[_Answered], advance: Callable[[int], N
         usable = np.flatnonzero(flags == USABLE)
         # Copies, so that the other counts of the batch can go.
         examples.add(
-            answered.batch.origins.select(usable),
+            plate.origins(reached, reached + len(images)).select(usable),
             scores.probabilities[usable],
             answered.novelty[usable],
             lambda row, images=images[usable]: images[row].copy(),  # type: ignore[misc]

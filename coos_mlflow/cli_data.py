@@ -196,15 +196,14 @@ def pack(
 
 def _pack_notes(pairs: CellPairs, packed: Packed) -> Iterator[str]:
     """Yield what was left out, and what may be wrong with the images."""
-    from coos_mlflow.data.flags import left_out_words
+    from coos_mlflow.data.flags import left_out_sentences
     from coos_mlflow.data.tiff import SIGNED_OFFSET
 
     if pairs.n_hidden:
         yield f"{pairs.n_hidden:,} images left out that are hidden or lie in hidden folders."
     if pairs.unused:
         yield f"Columns that a plate has no place for: {', '.join(pairs.unused)}."
-    if words := left_out_words({}, packed.copies, len(pairs.stems)):
-        yield words
+    yield from left_out_sentences({}, packed.copies, len(pairs.stems))
     if packed.least >= SIGNED_OFFSET:
         yield (
             f"Every pixel is {packed.least:,.0f} or more, as if {SIGNED_OFFSET:,} had been added "
@@ -225,28 +224,43 @@ def print_summary(summary: PlateSummary, console: Console) -> None:
         console.print(Text("SIMULATED cells, no microscope made them", style="bold yellow"))
     console.print(facts)
     console.print(_intensities(summary))
-    if summary.well_note:
-        console.print(Text(summary.well_note + ".", style="yellow"))
-    if summary.cell_note:
-        console.print(Text(summary.cell_note, style="yellow"))
-    else:
+    if summary.well_ids and summary.well_ids.note:
+        console.print(Text(summary.well_ids.note + ".", style="yellow"))
+    for note in summary.cell_notes:
+        console.print(Text(note, style="yellow"))
+    if not summary.cell_notes:
         console.print(Text("Every cell passed the checks.", style="green"))
 
 
 def _facts(summary: PlateSummary) -> list[tuple[str, str]]:
-    wells = "not given" if summary.n_wells is None else f"{summary.n_wells:,}"
     chunks = "contiguous" if summary.chunks is None else "x".join(map(str, summary.chunks))
     stored = f"{summary.dtype}, chunks {chunks}, compression {summary.compression}"
     return [
         ("cells", f"{summary.n_cells:,} ({summary.file_bytes / 1e6:,.1f} MB)"),
         ("classes", _names(summary.classes)),
-        ("plates", _names(summary.plates)),
-        ("wells", wells),
-        ("dates", _names(summary.dates)),
-        ("microscopes", _names(summary.microscopes)),
+        ("plates", _ids(summary.plates, summary.n_cells)),
+        ("wells", _wells(summary)),
+        ("dates", _ids(summary.dates, summary.n_cells)),
+        ("microscopes", _ids(summary.microscopes, summary.n_cells)),
         ("stored as", stored),
         ("missing", ", ".join(summary.missing) or "nothing"),
     ]
+
+
+def _wells(summary: PlateSummary) -> str:
+    if summary.well_ids is None:
+        return "not given"
+    without = _without(int((summary.well_ids.names == "").sum()))
+    return f"{summary.n_wells:,} {summary.well_ids.words}{without}"
+
+
+def _ids(counts: dict[str, int] | None, n_cells: int) -> str:
+    without = "" if counts is None else _without(n_cells - sum(counts.values()))
+    return _names(counts) + without
+
+
+def _without(n_cells: int) -> str:
+    return f"; {n_cells:,} cells have none" if n_cells else ""
 
 
 def _names(counts: dict[str, int] | None) -> str:

@@ -98,10 +98,11 @@ def score_plate(
         read = opened.batches(batch, keep_unusable=True)
         with Pipeline("read", read, stages) as pipeline:
             for cells, probabilities in pipeline:
+                origins = opened.origins(cells.start, cells.start + len(cells))
                 counts += count_flags(cells.flags)
                 check_share_unusable(counts, opened.n_cells, f"{plate}:/data", cells)
                 flags = copies.flagged(cells.flags, cell_digests(cells.images))
-                tables.append(prediction_table(cells.origins, probabilities, flags))
+                tables.append(prediction_table(origins, probabilities, flags))
                 on_progress(len(cells))
     found: pd.DataFrame = pa.Table.from_batches(tables).to_pandas()
     return found

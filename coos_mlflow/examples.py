@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from coos_mlflow.data.cells import CLASSES, Origins
-from coos_mlflow.data.wells import well_names
 from coos_mlflow.report.cells import ROLES, WELL_ROLES
 
 PER_CLASS = 6
@@ -102,7 +101,7 @@ class ExamplePicker:
                 kept = self._by_class[role, label]
                 _offer(kept, rank, np.flatnonzero(labels == label), cell)
         if origins.wells is not None:
-            units = np.stack([_plates(origins), well_names(origins.wells)])
+            units = np.stack([_plates(origins), origins.wells])
             self._add_wells(units, dict(zip(WELL_ROLES, ranks, strict=True)), cell)
 
     def _add_wells(
@@ -122,7 +121,7 @@ class ExamplePicker:
             first = np.flatnonzero(np.diff(unit.ravel()[order], prepend=-1))
             for number, row in enumerate(order[first].tolist()):
                 plate, well = units[:, number].tolist()
-                if plate in self._let_go or cell(row) is None:
+                if not well or plate in self._let_go or cell(row) is None:
                     continue
                 own = self._by_well.setdefault(
                     (plate, well), {role: _Kept(1, [], []) for role in WELL_ROLES}
@@ -188,8 +187,7 @@ def _describe(
         "confidence": float(f"{confidence:.{_DIGITS}g}"),
         "distance": float(f"{novelty:.{_DIGITS}g}"),
     }
-    if origins.plates is not None:
-        facts["plate"] = str(origins.plates[row])
-    if origins.wells is not None:
-        facts["well"] = str(well_names(origins.wells[row : row + 1])[0])
+    for name, ids in (("plate", origins.plates), ("well", origins.wells)):
+        if ids is not None and ids[row]:
+            facts[name] = str(ids[row])
     return _Cell(int(origins.indices[row]), facts, look)

@@ -21,7 +21,6 @@ from coos_mlflow.data.flags import (
     unusable_kinds,
 )
 from coos_mlflow.data.plate import Plate
-from coos_mlflow.data.wells import well_names
 from coos_mlflow.drift.assessment import assess
 from coos_mlflow.drift.collector import Collected, Collector
 from coos_mlflow.drift.reference import Reference
@@ -107,10 +106,11 @@ def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> d
 def _gather(plate: Plate, work: WorkFolder, reference: Reference, predictions: Path) -> _Gathered:
     """Write the predictions of all parts, and collect what the drift report asks for.
 
-    Unusable cells and copies are written, and are left out of the drift report.
+    Unusable cells, copies and cells without ids are written, and are left out of the drift report.
     """
     collector, examples, copies = Collector(), ExamplePicker(), CopyFinder()
     counts = np.zeros(len(FLAGS), np.int64)
+    placed = _are_placed(plate)
     facts = {
         "model": str(work.job.model),
         "plate_sha256": work.job.sha256,
@@ -123,7 +123,7 @@ def _gather(plate: Plate, work: WorkFolder, reference: Reference, predictions: P
             flags = copies.flagged(part.flags, part.digests)
             counts += count_flags(flags)
             writer.add(origins, part.probabilities, flags)
-            rows = np.flatnonzero(flags == USABLE)
+            rows = np.flatnonzero((flags == USABLE) & placed[slice(*part.block)])
             origins, probabilities = origins.select(rows), part.probabilities[rows]
             plates, wells = _names(origins)
             collector.add(
@@ -151,13 +151,27 @@ def _assess(plate: Plate, gathered: _Gathered, reference: Reference) -> dict[str
     left_out = {
         "unusable": unusable_kinds(gathered.flags),
         "copies": int(gathered.flags[COPY]),
+        "nameless": int(np.count_nonzero(~_are_placed(plate))),
     }
-    return assessment | {"cells": gathered.examples.cells(), "left_out": left_out}
+    return assessment | {
+        "cells": gathered.examples.cells(),
+        "left_out": left_out,
+        "well_ids": plate.well_ids.facts if plate.well_ids else None,
+    }
 
 
 def are_named(ids: np.ndarray | None) -> bool:
-    """Tell whether a column of ids names nearly all cells; the nameless are a plate or well too."""
+    """Tell whether a column of ids names nearly all cells."""
     return ids is not None and float(np.mean(ids != "")) >= LEAST_NAMED
+
+
+def _are_placed(plate: Plate) -> np.ndarray:
+    """Tell which cells have the ids that nearly all cells have, bool, shape (plate.n_cells,)."""
+    placed = np.ones(plate.n_cells, dtype=bool)
+    for ids in (plate.plates, plate.wells):
+        if ids is not None and are_named(ids):
+            placed &= ids != ""
+    return placed
 
 
 def _names(origins: Origins) -> tuple[np.ndarray, np.ndarray]:
@@ -165,5 +179,5 @@ def _names(origins: Origins) -> tuple[np.ndarray, np.ndarray]:
     nameless = np.full(len(origins), "")
     return (
         nameless if origins.plates is None else origins.plates,
-        nameless if origins.wells is None else well_names(origins.wells),
+        nameless if origins.wells is None else origins.wells,
     )

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from coos_mlflow.data.cells import CLASSES, Origins
 from coos_mlflow.data.flags import COPY, FLAGS, USABLE
-from coos_mlflow.data.wells import OPAQUE, well_names, well_positions
+from coos_mlflow.data.wells import OPAQUE, well_positions
 
 BATCH = 512
 """Cells that a model answers together, 8 MB of counts; a network's last digits depend on it."""
@@ -32,10 +32,10 @@ SCHEMA = pa.schema(
 )
 """Names as in profiles of CellProfiler and pycytominer, where Metadata_ marks what is no feature.
 
-Plate and well are null where the file has no ids; row and column, counted from 1, are null where
-a well's id does not say them; confidence is the largest of p_0..p_6. flag is null for most cells,
-else one of `coos_mlflow.data.flags.FLAGS`: unusable cells have no label, no probabilities and no
-confidence, copies have them.
+Plate and well are null where the file has no id of them; row and column, counted from 1, are null
+where a well's id does not say them; confidence is the largest of p_0..p_6. flag is null for most
+cells, else one of `coos_mlflow.data.flags.FLAGS`: unusable cells have no label, no probabilities
+and no confidence, copies have them.
 """
 
 
@@ -103,7 +103,8 @@ def prediction_table(
 
 
 def _strings(ids: np.ndarray | None, n: int) -> pa.Array:
-    return pa.nulls(n, pa.string()) if ids is None else pa.array(ids.tolist(), pa.string())
+    keys = [None] * n if ids is None else [key or None for key in ids.tolist()]
+    return pa.array(keys, pa.string())
 
 
 def _places(wells: np.ndarray | None, n: int) -> list[pa.Array]:
@@ -114,4 +115,4 @@ def _places(wells: np.ndarray | None, n: int) -> list[pa.Array]:
         pa.array(axis.astype(np.int16), pa.int16(), mask=axis == OPAQUE)
         for axis in well_positions(wells)
     )
-    return [_strings(well_names(wells), n), *positions]
+    return [_strings(wells, n), *positions]

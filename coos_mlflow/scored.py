@@ -306,8 +306,9 @@ def _metrics(drift: dict[str, Any], seconds: float) -> dict[str, float]:
         "n_copies": drift["left_out"]["copies"],
         "seconds": seconds or None,
     }
-    for name, cells in _class_counts(drift).items():
-        metrics[f"share {name}"] = cells / drift["n_cells"]
+    counts = _class_counts(drift)
+    for name, cells in counts.items():
+        metrics[f"share {name}"] = cells / sum(counts.values())
     placed = [p for p in drift["plates"] if p["score"] is not None]
     if placed:
         worst = max(placed, key=lambda p: p["score"])

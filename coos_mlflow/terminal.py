@@ -61,15 +61,15 @@ def show_scores(scored: Scored) -> None:
     console.print(f"[{style}]{drift['verdict']}[/]  {escape(drift['reason'])}")
     error = wording.estimate(drift["error"])
     console.print(f"[bold]estimated balanced error:[/] {error['words']}  {escape(error['reason'])}")
-    if left_out := wording.left_out(drift):
-        console.print(f"[bold yellow]left out:[/] {escape(left_out)}")
-    n_cells = drift["n_cells"]
-    shares = Table(title=f"{n_cells:,} cells by predicted class", title_justify="left")
+    for note in wording.notes(drift):
+        console.print(escape(note))
+    judged = drift["n_cells"]
+    shares = Table(title=f"{judged:,} cells by predicted class", title_justify="left")
     shares.add_column("class")
     shares.add_column("cells", justify="right")
     shares.add_column("share", justify="right")
     for name, cells in scored.class_counts.items():
-        shares.add_row(name, f"{cells:,}", f"{100 * cells / n_cells:.1f} %")
+        shares.add_row(name, f"{cells:,}", f"{100 * cells / judged:.1f} %")
     console.print(shares)
     notes = [f"the {what}" for what in ("plate", "model") if scored.simulated[what]]
     if notes:

@@ -15,7 +15,6 @@ from coos_mlflow.data.cells import SPLITS
 from coos_mlflow.data.cleaned import without_unusable
 from coos_mlflow.data.dataset import coos7_home, coos7_present, find_splits
 from coos_mlflow.data.plate import file_digest, open_plate
-from coos_mlflow.data.wells import well_names
 from coos_mlflow.errors import DataError
 from coos_mlflow.progress import progress
 
@@ -95,20 +94,28 @@ class TrainingData:
         Raises
         ------
         DataError
-            When the file lacks one of them.
+            When the file lacks one of them, or cells lack an id.
         """
         with open_plate(self.paths[split]) as plate:
-            columns = {"labels": plate.labels, "plateIDs": plate.plates, "wellIDs": plate.wells}
+            wells = None if plate.well_ids is None else plate.well_ids.names
+            columns = {"labels": plate.labels, "plateIDs": plate.plates, "wellIDs": wells}
         for key, column in columns.items():
             if column is None:
                 raise DataError(
                     f"{self.paths[split]}:/{key}: missing; a split that trains or tests a model "
                     "needs labels, plateIDs and wellIDs."
                 )
+            nameless = np.flatnonzero(column == "")  # none among labels, which are numbers
+            if len(nameless):
+                raise DataError(
+                    f"{self.paths[split]}:/{key}: {len(nameless):,} of {len(column):,} cells have "
+                    f"no id, the first is cell {nameless[0]}; a split that trains or tests a model "
+                    "needs one of every cell: name them, or leave these cells out of the file."
+                )
         return Annotations(
             np.asarray(columns["labels"]),
             np.asarray(columns["plateIDs"]),
-            well_names(np.asarray(columns["wellIDs"])),
+            np.asarray(columns["wellIDs"]),
         )
 
 

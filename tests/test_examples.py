@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coos_mlflow import examples
-from coos_mlflow.data.cells import CellBatch, Origins
+from coos_mlflow.data.cells import Origins
 from coos_mlflow.examples import MOST_WELLS, PER_CLASS, ExamplePicker
 from coos_mlflow.report.cells import ROLES, WELL_ROLES
 
@@ -30,9 +30,9 @@ def streamed(random_cells, monkeypatch):
         for start in range(0, N, size):
             rows = order[start : start + size]
             own = {key: None if v is None else v[rows] for key, v in columns.items()}
-            batch = CellBatch(start, images[rows], **own)
-            looks = batch.images.__getitem__
-            picker.add(batch.origins, probabilities[rows], novelty[rows], looks)
+            origins = Origins(np.arange(start, start + len(rows)), **own)
+            looks = images[rows].__getitem__
+            picker.add(origins, probabilities[rows], novelty[rows], looks)
         return picker
 
     stream.facts = (probabilities, novelty, plates, wells)

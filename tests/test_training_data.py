@@ -80,6 +80,16 @@ def test_annotations_name_wells_alike_whatever_the_field(tmp_path, make_plate):
     assert set(found.wells) == {"B03"}
 
 
+@pytest.mark.parametrize(("column", "name"), [("plates", "plateIDs"), ("wells", "wellIDs")])
+def test_a_split_whose_cells_lack_ids_cannot_train(tmp_path, make_plate, column, name):
+    for split in SPLITS:
+        make_plate(f"d/{split}.hdf5", **{column: np.array(["B03", "B04", "nan"] * 8)})
+    with pytest.raises(
+        DataError, match=rf"training.hdf5:/{name}: 8 of 24 cells have no id, the first is cell 2;"
+    ):
+        choose(str(tmp_path / "d")).annotations("training")
+
+
 def test_a_split_without_labels_cannot_train(tmp_path, make_plate):
     for split in SPLITS:
         make_plate(f"d/{split}.hdf5", labels=None)

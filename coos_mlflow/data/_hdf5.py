@@ -196,8 +196,8 @@ def read_ids(dataset: h5py.Dataset, chunks: Chunks, where: str) -> np.ndarray:
 
     Parameters
     ----------
-    dataset : h5py.Dataset, shape (n,)
-        Text of fixed or variable length, or integers.
+    dataset : h5py.Dataset, shape (n,) or (n, 1)
+        Text of fixed or variable length, integers, or floats with whole values.
     chunks : Chunks
         Its chunks, verified.
 
@@ -207,8 +207,8 @@ def read_ids(dataset: h5py.Dataset, chunks: Chunks, where: str) -> np.ndarray:
     """
     dtype = dataset.dtype
     text = h5py.check_string_dtype(dtype) is not None
-    if not text and dtype.kind not in "ui":
-        raise DataError(f"{where}: dtype {shown(dtype)} found, expected text or integers.")
+    if not text and dtype.kind not in "uif":
+        raise DataError(f"{where}: dtype {shown(dtype)} found, expected text or whole numbers.")
     if dtype.kind == "O":
         _check_free_text(dataset, chunks, where)
     if dtype.kind == "S" and dtype.itemsize > 4 * MAX_ID_CHARACTERS:
@@ -218,7 +218,7 @@ def read_ids(dataset: h5py.Dataset, chunks: Chunks, where: str) -> np.ndarray:
         )
     step = max(1, _COLUMN_BLOCK_BYTES // max(64, dtype.itemsize))
     blocks = [
-        clean_ids(dataset[first : first + step].tolist(), where, first)
+        clean_ids(dataset[first : first + step].ravel().tolist(), where, first)
         for first in range(0, dataset.shape[0], step)
     ]
     return np.concatenate(blocks)

@@ -59,7 +59,8 @@ class Origins:
     indices : ndarray of int64, shape (n,)
         Places of the cells in their file.
     plates, wells : ndarray of str, shape (n,), or None
-        The ids as the file spells them; None where it has none.
+        Ids of plates and names of wells (`wells.read_wells`), ``""`` for a cell without one; None
+        where the file has none.
     """
 
     indices: np.ndarray
@@ -89,7 +90,7 @@ class CellBatch:
     labels : ndarray of int64, shape (n,), or None
         Classes 0..6 where the file has them.
     plates, wells, dates, microscopes : ndarray of str, shape (n,), or None
-        The ids as the file spells them; None where it has none.
+        The ids as the file spells them, ``""`` for a cell without one; None where it has none.
     flags : ndarray of int8, shape (n,)
         What `coos_mlflow.data.flags.flag_unusable` says; by default all cells are usable.
     """
@@ -110,11 +111,6 @@ class CellBatch:
     def __len__(self) -> int:
         """Return the number of cells."""
         return len(self.images)
-
-    @property
-    def origins(self) -> Origins:
-        """Where the cells come from."""
-        return Origins(np.arange(self.start, self.start + len(self)), self.plates, self.wells)
 
 
 def check_shape(shape: tuple[int, ...], dtype: np.dtype, where: str) -> None:

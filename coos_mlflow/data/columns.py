@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+import unicodedata
 from collections.abc import Iterable
 
 import numpy as np
@@ -19,6 +22,13 @@ ID_DATASETS = {
 
 MAX_ID_CHARACTERS = 256
 """Ids become table cells, file names and labels of figures; anything longer is no name."""
+
+MISSING = frozenset(("", "nan", "none", "na", "n/a", "<na>", "#n/a", "null"))
+"""What tables write, in small letters, where they hold no id (numpy, Python, R, pandas, Excel,
+SQL)."""
+
+_PADDING = "".join(char for char in map(chr, range(0x3001)) if char.isspace()) + "\0"
+_WHOLE_FLOAT = re.compile(r"(-?\d+)\.0", re.ASCII)
 
 
 def clean_labels(raw: np.ndarray, where: str) -> np.ndarray:
@@ -67,7 +77,7 @@ def clean_ids(raw: Iterable[object], where: str, start: int = 0) -> np.ndarray:
 
     Parameters
     ----------
-    raw : iterable of bytes, str or int
+    raw : iterable of bytes, str, int, float or None
         One id for each cell.
     where : str
         What to name in the message.
@@ -77,13 +87,16 @@ def clean_ids(raw: Iterable[object], where: str, start: int = 0) -> np.ndarray:
     Returns
     -------
     ndarray of str, shape (n,)
-        Bytes that are not UTF-8, and characters that do not print (NUL, newline, terminal
-        escapes), stand as their backslash escapes.
+        ``""`` for `MISSING` ones, None and NaN. Padding at either end is gone, accents are
+        composed (Unicode NFC), and whole numbers stand without ``.0``, which a table adds where
+        other ids are missing. Bytes that are not UTF-8, and characters that do not print (NUL,
+        newline, terminal escapes), stand as their backslash escapes.
 
     Raises
     ------
     DataError
-        For an id longer than 256 characters, and for values that are neither text nor integers.
+        For an id longer than 256 characters, and for values that are neither text nor whole
+        numbers.
     """
     known: dict[object, str] = {}
     texts = []
@@ -100,16 +113,33 @@ def _clean_id(value: object, what: str) -> str:
         text = value.decode("utf-8", errors="backslashreplace")
     elif isinstance(value, str):
         text = value
+    elif value is None:
+        text = ""
     elif isinstance(value, int | np.integer) and not isinstance(value, bool):
         text = str(int(value))
+    elif isinstance(value, float | np.floating):
+        text = _whole_number(float(value), what)
     else:
-        raise DataError(f"{what} is a {type(value).__name__}, expected text or an integer.")
+        raise DataError(f"{what} is a {type(value).__name__}, expected text or a whole number.")
+    text = text.strip(_PADDING)
     if len(text) > MAX_ID_CHARACTERS:
         raise DataError(
             f"{what} has {len(text):,} characters ({text[:20]!r}...), "
             f"expected at most {MAX_ID_CHARACTERS}."
         )
-    return _printable(text)
+    if text.casefold() in MISSING:
+        return ""
+    if whole := _WHOLE_FLOAT.fullmatch(text):
+        text = whole[1]
+    return _printable(unicodedata.normalize("NFC", text))
+
+
+def _whole_number(value: float, what: str) -> str:
+    if math.isnan(value):
+        return ""
+    if not value.is_integer():
+        raise DataError(f"{what} is {value:g}, expected text or a whole number.")
+    return str(int(value))
 
 
 def shown(text: object, most: int = 200) -> str:

@@ -211,8 +211,8 @@ def kinds_words(kinds: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {words}" for words, count in kinds.items())
 
 
-def left_out_words(kinds: dict[str, int], copies: int, n_cells: int) -> str:
-    """Return the sentences on cells that are unusable or copies, empty where there are none.
+def left_out_sentences(kinds: dict[str, int], copies: int, n_cells: int) -> list[str]:
+    """Return a sentence each on cells that are unusable and on copies, where there are such.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ def left_out_words(kinds: dict[str, int], copies: int, n_cells: int) -> str:
             f"{copies:,} of {n_cells:,} cells are copies of earlier cells, pixel by pixel; each "
             "image counts once."
         )
-    return " ".join(said)
+    return said
 
 
 def _refuse(bad: np.ndarray, value: np.ndarray, problem: str, where: str, start: int) -> None:

@@ -16,11 +16,11 @@ from coos_mlflow.data.flags import (
     USABLE,
     check_share_unusable,
     count_flags,
-    left_out_words,
+    left_out_sentences,
     unusable_kinds,
 )
 from coos_mlflow.data.plate import Plate, open_plate
-from coos_mlflow.data.wells import opaque_ids, well_names
+from coos_mlflow.data.wells import WellIds
 
 PERCENTILES = (0.1, 50.0, 99.9)
 SAMPLE_CELLS = 512
@@ -68,13 +68,11 @@ class PlateSummary:
     classes : dict of str to int, or None
         Cells of each of the seven classes.
     plates, dates, microscopes : dict of str to int, or None
-        Cells of each id.
+        Cells of each id; those without one are in none of them.
     n_wells : int or None
-        Distinct pairs of plate and well.
-    n_well_ids : int
-        Distinct spellings of well ids.
-    opaque_wells : list of str
-        Well ids that are not understood as row and column, and are kept as names.
+        Distinct pairs of plate and well, where cells have both.
+    well_ids : WellIds or None
+        How the well ids were read.
     channels : list of ChannelSummary
     missing : tuple of str
         HDF5 names of the optional columns that are not there.
@@ -96,28 +94,16 @@ class PlateSummary:
     dates: dict[str, int] | None
     microscopes: dict[str, int] | None
     n_wells: int | None
-    n_well_ids: int
-    opaque_wells: list[str]
+    well_ids: WellIds | None
     channels: list[ChannelSummary]
     missing: tuple[str, ...]
     unusable: dict[str, int]
     copies: int
 
     @property
-    def cell_note(self) -> str:
-        """The sentences on cells that are unusable or copies, empty where there are none."""
-        return left_out_words(self.unusable, self.copies, self.n_cells)
-
-    @property
-    def well_note(self) -> str | None:
-        """The sentence on well ids that are kept as names, or None where there are none."""
-        if not self.opaque_wells:
-            return None
-        examples = ", ".join(repr(name) for name in self.opaque_wells[:3])
-        return (
-            f"{len(self.opaque_wells):,} of {self.n_well_ids:,} well ids are not understood as "
-            f"row/column and are kept as names, e.g. {examples}"
-        )
+    def cell_notes(self) -> list[str]:
+        """Sentences on cells that are unusable or copies, where there are such."""
+        return left_out_sentences(self.unusable, self.copies, self.n_cells)
 
 
 def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) -> PlateSummary:
@@ -140,7 +126,7 @@ def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) 
     """
     with open_plate(path) as plate:
         flags, channels = _read_cells(plate, on_progress)
-        counts = {name: _counts(getattr(plate, name)) for name in ID_DATASETS}
+        counts = {name: _counts(getattr(plate, name)) for name in ID_DATASETS if name != "wells"}
         return PlateSummary(
             path=plate.path,
             file_bytes=plate.path.stat().st_size,
@@ -154,8 +140,7 @@ def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) 
             dates=counts["dates"],
             microscopes=counts["microscopes"],
             n_wells=_count_wells(plate),
-            n_well_ids=len(counts["wells"] or {}),
-            opaque_wells=[] if plate.wells is None else opaque_ids(plate.wells),
+            well_ids=plate.well_ids,
             channels=channels,
             missing=plate.missing,
             unusable=unusable_kinds(flags),
@@ -166,7 +151,7 @@ def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) 
 def _counts(ids: np.ndarray | None) -> dict[str, int] | None:
     if ids is None:
         return None
-    names, counts = np.unique(ids, return_counts=True)
+    names, counts = np.unique(ids[ids != ""], return_counts=True)
     return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
 
@@ -178,11 +163,13 @@ def _class_counts(labels: np.ndarray | None) -> dict[str, int] | None:
 
 
 def _count_wells(plate: Plate) -> int | None:
-    if plate.wells is None:
+    if plate.well_ids is None:
         return None
-    wells = well_names(plate.wells).tolist()
-    plates = [""] * plate.n_cells if plate.plates is None else plate.plates.tolist()
-    return len(set(zip(plates, wells, strict=True)))
+    wells = plate.well_ids.names.tolist()
+    if plate.plates is None:
+        return len(set(wells) - {""})
+    pairs = zip(plate.plates.tolist(), wells, strict=True)
+    return len({(on, well) for on, well in pairs if on and well})
 
 
 def _read_cells(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from coos_mlflow.data.cells import CellBatch, Origins, check_shape
 from coos_mlflow.data.columns import ID_DATASETS, check_label_dtype, clean_labels, shown
 from coos_mlflow.data.flags import flag_unusable, refuse_unusable
 from coos_mlflow.data.plate_writer import PlateWriter
+from coos_mlflow.data.wells import WellIds, read_wells
 from coos_mlflow.errors import DataError
 
 __all__ = ["Plate", "PlateWriter", "file_digest", "open_plate"]
@@ -49,6 +51,7 @@ class Plate:
         Whether the file says that no microscope made it.
     labels : ndarray of int64, shape (n_cells,), or None
     plates, wells, dates, microscopes : ndarray of str, shape (n_cells,), or None
+        Ids as `clean_ids` leaves them, ``""`` for a cell without one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -147,10 +150,14 @@ class Plate:
     def origins(self, start: int, stop: int) -> Origins:
         """Return plates and wells of the cells `start` to `stop` - 1, without their images."""
         rows = slice(start, stop)
-        plates, wells = (
-            None if column is None else column[rows] for column in (self.plates, self.wells)
-        )
+        plates = None if self.plates is None else self.plates[rows]
+        wells = None if self.well_ids is None else self.well_ids.names[rows]
         return Origins(np.arange(start, stop), plates, wells)
+
+    @cached_property
+    def well_ids(self) -> WellIds | None:
+        """How the well ids were read, judged by all of the file; None where it has none."""
+        return None if self.wells is None else read_wells(self.wells)
 
     def close(self) -> None:
         """Close the file."""
@@ -167,7 +174,7 @@ class Plate:
             return None
         dataset = _hdf5.own_dataset(self._file, name)
         where = f"{self.path}:/{name}"
-        if dataset.shape != (self.n_cells,):
+        if dataset.shape not in ((self.n_cells,), (self.n_cells, 1)):
             raise DataError(
                 f"{where}: shape {dataset.shape} found, expected ({self.n_cells},), "
                 "one entry for each cell of /data."
@@ -178,7 +185,8 @@ class Plate:
         chunks.verify(0, self.n_cells)
         if name == "labels":
             check_label_dtype(dataset.dtype, where)
-            return clean_labels(dataset[:].astype(dataset.dtype.newbyteorder("=")), where)
+            labels = dataset[:].ravel()
+            return clean_labels(labels.astype(labels.dtype.newbyteorder("=")), where)
         return _hdf5.read_ids(dataset, chunks, where)
 
 
@@ -189,7 +197,7 @@ def open_plate(path: str | Path) -> Plate:
     ----------
     path : path
         HDF5 in COOS-7's layout: ``data`` (N, 2, 64, 64), and, where known, ``labels``,
-        ``plateIDs``, ``wellIDs``, ``dateIDs``, ``microscopeIDs``, each of length N.
+        ``plateIDs``, ``wellIDs``, ``dateIDs``, ``microscopeIDs``, each of shape (N,) or (N, 1).
 
     Returns
     -------

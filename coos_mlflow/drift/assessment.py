@@ -236,7 +236,7 @@ def _reference_entry(known: verdict.Known, training_predictions: str) -> dict[st
 
 
 def _wells(ladder: Ladder, collected: Collected) -> list[dict[str, Any]]:
-    """Return place, cells, distance, confidence and class shares of each well."""
+    """Return place, cells, distance, confidence and class shares of each well that has a name."""
     profile = collected.profile
     distances = ladder.wells(profile)
     confidences = _confidences(collected)
@@ -256,6 +256,7 @@ def _wells(ladder: Ladder, collected: Collected) -> list[dict[str, Any]]:
             "shares": (cells / cells.sum()).tolist(),
         }
         for (plate, well), row, column, cells in zip(ids, rows, columns, counts, strict=True)
+        if well
     ]
 
 

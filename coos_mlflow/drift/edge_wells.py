@@ -6,17 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from coos_mlflow.data.wells import N_COLUMNS, N_ROWS
-
-SMALL_ROWS, SMALL_COLUMNS = 8, 12
-"""Rows and columns of a 96-well plate (ANSI SLAS 4-2004)."""
+from coos_mlflow.data.wells import PLATE_SIZES, plate_size
 
 
 def edge_against_inner(wells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Compare the wells at the edge of each 384-well plate with its inner ones.
+    """Compare the wells at the edge of each plate with its inner ones.
 
-    Plates whose wells would all fit on a 96-well plate are left out, since its edge is another,
-    and so are those that lack either kind.
+    A plate is taken to have 384 wells, or 1,536 where its wells need as many. Plates whose wells
+    would all fit on a 96-well plate are left out, since its edge is another, and so are those that
+    lack either kind.
 
     Parameters
     ----------
@@ -32,23 +30,24 @@ def edge_against_inner(wells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for plate in dict.fromkeys(well["plate"] for well in wells):
         own = [well for well in wells if well["plate"] == plate and well["row"] > 0]
-        edge = [well for well in own if _is_edge(well)]
-        inner = [well for well in own if not _is_edge(well)]
-        if edge and inner and not fits_96(own):
+        size = drawn_size(own)
+        edge = [well for well in own if _is_edge(well, size)]
+        inner = [well for well in own if not _is_edge(well, size)]
+        if edge and inner and size != PLATE_SIZES[0]:
             found.append({"plate": plate, "edge": _means(edge), "inner": _means(inner)})
     return found
 
 
-def _is_edge(well: dict[str, Any]) -> bool:
-    return well["row"] in (1, N_ROWS) or well["column"] in (1, N_COLUMNS)
+def _is_edge(well: dict[str, Any], size: tuple[int, int]) -> bool:
+    rows, columns = size
+    return well["row"] in (1, rows) or well["column"] in (1, columns)
 
 
-def fits_96(wells: list[dict[str, Any]]) -> bool:
-    """Tell whether all wells whose place is known would fit on a 96-well plate."""
-    placed = [well for well in wells if well["row"] > 0]
-    return bool(placed) and all(
-        well["row"] <= SMALL_ROWS and well["column"] <= SMALL_COLUMNS for well in placed
-    )
+def drawn_size(wells: list[dict[str, Any]]) -> tuple[int, int]:
+    """Return rows and columns of the smallest plate that has all wells whose place is known."""
+    rows = max((well["row"] for well in wells), default=0)
+    columns = max((well["column"] for well in wells), default=0)
+    return plate_size(rows, columns) or PLATE_SIZES[-1]
 
 
 def _means(wells: list[dict[str, Any]]) -> dict[str, Any]:

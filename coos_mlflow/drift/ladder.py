@@ -26,7 +26,7 @@ class PlacedPlate:
     plate : str
         Its id.
     n_cells, n_wells : int
-        All its cells and wells.
+        All its cells, and its wells that have a name.
     classes : ndarray of int, shape (classes,)
         Predicted classes that are judged; none where the reference knows none of them.
     shares : ndarray of float64, shape (classes,)
@@ -174,7 +174,7 @@ def _place(profile: Profile, rods: dict[str, Yardstick]) -> PlacedPlate:
     return PlacedPlate(
         plate=str(profile.plates[0]),
         n_cells=int(profile.counts.sum()),
-        n_wells=len(np.unique(profile.wells)),
+        n_wells=int(np.count_nonzero(np.unique(profile.wells) != "")),
         classes=raw.classes,
         shares=shares,
         squares=np.stack([compared[view].distances for view in VIEWS]),

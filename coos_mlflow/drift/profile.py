@@ -18,7 +18,7 @@ class Profile:
     Parameters
     ----------
     plates, wells : ndarray of str, shape (groups,)
-        Plates as the file spells them; wells by name, whatever the field.
+        Plates as the file spells them; wells by name, whatever the field; ``""`` for none.
     classes : ndarray of int64, shape (groups,)
         Predicted class 0..6.
     counts : ndarray of int64, shape (groups,)

@@ -43,13 +43,15 @@ def raw_moves(
         _move(plate.plate, figure, z, change)
         for plate in placed
         if len(plate.classes)
-        for figure, z, change in _scores(plate, training, kept_share)
-        if has_ids or figure != CELLS_PER_WELL
+        for figure, z, change in (
+            *_scores(plate, training),
+            *([_density(plate, training, kept_share)] if has_ids else []),
+        )
     ]
 
 
 def _scores(
-    plate: PlacedPlate, training: list[PlacedPlate], kept_share: float
+    plate: PlacedPlate, training: list[PlacedPlate]
 ) -> Iterator[tuple[RawFigure, float, float]]:
     """Yield each figure with its robust z and its change."""
     n_classes = len(plate.classes)
@@ -57,11 +59,16 @@ def _scores(
     (move,) = plate.raw_move(n_classes)
     scores = robust_z(move, usual, LEAST_FIGURE_SPREAD)
     yield from zip(RAW_FIGURE_TABLE, scores.tolist(), move.tolist(), strict=True)
+
+
+def _density(
+    plate: PlacedPlate, training: list[PlacedPlate], kept_share: float
+) -> tuple[RawFigure, float, float]:
     density = np.log(plate.n_cells / plate.n_wells)
     usual = np.log([one.n_cells / one.n_wells / kept_share for one in training])
     change = np.array([density - np.median(usual)])
     (z,) = robust_z(change, (usual - np.median(usual))[:, None], LEAST_FIGURE_SPREAD)
-    yield CELLS_PER_WELL, float(z), float(change[0])
+    return CELLS_PER_WELL, float(z), float(change[0])
 
 
 def _move(plate: str, figure: RawFigure, z: float, change: float) -> dict[str, Any]:

@@ -225,8 +225,8 @@ def _obstacle(plate: PlacedPlate, m: int, has_ids: dict[str, bool]) -> str | Non
     for name, present in has_ids.items():
         if not present:
             return (
-                f"The file has no {name} ids, and without them the differences between ordinary "
-                "plates and wells cannot be told from a shift."
+                f"The file has no {name} ids, or has them of too few cells, and without them the "
+                "differences between ordinary plates and wells cannot be told from a shift."
             )
     if m < LEAST_PLATES:
         return (

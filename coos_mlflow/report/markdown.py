@@ -60,7 +60,7 @@ def _answer(summary: dict[str, Any]) -> list[str]:
         _prose(verdict["advice"]),
         _prose("".join(said)),
         _prose(", ".join(f"{item['label']} {item['value']}" for item in summary["key_figures"])),
-        *([_prose(summary["left_out"])] if summary["left_out"] else []),
+        *map(_prose, summary["notes"]),
         _prose(f"Scored with {model['name']} version {model['version']}."),
     ]
     return blocks

@@ -63,7 +63,7 @@ def summarise(
         "verdict": answer.verdict(drift),
         "simulated": wording.simulated(**drift["simulated"]),
         "key_figures": _key_figures(drift),
-        "left_out": wording.left_out(drift),
+        "notes": wording.notes(drift),
         "model": {key: shown(drift["model"][key]) for key in ("name", "version")},
         "trained_on": shown(drift["model"]["trained_on"]),
         "plates": [_plate_row(plate) for plate in plates[:MOST_PLATES]],
@@ -97,7 +97,8 @@ def _key_figures(drift: dict[str, Any]) -> list[dict[str, str]]:
         figures.append(("wells", f"{len(drift['wells']):,}"))
     if len(plates) > 1:
         shifted = sum(plate["verdict"] == SHIFTED for plate in plates)
-        figures.insert(0, ("plates", f"{len(plates)}"))
+        named = sum(plate["plate"] != "" for plate in plates)
+        figures.insert(0, ("plates", f"{named}"))
         figures.append(("plates shifted", f"{shifted}"))
     elif plates[0]["verdict"] != CANNOT_TELL:
         # Beyond the reach of m ranks a p rests on the distribution of distances alone.

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from coos_mlflow.data.cells import CLASS_ABBREVIATIONS
-from coos_mlflow.drift.edge_wells import fits_96
+from coos_mlflow.drift.edge_wells import drawn_size
 from coos_mlflow.report.wording import plate_words, shown
 
 _LEAST_SHARE = 0.005
 
 
 def plate_maps(drift: dict[str, Any], plates: list[str]) -> list[dict[str, Any]]:
-    """Return for each of `plates` its wells, how they are placed, and its edge beside the inside.
+    """Return for each plate with wells these, how they are placed, and its edge beside the inside.
 
     Parameters
     ----------
@@ -28,14 +28,18 @@ def plate_maps(drift: dict[str, Any], plates: list[str]) -> list[dict[str, Any]]
     maps = []
     for plate in plates:
         rows = [(n, well) for n, well in enumerate(drift["wells"]) if well["plate"] == plate]
+        if not rows:
+            continue
         wells = [_well(number, well, several) for number, well in rows]
+        size = drawn_size([well for _, well in rows])
         maps.append(
             {
                 "plate": plate_words(plate),
                 "wells": wells,
-                "most_cells": max((well["n_cells"] for well in wells), default=1),
+                "most_cells": max(well["n_cells"] for well in wells),
                 "placed": all(well["row"] > 0 for well in wells),
-                "small": fits_96([well for _, well in rows]),
+                "rows": size[0],
+                "columns": size[1],
                 "edge": edges.get(plate),
             }
         )
@@ -44,7 +48,7 @@ def plate_maps(drift: dict[str, Any], plates: list[str]) -> list[dict[str, Any]]
 
 def _well(number: int, well: dict[str, Any], several: bool) -> dict[str, Any]:
     """Return a well with its number in drift.json, which ties it to its cells, and its figures."""
-    name = shown(well["well"]) or "no name"
+    name = shown(well["well"])
     label = int(np.argmax(well["shares"]))
     return {
         "id": number,

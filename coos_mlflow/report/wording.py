@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from coos_mlflow.data.flags import left_out_words
+from coos_mlflow.data.flags import left_out_sentences
 from coos_mlflow.drift.error import ESTIMATED
 from coos_mlflow.drift.verdict import CANNOT_TELL, IN_RANGE
 
@@ -56,18 +56,34 @@ def plates_words(plates: list[dict[str, Any]]) -> str:
     return f"plates {listed}" + (f" and {more} more" if more > 0 else "")
 
 
-def left_out(drift: dict[str, Any]) -> str:
-    """Return the sentences on cells that the verdict leaves out, empty where there are none."""
-    found = drift["left_out"]
-    return left_out_words(found["unusable"], found["copies"], drift["plate_file"]["n_cells"])
-
-
 def standing(plate: dict[str, Any]) -> str:
     """Return the verdict on one plate in few words, and whether it is the farthest ever met."""
     if not plate["beyond"]:
         return str(plate["verdict"])
     far = "farther than all known" if plate["verdict"] == IN_RANGE else "far outside"
     return f"{plate['verdict']}, {far}"
+
+
+def notes(drift: dict[str, Any]) -> list[str]:
+    """Return how well ids were read and which cells the figures leave out, in sentences."""
+    read, left_out = drift["well_ids"], drift["left_out"]
+    notes = []
+    if read and drift["wells"]:
+        notes.append(f"{_counted(len(drift['wells']), 'well')} {read['words']}.")
+        notes += [f"{read['note']}."] if read["note"] else []
+    if read and read["n_cells_without"] and not drift["has_well_ids"]:
+        notes.append(f"{_counted(read['n_cells_without'], 'cell')} without a well id.")
+    if left_out["nameless"]:
+        notes.append(
+            f"{_counted(left_out['nameless'], 'cell')} without an id of plate or well: left out of "
+            "the verdict and all figures, but not of predictions.parquet."
+        )
+    n_cells = drift["plate_file"]["n_cells"]
+    return notes + left_out_sentences(left_out["unusable"], left_out["copies"], n_cells)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def percent(value: float) -> str:

@@ -19,10 +19,11 @@ import numpy as np
 
 from coos_mlflow.data.columns import ID_DATASETS
 from coos_mlflow.data.plate_writer import PlateWriter
-from coos_mlflow.data.wells import N_COLUMNS, N_ROWS, Well
+from coos_mlflow.data.wells import Well
 from coos_mlflow.drift.verdict import CANNOT_TELL
 from coos_mlflow.scoring import Scorer
 from coos_mlflow.simulate import simulate_plate, simulate_plate_cells
+from coos_mlflow.simulate.layout import COLUMNS, ROWS
 from drift_validation import one_scoring
 
 SEED = 990_000
@@ -140,7 +141,7 @@ def several_plates(path: Path) -> Path:
 def full_plate(path: Path) -> Path:
     """Write a plate with a few cells of one class in every well; no simulated one is so full."""
     cells = simulate_plate_cells(like="test3", seed=SEED, **FULL_PLATE)
-    ids = [Well(row + 1, column + 1).name for row in range(N_ROWS) for column in range(N_COLUMNS)]
+    ids = [Well(row + 1, column + 1).name for row in range(ROWS) for column in range(COLUMNS)]
     wells = np.repeat(ids, CELLS_OF_FULL)
     cells = {name: values[: len(wells)] for name, values in cells.items()}
     return _write(path, [cells | {"wells": wells}])

@@ -22,8 +22,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 
 from coos_mlflow.data.cells import CellBatch
-from coos_mlflow.data.plate import open_plate
-from coos_mlflow.data.wells import well_names
+from coos_mlflow.data.plate import Plate, open_plate
 from coos_mlflow.errors import CoosError, DataError
 
 CELLS = "Metadata_Index bigint, Metadata_Plate string, Metadata_Well string, images array<float>"
@@ -57,7 +56,8 @@ def read_cells(spark: SparkSession, path: str) -> DataFrame:
         with open_plate(path) as plate:
             for batch in firsts:
                 for first in batch.column(0).to_pylist():
-                    yield from map(_rows, plate.batches(BATCH, first, first + BATCH))
+                    for cells in plate.batches(BATCH, first, first + BATCH):
+                        yield _rows(plate, cells)
 
     return spark.range(0, n_cells, BATCH).mapInArrow(read, CELLS)
 
@@ -102,16 +102,17 @@ def main(
     print(f"{out}  {n_cells:,} cells, {n_cells / seconds:,.0f} cells/s")
 
 
-def _rows(batch: CellBatch) -> pa.RecordBatch:
+def _rows(plate: Plate, batch: CellBatch) -> pa.RecordBatch:
     n = len(batch)
     counts = pa.array(batch.images.astype("float32").reshape(-1))
     ends = pa.array(range(0, len(counts) + 1, len(counts) // n), pa.int32())
     index = pa.array(range(batch.start, batch.start + n), pa.int64())
-    plates = pa.nulls(n, pa.string()) if batch.plates is None else pa.array(batch.plates.tolist())
-    wells = (
+    origins = plate.origins(batch.start, batch.start + n)
+    plates, wells = (
         pa.nulls(n, pa.string())
-        if batch.wells is None
-        else pa.array(well_names(batch.wells).tolist())
+        if ids is None
+        else pa.array([key or None for key in ids.tolist()], pa.string())
+        for ids in (origins.plates, origins.wells)
     )
     images = pa.ListArray.from_arrays(ends, counts)
     names = ["Metadata_Index", "Metadata_Plate", "Metadata_Well", "images"]

@@ -6,21 +6,29 @@ on, is a finding.
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from coos_mlflow.data.columns import MAX_ID_CHARACTERS, clean_ids
 from coos_mlflow.data.wells import (
-    N_COLUMNS,
-    N_ROWS,
+    MOST_COLUMNS,
+    MOST_ROWS,
     OPAQUE,
-    opaque_ids,
     parse_well,
-    well_names,
+    read_wells,
     well_positions,
 )
 from coos_mlflow.errors import DataError
 
-EXAMPLES = (b"012003000\nB03\nb3\nB003", b"P24\n\xff\x00\nmitochondria", b"i16384\ni-1", b" a01 \n")
+EXAMPLES = (
+    b"012003000\nB03\nb3\nB003",
+    b"P24\n\xff\x00\nmitochondria",
+    b"i16384\ni-1",
+    b" a01 \n",
+    b"r05c10f01\nE - 10(fld 1)\n(5, 10)\n12-08",
+    b"A01_s1\nnan\n5.0",
+)
 
 _LONGEST_ESCAPE = len("\\U0010ffff")
 
@@ -61,19 +69,22 @@ def _try_well(text: str) -> None:
     well = parse_well(text)
     if well is None:
         return
-    assert 1 <= well.row <= N_ROWS and 1 <= well.column <= N_COLUMNS
-    assert well.field is None or 0 <= well.field <= 999
+    assert 1 <= well.row <= MOST_ROWS and 1 <= well.column <= MOST_COLUMNS
+    assert well.field is None or 0 <= well.field <= 9999
     again = parse_well(well.name)
     assert again is not None and (again.row, again.column) == (well.row, well.column)
 
 
 def _try_columns(ids: np.ndarray) -> None:
-    names, (rows, columns) = well_names(ids), well_positions(ids)
-    assert well_names(names).tolist() == names.tolist()
-    unknown = set(opaque_ids(ids))
-    for text, name, row, column in zip(ids.tolist(), names, rows, columns, strict=True):
+    found = read_wells(ids)
+    rows, columns = well_positions(found.names)
+    assert read_wells(found.names).names.tolist() == found.names.tolist()
+    unknown = {"", *found.kept}
+    for text, name, row, column in zip(ids.tolist(), found.names, rows, columns, strict=True):
         assert (text in unknown) == (row == OPAQUE) == (column == OPAQUE)
         assert name == text or row != OPAQUE
+    assert found.words.isprintable() and (found.note or "").isprintable()
+    json.dumps(found.facts, allow_nan=False)
 
 
 def _as_integer(line: bytes) -> int | None:

@@ -106,9 +106,13 @@ WRONG_CONTENT = {
         dataset("labels", lambda c: [0, 1, 2]),
         r"/labels: shape \(3,\) found, expected \(6,\)",
     ),
-    "labels as a column": (dataset("labels", lambda c: [[0]] * 6), r"shape \(6, 1\) found"),
+    "labels in two columns": (dataset("labels", lambda c: [[0, 1]] * 6), r"shape \(6, 2\) found"),
     "wells too long": (dataset("wellIDs", lambda c: [b"B03"] * 7), r"/wellIDs: shape \(7,\)"),
-    "fractional ids": (dataset("plateIDs", lambda c: [1.5] * 6), "/plateIDs: dtype float64 found"),
+    "fractional ids": (
+        dataset("plateIDs", lambda c: [1.0, 1.5] * 3),
+        "/plateIDs: the id of cell 1 is 1.5, expected text or a whole number",
+    ),
+    "infinite ids": (dataset("plateIDs", lambda c: [np.inf] * 6), "the id of cell 0 is inf"),
     "ids of 10 kB": (
         dataset("plateIDs", lambda c: ["a"] * 5 + ["x" * 10_000]),
         "/plateIDs: text of 10,000 bytes found, expected at most 1,024",

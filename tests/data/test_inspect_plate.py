@@ -32,7 +32,7 @@ def test_counts_and_intensities(make_plate, random_cells) -> None:
     assert summary.classes is not None
     assert list(summary.classes.values()) == [5, 5, 4, 4, 4, 4, 4]
     assert summary.n_wells == 6
-    assert summary.opaque_wells == [] and summary.well_note is None
+    assert summary.well_ids is not None and summary.well_ids.note is None
     assert (summary.dtype, summary.missing, summary.simulated) == ("uint16", (), False)
     protein, nucleus = summary.channels
     assert protein.minimum == images[:, 0].min()
@@ -69,7 +69,7 @@ def test_wells_count_on_their_plate(make_plate) -> None:
     summary = inspect(make_plate(wells=wells))
     assert summary.n_wells == 4
     assert inspect(make_plate(wells=wells, plates=None)).n_wells == 2
-    assert summary.well_note == (
+    assert summary.well_ids is not None and summary.well_ids.note == (
         "1 of 4 well ids are not understood as row/column and are kept as names, e.g. 'x'"
     )
 

@@ -143,7 +143,7 @@ def test_any_chunking_and_compression(tmp_path, random_cells, layout: dict[str, 
     ],
 )
 def test_text_of_variable_length_in_any_layout(tmp_path, random_cells, layout) -> None:
-    ids = [f"well {'x' * i}" for i in range(12)]
+    ids = [f"well-{'x' * i}" for i in range(12)]
     with h5py.File(tmp_path / "p.h5", "w") as file:
         file["data"] = random_cells(12)
         file.create_dataset("wellIDs", data=ids, dtype=h5py.string_dtype(), **layout)

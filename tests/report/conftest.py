@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from coos_mlflow.data.cells import CLASSES, SPLITS
+from coos_mlflow.data.wells import parse_well, read_wells
 from coos_mlflow.drift.edge_wells import edge_against_inner
 from coos_mlflow.drift.raw_moves import CELLS_PER_WELL
 from coos_mlflow.drift.views import RAW_FIGURE_TABLE, VIEWS
@@ -111,8 +112,6 @@ def record_of() -> dict[str, Any]:
 
 
 def wells_of(plates: list[dict[str, Any]], names: tuple[str, ...]) -> list[dict[str, Any]]:
-    from coos_mlflow.data.wells import parse_well
-
     rng = np.random.default_rng(3)
     wells = []
     for plate in plates:
@@ -185,6 +184,7 @@ def scored(random_cells) -> Callable[..., tuple[dict[str, Any], Pictures]]:
             "n_cells": 300 * len(plates),
             "has_plate_ids": True,
             "has_well_ids": True,
+            "well_ids": read_wells(np.array(wells)).facts,
             "expected_by_chance": 0.05 * len(plates),
             "plates": plates,
             "error": plates[0]["error"],
@@ -204,7 +204,7 @@ def scored(random_cells) -> Callable[..., tuple[dict[str, Any], Pictures]]:
             "wells": entries,
             "edge_wells": edge_against_inner(entries),
             "cells": cells,
-            "left_out": {"unusable": {}, "copies": 0},
+            "left_out": {"unusable": {}, "copies": 0, "nameless": 0},
             "effects": {
                 "statistics": [
                     {"key": key, "title": f"Statistic {key}", "meaning": "0 is no difference."}

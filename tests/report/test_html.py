@@ -191,6 +191,13 @@ def test_a_full_plate_keeps_cells_of_every_well_within_the_limit(scored, random_
         assert f'<figure data-w="{number}"' in text
 
 
+def test_a_full_plate_of_1536_wells_stays_within_the_limit(scored):
+    wells = tuple(f"{row}{column + 1:02d}" for row in ROWS for column in range(48))
+    text = text_of(scored(wells=wells))
+    assert len(text.encode()) <= SIZE_LIMIT
+    assert {f'data-w="{n}"' for n in range(1536)} <= set(re.findall(r'data-w="\d+"', text))
+
+
 def test_a_huge_file_stays_small(scored, make_entry):
     plates = [make_entry(f"plate {number}", "shifted", 3.0) for number in range(20)]
     noise = np.random.default_rng(0).integers(0, 65535, (2, 2, 64, 64)).astype(np.uint16)
@@ -205,7 +212,7 @@ def test_wells_without_position_are_drawn_in_rows():
          "distance": None, "label": 0, "words": f"{n}: 5 cells"}
         for n in range(30)
     ]  # fmt: skip
-    plate = {"wells": wells, "placed": False, "small": False, "most_cells": 5}
+    plate = {"wells": wells, "placed": False, "rows": 8, "columns": 12, "most_cells": 5}
     drawn = figures.plate_map(plate, "distance")
     assert drawn.count("<title>") == 30
     assert drawn.count('class="unknown"') == 30
@@ -235,15 +242,20 @@ def test_the_map_says_what_it_assumes(scored, wells, words):
     assert words in text_of(scored(wells=wells))
 
 
+ROWS = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "AA", "AB", "AC", "AD", "AE", "AF"]
+
+
 @pytest.mark.parametrize(
-    ("wells", "letters"), [(("A01", "H12"), "ABCDEFGH"), (("A01", "H13"), "ABCDEFGHIJKLMNOP")]
-)
-def test_a_plate_is_drawn_with_as_few_wells_as_hold_all(scored, wells, letters):
+    ("wells", "rows", "last"),
+    [(("A01", "H12"), 8, "12"), (("A01", "H13"), 16, "24"), (("A01", "Q01"), 32, "48"),
+     (("A25", "AF48"), 32, "48")],
+)  # fmt: skip
+def test_a_plate_is_drawn_with_as_few_wells_as_hold_all(scored, wells, rows, last):
     (plate,) = summarise(*scored(wells=wells))["maps"]
     drawn = figures.plate_map(plate, "class")
     ticks = re.findall(r'<text class="tick"[^>]*>(\w+)</text>', drawn)
-    assert "".join(tick for tick in ticks if tick.isalpha()) == letters
-    assert ticks[ticks.index("A") - 1] == ("12" if len(letters) == 8 else "24")
+    assert [tick for tick in ticks if tick.isalpha()] == ROWS[:rows]
+    assert ticks[ticks.index("A") - 1] == last
     for edge, side in (("x", "width"), ("y", "height")):
         frame = re.search(rf'class="plate"[^>]* {edge}="(\d+)"[^>]* {side}="(\d+)"', drawn)
         places = [int(x) for x in re.findall(rf'<rect class="c\d"[^>]* {edge}="(\d+)"', drawn)]

@@ -191,6 +191,39 @@ def test_edge_wells_are_compared_with_inner_ones_by_hand():
     assert edge_against_inner(maybe_96) == []
 
 
+def test_the_edge_of_a_1536_well_plate_is_its_own():
+    def well(row, column):
+        return {"plate": "a", "row": row, "column": column, "distance": 1.0, "confidence": 0.5,
+                "n_cells": 10}  # fmt: skip
+
+    inner, outer = [well(16, 24), well(2, 2)], [well(32, 2), well(5, 48), well(1, 25)]
+    (found,) = edge_against_inner([*inner, *outer])
+    assert (found["edge"]["n_wells"], found["inner"]["n_wells"]) == (3, 2)
+
+
+def test_the_page_says_how_well_ids_were_read_and_which_cells_have_none(scored):
+    drift, pictures = scored(wells=("r01c02f01", "r01c03f01"))
+    drift["left_out"]["nameless"] = 12
+    notes = [
+        "2 wells read from 2 ids, such as 'r01c02f01' for well A02, field 1.",
+        "12 cells without an id of plate or well: left out of the verdict and all figures, but not "
+        "of predictions.parquet.",
+    ]
+    summary = summarise(drift, pictures)
+    assert summary["notes"] == notes
+    page, text = render(summary), " ".join(render_markdown(summary).split())
+    for note in notes:
+        assert note.replace("'", "&#39;") in page and note in text
+
+
+def test_a_file_without_wells_has_no_map_and_no_word_on_wells(scored):
+    drift, pictures = scored()
+    drift |= {"wells": [], "well_ids": None, "has_well_ids": False}
+    summary = summarise(drift, pictures)
+    assert summary["maps"] == [] and summary["notes"] == []
+    assert 'id="maps"' not in render(summary)
+
+
 def test_what_moved_is_said_as_a_factor_or_a_difference(scored):
     moves = summary_of(scored())["moves"]
     assert moves["moved"] == ["protein background (1st percentile)"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,12 @@ def targets(fuzz):
 briefly = settings(max_examples=150)
 lines = st.lists(
     st.binary(max_size=12)
-    | st.from_regex(rb"[A-Pa-p][0-9]{1,3}|[0-9]{9}|i-?[0-9]{1,21}| [a-p]0[0-9] ?", fullmatch=True)
+    | st.from_regex(
+        rb"[A-Pa-p][0-9]{1,3}|[0-9]{9}|i-?[0-9]{1,21}| [a-p]0[0-9] ?|"
+        rb"[a-f]{1,2}[ -_/]{0,3}[0-9]{1,2}[_(]?(s|fld|/|Seq)?[0-9]{0,2}[)]?|"
+        rb"[0-9]{1,2}[-,][0-9]{1,2}",
+        fullmatch=True,
+    )
     | st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass"))
 ).map(b"\n".join)
 
@@ -53,7 +59,7 @@ def test_bodies_of_any_bytes(targets, data):
     targets["bodies"].try_bytes(data)
 
 
-@pytest.mark.parametrize(("name", "taken"), [("wells", 4), ("bodies", 3)])
+@pytest.mark.parametrize(("name", "taken"), [("wells", 6), ("bodies", 3)])
 def test_examples_reach_both_ends(targets, name, taken):
     target = targets[name]
     assert sum(map(target.try_bytes, target.EXAMPLES)) == taken
@@ -69,8 +75,8 @@ def test_ids_that_are_too_long_are_refused(targets):
     [
         ("clean_ids", lambda *_: (_ for _ in ()).throw(KeyError("id"))),
         ("clean_ids", lambda *_: (_ for _ in ()).throw(DataError("why not"))),
-        ("parse_well", lambda text: __import__("types").SimpleNamespace(row=17, column=1)),
-        ("well_names", lambda ids: ids[::-1]),
+        ("parse_well", lambda text: __import__("types").SimpleNamespace(row=33, column=1)),
+        ("well_positions", lambda names: (np.zeros(len(names)), np.ones(len(names)))),
     ],
 )
 def test_a_faulty_reader_of_ids_is_noticed(targets, monkeypatch, name, value):

@@ -9,12 +9,14 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from coos_mlflow.data.cells import CLASS_ABBREVIATIONS
-from coos_mlflow.data.wells import N_COLUMNS, N_ROWS
-from coos_mlflow.drift.edge_wells import SMALL_COLUMNS, SMALL_ROWS
+from coos_mlflow.data.wells import row_letters
 from coos_mlflow.report.figures.svg import svg
 
 WELL = 17
 """Side of a well in units of the drawing; the rectangle in it, 2 less, is sized by the page."""
+
+UNPLACED_COLUMNS = 24
+"""Wells side by side where ids tell no place: as many as on a 384-well plate."""
 
 FAR_WELL = 4.0
 """Distance at which the colours of the map end."""
@@ -29,15 +31,15 @@ def plate_map(plate: dict[str, Any], quantity: str) -> Markup:
     Parameters
     ----------
     plate : dict
-        One of the summary's ``maps``; with 96 wells where it is ``small``, with 384 otherwise.
+        One of the summary's ``maps``.
     quantity : str
         ``"class"``, ``"confidence"``, ``"distance"`` or ``"cells"``, whose colours end at the
         plate's ``most_cells``.
     """
     wells, placed, most_cells = plate["wells"], plate["placed"], plate["most_cells"]
-    rows, columns = (SMALL_ROWS, SMALL_COLUMNS) if plate["small"] else (N_ROWS, N_COLUMNS)
+    rows, columns = plate["rows"], plate["columns"]
     if not placed:
-        rows, columns = math.ceil(len(wells) / N_COLUMNS), N_COLUMNS
+        rows, columns = math.ceil(len(wells) / UNPLACED_COLUMNS), UNPLACED_COLUMNS
     left, top = (18, 16) if placed else (2, 2)
     parts = _frame(columns, rows, left, top) if placed else []
     for number, well in enumerate(wells):
@@ -61,7 +63,8 @@ def _frame(columns: int, rows: int, left: int, top: int) -> list[str]:
         if c == 0 or (c + 1) % 4 == 0
     ]
     parts += [
-        f'<text class="tick" x="{left - 8}" y="{top + (r + 0.5) * WELL + 3}">{chr(65 + r)}</text>'
+        f'<text class="tick" x="{left - 8}" y="{top + (r + 0.5) * WELL + 3}">'
+        f"{row_letters(r + 1)}</text>"
         for r in range(rows)
     ]
     return parts
