@@ -45,8 +45,7 @@ def reading(path: Path, what: str = "") -> Iterator[None]:
     except _H5PY_ERRORS as error:
         place = f"{path}:{what}" if what else f"{path}:"
         raise DataError(
-            f"{place} cannot be read, the file is damaged or uses a filter that is not installed "
-            f"({_first_line(error)})."
+            f"{place} cannot be read, the file is damaged ({_first_line(error)})."
         ) from error
 
 
@@ -297,12 +296,26 @@ def _why_not_open(path: Path, error: Exception) -> str:
         expected = re.search(r"stored_eof = (\d+)", message)
         needed = f"{int(expected[1]):,} bytes" if expected else "more"
         return (
-            f"{path}: the file is truncated, it has {size:,} bytes, expected {needed}; "
-            "copy or download it again."
+            f"{path}: the file is truncated, it has {size:,} bytes, expected {needed}; copy or "
+            "download it again, or write it again if the program that wrote it was stopped."
         )
-    if "lock" in message:
-        return f"{path}: another program is writing to the file; try again when it has ended."
-    return f"{path}: the HDF5 file is damaged ({size:,} bytes; {_first_line(error)})."
+    if "consistency flags" in message:
+        return (
+            f"{path}: the file was not closed: a program still writes to it, or ended before it "
+            f"closed it; close that program, and if there is none, run `h5clear -s {path}`."
+        )
+    if "unable to lock" in message:
+        held = re.search(rf"errno = ({errno.EAGAIN}|{errno.EACCES})\b", message)
+        if held:
+            return f"{path}: another program has the file open to write to it; close it there."
+        return (
+            f"{path}: the file cannot be locked, as on some network disks ({_first_line(error)}); "
+            "set HDF5_USE_FILE_LOCKING=FALSE while no program writes to it."
+        )
+    return (
+        f"{path}: the HDF5 file is damaged, or the program that wrote it was stopped ({size:,} "
+        f"bytes; {_first_line(error)}); copy, download or write it again."
+    )
 
 
 def _is_full(error: BaseException) -> bool:

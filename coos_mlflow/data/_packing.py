@@ -20,10 +20,47 @@ if TYPE_CHECKING:
 
 _DEFLATE, _SHUFFLE, _FLETCHER32, _SCALE_OFFSET, _LZF = 1, 2, 3, 6, 32000
 _PACKING = (_DEFLATE, _LZF, _SCALE_OFFSET)
+_READ = (*_PACKING, _SHUFFLE, _FLETCHER32)
+
+_NAMES = {
+    _DEFLATE: "gzip",
+    _SHUFFLE: "shuffle",
+    _FLETCHER32: "fletcher32",
+    4: "szip",
+    5: "nbit",
+    _SCALE_OFFSET: "scaleoffset",
+    305: "lzo",
+    307: "bzip2",
+    _LZF: "lzf",
+    32001: "blosc",
+    32003: "snappy",
+    32004: "lz4",
+    32007: "jpeg-xr",
+    32008: "bitshuffle",
+    32012: "jpeg-ls",
+    32013: "zfp",
+    32014: "fpzip",
+    32015: "zstd",
+    32016: "b3d",
+    32017: "sz",
+    32019: "jpeg",
+    32022: "bitgroom",
+    32023: "granular bitround",
+    32024: "sz3",
+    32025: "delta-rice",
+    32026: "blosc2",
+    32027: "flac",
+}
+"""Filters by number: HDF5's own (H5Zpublic.h) and those registered with The HDF Group."""
+
 _CHECKSUM_BYTES = 4
 _LZF_LENGTH = 2
-_SCALE_OFFSET_COUNT, _SCALE_OFFSET_SIZE, _SCALE_OFFSET_HEAD = 2, 4, 21
+_SHUFFLE_SIZE = 0
+_SCALE_TYPE, _SCALE_FACTOR, _SCALE_COUNT, _SCALE_SIZE, _SCALE_HEAD = 0, 1, 2, 4, 21
 # Which parameters of a filter say how much it unpacks.
+
+_INTEGER_SCALE = 2
+"""The scale type of integers, whose scale factor is the number of bits of a value."""
 
 
 class Filter(NamedTuple):
@@ -44,38 +81,53 @@ def filters_of(dataset: h5py.Dataset, where: str) -> list[Filter]:
     Raises
     ------
     DataError
-        For filters whose work cannot be verified, and for more than one that packs.
+        For filters whose work cannot be verified.
     """
     properties = dataset.id.get_create_plist()
     found = [properties.get_filter(i) for i in range(properties.get_nfilters())]
     steps = [Filter(code, parameters) for code, _, parameters, _ in found]
-    known = {*_PACKING, _SHUFFLE, _FLETCHER32}
-    if unknown := [step.code for step in steps if step.code not in known]:
+    if unknown := [step.code for step in steps if step.code not in _READ]:
         raise DataError(
-            f"{where}: number {unknown[0]} found, a filter that is not installed or cannot be "
-            "verified; expected gzip, lzf, scaleoffset, shuffle or fletcher32 (`h5repack -f "
-            "GZIP=1` makes such a copy)."
+            f"{where}: packed by {filter_name(unknown[0])}, expected gzip, lzf, scaleoffset, "
+            "shuffle or fletcher32; `h5repack -f GZIP=1 OLD NEW` makes such a copy where it has "
+            "that filter (`pip install hdf5plugin`, and set HDF5_PLUGIN_PATH to its PLUGIN_PATH)."
         )
-    if len([step for step in steps if step.code in _PACKING]) > 1:
-        raise DataError(f"{where}: packed by more than one filter; expected one (h5repack).")
+    packing = [step.code for step in steps if step.code in _PACKING]
+    # What scaleoffset has packed can be followed through gzip, but not what lies below it.
+    followed = len(packing) < 2 or packing == [_SCALE_OFFSET, _DEFLATE]
+    if _SCALE_OFFSET in packing:
+        followed &= next(step.code for step in steps if step.code != _SHUFFLE) == _SCALE_OFFSET
+    if not followed:
+        names = ", then ".join(filter_name(step.code) for step in steps)
+        raise DataError(
+            f"{where}: packed by {names}, expected one of gzip, lzf and scaleoffset, or gzip upon "
+            "scaleoffset; `h5repack -f GZIP=1 OLD NEW` makes such a copy."
+        )
     return steps
+
+
+def filter_name(code: int) -> str:
+    """Return what a filter is called, with its number where users may have to look it up."""
+    if code in _READ:
+        return _NAMES[code]
+    return f"{_NAMES.get(code, 'a filter')} (HDF5 filter {code})"
 
 
 def unpacked_length(packed: bytes, used: list[Filter], limit: int) -> int | None:
     """Return to how many bytes a chunk unpacks, or None where it does not or to more than limit."""
+    scaled = any(step.code == _SCALE_OFFSET for step in used)
     for code, parameters in reversed(used):
         if code == _FLETCHER32:
             packed = packed[:-_CHECKSUM_BYTES]
         elif code == _DEFLATE:
-            packed = _inflated(packed, limit + _CHECKSUM_BYTES)
+            packed = _inflated(packed, limit + _CHECKSUM_BYTES + _SCALE_HEAD)
+        elif code == _SHUFFLE and scaled:
+            packed = _unshuffled(packed, parameters[_SHUFFLE_SIZE] if parameters else 0)
         elif code == _LZF:
             expected = parameters[_LZF_LENGTH] if len(parameters) > _LZF_LENGTH else None
             return expected if _lzf_length()(np.frombuffer(packed, np.uint8)) == expected else None
         elif code == _SCALE_OFFSET:
-            if len(parameters) <= _SCALE_OFFSET_SIZE:
-                return None
-            count, size = parameters[_SCALE_OFFSET_COUNT], parameters[_SCALE_OFFSET_SIZE]
-            return count * size if _holds_scaled(packed, count, size) else None
+            return _scaled_length(packed, parameters)
     return len(packed)
 
 
@@ -89,6 +141,23 @@ def unpacked(packed: bytes, used: list[Filter], limit: int) -> bytes:
     return packed
 
 
+def _unshuffled(packed: bytes, size: int) -> bytes:
+    """Return bytes in the order that HDF5's shuffle had found them in (H5Zshuffle.c)."""
+    n_values = len(packed) // size if size > 0 else 0
+    shuffled = np.frombuffer(packed, np.uint8, n_values * size)
+    return shuffled.reshape(size, n_values).T.tobytes() + packed[n_values * size :]
+
+
+def _scaled_length(packed: bytes, parameters: tuple[int, ...]) -> int | None:
+    """Return to how many bytes scaleoffset unpacks a chunk, None where it holds too few."""
+    if len(parameters) <= _SCALE_SIZE:
+        return None
+    count, size = parameters[_SCALE_COUNT], parameters[_SCALE_SIZE]
+    if parameters[_SCALE_TYPE] == _INTEGER_SCALE and parameters[_SCALE_FACTOR] == 8 * size:
+        return len(packed)  # asked for all bits of a value, HDF5 leaves a chunk as it is
+    return count * size if _holds_scaled(packed, count, size) else None
+
+
 def _holds_scaled(packed: bytes, count: int, size: int) -> bool:
     """Tell whether as many bits are there as HDF5 will read, which does not look.
 
@@ -99,7 +168,7 @@ def _holds_scaled(packed: bytes, count: int, size: int) -> bool:
     if bits > 8 * size:
         return False
     values = count * size if bits == 8 * size else count * bits // 8 + 1
-    return len(packed) >= _SCALE_OFFSET_HEAD + values
+    return len(packed) >= _SCALE_HEAD + values
 
 
 def _inflated(packed: bytes, limit: int) -> bytes:

@@ -128,6 +128,21 @@ def chunked_text(path: Path) -> None:
                 file[name] = values
 
 
+def scaled_and_packed(path: Path) -> None:
+    """Pack counts by scaleoffset and gzip upon it, with shuffle between them."""
+    with h5py.File(path, "w") as file:
+        options = {"scaleoffset": 0, "shuffle": True, "compression": "gzip"}
+        file.create_dataset("data", data=cells(), chunks=(2, 2, 64, 64), **options)
+        _add_columns(file)
+
+
+def scaled_to_all_bits(path: Path) -> None:
+    """Ask scaleoffset for all 16 bits of a count, so that it leaves chunks as they are."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data", data=cells(), chunks=(2, 2, 64, 64), scaleoffset=16)
+        _add_columns(file)
+
+
 LAYOUTS: tuple[Callable[[Path], None], ...] = (
     written,
     contiguous,
@@ -136,6 +151,8 @@ LAYOUTS: tuple[Callable[[Path], None], ...] = (
     second_b_tree,
     user_block,
     chunked_text,
+    scaled_and_packed,
+    scaled_to_all_bits,
 )
 
 
