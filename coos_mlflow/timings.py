@@ -65,3 +65,29 @@ class Timings:
     def seconds(self) -> float:
         """All phases together."""
         return sum(self.phases.values())
+
+
+class Clock:
+    """Speed of a training since the last restart, so that validations do not count.
+
+    Parameters
+    ----------
+    batch : int
+        Cells in an iteration.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self._speed = 0.0
+        self.restart(0)
+
+    def restart(self, iteration: int) -> None:
+        """Count from this iteration and this moment on."""
+        self._from, self._began = iteration, time.perf_counter()
+
+    def cells_per_second(self, iteration: int) -> float:
+        """Return the speed up to an iteration; just after a restart, the one before it."""
+        done = self._batch * (iteration - self._from)
+        if done:
+            self._speed = done / max(time.perf_counter() - self._began, 1e-9)
+        return self._speed

@@ -6,7 +6,6 @@ run resumed from a checkpoint is the run that was never interrupted.
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from coos_mlflow.networks import (
     write_tensors,
 )
 from coos_mlflow.progress import progress
+from coos_mlflow.timings import Clock
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -126,6 +126,12 @@ class Lesson(ABC):
     n_cells: int
     """Rows to draw batches from."""
 
+    carries_over: bool = False
+    """Whether cells that do not fill a batch at an epoch's end begin the next epoch's first one.
+
+    Otherwise they are left out of that epoch.
+    """
+
     @abstractmethod
     def optimiser(self) -> torch.optim.Optimizer:
         """Return a fresh optimiser of the network's parameters."""
@@ -164,15 +170,22 @@ def train(lesson: Lesson, plan: Plan, workshop: Workshop, device: torch.device) 
     return _Training(lesson, plan, workshop, device).run()
 
 
-def rows_of(iteration: int, n_cells: int, plan: Plan) -> np.ndarray:
+def rows_of(iteration: int, n_cells: int, plan: Plan, carries_over: bool = False) -> np.ndarray:
     """Return the cells of an iteration: every epoch goes through all of them in a new order.
 
-    What does not fill a batch at an epoch's end is left out of that epoch.
+    See `Lesson.carries_over` for what does not fill a batch at an epoch's end.
     """
     batch = min(plan.batch, n_cells)
-    epoch, step = divmod(iteration, n_cells // batch)
-    order = np.random.default_rng([plan.seed, epoch]).permutation(n_cells)
-    return order[step * batch : (step + 1) * batch]
+    used = n_cells if carries_over else n_cells - n_cells % batch
+    epoch, start = divmod(iteration * batch, used)
+    rows = _order(epoch, n_cells, plan.seed)[start : start + batch]
+    if missing := batch - len(rows):
+        rows = np.concatenate([rows, _order(epoch + 1, n_cells, plan.seed)[:missing]])
+    return rows
+
+
+def _order(epoch: int, n_cells: int, seed: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(n_cells)
 
 
 @dataclass
@@ -201,7 +214,7 @@ class _Training:
         self.state = _State()
         self.best: Tensors = {}
         self.losses: list[torch.Tensor] = []  # not looked at each time: that would wait for the GPU
-        self.clock = _Clock(plan.batch)
+        self.clock = Clock(plan.batch)
         self.latest: dict[str, float] = {}  # by name, the last of each curve
 
     def run(self) -> Learnt:
@@ -234,7 +247,7 @@ class _Training:
 
     def _step(self) -> None:
         iteration = self.state.iteration
-        rows = rows_of(iteration, self.lesson.n_cells, self.plan)
+        rows = rows_of(iteration, self.lesson.n_cells, self.plan, self.lesson.carries_over)
         rate = self.lesson.learning_rate(iteration)
         if rate is not None:
             for group in self.optimiser.param_groups:
@@ -373,24 +386,6 @@ class _Training:
             put = torch.empty_like(like, device="cpu").copy_(tensor) if same else tensor
             by_parameter.setdefault(int(index), {})[what] = put
         self.optimiser.load_state_dict({"state": by_parameter, "param_groups": groups})
-
-
-class _Clock:
-    """Speed since the last checkpoint, so that validations do not count."""
-
-    def __init__(self, batch: int) -> None:
-        self._batch = batch
-        self._speed = 0.0
-        self.restart(0)
-
-    def restart(self, iteration: int) -> None:
-        self._from, self._began = iteration, time.perf_counter()
-
-    def cells_per_second(self, iteration: int) -> float:
-        done = self._batch * (iteration - self._from)
-        if done:  # just after a restart the last speed stands
-            self._speed = done / max(time.perf_counter() - self._began, 1e-9)
-        return self._speed
 
 
 def _on_cpu(tensors: Tensors) -> Tensors:

@@ -96,6 +96,22 @@ def test_every_name_resolves(name):
     resolved(name)
 
 
+def of_functions_and_classes() -> Iterator[tuple[str, str]]:
+    """Each name of a function, method or class, and the name under which it was defined."""
+    for name in sorted(set(NAME.findall(TEXT))):
+        found = resolved(name)
+        found = getattr(found, "fget", found)  # of a property
+        if inspect.isfunction(found) or inspect.isclass(found):
+            yield name, f"{found.__module__}:{found.__qualname__}"
+
+
+def test_every_function_is_named_where_it_is_defined():
+    """Not where it is imported, nor by a class that inherits it."""
+    pairs = list(of_functions_and_classes())
+    assert len(pairs) > 40
+    assert [name for name, _ in pairs] == [defined for _, defined in pairs]
+
+
 def test_every_link_leads_to_a_file_and_every_name_to_its_own():
     for text, target in LINK.findall(TEXT):
         if target.startswith("https://"):

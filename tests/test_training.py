@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from waiting import PATIENCE
 
@@ -175,6 +177,54 @@ def test_every_epoch_goes_through_all_cells_in_an_order_of_its_own():
     for rows in epochs:
         np.testing.assert_array_equal(np.sort(rows), np.arange(40))
     assert (epochs[0] != epochs[1]).any()
+
+
+def test_what_does_not_fill_a_batch_is_left_out_of_its_epoch():
+    plan = Plan(iterations=10, batch=8, seed=0)
+    epochs = [np.concatenate([rows_of(5 * e + s, 43, plan) for s in range(5)]) for e in range(2)]
+    assert [len(set(rows)) for rows in epochs] == [40, 40]
+    assert set(epochs[0]) != set(epochs[1])
+
+
+@given(st.integers(1, 50), st.integers(1, 60), st.integers(1, 6), st.integers(0, 2**32 - 1))
+def test_batches_that_carry_over_draw_each_cell_once_in_every_epoch(n_cells, batch, epochs, seed):
+    plan = Plan(iterations=1, batch=batch, seed=seed)
+    used = min(batch, n_cells)
+    iterations = range(-(-epochs * n_cells // used))
+    batches = [rows_of(i, n_cells, plan, carries_over=True) for i in iterations]
+    assert {len(rows) for rows in batches} == {used}
+    drawn = np.concatenate(batches)[: epochs * n_cells].reshape(epochs, n_cells)
+    np.testing.assert_array_equal(np.sort(drawn), np.tile(np.arange(n_cells), (epochs, 1)))
+
+
+class CarryingOver(Regression):
+    """Batches of 16 of 40 cells: every second epoch begins in the middle of a batch."""
+
+    carries_over = True
+    plan = Plan(iterations=60, batch=16, check_every=20, seed=3, precision="fp32")
+
+    def __init__(self):
+        super().__init__()
+        self.drawn = []
+
+    def draw(self, rows, rng):
+        self.drawn.append(rows)
+        return super().draw(rows, rng)
+
+
+def test_a_lesson_that_carries_over_leaves_no_cell_out(tmp_path):
+    lesson = CarryingOver()
+    run(tmp_path, lesson, lesson.plan)
+    assert np.bincount(np.concatenate(lesson.drawn)).tolist() == [60 * 16 // 40] * 40
+
+
+def test_a_lesson_that_carries_over_goes_on_as_if_it_had_not_broken_off(tmp_path):
+    with pytest.raises(PowerCut):
+        run(tmp_path / "broken", CarryingOver(), CarryingOver.plan, stop_at=50)
+    resumed = CarryingOver()
+    found = run(tmp_path / "broken", resumed, resumed.plan)
+    assert len(resumed.drawn) == 20
+    assert_same(found, run(tmp_path / "whole", CarryingOver(), CarryingOver.plan))
 
 
 def test_fewer_cells_than_a_batch_make_one_batch():

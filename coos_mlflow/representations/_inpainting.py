@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import mse_loss
 
 from coos_mlflow.data.cells import CELL_SHAPE
+from coos_mlflow.representations._adam import TensorFlowAdam
 from coos_mlflow.representations._pairs import Pairs
 from coos_mlflow.representations._pci_network import PairedCellInpainting, unit_range
 from coos_mlflow.training import Lesson
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 BETAS = (0.5, 0.999)
 """Of Adam: the published first one, and the default second one."""
-
-EPSILON = 1e-7
-"""Of Adam: Keras' default."""
 
 SHOWN = 6
 """Pairs in the picture."""
@@ -46,6 +44,8 @@ class Inpainting(Lesson):
 
     network: PairedCellInpainting
 
+    carries_over = True  # as the generator of paired_cell_inpainting does
+
     def __init__(
         self,
         network: PairedCellInpainting,
@@ -67,7 +67,7 @@ class Inpainting(Lesson):
             self._cells[start : start + _BLOCK] = torch.from_numpy(block)
 
     def optimiser(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.network.parameters(), self._learning_rate, BETAS, EPSILON)
+        return TensorFlowAdam(self.network.parameters(), self._learning_rate, BETAS)
 
     def loss(self, *drawn: torch.Tensor) -> torch.Tensor:
         source, target = drawn

@@ -17,6 +17,8 @@ class Pairs:
         Ids of each cell; two fields of a well are one well, two plates never share one.
     least_cells : int
         Cells that a well needs to take part; at least 2, or a cell would have no partner.
+    dates, microscopes : ndarray of str, shape (n,), or None
+        Where they are known, cells of a well on two days or two microscopes do not share it.
 
     Attributes
     ----------
@@ -29,15 +31,24 @@ class Pairs:
         When no well holds enough cells.
     """
 
-    def __init__(self, plates: np.ndarray, wells: np.ndarray, least_cells: int) -> None:
-        well = _numbered(plates, well_names(wells))
+    def __init__(
+        self,
+        plates: np.ndarray,
+        wells: np.ndarray,
+        least_cells: int,
+        dates: np.ndarray | None = None,
+        microscopes: np.ndarray | None = None,
+    ) -> None:
+        known = [ids for ids in (plates, well_names(wells), dates, microscopes) if ids is not None]
+        # The wells of all plates numbered from 0, the same for all cells of one.
+        well = np.unique(np.column_stack(known), axis=0, return_inverse=True)[1]
         sizes = np.bincount(well)
         largest = int(sizes.max(initial=0))
         if largest < least_cells:
             raise DataError(
                 f"least_cells={least_cells} found, but the largest of the {len(sizes):,} wells of "
-                f"Training holds {largest} cells; a lower least_cells, of 2 at the least, lets "
-                "smaller wells take part."
+                f"Training, each of one plate, date and microscope, holds {largest} cells; a lower "
+                "least_cells, of 2 at the least, lets smaller wells take part."
             )
         self.cells = np.flatnonzero(sizes[well] >= least_cells)
         well = well[self.cells]
@@ -70,8 +81,3 @@ class Pairs:
         # A step of 1 to size - 1 around the ring of a well's cells never comes back to its start.
         ranks = (self._ranks[rows] + rng.integers(1, sizes)) % sizes
         return self._by_well[self._starts[rows] + ranks]
-
-
-def _numbered(plates: np.ndarray, wells: np.ndarray) -> np.ndarray:
-    """Number the wells of all plates from 0, the same for all cells of one."""
-    return np.unique(np.column_stack([plates, wells]), axis=0, return_inverse=True)[1]

@@ -29,6 +29,7 @@ from coos_mlflow.networks import (
     scaled,
 )
 from coos_mlflow.precision import check_precision
+from coos_mlflow.representations._adam import TensorFlowAdam
 from coos_mlflow.representations._deeploc_network import (
     EVALUATION_OFFSETS,
     FULLY_CONNECTED,
@@ -79,7 +80,7 @@ class DeepLoc(Networked[DeepLocNetwork]):
     """
 
     key = "deeploc"
-    version = "1"
+    version = "2"
     title = "DeepLoc"
     layers = (FC2,)
     layer_titles: ClassVar[dict[str, str]] = {FC2: "FC2"}
@@ -218,7 +219,7 @@ class _Classification(Lesson):
         self._truth = labels[held_out]
 
     def optimiser(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.network.parameters(), self.settings.learning_rate)
+        return TensorFlowAdam(self.network.parameters(), self.settings.learning_rate)
 
     def learning_rate(self, iteration: int) -> float:
         steps = iteration // self.settings.decay_every

@@ -8,6 +8,7 @@ the method.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -55,11 +56,13 @@ class PCI(Networked[Encoder]):
     width : float
         Factor on every number of channels; 1 is the paper's.
     epochs, batch : int
-        Passes over the cells that take part, and cells in each step of the optimiser.
+        Passes over the cells that take part, and cells in each step of the optimiser. A step takes
+        what is left of one pass and the rest from the next; the last one is filled likewise.
     learning_rate : float
         Of Adam.
     least_cells : int
-        Cells that a well needs to take part.
+        Cells that a well needs to take part; a well that was imaged on two days, or on two
+        microscopes, counts as two.
     seed : int
         Of the weights, the batches, the pairs and the flips.
     precision : str
@@ -69,7 +72,7 @@ class PCI(Networked[Encoder]):
     """
 
     key = "pci"
-    version = "1"
+    version = "2"
     title = "PCI"
     layers: tuple[str, ...] = REPORTED
     layer_titles: ClassVar[dict[str, str]] = {name: name.title() for name in SOURCE_CHANNELS}
@@ -140,7 +143,7 @@ class PCI(Networked[Encoder]):
         """Train on the images of Training and keep the source encoder as it is at the end."""
         device = best_device()
         lesson = self.lesson(training, device)
-        iterations = self.epochs * max(1, lesson.n_cells // self.batch)
+        iterations = math.ceil(self.epochs * lesson.n_cells / min(self.batch, lesson.n_cells))
         plan = Plan(iterations, self.batch, self._check_every, self.seed, self.precision)
         history = train(lesson, plan, workshop, device).history
         self._facts = {
@@ -157,7 +160,13 @@ class PCI(Networked[Encoder]):
             raise DataError(
                 "PCI pairs cells of one well, and these cells lack plateIDs or wellIDs."
             )
-        pairs = Pairs(training.plates, training.wells, self.least_cells)
+        pairs = Pairs(
+            training.plates,
+            training.wells,
+            self.least_cells,
+            training.dates,
+            training.microscopes,
+        )
         network = PairedCellInpainting(self.width, self.seed)
         return Inpainting(network, training.images, pairs, self.learning_rate, device)
 

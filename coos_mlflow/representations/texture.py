@@ -22,6 +22,7 @@ from coos_mlflow.representations.base import Representation
 LAYER = "haralick"
 
 INTENSITY_FEATURES = ("protein mean", "protein sum", "protein sd", "protein-nucleus correlation")
+"""The sum is 4,096 times the mean: of their coefficients in a fit only the sum is determined."""
 
 READINGS = ("distance", "downsample")
 

