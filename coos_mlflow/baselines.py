@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from coos_mlflow import __version__, kept_rows
 from coos_mlflow.classifiers import VERSION as CLASSIFIERS_VERSION
 from coos_mlflow.classifiers import Protocol
+from coos_mlflow.data.cells import SPLITS
 from coos_mlflow.drift.reference import SCHEMA_VERSION as REFERENCE_VERSION
 from coos_mlflow.errors import DataError, RegistryError, UnusableCellsError
 from coos_mlflow.evaluation import Evaluation, evaluate
@@ -187,6 +188,8 @@ def train(
     representation.require()
     preset = choose_preset(preset, data)
     protocol = Protocol(**(PRESETS[preset] | overrides))
+    for split in SPLITS:
+        data.annotations(split)  # refuses files without ids before a network learns for hours
     prepare_store()
     tags = {
         "representation": representation.name,
