@@ -56,7 +56,7 @@ def test_one_constant_channel_does_not_refuse_a_plate(scorer, new_plate, tmp_pat
     assert drift["left_out"] == {"unusable": {"constant channel": 1}, "copies": 0, "nameless": 0}
     assert drift["n_cells"] == len(table) - 1 == sum(scored.class_counts.values())
     assert 77 not in {cell["index"] for cell in drift["cells"]}
-    words = "1 of 160 cells cannot be scored and get no label: 1 constant channel."
+    words = "1 of 160 cells cannot be scored and get no label: constant channel (1)."
     terminal.show_scores(scored)
     for text in (
         (scored.folder / "report.html").read_text(),
@@ -154,7 +154,7 @@ def test_training_without_bad_cells_says_how_many_were_left_out(
     data = choose(str(spoilt_data), drop_bad=True)
     said = " ".join(capsys.readouterr().err.split())
     assert "training.hdf5: 1 of" in said and "test2.hdf5: 1 of" in said
-    assert "cells left out: 1 constant channel" in said
+    assert "cells left out: constant channel (1)" in said
     assert data.name == "simulated" and data.folder.name == "plates_of_2026"
     left = {split: len(data.annotations(split).labels) for split in SPLITS}
     whole = {split: len(choose(str(trained.data)).annotations(split).labels) for split in SPLITS}

@@ -183,8 +183,8 @@ def check_share_unusable(
         more = "at least " if counts.sum() < n_cells else ""
         such = f"{_first_unusable(seen.images, seen.flags, seen.start)}; " if seen else ""
         raise DataError(
-            f"{where}: {such}{more}{bad:,} of {n_cells:,} cells cannot be used "
-            f"({kinds_words(kinds)}), expected at most {100 * MAX_UNUSABLE:g} %; look at how the "
+            f"{where}: {such}{more}{bad:,} of {n_cells:,} cells cannot be used: "
+            f"{kinds_words(kinds)}; expected at most {100 * MAX_UNUSABLE:g} %; look at how the "
             "images were exported."
         )
 
@@ -207,8 +207,8 @@ def unusable_kinds(counts: np.ndarray) -> dict[str, int]:
 
 
 def kinds_words(kinds: dict[str, int]) -> str:
-    """Return numbers of cells as part of a sentence, such as "3 constant channel"."""
-    return ", ".join(f"{count:,} {words}" for words, count in kinds.items())
+    """Return numbers of cells as part of a sentence, such as "constant channel (3)"."""
+    return ", ".join(f"{words} ({count:,})" for words, count in kinds.items())
 
 
 def left_out_sentences(kinds: dict[str, int], copies: int, n_cells: int) -> list[str]:

@@ -92,7 +92,7 @@ def test_check_counts_cells_that_cannot_be_scored(tmp_path, random_cells) -> Non
     code, text = checked(path)
     assert code == 0
     assert "2 of 60 cells cannot be scored and get no label" in text
-    assert "1 constant channel, 1 not a finite number" in text
+    assert "constant channel (1), not a finite number (1)" in text
     assert "Every cell passed" not in text
     # Their pixels are no intensities of the plate.
     nucleus = np.delete(cells[:, 1], [5, 59], axis=0)
@@ -108,7 +108,7 @@ def test_a_plate_with_more_than_5_percent_unusable_cells_is_refused(tmp_path, ra
     code, sentence = checked(file_of(tmp_path / "beyond.h5", cells))
     assert code != 0
     assert "cell 20, channel 1 (nucleus): 7 stands in every pixel" in sentence
-    assert "4 of 60 cells cannot be used (4 constant channel), expected at most 5 %" in sentence
+    assert "4 of 60 cells cannot be used: constant channel (4); expected at most 5 %" in sentence
 
 
 def test_protein_and_nucleus_that_are_the_same_images_are_refused(tmp_path, random_cells) -> None:
