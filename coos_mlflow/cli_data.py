@@ -126,7 +126,7 @@ def unpack(
     Example: coos unpack COOS7_v1.1_test4.hdf5 test4_images
     """
     from coos_mlflow.data import tiff
-    from coos_mlflow.data.pairs import CELLS_CSV
+    from coos_mlflow.data.cells_csv import CELLS_CSV
     from coos_mlflow.data.plate import open_plate
     from coos_mlflow.progress import progress
 
@@ -141,7 +141,10 @@ def pack(
     folder: Annotated[Path, typer.Argument(help="Folder with two TIFF images for each cell.")],
     out: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
     protein: Annotated[
-        str, typer.Option(help="Names of the protein images, with one *.")
+        str,
+        typer.Option(
+            help="Names of the protein images, with one *; .tif finds .tiff and .TIF as well."
+        ),
     ] = "*_protein.tif",
     nucleus: Annotated[
         str, typer.Option(help="Names of the nucleus images, with one *.")
@@ -160,8 +163,9 @@ def pack(
     metadata: Annotated[
         Path | None,
         typer.Option(
-            help="CSV with the columns file, label, plate, well, date, microscope; by default "
-            "cells.csv in the folder, where it is there and no other source is named."
+            help="CSV with the columns file, label, plate, well, date, microscope (also "
+            "Metadata_Plate, plateIDs, ...; with , ; or tab); by default cells.csv in the folder, "
+            "where it is there and no other source is named."
         ),
     ] = None,
     rescale: Annotated[
@@ -172,9 +176,13 @@ def pack(
 ) -> None:
     """Write pairs of TIFF images as a plate file; what `coos unpack` wrote comes back exactly.
 
+    Hidden files and folders are left out and counted. Each image is one channel of one cell,
+    64x64 pixels of grey counts.
+
     Example: coos pack images plate.h5 --protein '*_gfp.tif' --nucleus '*_rfp.tif'
     """
     from coos_mlflow.data import tiff
+    from coos_mlflow.data.columns import shown
     from coos_mlflow.data.pairs import find_pairs
     from coos_mlflow.progress import progress
 
@@ -184,7 +192,17 @@ def pack(
     with progress("Packing", total=len(pairs.stems), unit="cells") as advance:
         tiff.pack(pairs, out, rescale=rescale, force=force, on_progress=advance)
     known = ", ".join(pairs.columns) or "nothing but the images"
-    _stdout().print(f"{len(pairs.stems):,} cells in {out} with {known}", markup=False)
+    console = _stdout()
+    console.print(f"{len(pairs.stems):,} cells in {out} with {known}", markup=False)
+    if pairs.hidden:
+        console.print(
+            f"Left out: {len(pairs.hidden):,} hidden files and folders, "
+            f"e.g. {shown(pairs.hidden[0])}",
+            markup=False,
+        )
+    if pairs.not_taken:
+        columns = shown(", ".join(pairs.not_taken))
+        console.print(f"Columns not taken, a plate has no place for them: {columns}", markup=False)
 
 
 def print_summary(summary: PlateSummary, console: Console) -> None:

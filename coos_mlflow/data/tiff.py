@@ -14,7 +14,8 @@ import numpy as np
 import tifffile
 
 from coos_mlflow.data.cells import CHANNELS, IMAGE_SIZE, CellBatch, check_images
-from coos_mlflow.data.pairs import CELLS_CSV, FIELDS, FILE_FIELD, SIMULATED_FIELD, CellPairs
+from coos_mlflow.data.cells_csv import CELLS_CSV, FIELDS, FILE_FIELD, SIMULATED_FIELD
+from coos_mlflow.data.pairs import CellPairs
 from coos_mlflow.data.plate import Plate, PlateWriter
 from coos_mlflow.errors import CoosError, DataError, OutputError
 
