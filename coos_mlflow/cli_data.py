@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from coos_mlflow.data.inspect_plate import PlateSummary
     from coos_mlflow.data.pairs import CellPairs
-    from coos_mlflow.data.tiff import Packed
     from coos_mlflow.data.zenodo import DownloadPlan
 
 _SHOWN_NAMES = 8
@@ -129,7 +128,7 @@ def unpack(
     Example: coos unpack COOS7_v1.1_test4.hdf5 test4_images
     """
     from coos_mlflow.data import tiff
-    from coos_mlflow.data.cell_table import CELLS_CSV
+    from coos_mlflow.data.cells_csv import CELLS_CSV
     from coos_mlflow.data.plate import open_plate
     from coos_mlflow.progress import progress
 
@@ -144,7 +143,10 @@ def pack(
     folder: Annotated[Path, typer.Argument(help="Folder with two TIFF images for each cell.")],
     out: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
     protein: Annotated[
-        str, typer.Option(help="Names of the protein images, with one *.")
+        str,
+        typer.Option(
+            help="Names of the protein images, with one *; .tif finds .tiff and .TIF as well."
+        ),
     ] = "*_protein.tif",
     nucleus: Annotated[
         str, typer.Option(help="Names of the nucleus images, with one *.")
@@ -163,9 +165,9 @@ def pack(
     metadata: Annotated[
         Path | None,
         typer.Option(
-            help="CSV with the columns file, label, plate, well, date, microscope, or as COOS-7 "
-            "and pycytominer call them (wellIDs, Metadata_Well); by default cells.csv in the "
-            "folder, where it is there and no other source is named."
+            help="CSV with the columns file, label, plate, well, date, microscope (also "
+            "Metadata_Plate, plateIDs, ...; with , ; or tab); by default cells.csv in the folder, "
+            "where it is there and no other source is named."
         ),
     ] = None,
     rescale: Annotated[
@@ -175,6 +177,9 @@ def pack(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write pairs of TIFF images as a plate file; what `coos unpack` wrote comes back exactly.
+
+    Hidden files and folders are left out and counted. Each image is one channel of one cell,
+    64x64 pixels of grey counts.
 
     Example: coos pack images plate.h5 --protein '*_gfp.tif' --nucleus '*_rfp.tif'
     """
@@ -186,29 +191,26 @@ def pack(
         folder, (protein, nucleus), levels=levels, name_regex=name_regex, metadata=metadata
     )
     with progress("Packing", total=len(pairs.stems), unit="cells") as advance:
-        packed = tiff.pack(pairs, out, rescale=rescale, force=force, on_progress=advance)
+        n_copies = tiff.pack(pairs, out, rescale=rescale, force=force, on_progress=advance)
     known = ", ".join(pairs.columns) or "nothing but the images"
     console = _stdout()
     console.print(f"{len(pairs.stems):,} cells in {out} with {known}", markup=False)
-    for note in _pack_notes(pairs, packed):
+    for note in _pack_notes(pairs, n_copies):
         console.print(note, markup=False, style="yellow")
 
 
-def _pack_notes(pairs: CellPairs, packed: Packed) -> Iterator[str]:
+def _pack_notes(pairs: CellPairs, n_copies: int) -> Iterator[str]:
     """Yield what was left out, and what may be wrong with the images."""
+    from coos_mlflow.data.columns import shown
     from coos_mlflow.data.flags import left_out_sentences
-    from coos_mlflow.data.tiff import SIGNED_OFFSET
 
-    if pairs.n_hidden:
-        yield f"{pairs.n_hidden:,} images left out that are hidden or lie in hidden folders."
-    if pairs.unused:
-        yield f"Columns that a plate has no place for: {', '.join(pairs.unused)}."
-    yield from left_out_sentences({}, packed.copies, len(pairs.stems))
-    if packed.least >= SIGNED_OFFSET:
-        yield (
-            f"Every pixel is {packed.least:,.0f} or more, as if {SIGNED_OFFSET:,} had been added "
-            "to signed counts; check how the images were exported."
-        )
+    if pairs.hidden:
+        number, example = f"{len(pairs.hidden):,}", shown(pairs.hidden[0])
+        yield f"Left out: {number} hidden files and folders, e.g. {example}"
+    if pairs.not_taken:
+        columns = shown(", ".join(pairs.not_taken))
+        yield f"Columns not taken, a plate has no place for them: {columns}"
+    yield from left_out_sentences({}, n_copies, len(pairs.stems))
 
 
 def print_summary(summary: PlateSummary, console: Console) -> None:

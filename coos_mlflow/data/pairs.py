@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from coos_mlflow.data.cell_table import CELLS_CSV, FIELDS, SIMULATED_FIELD, read_cell_table
 from coos_mlflow.data.cells import CHANNELS
-from coos_mlflow.data.columns import clean_ids, clean_labels
+from coos_mlflow.data.cells_csv import (
+    CELLS_CSV,
+    FIELDS,
+    SIMULATED_FIELD,
+    TIFF_ENDING,
+    Said,
+    read_cells_csv,
+    similar_field,
+)
+from coos_mlflow.data.columns import clean_ids, clean_labels, shown
 from coos_mlflow.errors import DataError
 
 PATTERNS = tuple(f"*_{channel}.tif" for channel in CHANNELS)
 """Names that the authors' script gives to the two channels of a cell."""
 
-ENDINGS = (".tif", ".tiff")
-"""Of TIFF files, in any capitals; a pattern with one of them finds all."""
-
-ARCHIVE_OF_MACOS = "__MACOSX"
-"""Folder of hidden files that macOS adds to archives."""
-
-Said = dict[str, dict[str, str]]
-"""For each stem, the value of each field that one source gives."""
+_HIDDEN = {
+    "__macosx",
+    "@eadir",
+    "#recycle",
+    "#snapshot",
+    "~snapshot",
+    "$recycle.bin",
+    "system volume information",
+}
+"""What macOS, Synology, NetApp and Windows hide from people, beside names that begin with a dot."""
 
 
 @dataclass
@@ -40,18 +51,18 @@ class CellPairs:
         Labels and ids, as far as known.
     simulated : bool
         Whether the CSV says that no microscope made the cells.
-    n_hidden : int
-        Images that were left out because they, or folders they lie in, are hidden.
-    unused : list of str
-        Columns of the CSV that a plate has no place for.
+    hidden : list of str
+        Hidden folders, and hidden images outside them, that were left out.
+    not_taken : list of str
+        Columns of the CSV that are no field of a plate.
     """
 
     stems: list[str]
     paths: list[tuple[Path, Path]]
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     simulated: bool = False
-    n_hidden: int = 0
-    unused: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    not_taken: list[str] = field(default_factory=list)
 
 
 def find_pairs(
@@ -69,15 +80,16 @@ def find_pairs(
     folder : path
     patterns : tuple of two str
         Names of protein and nucleus images with one ``*`` each; what stands for the ``*``
-        pairs them. With a ``/`` a pattern is matched against the path below `folder`. The ending
-        ``.tif`` finds ``.TIF`` and ``.tiff``, too.
+        pairs them. With a ``/`` a pattern is matched against the path below `folder`. The
+        ending ``.tif`` stands for ``.tiff`` and ``.TIF`` too.
     levels : str or None
         Fields that the folders stand for, such as ``"plate/well"``; ``-`` skips a level.
     name_regex : str or None
         Searched in each stem; its named groups are fields.
     metadata : path or None
-        CSV with a column ``file`` and one for each field (`read_cell_table`); rows give the
-        order. Without any of the three, ``cells.csv`` in the folder is taken if it is there.
+        CSV with a column ``file`` (the stems, or either image) and one for each field; rows
+        give the order.
+        Without any of the three, ``cells.csv`` in the folder is taken if it is there.
 
     Returns
     -------
@@ -87,99 +99,141 @@ def find_pairs(
     Raises
     ------
     DataError
-        For unpaired images, none at all, names that leave the folder, and sources that do not
-        fit the images or contradict each other.
+        For unpaired images, none at all, patterns that do not tell the channels apart, names
+        that leave the folder, and sources that do not fit the images, are not understood or
+        contradict each other.
     """
     root = Path(folder)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder, expected one with pairs of TIFF images.")
-    found, n_hidden = _pair(root, patterns)
-    unused: list[str] = []
+    _check_patterns(patterns)
+    files, hidden = _files(root, patterns)
+    found = _pair(root, files, patterns)
+    if not found:
+        left_out = f"; what is hidden is left out ({hidden[0]!r})" if hidden else ""
+        raise DataError(f"{root}: no image fits {patterns[0]!r} or {patterns[1]!r}{left_out}.")
     stems = sorted(found, key=_natural)
     sources: list[Said] = []
+    not_taken: list[str] = []
     if metadata is None and levels is None and name_regex is None and (root / CELLS_CSV).is_file():
         metadata = root / CELLS_CSV
     if metadata is not None:
-        rows, unused = read_cell_table(Path(metadata), {stem: found[stem] for stem in stems}, root)
-        stems = list(rows)
-        sources.append(rows)
+        names = {
+            stem: [path.relative_to(root).as_posix() for path in found[stem]] for stem in stems
+        }
+        table = read_cells_csv(Path(metadata), names)
+        stems = list(table.rows)
+        sources.append(table.rows)
+        not_taken = table.not_taken
     if levels is not None:
         sources.append(_read_levels(stems, levels, root))
     if name_regex is not None:
         sources.append(_read_names(stems, name_regex, root))
     marked = {said.pop(SIMULATED_FIELD, "") for rows in sources for said in rows.values()}
+    columns = _columns(stems, sources, root)
+    for column in not_taken:
+        name = similar_field(column)
+        if name is not None and FIELDS[name] not in columns:
+            raise DataError(
+                f"{metadata}: the column {shown(column)!r} looks like the {name} of each cell, but "
+                f"is not understood; rename it {name!r}, or take it out of the table."
+            )
     return CellPairs(
         stems,
         [found[stem] for stem in stems],
-        _columns(stems, sources, root),
+        columns,
         simulated=any(mark.lower() in ("true", "1") for mark in marked),
-        n_hidden=n_hidden,
-        unused=unused,
+        hidden=hidden,
+        not_taken=not_taken,
     )
-
-
-def _pair(root: Path, patterns: tuple[str, ...]) -> tuple[dict[str, tuple[Path, Path]], int]:
-    """Return the images of each stem, and how many hidden ones were left out."""
-    _check_patterns(patterns)
-    by_channel: dict[str, dict[str, Path]] = {pattern: {} for pattern in patterns}
-    inside = root.resolve()
-    n_hidden = 0
-    for path in sorted(root.rglob("*")):
-        relative = path.relative_to(root)
-        # What both patterns fit, as *.tif and *_nucleus.tif do, belongs to the narrower one.
-        for pattern in sorted(patterns, key=len, reverse=True):
-            stem = _stem(relative.as_posix(), pattern)
-            if stem is None or not path.is_file():
-                continue
-            if any(part.startswith(".") or part == ARCHIVE_OF_MACOS for part in relative.parts):
-                n_hidden += 1
-                break
-            if not path.resolve().is_relative_to(inside):
-                raise DataError(f"{path}: is a link to a file outside {root}, refused.")
-            if other := by_channel[pattern].get(stem):
-                raise DataError(f"{other} and {path} both fit {pattern!r}, expected one of them.")
-            by_channel[pattern][stem] = path
-            break
-    protein, nucleus = (by_channel[pattern] for pattern in patterns)
-    if not protein and not nucleus:
-        hidden = f" but {n_hidden:,} hidden ones" if n_hidden else ""
-        raise DataError(f"{root}: no image{hidden} fits {patterns[0]!r} or {patterns[1]!r}.")
-    if alone := sorted(protein.keys() ^ nucleus.keys(), key=_natural):
-        stem = alone[0]
-        there, lacking = patterns if stem in protein else patterns[::-1]
-        raise DataError(
-            f"{root}: {len(alone):,} images have no partner, e.g. {stem!r} fits {there!r} but "
-            f"there is none for {lacking!r}; expected one image of each channel for every cell."
-        )
-    return {stem: (protein[stem], nucleus[stem]) for stem in protein}, n_hidden
 
 
 def _check_patterns(patterns: tuple[str, ...]) -> None:
     for pattern in patterns:
         if pattern.count("*") != 1:
             raise DataError(f"{pattern!r} has {pattern.count('*')} asterisks, expected one.")
-    protein, nucleus = (_without_ending(pattern) for pattern in patterns)
-    if protein == nucleus:
+    if len({_one_ending(pattern) for pattern in patterns}) == 1:
         raise DataError(
-            f"{patterns[0]!r} found for the protein and {patterns[1]!r} for the nucleus, which are "
-            "the same images; expected a pattern for each channel, such as '*_gfp.tif' and "
-            "'*_dapi.tif'."
+            f"{patterns[0]!r} stands for both channels, expected one pattern for the protein "
+            "images and another for the nucleus images."
         )
 
 
-def _without_ending(name: str) -> str:
-    """Return a name or pattern without the ending of a TIFF file."""
-    for ending in ENDINGS:
-        if name.lower().endswith(ending):
-            return name[: -len(ending)] + ENDINGS[0]
-    return name
+def _files(root: Path, patterns: tuple[str, ...]) -> tuple[list[Path], list[str]]:
+    """Return the files below a folder, and the names of hidden folders and images left out."""
+    files: list[Path] = []
+    hidden: list[str] = []
+    for folder, folders, names in os.walk(root):
+        here = Path(folder)
+        for path in (here / name for name in names):
+            if not _is_hidden(path.name):
+                files.append(path)
+            elif _channel(path.relative_to(root).as_posix(), patterns):
+                hidden.append(path.relative_to(root).as_posix())
+        hidden += [
+            (here / name).relative_to(root).as_posix() for name in filter(_is_hidden, folders)
+        ]
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+    return files, sorted(hidden)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in _HIDDEN
+
+
+def _pair(root: Path, files: list[Path], patterns: tuple[str, ...]) -> dict[str, tuple[Path, Path]]:
+    by_channel: dict[str, dict[str, Path]] = {pattern: {} for pattern in patterns}
+    inside = root.resolve()
+    for path in files:
+        fitting = _channel(path.relative_to(root).as_posix(), patterns)
+        if fitting is not None and path.is_file():
+            pattern, stem = fitting
+            if not path.resolve().is_relative_to(inside):
+                raise DataError(f"{path}: is a link to a file outside {root}, refused.")
+            if stem in by_channel[pattern]:
+                raise DataError(
+                    f"{path}: {by_channel[pattern][stem].name!r} beside it is the image of the "
+                    f"same cell and channel ({stem!r}, {pattern!r}), expected one."
+                )
+            by_channel[pattern][stem] = path
+    protein, nucleus = (by_channel[pattern] for pattern in patterns)
+    if alone := sorted(protein.keys() ^ nucleus.keys(), key=_natural):
+        stem = alone[0]
+        there, lacking = patterns if stem in protein else patterns[::-1]
+        fits_both = _channel(by_channel[there][stem].relative_to(root).as_posix(), (lacking,))
+        if not by_channel[lacking] and fits_both:
+            raise DataError(
+                f"{root}: {by_channel[there][stem].name!r} fits {there!r} and {lacking!r}, "
+                "expected patterns that tell the channels apart."
+            )
+        raise DataError(
+            f"{root}: {len(alone):,} images have no partner, e.g. {stem!r} fits {there!r} but "
+            f"there is none for {lacking!r}; expected one image of each channel for every cell."
+        )
+    return {stem: (protein[stem], nucleus[stem]) for stem in protein}
+
+
+def _channel(relative: str, patterns: tuple[str, ...]) -> tuple[str, str] | None:
+    """Return the pattern that a path fits, and its stem.
+
+    What both patterns fit, as ``*.tif`` and ``*_nucleus.tif`` do, belongs to the narrower one.
+    """
+    for pattern in sorted(patterns, key=lambda pattern: len(_one_ending(pattern)), reverse=True):
+        stem = _stem(_one_ending(relative), _one_ending(pattern))
+        if stem is not None:
+            return pattern, stem
+    return None
+
+
+def _one_ending(name: str) -> str:
+    return TIFF_ENDING.sub(".tif", name)
 
 
 def _stem(relative: str, pattern: str) -> str | None:
-    folder, slash, name = _without_ending(relative).rpartition("/")
+    folder, slash, name = relative.rpartition("/")
     if "/" in pattern:
-        folder, slash, name = "", "", _without_ending(relative)
-    before, _, behind = _without_ending(pattern).partition("*")
+        folder, slash, name = "", "", relative
+    before, _, behind = pattern.partition("*")
     fits = name.startswith(before) and name.endswith(behind)
     if not fits or len(name) <= len(before) + len(behind):
         return None
@@ -246,7 +300,11 @@ def _columns(stems: list[str], sources: list[Said], root: Path) -> dict[str, np.
 
 
 def _labels(values: list[str], where: str) -> np.ndarray:
+    numbers = []
     for index, value in enumerate(values):
-        if not re.fullmatch(r"[0-9]{1,9}(\.0+)?", value.strip(), re.ASCII):
+        # Spreadsheets write a whole number as 0.0 or, where the comma is the decimal sign, 0,0.
+        number = re.fullmatch(r"([0-9]{1,9})(?:[.,]0*)?", value.strip(), re.ASCII)
+        if number is None:
             raise DataError(f"{where} {value!r:.60} of cell {index}, expected a number 0..6.")
-    return clean_labels(np.array(values, dtype=np.float64), where)
+        numbers.append(int(number[1]))
+    return clean_labels(np.array(numbers, dtype=np.int64), where)

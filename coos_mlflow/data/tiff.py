@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import tifffile
+from tifffile import PHOTOMETRIC
 
-from coos_mlflow.data.cell_table import CELLS_CSV, FIELDS, FILE_FIELD, SIMULATED_FIELD
 from coos_mlflow.data.cells import CHANNELS, IMAGE_SIZE, CellBatch
+from coos_mlflow.data.cells_csv import CELLS_CSV, FIELDS, FILE_FIELD, SIMULATED_FIELD
 from coos_mlflow.data.copies import CopyFinder, cell_digests
-from coos_mlflow.data.flags import COPY, check_images
+from coos_mlflow.data.flags import COPY, check_images, count_flags
 from coos_mlflow.data.pairs import CellPairs
 from coos_mlflow.data.plate import Plate, PlateWriter
 from coos_mlflow.errors import CoosError, DataError, OutputError
@@ -24,25 +26,18 @@ from coos_mlflow.errors import CoosError, DataError, OutputError
 UNLABELLED = "unlabelled"
 """Folder of cells whose class is not known."""
 
-SIGNED_OFFSET = 32768
-"""What ImageJ adds to signed 16-bit counts when it writes them; its calibration tells (c0)."""
-
 _PACK_CELLS = 256
 
+_ALONE = {"is_ome": False, "is_mmstack": False, "is_ndtiff": False}
+"""Not to be read as kinds that name other files: tifffile would open those, wherever they lie."""
 
-class Packed(NamedTuple):
-    """What `pack` has to tell of the cells that it packed.
+_CHANNELS = re.compile(r'\bSizeC="([0-9]{1,6})"|^channels=([0-9]{1,6})$', re.MULTILINE)
+"""Number of channels in the descriptions of OME and of ImageJ."""
 
-    Parameters
-    ----------
-    copies : int
-        Cells that are, pixel by pixel, copies of earlier ones.
-    least : float
-        The smallest of all counts.
-    """
+_SIGNED = re.compile(r"^c0=-32768(?:\.0)?$", re.MULTILINE)
+"""What ImageJ says of signed numbers, which it stores with 32,768 added."""
 
-    copies: int
-    least: float
+_HALF_RANGE = 32768
 
 
 def unpack(plate: Plate, out: str | Path, on_progress: Callable[[int], None] | None = None) -> Path:
@@ -91,7 +86,7 @@ def pack(
     rescale: float | None = None,
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
-) -> Packed:
+) -> int:
     """Write pairs of TIFF images as a plate file.
 
     Parameters
@@ -110,13 +105,14 @@ def pack(
 
     Returns
     -------
-    Packed
+    int
+        How many cells are, pixel by pixel, copies of earlier ones.
 
     Raises
     ------
     DataError
-        For files that hold other than one image of 64x64 counts, dtypes that differ, and all that
-        `check_images` refuses.
+        For images that are not 64x64 and of one channel, colours, dtypes that differ, counts
+        without a dark background, and all that `check_images` refuses.
     OutputError
         Where `out` is there already or cannot be written.
     """
@@ -125,21 +121,22 @@ def pack(
     stored = _read_image(pairs.paths[0][0]).dtype
     dtype = np.dtype(np.float32 if stored.kind == "f" and rescale is None else np.uint16)
     attrs = {SIMULATED_FIELD: True} if pairs.simulated else None
-    finder, n_copies, least = CopyFinder(), 0, np.inf
+    finder, n_copies = CopyFinder(), 0
     with PlateWriter(out, len(pairs.stems), dtype=dtype, attrs=attrs, force=force) as writer:
         for first in range(0, len(pairs.stems), _PACK_CELLS):
             rows = range(first, min(first + _PACK_CELLS, len(pairs.stems)))
             cells = np.stack([_read_cell(pairs, index, stored, rescale) for index in rows])
+            if first == 0:
+                _check_offset(cells, pairs)
             columns = {
                 name: values[rows.start : rows.stop] for name, values in pairs.columns.items()
             }
             writer.append(cells.astype(dtype, copy=False), **columns)
             flags = finder.flagged(np.zeros(len(cells), np.int8), cell_digests(cells))
-            n_copies += int((flags == COPY).sum())
-            least = min(least, cells.min())
+            n_copies += int(count_flags(flags)[COPY])
             if on_progress:
                 on_progress(len(cells))
-    return Packed(n_copies, float(least))
+    return n_copies
 
 
 def _new_table(folder: Path) -> TextIO:
@@ -194,6 +191,18 @@ def _read_cell(pairs: CellPairs, index: int, stored: np.dtype, rescale: float | 
     return cell
 
 
+def _check_offset(cells: np.ndarray, pairs: CellPairs) -> None:
+    """Refuse counts to which half the range was added, as some instruments do."""
+    for name, lowest, path in zip(CHANNELS, cells.min(axis=(0, 2, 3)), pairs.paths[0], strict=True):
+        if lowest >= _HALF_RANGE:
+            raise DataError(
+                f"{path}: no count of the first {len(cells):,} {name} images is below "
+                f"{lowest:,.6g}, expected a dark background; subtract {_HALF_RANGE:,} if the "
+                "instrument added it (in ImageJ: Process > Math > Subtract), or invert the image "
+                "(Edit > Invert) if it is inverted."
+            )
+
+
 def _multiply(cell: np.ndarray, rescale: float, where: str) -> np.ndarray:
     outside = ~((cell >= 0) & (cell <= 1))
     if outside.any():
@@ -205,14 +214,11 @@ def _multiply(cell: np.ndarray, rescale: float, where: str) -> np.ndarray:
 
 
 def _read_image(path: Path) -> np.ndarray:
-    """Read a TIFF of one image, 64x64 real numbers, as counts in native byte order."""
+    """Read the counts of a TIFF of one image, 64x64 real numbers, in native byte order."""
     try:
-        with tifffile.TiffFile(path) as tiff:
-            imagej = tiff.imagej_metadata or {}
-            # ImageJ can write a stack behind a single page.
-            n_images = max(len(tiff.pages), int(imagej.get("images", 1)))
-            _check_page(path, n_images, tiff.pages[0])
-            image = _counts(path, tiff.pages[0], imagej)
+        with tifffile.TiffFile(path, **_ALONE) as tiff:
+            _check_one_channel(path, tiff)
+            image = _counts(path, tiff.pages[0])
     except CoosError:
         raise
     # A damaged TIFF makes tifffile raise whatever the damaged field breaks first.
@@ -222,38 +228,77 @@ def _read_image(path: Path) -> np.ndarray:
     return image.astype(image.dtype.newbyteorder("="), copy=False)
 
 
-def _counts(path: Path, page: Any, imagej: dict[str, Any]) -> np.ndarray:
-    """Return the counts of the camera, whatever way a file has of storing them."""
-    image: np.ndarray = page.asarray()
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        if image.dtype.kind != "u":
-            raise DataError(
-                f"{path}: {image.dtype} counts of which 0 is white found, expected 0 to be black; "
-                "save the image anew, with black as 0."
-            )
-        return (2**page.bitspersample - 1) - image
-    if image.dtype.kind in "ui" and imagej.get("c0") == -SIGNED_OFFSET and imagej.get("c1") == 1:
-        return image.astype(np.int32) - SIGNED_OFFSET
+def _check_one_channel(path: Path, tiff: Any) -> None:
+    """Refuse files of several channels, depths or times, and sizes that are no cell's."""
+    page = tiff.pages[0]
+    # A stack may have one page alone, whose description says how many images follow it.
+    n_images = sum(series.size for series in tiff.series) // page.size
+    n_images *= page.samplesperpixel
+    if n_images > 1:
+        raise DataError(
+            f"{path}: {_stack(n_images, page)} found, expected one image of one channel; "
+            "save each channel as a file of its own."
+        )
+    if page.shape != (IMAGE_SIZE, IMAGE_SIZE):
+        raise DataError(
+            f"{path}: shape {page.shape} found, expected ({IMAGE_SIZE}, {IMAGE_SIZE}): one cell, "
+            "cut out of its field."
+        )
+    if page.dtype is None or page.dtype.kind not in "uif":
+        raise DataError(f"{path}: dtype {page.dtype} found, expected uint16 or float32.")
+
+
+def _stack(n_images: int, page: Any) -> str:
+    if page.samplesperpixel > 1:
+        return f"{page.samplesperpixel} channels in each pixel ({_photometric(page).name})"
+    said = _CHANNELS.search(page.description)
+    n_channels = int(said[1] or said[2]) if said else 1
+    if n_channels == n_images:
+        return f"{n_channels} channels"
+    return f"{n_images} images" + (f" ({n_channels} channels)" if n_channels > 1 else "")
+
+
+def _counts(path: Path, page: Any) -> np.ndarray:
+    """Return the counts that the pixels of a page stand for."""
+    meaning = _photometric(page)
+    if meaning is PHOTOMETRIC.MINISWHITE:
+        return _from_white(path, page)
+    grey = meaning is PHOTOMETRIC.PALETTE and _is_grey(page.colormap)
+    if meaning is not PHOTOMETRIC.MINISBLACK and not grey:
+        raise DataError(
+            f"{path}: pixels of the kind {meaning.name} found, expected grey counts; save the "
+            "image without colours (in ImageJ: Image > Lookup Tables > Grays)."
+        )
+    image = page.asarray()
+    if image.dtype == np.uint16 and page.is_imagej and _SIGNED.search(page.description):
+        return (image ^ 0x8000).view(np.int16)
     return image
 
 
-def _check_page(path: Path, n_images: int, page: Any) -> None:
-    if n_images != 1:
+def _is_grey(colours: np.ndarray) -> bool:
+    """Whether a table of colours, shape (3, n), uint16, shows n counts as n greys in order."""
+    n_colours = colours.shape[1]
+    return bool((colours // (65536 // n_colours) == np.arange(n_colours)).all())
+
+
+def _from_white(path: Path, page: Any) -> np.ndarray:
+    """Return the counts of an image whose largest number is black."""
+    if page.is_imagej:
+        # ImageJ writes this for whatever is shown inverted, and leaves its counts as they are.
         raise DataError(
-            f"{path}: {n_images} images in one file found, expected one; save each channel as a "
-            "file of its own (in ImageJ: Image > Color > Split Channels)."
+            f"{path}: shown inverted by ImageJ, which does not say whether its counts are; "
+            "choose Image > Lookup Tables > Invert LUT and save it again."
         )
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+    if page.dtype.kind != "u":
         raise DataError(
-            f"{path}: a palette of colours found, whose numbers are no counts; expected the image "
-            "as the camera gave it, in shades of grey."
+            f"{path}: {page.dtype} with 0 as white (MINISWHITE) found, expected counts with 0 as "
+            "black (MINISBLACK)."
         )
-    if page.samplesperpixel != 1:
-        raise DataError(
-            f"{path}: {page.samplesperpixel} values a pixel found, as in a colour image; expected "
-            "one channel a file, as the camera gave it."
-        )
-    if page.shape != (IMAGE_SIZE, IMAGE_SIZE):
-        raise DataError(f"{path}: shape {page.shape} found, expected ({IMAGE_SIZE}, {IMAGE_SIZE}).")
-    if page.dtype is None or page.dtype.kind not in "uif":
-        raise DataError(f"{path}: dtype {page.dtype} found, expected uint16 or float32.")
+    image = page.asarray()
+    return image.dtype.type(2**page.bitspersample - 1) - image
+
+
+def _photometric(page: Any) -> PHOTOMETRIC:
+    """Return what the numbers of a page mean; without a word, 0 is black."""
+    said = "PhotometricInterpretation" in page.tags
+    return PHOTOMETRIC(page.photometric) if said else PHOTOMETRIC.MINISBLACK

@@ -302,9 +302,9 @@ def test_rescale_refuses_counts(tmp_path, random_cells) -> None:
 @pytest.mark.parametrize(
     ("image", "sentence"),
     [
-        (np.ones((3, 64, 64), np.uint16), "3 images in one file found, expected one"),
+        (np.ones((3, 64, 64), np.uint16), "3 images found, expected one"),
         (np.ones((64, 32), np.uint16), r"shape \(64, 32\) found, expected \(64, 64\)"),
-        (np.ones((64, 64, 3), np.uint8), "3 values a pixel found"),
+        (np.ones((64, 64, 3), np.uint8), r"3 channels in each pixel \(RGB\) found, expected"),
         (np.eye(64, dtype=np.float32), "dtype float32 found, expected uint16 as in .*cell0_gfp"),
         (np.eye(64) > 0, "dtype bool found, expected uint16 or float32"),
         (np.full((64, 64), 5, np.uint16), "'cell1': cell 1, channel 1 .*: 5 stands in every"),
