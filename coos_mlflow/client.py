@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import requests
 from requests.adapters import HTTPAdapter
-from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
+from requests.exceptions import InvalidSchema
 from urllib3 import Retry
 
 from coos_mlflow.data.cells import CLASSES, CellBatch
@@ -60,7 +61,8 @@ def score_plate(
     plate : Path
         See `coos_mlflow.data.plate.open_plate`.
     url : str
-        Of the server, such as ``http://127.0.0.1:5001``; `mlflow models serve` starts one.
+        Of the server, such as ``http://127.0.0.1:5001``, or without its ``http://``;
+        `mlflow models serve` starts one.
     session : requests.Session, optional
         With whatever the server's proxy asks for: ``auth``, ``verify``, ``cert``.
     batch : int
@@ -78,7 +80,8 @@ def score_plate(
     Raises
     ------
     DataError
-        For a plate that cannot be read, or that the server refuses; its sentence is repeated.
+        For what is no address; for a plate that cannot be read, or that the server refuses; its
+        sentence is repeated.
     ServerError
         When the server does not answer, or is none of a model of this package.
 
@@ -88,7 +91,7 @@ def score_plate(
     """
     if not 1 <= batch <= MAX_CELLS:
         raise DataError(f"batch={batch} found, expected 1 to {MAX_CELLS} cells.")
-    address = url.rstrip("/").removesuffix("/invocations") + "/invocations"
+    address = _address(url)
     tables, copies, counts = [], CopyFinder(), count_flags(np.zeros(0, np.int8))
     with session or patient_session() as asking, open_plate(plate) as opened:
         stages = [
@@ -147,6 +150,33 @@ def patient_session() -> requests.Session:
     return session
 
 
+def _address(url: str) -> str:
+    """Return where a server takes requests, however its address is written.
+
+    Raises
+    ------
+    DataError
+        For what is no address.
+    """
+    written = url.strip()
+    if "://" not in written and not written.startswith(("http:", "https:")):  # http:/localhost
+        written = f"http://{written}"
+    try:
+        parts = urlsplit(written)
+        if parts.scheme not in ("http", "https"):
+            raise InvalidSchema
+        path = parts.path.rstrip("/").removesuffix("/invocations") + "/invocations"
+        address = parts._replace(path=path).geturl()
+        requests.Request("POST", address).prepare()
+    except ValueError:
+        # Not `from` it: what it says may hold a password.
+        raise DataError(
+            f"{without_passwords(written)!r} found, expected the address of a server, such as "
+            "http://127.0.0.1:5001."
+        ) from None
+    return address
+
+
 def _asked(session: requests.Session, url: str, sent: _Packed, timeout: float) -> _Answered:
     place = without_passwords(url)
     try:
@@ -158,10 +188,6 @@ def _asked(session: requests.Session, url: str, sent: _Packed, timeout: float) -
             timeout=timeout,
             verify=session.verify,
         )
-    except (InvalidSchema, InvalidURL, MissingSchema) as error:
-        raise DataError(
-            f"{place} found, expected the address of a server, such as http://127.0.0.1:5001."
-        ) from error
     except requests.RequestException as error:
         raise ServerError(
             f"{place}: no answer ({type(error).__name__}); is `mlflow models serve` running there?"

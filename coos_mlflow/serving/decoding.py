@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_list_like
 
 from coos_mlflow.data.cells import CELL_SHAPE
 from coos_mlflow.data.flags import check_images
 from coos_mlflow.errors import DataError
-from coos_mlflow.serving.json_cells import from_json
+from coos_mlflow.serving.gzip_bodies import unpacked
+from coos_mlflow.serving.json_cells import from_json, unnamed
 from coos_mlflow.serving.limits import (
     COUNTS,
     JSON,
@@ -18,18 +20,19 @@ from coos_mlflow.serving.limits import (
     PARQUET,
     WHERE,
     RefusedRequestError,
+    column_of_cells,
     too_large,
 )
 from coos_mlflow.serving.parquet_cells import from_parquet
 
 
-def media_type(content_type: str | None, content_encoding: str | None = None) -> str:
+def media_type(content_type: str | None) -> str:
     """Return which of the two formats a request is in.
 
     Parameters
     ----------
-    content_type, content_encoding : str or None
-        The headers.
+    content_type : str or None
+        The header.
 
     Raises
     ------
@@ -45,16 +48,10 @@ def media_type(content_type: str | None, content_encoding: str | None = None) ->
         raise RefusedRequestError(
             f"Content-Type: charset {charset[0][:60]!r} found, expected utf-8.", 415
         )
-    if content_encoding not in (None, "", "identity"):
-        raise RefusedRequestError(
-            f"Content-Encoding: {content_encoding[:60]!r} found, expected none; Parquet compresses "
-            "its columns by itself.",
-            415,
-        )
     return kind
 
 
-def decode(body: bytes, kind: str) -> np.ndarray:
+def decode(body: bytes, kind: str, gzipped: bool = False) -> np.ndarray:
     """Turn a request's body into cells that may be scored.
 
     Parameters
@@ -62,6 +59,8 @@ def decode(body: bytes, kind: str) -> np.ndarray:
     body : bytes
     kind : str
         What `media_type` returned.
+    gzipped : bool
+        What `is_gzip` returned.
 
     Returns
     -------
@@ -76,6 +75,8 @@ def decode(body: bytes, kind: str) -> np.ndarray:
     """
     if len(body) > MAX_BYTES[kind]:
         raise too_large(kind)
+    if gzipped:
+        body = unpacked(body, kind)
     return _checked(from_json(body) if kind == JSON else from_parquet(body))
 
 
@@ -84,7 +85,8 @@ def as_images(model_input: Any) -> np.ndarray:
 
     Parameters
     ----------
-    model_input : ndarray (n, 2, 64, 64), or DataFrame of one column of flat lists of 8,192
+    model_input : ndarray (n, 2, 64, 64), or DataFrame with one column of flat lists of 8,192
+        MLflow makes a dict of ``{"inputs": {"name": cells}}``; one of one name is taken too.
 
     Returns
     -------
@@ -95,6 +97,7 @@ def as_images(model_input: Any) -> np.ndarray:
     DataError
         For anything that is not cells of raw counts.
     """
+    model_input = unnamed(model_input, "the input")
     if isinstance(model_input, pd.DataFrame):
         model_input = _unpack_column(model_input)
     return _checked(_as_array(model_input, WHERE))
@@ -110,12 +113,11 @@ def _checked(images: np.ndarray) -> np.ndarray:
 
 
 def _unpack_column(frame: pd.DataFrame) -> np.ndarray:
-    if frame.shape[1] != 1:
-        raise DataError(
-            f"{WHERE}: {frame.shape[1]} columns found, expected one column of flat lists of "
-            f"{COUNTS} counts (2 x 64 x 64), one list a cell."
-        )
-    rows = [_as_array(row, f"{WHERE}: cell {i}") for i, row in enumerate(frame.iloc[:, 0])]
+    columns = [column for _, column in frame.items()]
+    # Of 8,192 columns of numbers no cell is looked at.
+    holds_lists = [c.dtype.kind == "O" and any(map(is_list_like, c)) for c in columns]
+    place = column_of_cells([*frame], holds_lists)
+    rows = [_as_array(row, f"{WHERE}: cell {i}") for i, row in enumerate(columns[place])]
     for index, row in enumerate(rows):
         if row.shape != (COUNTS,) or row.dtype.kind not in "uif":
             missing = row.ndim == 0 and pd.isna(row.item())

@@ -10,7 +10,7 @@ import numpy as np
 
 from coos_mlflow.data.cells import CELL_SHAPE, CHANNELS, check_shape
 from coos_mlflow.errors import DataError
-from coos_mlflow.serving.limits import PARQUET, WHERE, RefusedRequestError, check_count
+from coos_mlflow.serving.limits import PARQUET, WHERE, RefusedRequestError, check_count, listed
 
 TENSOR_KEYS = ("inputs", "instances")
 """MLflow's two names for an array; they mean the same here."""
@@ -44,7 +44,8 @@ def from_json(body: bytes) -> np.ndarray:
 
 def _parsed(body: bytes) -> Any:
     try:
-        return json.loads(body.decode("utf-8"), object_pairs_hook=_object)
+        # Windows begins a file of UTF-8 with a byte order mark, which is no JSON.
+        return json.loads(body.decode("utf-8-sig"), object_pairs_hook=_object)
     except RefusedRequestError:
         raise
     except RecursionError:
@@ -76,17 +77,55 @@ def _tensor(said: Any) -> Sequence[Any]:
         key for key, value in said.items() if (key, value) not in (("params", None), ("params", {}))
     ]
     if len(keys) != 1 or keys[0] not in TENSOR_KEYS:
-        named = ", ".join(repr(key[:30]) for key in keys[:5]) or "no key"
         raise RefusedRequestError(
-            f'{WHERE}: {named} found, expected "inputs" alone, a list of cells; tables of lists '
-            f"are taken as {PARQUET}."
+            f'{WHERE}: {listed("key", keys)} found, expected "inputs" alone, a list of '
+            f"cells; tables of lists are taken as {PARQUET}."
         )
-    values = said[keys[0]]
+    values = unnamed(said[keys[0]], keys[0])
     if not isinstance(values, list):
         raise RefusedRequestError(
             f"{WHERE}: {keys[0]} is {_kind(values)}, expected a list of cells."
         )
     return values
+
+
+def unnamed(values: Any, where: str) -> Any:
+    """Return the cells of ``{"name": [cells]}`` or ``[{"name": cell}, ...]``.
+
+    So MLflow takes arrays with names, by column and by row. All else comes back as it is.
+
+    Parameters
+    ----------
+    values : object
+    where : str
+        What sentences call it.
+
+    Raises
+    ------
+    DataError
+        Naming the names, where there are several or none.
+    """
+    if isinstance(values, dict):
+        return values[_only_name(values, where)]
+    if not (isinstance(values, list) and values and isinstance(values[0], dict)):
+        return values
+    name = _only_name(values[0], "cell 0")
+    for index, row in enumerate(values):
+        if not isinstance(row, dict) or [*row] != [name]:
+            found = f"has {listed('name', [*row])}" if isinstance(row, dict) else f"is {_kind(row)}"
+            raise DataError(
+                f"{WHERE}: cell {index} {found}, expected {listed('name', [name])} as in cell 0."
+            )
+    return [row[name] for row in values]
+
+
+def _only_name(named: dict[str, Any], where: str) -> str:
+    if len(named) != 1:
+        raise RefusedRequestError(
+            f"{WHERE}: {where} has {listed('name', [*named])}, expected a list of cells, or one "
+            "name with such a list."
+        )
+    return next(iter(named))
 
 
 def _kind(value: Any) -> str:

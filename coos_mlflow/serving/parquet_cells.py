@@ -1,4 +1,7 @@
-"""Cells in Parquet: one column of flat lists, whose claims are checked before it is unpacked."""
+"""Cells in Parquet: a column of flat lists, whose claims are checked before it is unpacked.
+
+Other columns, such as the index of a pandas table or wells, are never read.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,15 @@ import pyarrow.parquet as pq
 
 from coos_mlflow.data.cells import CELL_SHAPE
 from coos_mlflow.errors import DataError
-from coos_mlflow.serving.limits import COUNTS, MAX_CELLS, WHERE, RefusedRequestError, check_count
+from coos_mlflow.serving.limits import (
+    COUNTS,
+    MAX_CELLS,
+    WHERE,
+    RefusedRequestError,
+    check_count,
+    column_of_cells,
+    listed,
+)
 from coos_mlflow.serving.parquet_pages import pages
 
 _THRIFT_BYTES, _THRIFT_ENTRIES = 2**18, 2 * MAX_CELLS
@@ -28,7 +39,7 @@ _ARROW_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, Me
 
 
 def from_parquet(body: bytes) -> np.ndarray:
-    """Return the numbers in a table of one column of flat lists, (n, 2, 64, 64) of their dtype.
+    """Return the numbers in a table's one column of flat lists, (n, 2, 64, 64) of their dtype.
 
     Raises
     ------
@@ -43,10 +54,16 @@ def from_parquet(body: bytes) -> np.ndarray:
             thrift_container_size_limit=_THRIFT_ENTRIES,
             arrow_extensions_enabled=False,
         )
-        _check_claims(file)
-        _check_pages(body, file.metadata)
-        column = file.read(use_threads=False, use_pandas_metadata=False).column(0)
-        return _unpack_lists(column.combine_chunks())
+        schema = file.schema_arrow
+        place = column_of_cells(schema.names, [_is_list(field.type) for field in schema])
+        _check_type(schema.field(place).type)
+        leaf = _leaf(file, schema.names[place])
+        _check_claims(file.metadata, leaf)
+        _check_pages(body, file.metadata, leaf)
+        table = file.read(
+            columns=[schema.names[place]], use_threads=False, use_pandas_metadata=False
+        )
+        return _unpack_lists(table.column(0).combine_chunks())
     except DataError:
         raise
     except _ARROW_ERRORS as error:
@@ -56,15 +73,7 @@ def from_parquet(body: bytes) -> np.ndarray:
         ) from error
 
 
-def _check_claims(file: pq.ParquetFile) -> None:
-    """Refuse by its header, before a value is unpacked, a table that is none of cells."""
-    schema, claims = file.schema_arrow, file.metadata
-    if len(schema) != 1:
-        raise DataError(
-            f"{WHERE}: {len(schema)} columns found, expected one column of flat lists of "
-            f"{COUNTS:,} counts (2 x 64 x 64), one list a cell."
-        )
-    kind = schema.field(0).type
+def _check_type(kind: pa.DataType) -> None:
     of_numbers = _is_list(kind) and (
         pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)
     )
@@ -73,13 +82,34 @@ def _check_claims(file: pq.ParquetFile) -> None:
             f"{WHERE}: a column of {str(kind)[:60]} found, expected flat lists of {COUNTS:,} "
             "counts."
         )
+
+
+def _leaf(file: pq.ParquetFile, name: str) -> int:
+    """Return the place of the column of cells among Parquet's own, of which a struct has several.
+
+    Arrow reads all that a name may stand for: a second column of that name too, and of "cell.well"
+    also the part "well" of a struct "cell". Nobody has looked at their pages. All names that begin
+    alike are refused, since a path does not tell a part from a dot.
+    """
+    paths = [file.schema.column(i).path for i in range(file.metadata.num_columns)]
+    leaves = [i for i, path in enumerate(paths) if f"{path}.".startswith(f"{name}.")]
+    if len(leaves) != 1:
+        raise DataError(
+            f"{WHERE}: {listed('column', [name])} cannot be told from others whose names begin "
+            "alike, expected one column of flat lists; drop the others."
+        )
+    return leaves[0]
+
+
+def _check_claims(claims: pq.FileMetaData, leaf: int) -> None:
+    """Refuse by the file's header, before a value is unpacked, other counts than those of cells."""
     if claims.num_rows < 1:
         raise DataError(f"{WHERE}: no cells found, expected at least one.")
     check_count(claims.num_rows)
     groups = [claims.row_group(i) for i in range(claims.num_row_groups)]
-    if any(group.num_columns != 1 for group in groups):
+    if any(group.num_columns != claims.num_columns for group in groups):
         raise ValueError("row groups of other columns than the table")
-    chunks = [group.column(0) for group in groups]
+    chunks = [group.column(leaf) for group in groups]
     values = sum(chunk.num_values for chunk in chunks)
     if values > COUNTS * claims.num_rows:
         raise DataError(
@@ -99,7 +129,7 @@ def _check_footer(body: bytes) -> None:
         raise ValueError("a header longer than that of a table of cells")
 
 
-def _check_pages(body: bytes, claims: pq.FileMetaData) -> None:
+def _check_pages(body: bytes, claims: pq.FileMetaData, leaf: int) -> None:
     """Refuse pages that hold other than the header says, or more than memory should.
 
     Raises
@@ -108,7 +138,7 @@ def _check_pages(body: bytes, claims: pq.FileMetaData) -> None:
     """
     unpacked = n_pages = reached = 0
     for group in range(claims.num_row_groups):
-        chunk = claims.row_group(group).column(0)
+        chunk = claims.row_group(group).column(leaf)
         start = chunk.data_page_offset
         if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
             start = chunk.dictionary_page_offset

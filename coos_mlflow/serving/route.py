@@ -17,6 +17,7 @@ import pandas as pd
 from coos_mlflow.data.cells import CELL_SHAPE, CLASSES
 from coos_mlflow.errors import DataError, RegistryError
 from coos_mlflow.serving.decoding import decode, media_type
+from coos_mlflow.serving.gzip_bodies import CODINGS, is_gzip
 from coos_mlflow.serving.json_cells import TENSOR_KEYS
 from coos_mlflow.serving.limits import (
     COUNTS,
@@ -127,14 +128,18 @@ def _documented() -> dict[str, Any]:
 class _Work:
     """A body on its way to an answer, which nobody waits for after MLflow's time limit."""
 
-    def __init__(self, body: bytes, kind: str, until: float) -> None:
-        self.body, self.kind = body, kind
+    def __init__(self, body: bytes, kind: str, gzipped: bool, until: float) -> None:
+        self.body, self.kind, self.gzipped = body, kind, gzipped
         self._until = until
 
     @property
     def abandoned(self) -> bool:
         """Whether its sender was told already that there is no answer."""
         return time.monotonic() > self._until
+
+    def cells(self) -> np.ndarray:
+        """Return the cells in the body, checked."""
+        return decode(self.body, self.kind, self.gzipped)
 
 
 class _Invocations:
@@ -172,14 +177,13 @@ class _Invocations:
             return _refusal("The server failed on this request; its log says why.", 500)
 
     async def _answered(self, request: Request) -> Response:
-        kind = media_type(
-            request.headers.get("content-type"), request.headers.get("content-encoding")
-        )
+        kind = media_type(request.headers.get("content-type"))
+        gzipped = is_gzip(request.headers.get("content-encoding"))
         until = time.monotonic() + self._limit
         self._in_flight += 1
         answer = None
         try:
-            work = _Work(await _body(request, kind), kind, until)
+            work = _Work(await _body(request, kind), kind, gzipped, until)
             answer = self._threads.submit(self._predictions, work)
         finally:
             if answer is None:
@@ -194,7 +198,7 @@ class _Invocations:
 
     def _predictions(self, work: _Work) -> str:
         with self._decoding:
-            images = None if work.abandoned else decode(work.body, work.kind)
+            images = None if work.abandoned else work.cells()
         work.body = b""
         with self._turn:
             if images is None or work.abandoned:
@@ -251,16 +255,45 @@ _TENSOR = {
     "description": f"(N, {', '.join(map(str, CELL_SHAPE))}): cells, [protein, nucleus], height, "
     f"width; raw camera counts, at most {MAX_CELLS} cells",
 }
+
+
+def _named(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON schema of an object with one name, whatever it is."""
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": schema,
+    }
+
+
+_ROWS = {
+    "type": "array",
+    "items": _named(_numbers(CELL_SHAPE)),
+    "description": "a cell in each row, all under the same name",
+}
+_CELLS = {"anyOf": [_TENSOR, _named(_TENSOR), _ROWS]}
 _BODY = {
+    "parameters": [
+        {
+            "name": "Content-Encoding",
+            "in": "header",
+            "description": "gzip: the body is one gzip stream. What it unpacks to is bounded as "
+            "a plain body is.",
+            "schema": {"type": "string", "enum": list(CODINGS)},
+        }
+    ],
     "requestBody": {
         "required": True,
         "content": {
             JSON: {
                 "schema": {
                     "type": "object",
-                    "properties": dict.fromkeys(TENSOR_KEYS, _TENSOR),
-                    "minProperties": 1,
-                    "maxProperties": 1,
+                    "properties": {
+                        **dict.fromkeys(TENSOR_KEYS, _CELLS),
+                        "params": {"type": ["object", "null"], "maxProperties": 0},
+                    },
+                    "oneOf": [{"required": [key]} for key in TENSOR_KEYS],
                     "additionalProperties": False,
                 }
             },
@@ -268,11 +301,12 @@ _BODY = {
                 "schema": {
                     "type": "string",
                     "format": "binary",
-                    "description": f"one column of flat lists of {COUNTS} counts, one list a cell",
+                    "description": f"one column of flat lists of {COUNTS} counts, one list a "
+                    "cell; columns without lists, such as wells, are ignored",
                 }
             },
         },
-    }
+    },
 }
 _PREDICTION = {
     "type": "object",
@@ -306,7 +340,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: _response("A row for each cell, in their order", _PREDICTIONS),
     400: _response("No cells that can be scored; one sentence says why", _SENTENCE),
     413: _response("Too many cells, or too many bytes", _SENTENCE),
-    415: _response("Neither JSON nor Parquet", _SENTENCE),
+    415: _response("Neither JSON nor Parquet, or packed otherwise than by gzip", _SENTENCE),
     500: _response("A defect", _SENTENCE),
     503: _response("Too many requests at once", _SENTENCE),
 }

@@ -167,7 +167,7 @@ class CellClassifier(PythonModel):
 
         Parameters
         ----------
-        model_input : ndarray (n, 2, 64, 64), or DataFrame of one column of flat lists of 8,192
+        model_input : ndarray (n, 2, 64, 64), or DataFrame with one column of flat lists of 8,192
             Raw camera counts.
 
         Returns

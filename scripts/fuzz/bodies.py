@@ -9,6 +9,7 @@ the server's memory was before and after. Each body follows from its seed and nu
 from __future__ import annotations
 
 import argparse
+import gzip
 import io
 import json
 import re
@@ -31,7 +32,9 @@ REVEALING = re.compile(r"Traceback|File \"|\.py\b|site-packages|/(home|usr|tmp|r
 
 MOST_SENTENCE = 500
 
-Request = tuple[bytes, str | None]
+Request = tuple[bytes, str | None, *tuple[str, ...]]
+"""A body, its Content-Type, and its Content-Encoding where it has one."""
+
 Maker = Callable[[np.random.Generator], Request]
 
 
@@ -157,6 +160,20 @@ def bomb(rng: np.random.Generator) -> Request:
     return as_parquet([np.zeros(8192, "u2")] * int(rng.integers(2049, 4000))), PARQUET
 
 
+def bad_gzip(rng: np.random.Generator) -> Request:
+    packed = gzip.compress(as_json(cells(rng).tolist()), mtime=0)
+    what = rng.integers(0, 5)
+    if what == 0:
+        return packed + rng.bytes(int(rng.integers(1, 100))), JSON, "gzip"
+    if what == 1:
+        return packed * 2, JSON, "gzip"
+    if what == 2:
+        return gzip.compress(bytes(int(rng.integers(17, 200)) * 2**20), 1), JSON, "gzip"
+    if what == 3:
+        return packed, JSON, str(rng.choice(["br", "deflate", "zstd", "gzip, gzip", "a" * 3000]))
+    return mutated(packed, rng), JSON, "gzip"
+
+
 def bad_type(rng: np.random.Generator) -> Request:
     kinds = [
         None,
@@ -171,7 +188,7 @@ def bad_type(rng: np.random.Generator) -> Request:
 
 
 MAKERS: dict[str, tuple[int, Maker]] = {
-    "noise": (8, noise),
+    "noise": (6, noise),
     "broken JSON": (25, broken_json),
     "broken Parquet": (25, broken_parquet),
     "broken footer": (15, broken_footer),
@@ -182,6 +199,7 @@ MAKERS: dict[str, tuple[int, Maker]] = {
     "deep": (3, deep),
     "bad table": (3, bad_table),
     "bomb": (1, bomb),
+    "bad gzip": (2, bad_gzip),
     "bad type": (1, bad_type),
 }
 """By name: of a hundred requests so many, and what makes one."""
@@ -212,8 +230,10 @@ def ask(url: str, requests_: int, seed: int = 0, pid: int | None = None) -> dict
             if pid and number in {requests_ // 10, requests_ - 1}:
                 rss.append(_rss_mib(pid))
             name = names[number % len(names)]
-            body, kind = MAKERS[name][1](np.random.default_rng([seed, number]))
+            body, kind, *coding = MAKERS[name][1](np.random.default_rng([seed, number]))
             headers = {"Content-Type": kind} if kind is not None else {}
+            if coding:
+                headers["Content-Encoding"] = coding[0]
             try:
                 answer = session.post(f"{url}/invocations", data=body, headers=headers, timeout=60)
             except requests.RequestException as error:

@@ -6,6 +6,7 @@ and cells that no model may score, is a finding.
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 
@@ -17,12 +18,14 @@ from coos_mlflow.data.cells import CELL_SHAPE
 from coos_mlflow.data.flags import check_images
 from coos_mlflow.errors import DataError
 from coos_mlflow.serving.decoding import decode, media_type
+from coos_mlflow.serving.gzip_bodies import is_gzip
 from coos_mlflow.serving.limits import JSON, MAX_CELLS, PARQUET
 from fuzz.seeds import cells
 
 LONGEST_SENTENCE = 1000
-CELL, ROW, TABLE = b"@C", b"@R", b"@T"
-"""Stand for a sound cell, a row of pixels and a Parquet file, which dice rarely make."""
+CELL, ROW, TABLE, GZIPPED = b"@C", b"@R", b"@T", b"@G"
+"""Stand for a sound cell, a row of pixels, a Parquet file and a body of one cell in JSON packed by
+gzip, which dice rarely make."""
 
 
 def _table() -> bytes:
@@ -36,8 +39,10 @@ _MEANT = {
     CELL: json.dumps(cells(1)[0].tolist()).encode(),
     ROW: json.dumps(cells(1)[0, 0, 0].tolist()).encode(),
     TABLE: _table(),
+    GZIPPED: gzip.compress(json.dumps({"inputs": cells(1).tolist()}).encode(), mtime=0),
 }
 _KINDS = (JSON, PARQUET, f"{JSON}; charset=utf-8")
+"""By the first byte; any other stands for a line with both headers, as ``text/csv|gzip``."""
 
 EXAMPLES = (
     b'\0{"inputs": [@C]}',
@@ -48,11 +53,17 @@ EXAMPLES = (
     b"\1@T",
     b"\1PAR1\0\0\0\0PAR1",
     b"\5\2text/csv\n1,2",
+    b'\0\xef\xbb\xbf{"inputs": {"cell": [@C]}}',
+    b'\0{"instances": [{"cell": @C}, {"cell": @C}]}',
+    b'\0{"instances": [{"cell": @C}, {"well": @C}]}',
+    b"\5application/json|gzip\n@G",
+    b"\5application/json|gzip\n@G@G",
+    b"\5application/json|br\n@G",
 )
 
 
 def try_bytes(data: bytes) -> bool:
-    """Take a first byte for the content type, and the rest for the body of a request.
+    """Take a first byte for the headers, and the rest for the body of a request.
 
     Returns
     -------
@@ -65,11 +76,12 @@ def try_bytes(data: bytes) -> bool:
     try:
         number = choice[0] if choice else 0
         if number < len(_KINDS):
-            kind = media_type(_KINDS[number])
+            kind, gzipped = media_type(_KINDS[number]), False
         else:
             said, _, body = body.partition(b"\n")
-            kind = media_type(said.decode("latin-1"), "gzip" if number % 2 else None)
-        images = decode(body, kind)
+            content_type, _, coding = said.decode("latin-1").partition("|")
+            kind, gzipped = media_type(content_type), is_gzip(coding)
+        images = decode(body, kind, gzipped)
     except DataError as error:
         sentence = str(error)
         assert sentence.isprintable(), sentence

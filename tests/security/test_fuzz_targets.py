@@ -39,10 +39,11 @@ documents = st.dictionaries(
     max_size=3,
 ).map(lambda document: json.dumps(document).encode())
 bodies = st.builds(
-    lambda choice, body: bytes([choice]) + body,
+    lambda choice, headers, body: bytes([choice]) + headers + body,
     st.integers(0, 5),
+    st.sampled_from([b"", b"application/json|gzip\n", b"application/json|br\n"]),
     documents | st.binary(max_size=60) | st.text(max_size=60).map(str.encode)
-    | st.lists(st.sampled_from([b"@C", b"@R", b"@T", b"[", b"]", b",", b'{"inputs":', b"}"]))
+    | st.lists(st.sampled_from([b"@C", b"@R", b"@T", b"@G", b"[", b"]", b",", b'{"inputs":', b"}"]))
     .map(b"".join),
 )  # fmt: skip
 
@@ -59,7 +60,7 @@ def test_bodies_of_any_bytes(targets, data):
     targets["bodies"].try_bytes(data)
 
 
-@pytest.mark.parametrize(("name", "taken"), [("wells", 6), ("bodies", 3)])
+@pytest.mark.parametrize(("name", "taken"), [("wells", 6), ("bodies", 6)])
 def test_examples_reach_both_ends(targets, name, taken):
     target = targets[name]
     assert sum(map(target.try_bytes, target.EXAMPLES)) == taken

@@ -41,8 +41,8 @@ def test_the_commands_of_the_page_get_a_row_for_each_cell(server, cells, tmp_pat
         pytest.skip("curl is not installed")
     (tmp_path / "cells.parquet").write_bytes(packed(cells))
     (tmp_path / "cells.json").write_text(json.dumps({"inputs": cells.tolist()}))
-    commands = blocks("curl -H")
-    assert len(commands) == 2 and PARQUET in commands[0]
+    commands = [*blocks("curl -H"), *blocks("gzip -c")]
+    assert len(commands) == 3 and PARQUET in commands[0]
     for command in commands:
         shell = command.replace(ADDRESS, server.url).replace("curl", "curl --silent")
         done = subprocess.run(

@@ -58,18 +58,6 @@ def test_who_is_no_server_of_ours_is_said(make_plate, serving):
         score_plate(make_plate(), "http://127.0.0.1:1", batch=0)
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:1", "ftp://127.0.0.1:1", "http://"])
-def test_what_is_no_address_is_not_taken_for_a_server_that_is_away(make_plate, url):
-    with pytest.raises(DataError, match=r"invocations found, expected the address of a server"):
-        score_plate(make_plate(), url)
-
-
-def test_the_client_says_no_password(make_plate):
-    with pytest.raises(ServerError) as caught:
-        score_plate(make_plate(), "http://lab:sec(ret@127.0.0.1:1")
-    assert str(caught.value).startswith("http://***@127.0.0.1:1/invocations: no answer")
-
-
 def test_a_busy_server_is_asked_again(trained, served_here, cells, make_plate, monkeypatch):
     """Requests that find no room are told so, and the client comes back."""
     url = served_here(trained.row("texture-lr").model.uri)

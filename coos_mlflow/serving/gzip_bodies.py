@@ -1,0 +1,76 @@
+"""Bodies that their sender packed with gzip (RFC 1952), unpacked no further than a body may be."""
+
+from __future__ import annotations
+
+import io
+import zlib
+
+from coos_mlflow.serving.limits import MAX_BYTES, WHERE, RefusedRequestError, too_large
+
+PLAIN = "identity"
+CODINGS = (PLAIN, "gzip", "x-gzip")
+"""Values of Content-Encoding; x-gzip is an older name of gzip (RFC 9110, 8.4.1.3)."""
+
+_GZIP_WINDOW = 31
+"""By which zlib expects the header of gzip, and checks its sum and length at the end."""
+
+_PIECE = 4096
+"""Bytes unpacked at once, to at most 1,032 times as many."""
+
+
+def is_gzip(content_encoding: str | None) -> bool:
+    """Return whether the header Content-Encoding says gzip.
+
+    Raises
+    ------
+    RefusedRequestError
+        415 for any other packing.
+    """
+    coding = (content_encoding or PLAIN).lower()
+    if coding not in CODINGS:
+        raise RefusedRequestError(
+            f"Content-Encoding: {coding[:60]!r} found, expected gzip or none; Parquet compresses "
+            "its columns by itself.",
+            415,
+        )
+    return coding != PLAIN
+
+
+def unpacked(body: bytes, kind: str) -> bytes:
+    """Return what was packed as one gzip stream, which takes no more memory than a body may.
+
+    Parameters
+    ----------
+    body : bytes
+    kind : str
+        Media type, of which `MAX_BYTES` says how much may come out.
+
+    Raises
+    ------
+    RefusedRequestError
+        413 for more; 400 for what is damaged, cut off, or followed by anything, a second stream
+        included: millions of empty ones would take seconds.
+    """
+    most = MAX_BYTES[kind]
+    stream, out = zlib.decompressobj(_GZIP_WINDOW), io.BytesIO()
+    end = 0
+    try:
+        while end < len(body) and not stream.eof:
+            piece = body[end : end + _PIECE]
+            end += len(piece)
+            out.write(stream.decompress(piece, most + 1 - out.tell()))
+            if out.tell() > most:
+                raise too_large(kind)
+    except zlib.error as error:
+        raise _damaged("no gzip, or a damaged one,") from error
+    if not stream.eof:
+        raise _damaged("a gzip stream that is cut off")
+    if stream.unused_data or end < len(body):
+        raise _damaged("bytes behind the end of a gzip stream")
+    return out.getvalue()
+
+
+def _damaged(found: str) -> RefusedRequestError:
+    return RefusedRequestError(
+        f"{WHERE}: {found} found, expected one whole gzip stream, since Content-Encoding says gzip."
+    )
