@@ -23,14 +23,16 @@ from coos_mlflow import (
     cli_table3,
 )
 from coos_mlflow.cli_options import Dask, TrackingUri, Workers, check_dask, use_store
-from coos_mlflow.errors import CoosError, DataError, without_passwords
+from coos_mlflow.errors import CoosError, DataError, PrintError, without_passwords
 from coos_mlflow.interrupts import end_by_exceptions
+from coos_mlflow.streams import lost_output, make_safe
 
 EXIT_CODES = """\b
 Exit codes: 0 done; 1 something unforeseen; 2 bad input or usage; 3 model or tracking store not
 found, not fitting or away (coos sync); 4 a plate met --fail-on; 5 some plates could not be
 scored (--keep-going); 6 download failed; 7 results cannot be written; 8 a network's training
-cannot go on; 9 Dask cluster not there or lost; 129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM."""
+cannot go on; 9 Dask cluster not there or lost; 10 done, but stdout could not be written; 129, 130,
+143 ended by SIGHUP, Ctrl-C, SIGTERM."""
 
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is random.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace results that are there already.")]
@@ -244,14 +246,32 @@ def train(
 
 def _run(command: typer.Typer) -> None:
     """Run a typer app; what is the input's fault becomes one sentence and an exit code."""
+    make_safe()
     _quieten()
     end_by_exceptions()
+    code: str | int | None = None
     try:
         command()
     except CoosError as error:
-        for sentence in str(error).splitlines():
-            typer.echo(f"error: {without_passwords(sentence)}", err=True)
-        sys.exit(error.exit_code)
+        code = _say(error)
+    except SystemExit as ended:
+        code = ended.code
+    if lost := lost_output():
+        told = _say(
+            PrintError(
+                f"stdout could not be written ({lost}), so some of what this command prints is "
+                "missing; its work went on, send stdout elsewhere to see all."
+            )
+        )
+        code = code or told
+    sys.exit(code)
+
+
+def _say(error: CoosError) -> int:
+    """Print the sentences of an error, and return its exit code."""
+    for sentence in str(error).splitlines():
+        typer.echo(f"error: {without_passwords(sentence)}", err=True)
+    return error.exit_code
 
 
 def _quieten() -> None:
