@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from coos_mlflow import (
     __version__,
@@ -34,10 +35,32 @@ scored (--keep-going); 6 download failed; 7 results cannot be written; 8 a netwo
 cannot go on; 9 Dask cluster not there or lost; 10 done, but stdout could not be written; 129, 130,
 143 ended by SIGHUP, Ctrl-C, SIGTERM."""
 
+GROUPS = {
+    "Data": ("download", "simulate", "simulate-plate", "contact-sheet", "pack", "check", "unpack"),
+    "Training": ("weights", "train", "table3"),
+    "Models": ("models",),
+    "Scoring": ("score", "drift"),
+    "Tracking store": ("sync",),
+}
+"""The commands in the order in which one works."""
+
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is random.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace results that are there already.")]
 
+
+class _Grouped(TyperGroup):
+    """Lists commands by `GROUPS`, each with the first sentence of its help."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        width = max(map(len, self.commands))
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                helps = {name: self.commands[name].get_short_help_str(500) for name in names}
+                formatter.write_dl([(name.ljust(width), text) for name, text in helps.items()])
+
+
 app = typer.Typer(
+    cls=_Grouped,
     help="Train, register and inspect classifiers of single-cell images around COOS-7.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
@@ -54,7 +77,11 @@ cli_models.register(app)
 
 
 @app.callback(invoke_without_command=True)
-def _main(version: Annotated[bool, typer.Option("--version", is_eager=True)] = False) -> None:
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
     if version:
         typer.echo(f"coos-mlflow {__version__}")
         raise typer.Exit
@@ -81,7 +108,9 @@ def simulate(
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
-    """Simulate a data set like COOS-7: five splits that drift further and further away.
+    """Simulate a data set like COOS-7, in five splits.
+
+    The splits drift further and further away from Training.
 
     Example: coos simulate data --scale 0.05 --seed 1
     """
@@ -98,7 +127,13 @@ def simulate(
 @app.command()
 def simulate_plate(
     out: Annotated[Path, typer.Argument(help="The plate file to write.")],
-    like: Annotated[str, typer.Option(help="training, test2, test3 or test4.")] = "training",
+    like: Annotated[
+        str,
+        typer.Option(
+            help="training, test1, test2, test3 or test4: the split whose plates it is like; "
+            "test1 is drawn like training, since Test1 is cells of the Training wells."
+        ),
+    ] = "training",
     classes: Annotated[
         str, typer.Option(help="Labels on the plate, such as 0,4.")
     ] = "0,1,2,3,4,5,6",
@@ -107,7 +142,7 @@ def simulate_plate(
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
-    """Simulate one new plate from the population of a split.
+    """Simulate one new plate, like the plates of a split.
 
     Example: coos simulate-plate new_plate.h5 --like test3 --classes 0,4 --seed 7
     """
@@ -139,7 +174,7 @@ def contact_sheet(
     ] = False,
     force: Force = False,
 ) -> None:
-    """Draw example cells, classes by splits, to look at a data set.
+    """Draw example cells of a data set, classes by splits.
 
     Example: coos contact-sheet data sheet.png
     """
