@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from coos_mlflow import (
     __version__,
@@ -23,19 +24,43 @@ from coos_mlflow import (
     cli_table3,
 )
 from coos_mlflow.cli_options import Dask, DropBad, TrackingUri, Workers, check_dask, use_store
-from coos_mlflow.errors import CoosError, DataError, without_passwords
+from coos_mlflow.errors import CoosError, DataError, PrintError, without_passwords
 from coos_mlflow.interrupts import end_by_exceptions
+from coos_mlflow.streams import lost_output, make_safe
 
 EXIT_CODES = """\b
 Exit codes: 0 done; 1 something unforeseen; 2 bad input or usage; 3 model or tracking store not
 found, not fitting or away (coos sync); 4 a plate met --fail-on; 5 some plates could not be
 scored (--keep-going); 6 download failed; 7 results cannot be written; 8 a network's training
-cannot go on; 9 Dask cluster not there or lost; 129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM."""
+cannot go on; 9 Dask cluster not there or lost; 10 done, but stdout could not be written; 129, 130,
+143 ended by SIGHUP, Ctrl-C, SIGTERM."""
+
+GROUPS = {
+    "Data": ("download", "simulate", "simulate-plate", "contact-sheet", "pack", "check", "unpack"),
+    "Training": ("weights", "train", "table3"),
+    "Models": ("models",),
+    "Scoring": ("score", "drift"),
+    "Tracking store": ("sync",),
+}
+"""The commands in the order in which one works."""
 
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is random.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace results that are there already.")]
 
+
+class _Grouped(TyperGroup):
+    """Lists commands by `GROUPS`, each with the first sentence of its help."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        width = max(map(len, self.commands))
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                helps = {name: self.commands[name].get_short_help_str(500) for name in names}
+                formatter.write_dl([(name.ljust(width), text) for name, text in helps.items()])
+
+
 app = typer.Typer(
+    cls=_Grouped,
     help="Train, register and inspect classifiers of single-cell images around COOS-7.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
@@ -52,7 +77,11 @@ cli_models.register(app)
 
 
 @app.callback(invoke_without_command=True)
-def _main(version: Annotated[bool, typer.Option("--version", is_eager=True)] = False) -> None:
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
     if version:
         typer.echo(f"coos-mlflow {__version__}")
         raise typer.Exit
@@ -79,7 +108,9 @@ def simulate(
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
-    """Simulate a data set like COOS-7: five splits that drift further and further away.
+    """Simulate a data set like COOS-7, in five splits.
+
+    The splits drift further and further away from Training.
 
     Example: coos simulate data --scale 0.05 --seed 1
     """
@@ -96,7 +127,13 @@ def simulate(
 @app.command()
 def simulate_plate(
     out: Annotated[Path, typer.Argument(help="The plate file to write.")],
-    like: Annotated[str, typer.Option(help="training, test2, test3 or test4.")] = "training",
+    like: Annotated[
+        str,
+        typer.Option(
+            help="training, test1, test2, test3 or test4: the split whose plates it is like; "
+            "test1 is drawn like training, since Test1 is cells of the Training wells."
+        ),
+    ] = "training",
     classes: Annotated[
         str, typer.Option(help="Labels on the plate, such as 0,4.")
     ] = "0,1,2,3,4,5,6",
@@ -105,7 +142,7 @@ def simulate_plate(
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
-    """Simulate one new plate from the population of a split.
+    """Simulate one new plate, like the plates of a split.
 
     Example: coos simulate-plate new_plate.h5 --like test3 --classes 0,4 --seed 7
     """
@@ -137,7 +174,7 @@ def contact_sheet(
     ] = False,
     force: Force = False,
 ) -> None:
-    """Draw example cells, classes by splits, to look at a data set.
+    """Draw example cells of a data set, classes by splits.
 
     Example: coos contact-sheet data sheet.png
     """
@@ -245,14 +282,32 @@ def train(
 
 def _run(command: typer.Typer) -> None:
     """Run a typer app; what is the input's fault becomes one sentence and an exit code."""
+    make_safe()
     _quieten()
     end_by_exceptions()
+    code: str | int | None = None
     try:
         command()
     except CoosError as error:
-        for sentence in str(error).splitlines():
-            typer.echo(f"error: {without_passwords(sentence)}", err=True)
-        sys.exit(error.exit_code)
+        code = _say(error)
+    except SystemExit as ended:
+        code = ended.code
+    if lost := lost_output():
+        told = _say(
+            PrintError(
+                f"stdout could not be written ({lost}), so some of what this command prints is "
+                "missing; its work went on, send stdout elsewhere to see all."
+            )
+        )
+        code = code or told
+    sys.exit(code)
+
+
+def _say(error: CoosError) -> int:
+    """Print the sentences of an error, and return its exit code."""
+    for sentence in str(error).splitlines():
+        typer.echo(f"error: {without_passwords(sentence)}", err=True)
+    return error.exit_code
 
 
 def _quieten() -> None:

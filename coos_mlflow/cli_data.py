@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def check(
     file: Annotated[Path, typer.Argument(help="HDF5 file with cells in COOS-7's layout.")],
 ) -> None:
-    """Say what a plate file holds, or in one sentence why it cannot be used.
+    """Say what a plate file holds, or why it cannot be used.
 
     Example: coos check new_plate.h5
     """
@@ -61,7 +61,9 @@ def download(
         bool, typer.Option("--dry-run", help="List what would be fetched, and fetch nothing.")
     ] = False,
 ) -> None:
-    """Fetch COOS-7 from Zenodo (about 4 GB); what is there already is not fetched again.
+    """Fetch COOS-7 from Zenodo (about 4 GB).
+
+    What is there already is not fetched again.
 
     Example: coos download --to coos7
     """
@@ -92,7 +94,9 @@ def weights(
         bool, typer.Option("--force", help="Replace the weights that are there.")
     ] = False,
 ) -> None:
-    """Fetch weights that others have trained (553 MB), verify them, keep what is needed of them.
+    """Fetch weights that others have trained (553 MB).
+
+    They are verified, and what is needed of them is kept.
 
     Example: coos weights vgg16
     """
@@ -123,7 +127,9 @@ def unpack(
     file: Annotated[Path, typer.Argument(help="HDF5 file with cells in COOS-7's layout.")],
     out: Annotated[Path, typer.Argument(help="New folder for the images.")],
 ) -> None:
-    """Write a plate as a folder of TIFF images by class, and a CSV with what is known of each.
+    """Write a plate as a folder of TIFF images by class.
+
+    A CSV says what is known of each cell.
 
     Example: coos unpack COOS7_v1.1_test4.hdf5 test4_images
     """
@@ -176,7 +182,9 @@ def pack(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write pairs of TIFF images as a plate file; what `coos unpack` wrote comes back exactly.
+    """Write pairs of TIFF images as a plate file.
+
+    What `coos unpack` wrote comes back exactly.
 
     Hidden files and folders are left out and counted. Each image is one channel of one cell,
     64x64 pixels of grey counts.

@@ -45,7 +45,7 @@ def history(
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """List the plates that a model has scored, the newest last, with verdicts and errors.
+    """List scored plates with verdicts and errors, the newest last.
 
     Example: coos drift history --model texture-lr --since 2026-01-01 --figure history.png
     """

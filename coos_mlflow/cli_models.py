@@ -29,7 +29,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and say, change n
 def register(app: typer.Typer) -> None:
     """Add the group of commands to an app; each raises CoosError for what a user can mend."""
     group = typer.Typer(
-        help="Look at registered models, move their aliases, delete old versions.\n\n"
+        help="Look at, compare, promote and delete registered models.\n\n"
         "Example: coos models list texture-lr",
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -47,7 +47,7 @@ def list_models(
     as_json: AsJson = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """List the champion of every registered model with its errors, or all versions of one.
+    """List champions with their errors, or all versions of a model.
 
     Example: coos models list --tracking-uri sqlite:///demo/mlflow.db
 
@@ -73,7 +73,7 @@ def list_models(
 
 
 def show(model: Model, as_json: AsJson = False, tracking_uri: TrackingUri = None) -> None:
-    """Show everything about one version: data, settings, errors, aliases, files.
+    """Show one version: its data, settings, errors, aliases, files.
 
     Example: coos models show texture-lr@champion
     """
@@ -94,7 +94,9 @@ def compare(
     ],
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Compare versions: errors by split with intervals, and the settings that differ.
+    """Compare versions by their errors and settings.
+
+    Errors are shown by split with their intervals, and of the settings those that differ.
 
     Example: coos models compare texture-lr/1 texture-lr/2 texture-rf
     """
@@ -119,7 +121,9 @@ def promote(
     dry_run: DryRun = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Move an alias to a version and pin it there, so that training does not move it back.
+    """Move an alias to a version and pin it there.
+
+    Training then does not move it back.
 
     Example: coos models promote texture-lr/3 --alias champion
 
@@ -154,7 +158,9 @@ def prune(
     dry_run: DryRun = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Delete versions that no alias points to; `mlflow gc` then frees the disk.
+    """Delete versions that no alias points to.
+
+    `mlflow gc` then frees the disk.
 
     Example: coos models prune texture-lr --keep 5 --older-than 90 --dry-run
 

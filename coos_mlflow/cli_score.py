@@ -86,9 +86,10 @@ def score(
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Label every cell of new plates, and say whether the labels can be trusted.
+    """Label every cell of new plates, with a verdict on each.
 
-    Writes OUT/PLATE/{predictions.parquet,drift.json,report.html,report.md}, an MLflow run, and
+    The verdict and the estimated error say whether the labels can be trusted. Writes
+    OUT/PLATE/{predictions.parquet,drift.json,report.html,report.md}, an MLflow run, and
     OUT/overview.html once OUT holds several plates. Stopped or killed, the same command goes on
     where it was.
 

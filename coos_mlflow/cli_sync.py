@@ -52,7 +52,7 @@ def sync(
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Log trained models and scorings that were finished while the tracking store was away.
+    """Log what was finished while the tracking store was away.
 
     Trained models wait in COOS_CACHE, scorings in their --out folders; a network whose training
     stopped goes on by the command that trained it.

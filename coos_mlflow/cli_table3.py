@@ -61,7 +61,7 @@ def table3(
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Fill the paper's Table 3, training what is missing, and write it with every confusion.
+    """Fill the paper's Table 3, training what is missing.
 
     Writes OUT/table3.{csv,md,html}, OUT/errors.png, OUT/confusions/ and an MLflow run. Begun again
     after an interruption, it goes on where it was.

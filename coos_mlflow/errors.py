@@ -91,3 +91,12 @@ class ClusterError(CoosError, ConnectionError):
     """A Dask cluster is not there, was lost, or its workers lack something (exit code 9)."""
 
     exit_code = 9
+
+
+class PrintError(CoosError, OSError):
+    """All was done, but stdout did not take what was printed (exit code 10).
+
+    A reader that closes its pipe early, as `head` does, is no error.
+    """
+
+    exit_code = 10

@@ -48,11 +48,17 @@ def check_folder(folder: Path, force: bool, known: Collection[str] = RESULTS) ->
             "rename the plate or choose another --out folder."
         )
     try:
+        str(folder).encode()
         if folder.exists():
             _check_contents(folder, force, known)
         _check_place(folder)
     except CoosError:
         raise
+    except UnicodeEncodeError as error:
+        raise OutputError(
+            f"{str(folder)!r}: holds bytes that are no UTF-8, which Parquet files and MLflow do "
+            "not take in a name; choose another --out folder."
+        ) from error
     except OSError as error:
         raise OutputError(
             f"{folder}: cannot be looked into ({error.strerror}); choose another --out folder."

@@ -1,6 +1,7 @@
 """The commands as a shell sees them: output, sentences, exit codes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,8 +14,12 @@ import pytest
 import typer
 from waiting import PATIENCE
 
-from coos_mlflow import cli
+from coos_mlflow import baselines, cli, representations
+from coos_mlflow.classifiers import FOLDS
 from coos_mlflow.cli import app
+from coos_mlflow.data.cells import SPLITS
+from coos_mlflow.fitted_rows import KIND_TITLES
+from coos_mlflow.forest_search import SEARCHES
 from coos_mlflow.interrupts import SIGNALS
 
 BIN = Path(sys.executable).parent
@@ -86,6 +91,50 @@ def test_every_command_explains_itself_with_an_example(name):
     assert "Example: coos" in command.help
     documented = [p for p in command.params if p.name != "help"]
     assert all(getattr(p, "help", None) for p in documented), name
+
+
+def test_help_lists_every_command_once_in_one_line_of_a_usual_terminal(command):
+    said = command("coos", "--help", COLUMNS="80").stdout
+    listed = re.findall(r"^  (\w[\w-]*)  +\S.*\.$", said, re.MULTILINE)
+    assert listed == [name for names in cli.GROUPS.values() for name in names]
+    assert sorted(listed) == commands() and "..." not in said.partition("Data:")[2]
+
+
+@pytest.mark.parametrize("group", ["models", "drift"])
+def test_help_of_a_group_cuts_no_line_short(command, group):
+    said = command("coos", group, "--help", COLUMNS="80").stdout
+    assert "..." not in said.partition("Commands:")[2]
+
+
+def option_help(name: str, parameter: str) -> str:
+    command = typer.main.get_command(app).commands[name]
+    (found,) = [p.help for p in command.params if p.name == parameter]
+    return found
+
+
+def test_help_names_every_split_that_a_plate_can_be_like():
+    help_text = option_help("simulate-plate", "like")
+    assert tuple(re.findall("training|test[0-9]", help_text.partition(":")[0])) == SPLITS
+
+
+def test_help_names_every_value_that_training_takes():
+    names = {
+        "representation": representations.names(),
+        "preset": ("auto", *baselines.PRESETS),
+        "search": SEARCHES,
+        "folds": FOLDS,
+        "classifiers": ("all", *KIND_TITLES),
+    }
+    for parameter, values in names.items():
+        words = re.findall(r"\w+", option_help("train", parameter))
+        assert set(values) <= set(words), parameter
+    assert set(SEARCHES) <= set(re.findall(r"\w+", option_help("table3", "search")))
+
+
+def test_a_plate_like_no_split_is_one_sentence_that_names_the_splits(command, tmp_path):
+    done = command("coos", "simulate-plate", tmp_path / "new" / "p.h5", "--like", "test5")
+    is_one_sentence(done, 2, "training, test1, test2, test3, test4")
+    assert not (tmp_path / "new").exists()
 
 
 def test_readme_names_every_command():

@@ -1,0 +1,109 @@
+"""Streams that never fail: what a command prints may not cost what it works out."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import TextIO, cast
+
+_PLAIN = {"–": "-", "…": ".", "±": "+-"}
+"""What the commands and rich's tables print beyond ASCII, besides names."""
+
+
+def make_safe() -> None:
+    """Let stdout and stderr show what they can and go on where they cannot, and stdin be empty.
+
+    A stream that something else has put there, such as a test's, is left alone.
+    """
+    codecs.register_error(__name__, _spelled)
+    _take_closed_numbers()
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - for good
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = cast(TextIO, _Safe(sys.stdout))
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = cast(TextIO, _Safe(sys.stderr))
+
+
+def lost_output() -> str | None:
+    """Return why stdout did not take all that was printed, None where it did.
+
+    A reader that had enough, as `head` has, is no loss.
+    """
+    sys.stdout.flush()
+    error: OSError | None = getattr(sys.stdout, "error", None)
+    if error is None or error.errno == errno.EPIPE:
+        return None
+    return "it is closed" if error.errno == errno.EBADF else str(error.strerror)
+
+
+class _Safe(io.TextIOBase):
+    """A text stream that remembers its first error and from then on takes everything.
+
+    It has no `buffer`: typer would write UTF-8 into that where the encoding is ASCII.
+
+    Parameters
+    ----------
+    stream : TextIO or None
+        What Python opened; None, which stands for a closed stream, is one whose writes all fail.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        if stream is None:
+            stream = open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")  # noqa: PTH123, SIM115
+        self._stream = cast(io.TextIOWrapper, stream)
+        self._stream.reconfigure(errors=__name__)
+        self.error: OSError | None = None
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Its name; rich draws tables in ASCII where it is not UTF-8."""
+        return self._stream.encoding
+
+    def write(self, text: str) -> int:
+        """Write text, or nothing once that has failed."""
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+        self._try(self._stream.flush)
+
+    def isatty(self) -> bool:
+        """Tell whether it is a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Return the number of its file."""
+        return self._stream.fileno()
+
+    def _try(self, step: Callable[[], object]) -> None:
+        if self.error is None:
+            try:
+                step()
+            except OSError as error:
+                self.error = error
+
+
+def _take_closed_numbers() -> None:
+    """Open the numbers 0 to 2 where they are closed.
+
+    The next file to be opened would get one of them, and what a library prints would go into it.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    """Replace what an encoding lacks: signs by plain ones, all else by escapes as in Python."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    escaped = (char.encode("ascii", "backslashreplace").decode() for char in lacking)
+    plain = (_PLAIN.get(char, other) for char, other in zip(lacking, escaped, strict=True))
+    return "".join(plain), error.end
