@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coos_mlflow import cli_data
+from coos_mlflow import cli_data, fail_on
 from coos_mlflow.cli_options import Dask, TrackingUri, Workers, check_dask, use_store
 from coos_mlflow.errors import (
     ClusterError,
@@ -102,6 +102,7 @@ def score(
     use_store(tracking_uri)
     check_dask(dask, workers)
     check_precision(precision)
+    asked = fail_on.parse(conditions or [])
     from coos_mlflow.progress import progress
 
     files = _files(plates)
@@ -111,9 +112,6 @@ def score(
         if not openable:
             return
         with progress(f"Loading {model}"):
-            from coos_mlflow import fail_on
-
-            asked = fail_on.parse(conditions or [])
             from coos_mlflow import overview, scoring
 
             scorer = scoring.Scorer.load(model, precision)
@@ -257,8 +255,10 @@ def _scored(outcome: Scored | CoosError, tally: _Tally) -> Scored:
 
 
 def _say_what_would_be(scorer: Scorer, plate: Path, out: Path) -> None:
-    cells = cli_data.inspect_with_progress(plate).n_cells
-    typer.echo(f"would score {cells:,} cells of {plate} with {scorer.model}")
+    found = cli_data.inspect_with_progress(plate)
+    typer.echo(f"would score {found.n_cells:,} cells of {plate} with {scorer.model}")
+    for note in found.cell_notes:
+        typer.echo(note)
     typer.echo(f"would write {scorer.folder_for(plate, out)}")
 
 

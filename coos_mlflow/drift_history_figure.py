@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from coos_mlflow.drift.verdict import CANNOT_TELL, IN_RANGE, SHIFTED
+from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
 from coos_mlflow.drift_history import farthest
 from coos_mlflow.errors import DataError, OutputError
 from coos_mlflow.report.wording import shown

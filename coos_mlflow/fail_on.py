@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from coos_mlflow.drift.verdict import CANNOT_TELL, SHIFTED
+from coos_mlflow.drift import CANNOT_TELL, SHIFTED
 from coos_mlflow.errors import DataError
 
 VERDICTS = {verdict.replace(" ", "-"): verdict for verdict in (SHIFTED, CANNOT_TELL)}

@@ -185,14 +185,19 @@ def test_a_dry_run_looks_at_every_cell(trained, make_plate, tmp_path, command):
     plate = make_plate(n=30)
     with h5py.File(plate, "r+") as file:
         file["data"][29, 1] = 9
-    done = command("coos-score", plate, "--model", "texture-lr", "--out", tmp_path, "--dry-run")
-    assert done.returncode == 2 and "cell 29" in done.stderr
+    asked = ["coos-score", plate, "--model", "texture-lr", "--out", tmp_path, "--dry-run"]
+    done = command(*asked)
+    assert done.returncode == 0 and "1 of 30 cells cannot be scored" in done.stdout
+    with h5py.File(plate, "r+") as file:
+        file["data"][28, 1] = 9
+    done = command(*asked)
+    assert done.returncode == 2 and "cell 28" in done.stderr
 
 
 def test_a_bad_plate_among_many_is_named_at_the_end(trained, make_plate, tmp_path, command):
     good, bad, last = (make_plate(f"plates/{name}.h5") for name in ("a", "b", "c"))
     with h5py.File(bad, "r+") as file:
-        file["data"][20, 1] = 9
+        file["data"][20:, 1] = 9
     pattern, out = tmp_path / "plates" / "*.h5", tmp_path / "out"
     arguments = ["coos-score", pattern, "--model", "texture-lr", "--out", out, "--keep-going"]
     done = command(*arguments, "--fail-on", "cannot-tell", "--profile")
@@ -222,7 +227,8 @@ def test_a_bad_plate_among_many_is_named_at_the_end(trained, make_plate, tmp_pat
         (["coos", "train", "--search-samples", "\u00b2"], 2, "whole number"),
         (["coos", "simulate", "x", "--scale", "-1"], 2, "scale"),
         (["coos", "simulate-plate", "x.h5", "--classes", "0,9"], 2, "0..6"),
-        (["coos-score", "none.h5", "--model", "no-such-model"], 3, "no-such-model"),
+        (["coos-score", "none.h5", "--model", "no-such-model"], 2, "none.h5: no such file"),
+        (["coos", "models", "show", "no-such-model"], 3, "no-such-model"),
     ],
 )
 def test_bad_input_is_one_sentence_and_an_exit_code(
@@ -236,7 +242,7 @@ def test_bad_input_is_one_sentence_and_an_exit_code(
     ("arguments", "code", "sentence"),
     [
         (["coos", "train", "--set", "scales=[0]"], 2, "1..32"),
-        (["coos-score", "none.h5", "--model", "no-such-model"], 3, "no-such-model"),
+        (["coos", "models", "show", "no-such-model"], 3, "no-such-model"),
     ],
 )
 def test_a_shell_sees_the_sentence_and_the_exit_code(trained, arguments, code, sentence):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
 from coos_mlflow.drift.estimators import estimators
-from coos_mlflow.drift.verdict import CANNOT_TELL, IN_RANGE, SHIFTED
 from coos_mlflow.report.wording import estimate, percent, plates_words
 
 MOST_ERROR = 20.0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from coos_mlflow.drift.verdict import CANNOT_TELL, IN_RANGE, SHIFTED
+from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
 from coos_mlflow.report import answer, wording
 from coos_mlflow.report.html import environment
 from coos_mlflow.report.wording import shown

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from coos_mlflow.data.cells import CLASS_ABBREVIATIONS, CLASSES, SPLIT_TITLES, SPLITS
-from coos_mlflow.drift.verdict import CANNOT_TELL, SHIFTED
+from coos_mlflow.drift import CANNOT_TELL, SHIFTED
 from coos_mlflow.drift.views import VIEWS
 from coos_mlflow.report import answer, wording
 from coos_mlflow.report.cells import Pictures, class_groups

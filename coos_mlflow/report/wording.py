@@ -6,8 +6,8 @@ import unicodedata
 from typing import Any
 
 from coos_mlflow.data.flags import left_out_sentences
+from coos_mlflow.drift import CANNOT_TELL, IN_RANGE
 from coos_mlflow.drift.error import ESTIMATED
-from coos_mlflow.drift.verdict import CANNOT_TELL, IN_RANGE
 
 MOST_NAME = 40
 """Characters of an id that the page shows."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from coos_mlflow.drift import SHIFTED
 from coos_mlflow.drift.reference import Reference
-from coos_mlflow.drift.verdict import SHIFTED
 from drift_validation.figures import Figures, k_of_n
 from drift_validation.journal import Record
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from coos_mlflow.drift.verdict import CANNOT_TELL, SHIFTED
+from coos_mlflow.drift import CANNOT_TELL, SHIFTED
 from drift_validation.figures import k_of_n, mean
 from drift_validation.guarantees import answered, baseline_off, covered, is_regular, off
 from drift_validation.journal import Record

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from coos_mlflow.drift import IN_RANGE, SHIFTED
 from coos_mlflow.drift.inference.simes import simes
-from coos_mlflow.drift.verdict import IN_RANGE, SHIFTED, overall
+from coos_mlflow.drift.verdict import overall
 
 
 def plates(*exceedances: float) -> list[dict]:

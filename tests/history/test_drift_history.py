@@ -154,7 +154,10 @@ def test_what_a_scoring_logs_is_what_its_history_reads(model, tmp_path, error, e
     reference = ModelRef(f"models:/{model}/4", model, "4", None, {}, None, None)
     plate, stamp = tmp_path / "new.h5", Stamp(1, 2)
     job = Job(plate, "ab" * 32, stamp, 40, True, tmp_path, reference, "fp32", "coos-score")
-    shares = {"class_shares": {"classes": ["Golgi", "ER"], "cells": [30, 10]}}
+    shares = {
+        "class_shares": {"classes": ["Golgi", "ER"], "cells": [30, 10]},
+        "left_out": {"unusable": {}, "copies": 0, "nameless": 0},
+    }
     scored = scored_module.Scored(job, drift_of(error) | job.facts | shares, Timings({"cells": 1}))
     run_id = scored_module.recorded(scored).run_id
     (row,) = read_history(model).to_dict("records")
