@@ -24,7 +24,13 @@ from coos_mlflow import (
     cli_table3,
 )
 from coos_mlflow.cli_options import Dask, DropBad, TrackingUri, Workers, check_dask, use_store
-from coos_mlflow.errors import CoosError, DataError, PrintError, without_passwords
+from coos_mlflow.errors import (
+    CoosError,
+    DataError,
+    PrintError,
+    whole_python,
+    without_passwords,
+)
 from coos_mlflow.interrupts import end_by_exceptions
 from coos_mlflow.streams import lost_output, make_safe
 
@@ -287,7 +293,8 @@ def _run(command: typer.Typer) -> None:
     end_by_exceptions()
     code: str | int | None = None
     try:
-        command()
+        with whole_python():
+            command()
     except CoosError as error:
         code = _say(error)
     except SystemExit as ended:
@@ -321,6 +328,8 @@ def _quieten() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     for chatty in ("alembic", "distributed"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
+    # What it prints, SQL and all, is told in a sentence; MLflow would put back a mere level.
+    logging.getLogger("mlflow.store.db.utils").disabled = True
 
 
 @contextmanager

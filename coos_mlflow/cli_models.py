@@ -1,4 +1,4 @@
-"""The verbs of the registry: `coos models list`, `show`, `compare`, `promote` and `prune`."""
+"""The verbs of the registry: `coos models list`, `show`, `compare`, `promote` and the others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,7 +36,7 @@ def register(app: typer.Typer) -> None:
         rich_markup_mode=None,
     )
     group.command("list")(list_models)
-    for command in (show, compare, promote, prune):
+    for command in (show, compare, promote, prune, relocate):
         group.command()(command)
     app.add_typer(group, name="models")
 
@@ -185,6 +186,26 @@ def prune(
         deleted = deleted or pruned.deleted
     if deleted:
         terminal_models.show_freeing(store)
+
+
+def relocate(
+    old: Annotated[Path, typer.Argument(help="Where the store says that the folder is.")],
+    new: Annotated[Path, typer.Argument(help="Where it is.")],
+    dry_run: DryRun = False,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Tell a SQLite store that a folder with files of its runs and models was moved.
+
+    The files stay as they are; of a store on a server, the server knows the places.
+
+    Example: coos models relocate /old/mlruns /new/mlruns --tracking-uri /new/mlflow.db
+    """
+    with _registry(tracking_uri) as store:
+        from coos_mlflow.tracking import relocation
+
+        count = relocation.relocate(old, new, dry_run=dry_run)
+    says = "would say" if dry_run else "says"
+    typer.echo(f"{store} {says} {new} instead of {old}, in {count} places")
 
 
 def _doomed(model: str, keep: int | None, older_than: float | None) -> list[Version]:

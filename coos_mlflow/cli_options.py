@@ -8,12 +8,15 @@ from typing import Annotated
 import typer
 
 from coos_mlflow.errors import DataError
+from coos_mlflow.tracking import project_run
+from coos_mlflow.tracking.store_uri import understood
 
 TrackingUri = Annotated[
     str | None,
     typer.Option(
         envvar="MLFLOW_TRACKING_URI",
-        help="MLflow's tracking store; default sqlite:///mlflow.db here.",
+        help="MLflow's tracking store: a database, such as mlflow.db or "
+        "sqlite:////folder/mlflow.db, or a server's address; default mlflow.db here.",
     ),
 ]
 
@@ -41,9 +44,13 @@ DropBad = Annotated[
 
 
 def use_store(uri: str | None) -> None:
-    """Make a tracking store the one that MLflow uses in this process and its children."""
-    if uri:
-        os.environ["MLFLOW_TRACKING_URI"] = uri
+    """Make a tracking store the one that MLflow uses in this process and its children.
+
+    A run that ``mlflow run`` has made is for this process alone.
+    """
+    project_run.hide()
+    if uri is not None:
+        os.environ["MLFLOW_TRACKING_URI"] = understood(uri)
 
 
 def check_dask(dask: str | None, workers: int | None) -> None:

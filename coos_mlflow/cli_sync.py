@@ -65,9 +65,11 @@ def sync(
     from coos_mlflow.progress import progress
 
     with progress("Starting"):
+        from coos_mlflow.tracking import project_run
         from coos_mlflow.tracking.runs import prepare_store
 
-        store = prepare_store()
+        project_run.leave("and what waits was made by other commands")
+        store = prepare_store(make=not dry_run)
     waiting = list(_waiting(folders or []))
     ours = [one for one in waiting if any_store or one.store in ("", store)]
     for one in waiting:

@@ -71,7 +71,7 @@ def read_history(
     RegistryError
         When the model is not registered or the store does not answer.
     """
-    prepare_store()
+    prepare_store(make=False)
     name, version = _asked_for(asked)
     page = min(limit or _PAGE, _PAGE)
     runs = (run for run in _scoring_runs(name, since, page) if _is_of(run, name, version))

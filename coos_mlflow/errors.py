@@ -6,6 +6,9 @@ still catch it.
 """
 
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def without_passwords(text: str) -> str:
@@ -100,3 +103,36 @@ class PrintError(CoosError, OSError):
     """
 
     exit_code = 10
+
+
+class IncompletePythonError(CoosError, ImportError):
+    """Python was built without a module of its own, such as lzma or sqlite3 (exit code 1)."""
+
+
+_HEADERS = {
+    "_bz2": "libbz2-dev",
+    "_ctypes": "libffi-dev",
+    "_lzma": "liblzma-dev",
+    "_sqlite3": "libsqlite3-dev",
+}
+"""Packages of Debian without which a Python is built without a module."""
+
+
+@contextmanager
+def whole_python() -> Iterator[None]:
+    """Say of a Python that lacks a module of its own how to get it.
+
+    Raises
+    ------
+    IncompletePythonError
+    """
+    try:
+        yield
+    except ImportError as error:
+        if error.name not in sys.stdlib_module_names:
+            raise
+        headers = _HEADERS.get(error.name, "the headers of its library")
+        raise IncompletePythonError(
+            f"{sys.executable} was built without its module {error.name.lstrip('_')}, which this "
+            f"command needs; use another Python, or build this one again with {headers} installed."
+        ) from error

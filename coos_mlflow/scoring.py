@@ -25,7 +25,8 @@ from coos_mlflow.results import check_folder, read_drift
 from coos_mlflow.scored import Scored, recorded
 from coos_mlflow.timings import StageTime, Timings
 from coos_mlflow.tracking import registry
-from coos_mlflow.tracking.pyfunc import CellClassifier, find_bundle
+from coos_mlflow.tracking.pyfunc import ARTIFACT, DESCRIPTION, CellClassifier, find_bundle
+from coos_mlflow.tracking.relocation import check_there
 from coos_mlflow.tracking.runs import first_line, prepare_store
 
 _ROOM = 2**20
@@ -74,7 +75,7 @@ class Scorer:
             When there is no room for a copy of its files.
         """
         check_precision(precision)
-        prepare_store()
+        prepare_store(make=False)
         model = registry.resolve(asked)
         copy = _copied(model)
         try:
@@ -93,6 +94,11 @@ class Scorer:
     @classmethod
     def _of(cls, model: registry.ModelRef, files: Path, precision: str) -> Scorer:
         bundle = find_bundle(files)
+        if bundle is None and model.ours:
+            raise RegistryError(
+                f"{model}: {registry.place_of(model)} holds no artifacts/{ARTIFACT}/{DESCRIPTION}; "
+                f"bring its files back; if they were deleted, {model.anew}."
+            )
         if bundle is None:
             raise RegistryError(
                 f"{model} is no cell classifier of coos-mlflow; `coos models list` shows those."
@@ -212,6 +218,7 @@ def _copied(model: registry.ModelRef) -> Path:
             f"No temporary folder can be made ({error}); make room, or set TMPDIR to another one."
         ) from error
     try:
+        check_there(str(model), registry.place_of(model), model.anew)
         # Not by `mlflow.pyfunc.load_model`, which runs what code the model brings.
         mlflow.artifacts.download_artifacts(model.uri, dst_path=str(copy))
     except BaseException as error:

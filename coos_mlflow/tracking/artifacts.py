@@ -25,6 +25,7 @@ from coos_mlflow.installed import package_versions
 from coos_mlflow.representations import Representation
 from coos_mlflow.tracking import pyfunc
 from coos_mlflow.tracking.patience import patiently
+from coos_mlflow.tracking.relocation import check_there
 from coos_mlflow.tracking.runs import first_line, store_name
 from coos_mlflow.training_data import TrainingData
 
@@ -47,6 +48,8 @@ SERVED_PACKAGES = (
 
 EVALUATION = "evaluation.json"
 """The artifact with everything about a row's errors."""
+
+_ANEW = "delete the model version that it made too, and the same command trains it again"
 
 _DIGEST_LENGTH = 36
 """Characters that MLflow's stores keep of a digest; the whole SHA-256 is in the input's tags."""
@@ -112,13 +115,14 @@ def read_evaluations(run_id: str) -> dict[str, Evaluation]:
         When the run or its artifacts cannot be read.
     """
     try:
+        place = mlflow.get_run(run_id).info.artifact_uri
+        check_there(f"The run {run_id}", place, _ANEW)
         found = mlflow.artifacts.load_dict(f"runs:/{run_id}/{EVALUATION}")
     except (MlflowException, OSError) as error:
         raise RegistryError(
             f"{EVALUATION} of run {run_id} cannot be read from {store_name()} "
             f"({first_line(error)}): bring it back if its disk or store is away; if it was "
-            "deleted, delete the model version that the run made too, and the same command trains "
-            "it again."
+            f"deleted, {_ANEW}."
         ) from error
     return {split: Evaluation.from_dict(said) for split, said in found.items()}
 

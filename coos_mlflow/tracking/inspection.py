@@ -22,6 +22,7 @@ from coos_mlflow.installed import fits
 from coos_mlflow.tracking import registry
 from coos_mlflow.tracking.pins import pins
 from coos_mlflow.tracking.ranking import figure
+from coos_mlflow.tracking.relocation import check_there
 from coos_mlflow.tracking.runs import first_line
 
 
@@ -58,7 +59,7 @@ class Version:
     @property
     def ours(self) -> bool:
         """Whether this package has made it."""
-        return "fingerprint" in self.model.tags
+        return self.model.ours
 
     @property
     def package_version(self) -> str:
@@ -225,19 +226,20 @@ def read_files(model: registry.ModelRef) -> Model:
     Raises
     ------
     RegistryError
-        When they are gone, left to `mlflow gc`, or damaged.
+        When they are not where the store says, left to `mlflow gc`, or damaged.
     """
     try:
+        check_there(f"{model.name} version {model.version}", registry.place_of(model), model.anew)
         described = Model.load(model.uri)
         if described.model_id:
             MlflowClient().get_logged_model(described.model_id)
+    except RegistryError:
+        raise
     except Exception as error:  # whatever a damaged MLmodel makes of MLflow
         raise RegistryError(
             f"The files of {model.name} version {model.version} cannot be read from "
             f"{registry.place()} ({first_line(error)}): bring them back if their disk or store is "
-            f"away; if they were deleted or damaged, `coos models prune {model.name}/"
-            f"{model.version}` deletes what is left, and the command that trained it makes it "
-            "again."
+            f"away; if they were deleted or damaged, {model.anew}."
         ) from error
     return described
 

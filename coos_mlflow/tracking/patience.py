@@ -25,6 +25,9 @@ of a version number that others took three times, and of a locked or restarting 
 _SILENT = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}
 """What MLflow's client says of a server or database that does not answer."""
 
+_READ_ONLY = ("readonly database", "read-only transaction")
+"""What SQLite and PostgreSQL say where nothing may be written."""
+
 _away: set[str] = set()
 """Stores that this process has waited for in vain: none is waited for twice, until it answers."""
 
@@ -43,7 +46,8 @@ def patiently(act: Callable[[], T], patience: float | None = None) -> T:
     Raises
     ------
     MlflowException
-        What the last try raised; at once where trying again cannot help, as without permission.
+        What the last try raised; at once where trying again cannot help, as without permission or
+        in a store that is read-only.
     """
     store = mlflow.get_tracking_uri()
     if patience is None:
@@ -53,7 +57,7 @@ def patiently(act: Callable[[], T], patience: float | None = None) -> T:
         try:
             done = act()
         except MlflowException as error:
-            if error.error_code not in _PASSING:
+            if error.error_code not in _PASSING or is_read_only(error):
                 raise
             if time.monotonic() >= end:
                 if error.error_code in _SILENT:
@@ -63,3 +67,8 @@ def patiently(act: Callable[[], T], patience: float | None = None) -> T:
         else:
             _away.discard(store)
             return done
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Tell whether a store refused something since it is only read."""
+    return any(words in str(error) for words in _READ_ONLY)

@@ -32,7 +32,9 @@ ARTIFACT = "bundle"
 
 PROBABILITY_COLUMNS = tuple(f"p_{label}" for label in range(len(CLASSES)))
 
-_DESCRIPTION = "model.json"
+DESCRIPTION = "model.json"
+"""What a bundle says of itself."""
+
 _CLASSIFIER = "classifier.skops"
 _REFERENCE = "reference"
 
@@ -104,7 +106,7 @@ class CellClassifier(PythonModel):
             computes what it was trained on.
         """
         check_seal(folder, digest)
-        said = json.loads((folder / _DESCRIPTION).read_text())
+        said = json.loads((folder / DESCRIPTION).read_text())
         check_fits(said["package_version"], f"The model {said['representation']}")
         self.representation = create(said["representation"], **said["params"])
         if self.representation.version != said["representation_version"]:
@@ -194,7 +196,7 @@ def example_of(bundle: Path) -> np.ndarray:
 def find_bundle(files: Path) -> Path | None:
     """Return the bundle among the files of a logged model, None where it has none."""
     bundle = files / "artifacts" / ARTIFACT
-    return bundle if (bundle / _DESCRIPTION).is_file() else None
+    return bundle if (bundle / DESCRIPTION).is_file() else None
 
 
 def save_bundle(
@@ -214,7 +216,7 @@ def save_bundle(
         "package_version": __version__,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _DESCRIPTION).write_text(json.dumps(said, indent=1, sort_keys=True))
+    (folder / DESCRIPTION).write_text(json.dumps(said, indent=1, sort_keys=True))
     representation.save(folder)
     if classifier is not None:
         _skops.dump(classifier, folder / _CLASSIFIER)

@@ -73,13 +73,34 @@ class ModelRef:
         return self.tags.get("simulated") == "True"
 
     @property
+    def ours(self) -> bool:
+        """Whether this package has made it."""
+        return "fingerprint" in self.tags
+
+    @property
     def digest(self) -> str:
         """What its bundle was sealed with (`coos_mlflow.tracking.seal`)."""
         return self.tags.get(DIGEST, "")
 
+    @property
+    def anew(self) -> str:
+        """What to do where its files are lost."""
+        return (
+            f"`coos models prune {self.name}/{self.version}` deletes what is left, and the command "
+            "that trained it makes it again"
+        )
+
     def __str__(self) -> str:
         """Return ``name version 3 (champion)``."""
         return f"{self.name} version {self.version}" + (f" ({self.alias})" if self.alias else "")
+
+
+def place_of(model: ModelRef) -> str:
+    """Return the folder or URI in which the store keeps a version's files."""
+    found = MlflowClient().get_model_version_download_uri(model.name, model.version)
+    if is_logged(found):
+        return str(MlflowClient().get_logged_model(found.removeprefix(LOGGED)).artifact_location)
+    return str(found)
 
 
 def place() -> str:

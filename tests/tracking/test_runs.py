@@ -115,8 +115,8 @@ def test_a_plate_that_is_not_on_this_machine_is_known_by_its_name(make_plate):
 
 def test_evaluations_that_are_away_are_not_called_deleted(own_store):
     prepare_store()
-    with run("empty", "e", {}) as found:
-        pass
+    with run("other files", "e", {}) as found:
+        mlflow.log_text("", "other.txt")
     with pytest.raises(RegistryError, match=r"cannot be read from .*: bring it back if"):
         read_evaluations(found.info.run_id)
 
