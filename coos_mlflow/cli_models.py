@@ -194,7 +194,7 @@ def relocate(
     dry_run: DryRun = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Tell a SQLite store that a folder with files of its runs and models was moved.
+    """Tell a SQLite store to which folder its files were moved.
 
     The files stay as they are; of a store on a server, the server knows the places.
 

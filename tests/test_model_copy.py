@@ -29,7 +29,7 @@ def test_the_copy_of_a_model_goes_with_its_scorer(trained, tmp_path, monkeypatch
             scoring.Scorer.load("texture-lr")
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(scoring, "find_bundle", lambda _: None)
-    with pytest.raises(RegistryError, match="no cell classifier"):
+    with pytest.raises(RegistryError, match="holds no artifacts/bundle"):
         scoring.Scorer.load("texture-lr")
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))

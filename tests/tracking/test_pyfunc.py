@@ -81,7 +81,7 @@ def spoilt(cells: np.ndarray) -> dict[str, object]:
         "one channel": cells[:, :1],
         "3 axes": cells[0],
         "no cells": cells[:0],
-        "3 columns": columns,
+        "columns '0', '1', '2' found": columns,
         "flat list of 8192": pd.DataFrame({"cell": [[1, 2, 3]]}),
         "cell 0 is missing": pd.DataFrame({"cell": [None]}),
         "dtype": np.array([["a"]]),
