@@ -271,3 +271,27 @@ def test_models_lists_names_errors_and_where_they_come_from(trained, command):
     assert done.returncode == 0
     for name in ("texture-knn v1", "texture-lr v1", "SIMULATED"):
         assert name in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nope.h5", "--model", "texture-lr"], "nope.h5: no such file"),
+        (["nope.h5", "--model", "texture-lr", "--fail-on", "maybe"], "--fail-on 'maybe' found"),
+        (["nope.h5", "--model", "texture-lr", "--precision", "half"], "precision='half' found"),
+    ],
+)
+def test_a_file_that_is_not_there_is_told_before_mlflow_is_imported(arguments, sentence):
+    script = (
+        "import sys\n"
+        "from coos_mlflow.cli import coos_score\n"
+        "try:\n"
+        "    coos_score()\n"
+        "except SystemExit as ended:\n"
+        "    heavy = {'mlflow', 'sklearn', 'scipy', 'torch', 'pandas'} & set(sys.modules)\n"
+        "    print(ended.code, heavy or 'light')\n"
+    )
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.stdout.split() == ["2", "light"]
+    assert sentence in done.stderr
