@@ -28,7 +28,8 @@ from coos_mlflow.results import DRIFT, REPORT, REPORT_MD
 from coos_mlflow.tracking import registry
 from coos_mlflow.tracking.artifacts import read_evaluations
 from coos_mlflow.tracking.patience import patiently
-from coos_mlflow.tracking.runs import TRAINING_EXPERIMENT, _sqlite_file, prepare_store, run
+from coos_mlflow.tracking.runs import TRAINING_EXPERIMENT, prepare_store, run
+from coos_mlflow.tracking.store_uri import sqlite_file
 from coos_mlflow.training_data import choose
 
 RUSH = Path(__file__).with_name("rush.py")
@@ -282,7 +283,7 @@ def test_the_verbs_of_housekeeping_work_through_the_store(rows):
     ],
 )
 def test_a_sqlite_store_alone_has_a_file_to_lock(uri, file):
-    assert _sqlite_file(uri) == (file and Path(file))
+    assert sqlite_file(uri) == (file and Path(file))
 
 
 def test_only_what_may_pass_is_tried_again(monkeypatch):
