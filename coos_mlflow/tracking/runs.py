@@ -131,7 +131,7 @@ def _use_experiment(default: str) -> None:
     artifacts of one in a SQLite file lie beside it: MLflow would put them, for good, below the
     folder that somebody happens to be in.
     """
-    name = _asked_experiment() or default
+    name = _asked_experiment(default)
     file, there = sqlite_file(mlflow.get_tracking_uri()), mlflow.get_experiment_by_name(name)
     if file and there is None:
         beside = str(file.absolute().parent / "mlruns" / name)
@@ -150,8 +150,8 @@ def _use_experiment(default: str) -> None:
         mlflow.set_experiment(experiment_id=found.experiment_id)
 
 
-def _asked_experiment() -> str:
-    """Return the experiment that the environment asks for; nothing where no run can go there."""
+def _asked_experiment(default: str) -> str:
+    """Return the experiment that the environment asks for, if runs can go there, or `default`."""
     for variable in (_EXPERIMENT_NAME, _EXPERIMENT_ID):
         asked, found = os.environ.get(variable, ""), None
         if not asked:
@@ -167,9 +167,9 @@ def _asked_experiment() -> str:
         if found and found.lifecycle_stage == "active":
             return str(found.name)
         why = "was deleted" if found else f"is not in {store_name()}"
-        say(f"{variable} names the experiment {asked}, which {why}; it is not used.")
+        say(f"{variable} names the experiment {asked}, which {why}; runs go to {default}.")
         del os.environ[variable]  # said once, and MLflow would stumble over it
-    return ""
+    return default
 
 
 @contextmanager
