@@ -206,3 +206,23 @@ def test_a_disk_that_locks_no_files_is_told(make_plate, monkeypatch) -> None:
     path = make_plate()
     monkeypatch.setattr(h5py, "File", refuse)
     assert "set HDF5_USE_FILE_LOCKING=FALSE" in refusal(path)
+
+
+@pytest.mark.parametrize("behind", ["gzip", "fletcher32"])
+def test_shuffle_before_scale_offset_is_refused_since_hdf5_misreads_it(
+    tmp_path, random_cells, behind
+) -> None:
+    path, cells = tmp_path / "plate.h5", random_cells(4)
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_chunk((4, 2, 64, 64))
+    layout.set_shuffle()
+    layout.set_scaleoffset(h5py.h5z.SO_INT, 16)
+    if behind == "gzip":
+        layout.set_deflate(1)
+    else:
+        layout.set_fletcher32()
+    with h5py.File(path, "w") as file:
+        space = h5py.h5s.create_simple(cells.shape)
+        made = h5py.h5d.create(file.id, b"data", h5py.h5t.NATIVE_UINT16, space, layout)
+        h5py.Dataset(made)[:] = cells
+    assert "packed by shuffle, then scaleoffset" in refusal(path)
