@@ -9,7 +9,7 @@ import numpy as np
 
 from coos_mlflow.data.cells import CellBatch
 from coos_mlflow.data.copies import cell_digests
-from coos_mlflow.data.flags import USABLE, check_share_unusable, count_flags, with_stand_ins
+from coos_mlflow.data.flags import USABLE, FlagCounter, with_stand_ins
 from coos_mlflow.data.plate import Plate
 from coos_mlflow.drift.views import raw_figures
 from coos_mlflow.examples import ExamplePicker
@@ -91,11 +91,10 @@ def answer(
 
 def _batches(plate: Plate, blocks: Sequence[Block]) -> Iterator[CellBatch]:
     """Read blocks, and stop as soon as too many of their cells are unusable."""
-    counts = count_flags(np.zeros(0, np.int8))
+    counter = FlagCounter(plate.n_cells, f"{plate.path}:/data")
     for block in blocks:
         for batch in plate.batches(BATCH, *block, keep_unusable=True):
-            counts += count_flags(batch.flags)
-            check_share_unusable(counts, plate.n_cells, f"{plate.path}:/data", batch)
+            counter.add(batch.flags, batch)
             yield batch
 
 

@@ -19,7 +19,7 @@ from urllib3 import Retry
 
 from coos_mlflow.data.cells import CLASSES, CellBatch
 from coos_mlflow.data.copies import CopyFinder, cell_digests
-from coos_mlflow.data.flags import check_share_unusable, count_flags, with_stand_ins
+from coos_mlflow.data.flags import FlagCounter, with_stand_ins
 from coos_mlflow.data.plate import open_plate
 from coos_mlflow.errors import DataError, ServerError, without_passwords
 from coos_mlflow.pipeline import Pipeline, Stage
@@ -92,18 +92,18 @@ def score_plate(
     if not 1 <= batch <= MAX_CELLS:
         raise DataError(f"batch={batch} found, expected 1 to {MAX_CELLS} cells.")
     address = _address(url)
-    tables, copies, counts = [], CopyFinder(), count_flags(np.zeros(0, np.int8))
+    tables, copies = [], CopyFinder()
     with session or patient_session() as asking, open_plate(plate) as opened:
         stages = [
             Stage("pack", _pack),
             Stage("ask", lambda sent: _asked(asking, address, sent, timeout)),
         ]
+        counter = FlagCounter(opened.n_cells, f"{plate}:/data")
         read = opened.batches(batch, keep_unusable=True)
         with Pipeline("read", read, stages) as pipeline:
             for cells, probabilities in pipeline:
                 origins = opened.origins(cells.start, cells.start + len(cells))
-                counts += count_flags(cells.flags)
-                check_share_unusable(counts, opened.n_cells, f"{plate}:/data", cells)
+                counter.add(cells.flags, cells)
                 flags = copies.flagged(cells.flags, cell_digests(cells.images))
                 tables.append(prediction_table(origins, probabilities, flags))
                 on_progress(len(cells))

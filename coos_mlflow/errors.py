@@ -129,10 +129,14 @@ def whole_python() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        if error.name not in sys.stdlib_module_names:
+        lacking: BaseException | None = error
+        while lacking and getattr(lacking, "name", None) not in sys.stdlib_module_names:
+            lacking = lacking.__cause__  # scipy, for one, says "seems to be broken" instead
+        if not isinstance(lacking, ImportError):
             raise
-        headers = _HEADERS.get(error.name, "the headers of its library")
+        name = str(lacking.name)
+        headers = _HEADERS.get(name, "the headers of its library")
         raise IncompletePythonError(
-            f"{sys.executable} was built without its module {error.name.lstrip('_')}, which this "
+            f"{sys.executable} was built without its module {name.lstrip('_')}, which this "
             f"command needs; use another Python, or build this one again with {headers} installed."
         ) from error

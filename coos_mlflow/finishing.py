@@ -12,14 +12,7 @@ import numpy as np
 
 from coos_mlflow.data.cells import Origins
 from coos_mlflow.data.copies import CopyFinder
-from coos_mlflow.data.flags import (
-    COPY,
-    FLAGS,
-    USABLE,
-    check_share_unusable,
-    count_flags,
-    unusable_kinds,
-)
+from coos_mlflow.data.flags import USABLE, FlagCounter
 from coos_mlflow.data.plate import Plate
 from coos_mlflow.drift.assessment import assess
 from coos_mlflow.drift.collector import Collected, Collector
@@ -46,8 +39,7 @@ class _Gathered:
 
     collected: Collected
     examples: ExamplePicker
-    flags: np.ndarray
-    """How many cells have each flag of `FLAGS`, int64."""
+    flags: FlagCounter
 
 
 def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, Any]:
@@ -109,7 +101,7 @@ def _gather(plate: Plate, work: WorkFolder, reference: Reference, predictions: P
     Unusable cells, copies and cells without ids are written, and are left out of the drift report.
     """
     collector, examples, copies = Collector(), ExamplePicker(), CopyFinder()
-    counts = np.zeros(len(FLAGS), np.int64)
+    counter = FlagCounter(plate.n_cells, f"{plate.path}:/data")
     placed = _are_placed(plate)
     facts = {
         "model": str(work.job.model),
@@ -121,7 +113,7 @@ def _gather(plate: Plate, work: WorkFolder, reference: Reference, predictions: P
         for part in work.parts():
             origins = plate.origins(*part.block)
             flags = copies.flagged(part.flags, part.digests)
-            counts += count_flags(flags)
+            counter.add(flags)
             writer.add(origins, part.probabilities, flags)
             rows = np.flatnonzero((flags == USABLE) & placed[slice(*part.block)])
             origins, probabilities = origins.select(rows), part.probabilities[rows]
@@ -136,8 +128,7 @@ def _gather(plate: Plate, work: WorkFolder, reference: Reference, predictions: P
             novelty = reference.novelty(part.features[rows], probabilities.argmax(axis=1))
             looks = {place: part.looks.get(row) for place, row in enumerate(rows.tolist())}
             examples.add(origins, probabilities, novelty, looks.get)
-    check_share_unusable(counts, plate.n_cells, f"{plate.path}:/data")
-    return _Gathered(collector.build(), examples, counts)
+    return _Gathered(collector.build(), examples, counter)
 
 
 def _assess(plate: Plate, gathered: _Gathered, reference: Reference) -> dict[str, Any]:
@@ -149,8 +140,8 @@ def _assess(plate: Plate, gathered: _Gathered, reference: Reference) -> dict[str
         has_well_ids=are_named(plate.wells),
     )
     left_out = {
-        "unusable": unusable_kinds(gathered.flags),
-        "copies": int(gathered.flags[COPY]),
+        "unusable": gathered.flags.unusable,
+        "copies": gathered.flags.copies,
         "nameless": int(np.count_nonzero(~_are_placed(plate))),
     }
     return assessment | {

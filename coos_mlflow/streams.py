@@ -1,4 +1,4 @@
-"""Streams that never fail: what a command prints may not cost what it works out."""
+"""Make stdout and stderr safe: a print that fails must not end a command before its work."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PLAIN = {"–": "-", "…": ".", "±": "+-"}
 
 
 def make_safe() -> None:
-    """Let stdout and stderr show what they can and go on where they cannot, and stdin be empty.
+    """Replace stdout and stderr by streams that never raise, and a closed stdin by an empty one.
 
     A stream that something else has put there, such as a test's, is left alone.
     """
     codecs.register_error(__name__, _spelled)
-    _take_closed_numbers()
+    _open_closed_descriptors()
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - for good
     if sys.stdout is sys.__stdout__:
@@ -89,14 +89,14 @@ class _Safe(io.TextIOBase):
                 self.error = error
 
 
-def _take_closed_numbers() -> None:
-    """Open the numbers 0 to 2 where they are closed.
+def _open_closed_descriptors() -> None:
+    """Open the file descriptors 0 to 2 on the null device where they are closed.
 
-    The next file to be opened would get one of them, and what a library prints would go into it.
+    Otherwise the next file to be opened gets one of them, and a library prints into it.
     """
-    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(number, True)
-    os.close(number)
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:

@@ -198,3 +198,10 @@ def test_the_score_entry_point_scores(run, trained, new_plate, tmp_path):
     store = Path(os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///"))
     printed(run("score", store=store, plate=new_plate, out=tmp_path / "scores"))
     assert (tmp_path / "scores" / "new_plate" / "drift.json").exists()
+    (made,) = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string="tags.`mlflow.project.entryPoint` = 'score'",
+        output_format="list",
+    )
+    assert (made.info.run_name, made.info.status) == ("score new_plate", "FINISHED")
+    assert made.data.metrics["n_cells"] == 160

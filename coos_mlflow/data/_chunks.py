@@ -84,11 +84,6 @@ class Chunks:
                 f"{shown(dataset.name[1:])}:CHUNK={smaller}` makes smaller ones."
             )
         self._filters = filters_of(dataset, where)
-        if dataset.dtype.kind == "O" and not all(step.keeps_bytes for step in self._filters):
-            raise DataError(
-                f"{where}: text of variable length found that is packed by another filter than "
-                "gzip and fletcher32, which cannot be verified (`h5repack -f GZIP=1` makes a copy)."
-            )
         self._mask = 2 ** len(self._filters) - 1
         self._stored = self._id.get_storage_size()
         if self._stored > file_bytes:

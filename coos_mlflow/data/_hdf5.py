@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,13 +38,16 @@ _H5PY_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError)
 
 @contextmanager
 def reading(path: Path, what: str = "") -> Iterator[None]:
-    """Turn what h5py raises on a damaged file into a `DataError` that names file and place."""
+    """Turn what h5py raises on a damaged file or disk into a `DataError` that names the place."""
     try:
         yield
     except CoosError:
         raise
     except _H5PY_ERRORS as error:
         place = f"{path}:{what}" if what else f"{path}:"
+        if number := getattr(error, "errno", None):
+            reason = os.strerror(number)
+            raise DataError(f"{place} cannot be read from the disk ({reason}).") from error
         raise DataError(
             f"{place} cannot be read, the file is damaged ({_first_line(error)})."
         ) from error

@@ -13,54 +13,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from coos_mlflow.data._filter_names import copy_without, name_of
 from coos_mlflow.errors import DataError
 
 if TYPE_CHECKING:
     import h5py
 
 _DEFLATE, _SHUFFLE, _FLETCHER32, _SCALE_OFFSET, _LZF = 1, 2, 3, 6, 32000
-_PACKING = (_DEFLATE, _LZF, _SCALE_OFFSET)
-_READ = (*_PACKING, _SHUFFLE, _FLETCHER32)
-
-_NAMES = {
-    _DEFLATE: "gzip",
-    _SHUFFLE: "shuffle",
-    _FLETCHER32: "fletcher32",
-    4: "szip",
-    5: "nbit",
-    _SCALE_OFFSET: "scaleoffset",
-    305: "lzo",
-    307: "bzip2",
-    _LZF: "lzf",
-    32001: "blosc",
-    32003: "snappy",
-    32004: "lz4",
-    32007: "jpeg-xr",
-    32008: "bitshuffle",
-    32012: "jpeg-ls",
-    32013: "zfp",
-    32014: "fpzip",
-    32015: "zstd",
-    32016: "b3d",
-    32017: "sz",
-    32019: "jpeg",
-    32022: "bitgroom",
-    32023: "granular bitround",
-    32024: "sz3",
-    32025: "delta-rice",
-    32026: "blosc2",
-    32027: "flac",
-}
-"""Filters by number: HDF5's own (H5Zpublic.h) and those registered with The HDF Group."""
-
 _CHECKSUM_BYTES = 4
 _LZF_LENGTH = 2
-_SHUFFLE_SIZE = 0
-_SCALE_TYPE, _SCALE_FACTOR, _SCALE_COUNT, _SCALE_SIZE, _SCALE_HEAD = 0, 1, 2, 4, 21
+_SCALE_OFFSET_TYPE, _SCALE_OFFSET_BITS, _SCALE_OFFSET_COUNT, _SCALE_OFFSET_SIZE = 0, 1, 2, 4
 # Which parameters of a filter say how much it unpacks.
-
-_INTEGER_SCALE = 2
-"""The scale type of integers, whose scale factor is the number of bits of a value."""
+_FLOATS = 0  # H5Z_SO_FLOAT_DSCALE, the type of scaling for floats
+_SCALE_OFFSET_HEAD = 21
+_OVERHEAD = _SCALE_OFFSET_HEAD + 1 + _CHECKSUM_BYTES
+"""Bytes by which scaleoffset and fletcher32 together make a chunk larger than it was."""
 
 
 class Filter(NamedTuple):
@@ -70,9 +37,17 @@ class Filter(NamedTuple):
     parameters: tuple[int, ...]
 
     @property
-    def keeps_bytes(self) -> bool:
-        """Whether `unpacked` can undo it."""
-        return self.code in (_DEFLATE, _FLETCHER32)
+    def is_raw(self) -> bool:
+        """Whether this is scaleoffset told to keep all bits, which leaves a chunk as it is."""
+        if self.code != _SCALE_OFFSET or len(self.parameters) <= _SCALE_OFFSET_SIZE:
+            return False
+        bits = self.parameters[_SCALE_OFFSET_BITS]
+        # HDF5 takes a greater number of bits for a negative one, and then it does unpack.
+        return (
+            self.parameters[_SCALE_OFFSET_TYPE] != _FLOATS
+            and bits == 8 * self.parameters[_SCALE_OFFSET_SIZE]
+            and bits in (8, 16, 32, 64)
+        )
 
 
 def filters_of(dataset: h5py.Dataset, where: str) -> list[Filter]:
@@ -81,95 +56,105 @@ def filters_of(dataset: h5py.Dataset, where: str) -> list[Filter]:
     Raises
     ------
     DataError
-        For filters whose work cannot be verified.
+        For filters whose work cannot be verified, for packing twice, and for an order that HDF5
+        does not always unpack.
     """
     properties = dataset.id.get_create_plist()
     found = [properties.get_filter(i) for i in range(properties.get_nfilters())]
+    for code, _, _, name in found:
+        if code not in (_DEFLATE, _LZF, _SCALE_OFFSET, _SHUFFLE, _FLETCHER32):
+            raise DataError(
+                f"{where}: packed by {name_of(code, name)}, expected gzip, lzf, scaleoffset, "
+                f"shuffle or fletcher32; {copy_without(code)}."
+            )
     steps = [Filter(code, parameters) for code, _, parameters, _ in found]
-    if unknown := [step.code for step in steps if step.code not in _READ]:
+    codes = [step.code for step in steps]
+    names = ", ".join(map(name_of, codes))
+    if len([code for code in codes if code in (_DEFLATE, _LZF)]) > 1:
         raise DataError(
-            f"{where}: packed by {filter_name(unknown[0])}, expected gzip, lzf, scaleoffset, "
-            "shuffle or fletcher32; `h5repack -f GZIP=1 OLD NEW` makes such a copy where it has "
-            "that filter (`pip install hdf5plugin`, and set HDF5_PLUGIN_PATH to its PLUGIN_PATH)."
+            f"{where}: packed by more than one filter: {names}; expected gzip or lzf, once; "
+            "write the dataset again."
         )
-    packing = [step.code for step in steps if step.code in _PACKING]
-    # What scaleoffset has packed can be followed through gzip, but not what lies below it.
-    followed = len(packing) < 2 or packing == [_SCALE_OFFSET, _DEFLATE]
-    if _SCALE_OFFSET in packing:
-        # Behind another filter HDF5 2.0.0 reads wrong counts from chunks that keep all bits.
-        followed &= steps[0].code == _SCALE_OFFSET
-    if not followed:
-        names = ", then ".join(filter_name(step.code) for step in steps)
+    if not _scaled_first(steps):
         raise DataError(
-            f"{where}: packed by {names}, expected one of gzip, lzf and scaleoffset, or gzip upon "
-            "scaleoffset; `h5repack -f GZIP=1 OLD NEW` makes such a copy."
+            f"{where}: packed by {names}, in an order that HDF5 does not always unpack; expected "
+            "scaleoffset once and before the others; write the dataset again."
+        )
+    if _SCALE_OFFSET in codes and dataset.dtype.kind == "O":
+        raise DataError(
+            f"{where}: text of variable length packed by scaleoffset found, which is for numbers; "
+            "write the dataset again."
         )
     return steps
 
 
-def filter_name(code: int) -> str:
-    """Return what a filter is called, with its number where users may have to look it up."""
-    if code in _READ:
-        return _NAMES[code]
-    return f"{_NAMES.get(code, 'a filter')} (HDF5 filter {code})"
+def unpacked_length(packed: bytes, used: list[Filter], limit: int) -> int:
+    """Return to how many bytes a chunk unpacks; never `limit` where it does not unpack."""
+    if used and used[0].code == _SHUFFLE:
+        used = used[1:]  # undone last, it changes no length
+    scaled = [at for at, step in enumerate(used) if step.code == _SCALE_OFFSET and not step.is_raw]
+    if not scaled:
+        return len(unpacked(packed, used, limit))
+    (at,) = scaled
+    return _scaled_length(unpacked(packed, used[at + 1 :], limit), used[at].parameters)
 
 
-def unpacked_length(packed: bytes, used: list[Filter], limit: int) -> int | None:
-    """Return to how many bytes a chunk unpacks, or None where it does not or to more than limit."""
-    scaled = any(step.code == _SCALE_OFFSET for step in used)
+def unpacked(packed: bytes, used: list[Filter], limit: int) -> bytes:
+    """Return what a chunk was before these steps packed it, all but scaleoffset undone.
+
+    Nothing comes out of a chunk that is damaged or unpacks to much more than `limit`.
+    """
     for code, parameters in reversed(used):
         if code == _FLETCHER32:
             packed = packed[:-_CHECKSUM_BYTES]
         elif code == _DEFLATE:
-            packed = _inflated(packed, limit + _CHECKSUM_BYTES + _SCALE_HEAD)
-        elif code == _SHUFFLE and scaled:
-            packed = _unshuffled(packed, parameters[_SHUFFLE_SIZE] if parameters else 0)
+            packed = _inflated(packed, limit + _OVERHEAD)
         elif code == _LZF:
-            expected = parameters[_LZF_LENGTH] if len(parameters) > _LZF_LENGTH else None
-            return expected if _lzf_length()(np.frombuffer(packed, np.uint8)) == expected else None
-        elif code == _SCALE_OFFSET:
-            return _scaled_length(packed, parameters)
-    return len(packed)
-
-
-def unpacked(packed: bytes, used: list[Filter], limit: int) -> bytes:
-    """Return what a chunk was before steps that keep bytes (`Filter.keeps_bytes`) packed it."""
-    for code, _ in reversed(used):
-        if code == _FLETCHER32:
-            packed = packed[:-_CHECKSUM_BYTES]
-        elif code == _DEFLATE:
-            packed = _inflated(packed, limit + _CHECKSUM_BYTES)
+            # HDF5 takes as much memory as the parameter says.
+            claimed = parameters[_LZF_LENGTH] if len(parameters) > _LZF_LENGTH else 0
+            packed = _without_lzf(packed, limit + _OVERHEAD) if claimed <= limit else b""
+        elif code == _SHUFFLE:
+            packed = _unshuffled(packed, parameters)
     return packed
 
 
-def _unshuffled(packed: bytes, size: int) -> bytes:
-    """Return bytes in the order that HDF5's shuffle had found them in (H5Zshuffle.c)."""
-    n_values = len(packed) // size if size > 0 else 0
-    shuffled = np.frombuffer(packed, np.uint8, n_values * size)
-    return shuffled.reshape(size, n_values).T.tobytes() + packed[n_values * size :]
+def _scaled_first(steps: list[Filter]) -> bool:
+    """Tell whether scaleoffset stands where HDF5 undoes it.
 
-
-def _scaled_length(packed: bytes, parameters: tuple[int, ...]) -> int | None:
-    """Return to how many bytes scaleoffset unpacks a chunk, None where it holds too few."""
-    if len(parameters) <= _SCALE_SIZE:
-        return None
-    count, size = parameters[_SCALE_COUNT], parameters[_SCALE_SIZE]
-    if parameters[_SCALE_TYPE] == _INTEGER_SCALE and parameters[_SCALE_FACTOR] == 8 * size:
-        return len(packed)  # asked for all bits of a value, HDF5 leaves a chunk as it is
-    return count * size if _holds_scaled(packed, count, size) else None
-
-
-def _holds_scaled(packed: bytes, count: int, size: int) -> bool:
-    """Tell whether as many bits are there as HDF5 will read, which does not look.
-
-    Behind 21 bytes, of which the first four say how many bits a value has, come the values
-    (H5Zscaleoffset.c of HDF5).
+    It works on numbers, so whatever changes their count of bytes must come later. Where it keeps
+    all bits, it hands on the size of the buffer instead of the chunk's, and what is undone after it
+    goes wrong: HDF5 2.0.0 reads other counts than were written.
     """
+    places = [at for at, step in enumerate(steps) if step.code == _SCALE_OFFSET]
+    if not places:
+        return True
+    before = [step.code for step in steps[: places[0]]]
+    harmless = not before or (before == [_SHUFFLE] and not steps[places[0]].is_raw)
+    return len(places) == 1 and harmless
+
+
+def _scaled_length(packed: bytes, parameters: tuple[int, ...]) -> int:
+    """Return how many bytes of values come out of scaleoffset, 0 where too few bits are there.
+
+    HDF5 does not look whether they are. Behind 21 bytes, of which the first four say how many bits
+    a value has, come the values (H5Zscaleoffset.c of HDF5).
+    """
+    if len(parameters) <= _SCALE_OFFSET_SIZE:
+        return 0
+    count, size = parameters[_SCALE_OFFSET_COUNT], parameters[_SCALE_OFFSET_SIZE]
     bits = int.from_bytes(packed[:4], "little")
     if bits > 8 * size:
-        return False
+        return 0
     values = count * size if bits == 8 * size else count * bits // 8 + 1
-    return len(packed) >= _SCALE_HEAD + values
+    return count * size if len(packed) >= _SCALE_OFFSET_HEAD + values else 0
+
+
+def _unshuffled(packed: bytes, parameters: tuple[int, ...]) -> bytes:
+    """Put the bytes of each number together again; bytes that make none stand at the end."""
+    size = max(1, parameters[0]) if parameters else 1
+    whole = len(packed) // size * size
+    numbers = np.frombuffer(packed, np.uint8, whole).reshape(size, whole // size)
+    return numbers.T.tobytes() + packed[whole:]
 
 
 def _inflated(packed: bytes, limit: int) -> bytes:
@@ -182,9 +167,16 @@ def _inflated(packed: bytes, limit: int) -> bytes:
     return unpacked if stream.eof else b""
 
 
+def _without_lzf(packed: bytes, limit: int) -> bytes:
+    """Return what LZF has packed, nothing where it is damaged or longer than `limit`."""
+    room = np.empty(limit, np.uint8)
+    length = _lzf()(np.frombuffer(packed, np.uint8), room)
+    return room[: max(length, 0)].tobytes()
+
+
 @cache
-def _lzf_length() -> Callable[[np.ndarray], int]:
-    """Return the function that adds up LZF's runs, -1 where they do not end with the chunk.
+def _lzf() -> Callable[[np.ndarray, np.ndarray], int]:
+    """Return the function that undoes LZF and says how many bytes came out, -1 where none can.
 
     Each run either stands there or repeats what came before.
     """
@@ -192,21 +184,31 @@ def _lzf_length() -> Callable[[np.ndarray], int]:
     from numba import njit
 
     @njit(cache=True, nogil=True)
-    def length_of(packed):  # type: ignore[no-untyped-def]
+    def undo(packed, room):  # type: ignore[no-untyped-def]
         at = length = 0
         while at < len(packed):
-            control = packed[at]
+            control = int(packed[at])
+            at += 1
             if control < 32:
-                at += control + 2
-                length += control + 1
-                continue
-            more = 1 if control >> 5 == 7 else 0
-            if at + 1 + more >= len(packed):
-                return -1
-            length += (control >> 5) + 2
-            if more:
-                length += packed[at + 1]
-            at += 2 + more
-        return length if at == len(packed) else -1
+                run = control + 1
+                if at + run > len(packed) or length + run > len(room):
+                    return -1
+                room[length : length + run] = packed[at : at + run]
+                at += run
+            else:
+                run = (control >> 5) + 2
+                if run == 9 and at < len(packed):
+                    run += int(packed[at])
+                    at += 1
+                if at >= len(packed):
+                    return -1
+                back = ((control & 31) << 8) + int(packed[at]) + 1
+                at += 1
+                if back > length or length + run > len(room):
+                    return -1
+                for i in range(length, length + run):
+                    room[i] = room[i - back]
+            length += run
+        return length
 
-    return length_of
+    return undo

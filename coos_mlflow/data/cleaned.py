@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from coos_mlflow.cache import make_cache_home
 from coos_mlflow.data.cells import CellBatch
 from coos_mlflow.data.columns import ID_DATASETS
-from coos_mlflow.data.flags import (
-    USABLE,
-    check_share_unusable,
-    count_flags,
-    kinds_words,
-    unusable_kinds,
-)
+from coos_mlflow.data.flags import USABLE, FlagCounter, kinds_words
 from coos_mlflow.data.plate import Plate, file_digest, open_plate
 from coos_mlflow.data.plate_writer import PlateWriter
 from coos_mlflow.progress import progress, say
@@ -41,26 +33,20 @@ def without_unusable(file: Path) -> Path:
         When the cache cannot be written.
     """
     with open_plate(file) as plate:
-        counts = _counted(plate)
-        kinds = unusable_kinds(counts)
+        counter = FlagCounter(plate.n_cells, f"{plate.path}:/data")
+        for batch in _batches(plate, "Checking"):
+            counter.add(batch.flags, batch)
+        kinds = counter.unusable
         if not kinds:
             return file
         # The folder keeps its name, since a data set is called by it.
         folder = make_cache_home("cleaned", file_digest(file)[:24], file.resolve().parent.name)
         copy = folder / file.name
         if not copy.exists():
-            _write(plate, copy, int(counts[USABLE]))
-    say(f"{file}: {sum(kinds.values()):,} of {counts.sum():,} cells left out: {kinds_words(kinds)}")
+            _write(plate, copy, int(counter.counts[USABLE]))
+        n_cells = plate.n_cells
+    say(f"{file}: {sum(kinds.values()):,} of {n_cells:,} cells left out: {kinds_words(kinds)}")
     return copy
-
-
-def _counted(plate: Plate) -> np.ndarray:
-    """Return how many cells have each flag."""
-    counts = count_flags(np.zeros(0, np.int8))
-    for batch in _batches(plate, "Checking"):
-        counts += count_flags(batch.flags)
-        check_share_unusable(counts, plate.n_cells, f"{plate.path}:/data", batch)
-    return counts
 
 
 def _write(plate: Plate, copy: Path, n_cells: int) -> None:

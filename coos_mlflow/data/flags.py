@@ -77,11 +77,11 @@ def _first_unusable(images: np.ndarray, flags: np.ndarray, start: int) -> str:
 
 
 def flag_unusable(images: np.ndarray, where: str, start: int = 0) -> np.ndarray:
-    """Tell which cells cannot be scored, and refuse what speaks against the whole plate.
+    """Flag cells that cannot be scored, and refuse values that no raw plate holds.
 
-    A constant channel, a missing value or a copied channel can happen to single cells: a crop at
-    the edge of a field, a failed export. Negative values, values above the 16-bit range and values
-    scaled to [0, 1] tell that something was done to all cells.
+    A constant channel, a missing value or a copied channel can be the fault of a single cell: a
+    crop at the edge of a field, a failed export. Negative values, values above the 16-bit range and
+    values scaled to [0, 1] show that the whole plate was processed.
 
     Parameters
     ----------
@@ -136,10 +136,10 @@ def _extremes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def with_stand_ins(images: np.ndarray, flags: np.ndarray) -> np.ndarray:
-    """Return images in which any image replaces those of unusable cells.
+    """Replace the images of unusable cells by a fixed pattern.
 
-    What is computed from a stand-in is thrown away. It is there so that a batch keeps its size, on
-    which the last digits of a network depend.
+    What is computed from the pattern is thrown away. It keeps the size of a batch, on which the
+    last digits of a network depend.
 
     Parameters
     ----------
@@ -157,53 +157,63 @@ def with_stand_ins(images: np.ndarray, flags: np.ndarray) -> np.ndarray:
 _STAND_IN = np.arange(np.prod(CELL_SHAPE), dtype=np.uint16).reshape(CELL_SHAPE)
 
 
-def check_share_unusable(
-    counts: np.ndarray, n_cells: int, where: str, seen: CellBatch | None = None
-) -> None:
-    """Refuse a plate of which more cells are unusable than `MAX_UNUSABLE`.
+class FlagCounter:
+    """Counts the flags of a plate's cells, and refuses the plate once too many are unusable.
 
     Parameters
     ----------
-    counts : ndarray of int64
-        From `count_flags`, of the cells seen so far.
     n_cells : int
         Of the plate.
     where : str
         What to name in the message.
-    seen : CellBatch, optional
-        The last of these cells, of which one is named.
 
-    Raises
-    ------
-    DataError
-    """
-    kinds = unusable_kinds(counts)
-    bad = sum(kinds.values())
-    if bad > MAX_UNUSABLE * n_cells:
-        more = "at least " if counts.sum() < n_cells else ""
-        such = f"{_first_unusable(seen.images, seen.flags, seen.start)}; " if seen else ""
-        raise DataError(
-            f"{where}: {such}{more}{bad:,} of {n_cells:,} cells cannot be used: "
-            f"{kinds_words(kinds)}; expected at most {100 * MAX_UNUSABLE:g} %; look at how the "
-            "images were exported."
-        )
-
-
-def count_flags(flags: np.ndarray) -> np.ndarray:
-    """Return how many cells have each flag of `FLAGS`, int64, shape (5,)."""
-    return np.bincount(flags, minlength=len(FLAGS))
-
-
-def unusable_kinds(counts: np.ndarray) -> dict[str, int]:
-    """Return the number of unusable cells for each reason in words, of the reasons that occur.
-
-    Parameters
+    Attributes
     ----------
-    counts : ndarray of int64
-        From `count_flags`.
+    counts : ndarray of int64, shape (5,)
+        Cells of each flag of `FLAGS`, of those added so far.
     """
-    found = ((FLAGS[flag], int(counts[flag])) for flag in (CONSTANT, IDENTICAL, NOT_FINITE))
-    return {words: count for words, count in found if count}
+
+    def __init__(self, n_cells: int, where: str) -> None:
+        self.counts = np.zeros(len(FLAGS), np.int64)
+        self._n_cells, self._where = n_cells, where
+
+    def add(self, flags: np.ndarray, seen: CellBatch | None = None) -> None:
+        """Count some more cells.
+
+        Parameters
+        ----------
+        flags : ndarray of int8
+        seen : CellBatch, optional
+            The cells themselves, of which the message then names one.
+
+        Raises
+        ------
+        DataError
+            When more than `MAX_UNUSABLE` of the plate's cells are unusable.
+        """
+        self.counts += np.bincount(flags, minlength=len(FLAGS))
+        bad = sum(self.unusable.values())
+        if bad > MAX_UNUSABLE * self._n_cells:
+            more = "at least " if self.counts.sum() < self._n_cells else ""
+            such = f"{_first_unusable(seen.images, seen.flags, seen.start)}; " if seen else ""
+            raise DataError(
+                f"{self._where}: {such}{more}{bad:,} of {self._n_cells:,} cells cannot be used: "
+                f"{kinds_words(self.unusable)}; expected at most {100 * MAX_UNUSABLE:g} %; look at "
+                "how the images were exported."
+            )
+
+    @property
+    def unusable(self) -> dict[str, int]:
+        """How many cells are unusable for each reason in words, of the reasons that occur."""
+        found = (
+            (FLAGS[flag], int(self.counts[flag])) for flag in (CONSTANT, IDENTICAL, NOT_FINITE)
+        )
+        return {words: count for words, count in found if count}
+
+    @property
+    def copies(self) -> int:
+        """How many cells are copies of earlier ones."""
+        return int(self.counts[COPY])
 
 
 def kinds_words(kinds: dict[str, int]) -> str:
@@ -217,7 +227,7 @@ def left_out_sentences(kinds: dict[str, int], copies: int, n_cells: int) -> list
     Parameters
     ----------
     kinds : dict of str to int
-        From `unusable_kinds`.
+        `FlagCounter.unusable`.
     copies : int
         Cells that repeat an earlier one.
     n_cells : int

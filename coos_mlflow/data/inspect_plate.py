@@ -11,14 +11,7 @@ import numpy as np
 from coos_mlflow.data.cells import CHANNELS, CLASSES, CellBatch
 from coos_mlflow.data.columns import ID_DATASETS
 from coos_mlflow.data.copies import CopyFinder, cell_digests
-from coos_mlflow.data.flags import (
-    COPY,
-    USABLE,
-    check_share_unusable,
-    count_flags,
-    left_out_sentences,
-    unusable_kinds,
-)
+from coos_mlflow.data.flags import USABLE, FlagCounter, left_out_sentences
 from coos_mlflow.data.plate import Plate, open_plate
 from coos_mlflow.data.wells import WellIds
 
@@ -125,7 +118,7 @@ def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) 
         For all that `open_plate` and scoring refuse, such as too many unusable cells.
     """
     with open_plate(path) as plate:
-        flags, channels = _read_cells(plate, on_progress)
+        counter, channels = _read_cells(plate, on_progress)
         counts = {name: _counts(getattr(plate, name)) for name in ID_DATASETS if name != "wells"}
         return PlateSummary(
             path=plate.path,
@@ -143,8 +136,8 @@ def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) 
             well_ids=plate.well_ids,
             channels=channels,
             missing=plate.missing,
-            unusable=unusable_kinds(flags),
-            copies=int(flags[COPY]),
+            unusable=counter.unusable,
+            copies=counter.copies,
         )
 
 
@@ -174,18 +167,16 @@ def _count_wells(plate: Plate) -> int | None:
 
 def _read_cells(
     plate: Plate, on_progress: Callable[[int], None] | None
-) -> tuple[np.ndarray, list[ChannelSummary]]:
+) -> tuple[FlagCounter, list[ChannelSummary]]:
     """Return how many cells have each flag, and the intensities of those that can be scored."""
-    finder, flags = CopyFinder(), count_flags(np.zeros(0, np.int8))
+    finder, counter = CopyFinder(), FlagCounter(plate.n_cells, f"{plate.path}:/data")
     intensities = _Intensities(plate.n_cells)
     for batch in plate.batches(keep_unusable=True):
-        found = finder.flagged(batch.flags, cell_digests(batch.images))
-        flags += count_flags(found)
-        check_share_unusable(flags, plate.n_cells, f"{plate.path}:/data", batch)
+        counter.add(finder.flagged(batch.flags, cell_digests(batch.images)), batch)
         intensities.add(batch)
         if on_progress:
             on_progress(len(batch))
-    return flags, intensities.summaries()
+    return counter, intensities.summaries()
 
 
 class _Intensities:

@@ -18,7 +18,7 @@ from tifffile import PHOTOMETRIC
 from coos_mlflow.data.cells import CHANNELS, IMAGE_SIZE, CellBatch
 from coos_mlflow.data.cells_csv import CELLS_CSV, FIELDS, FILE_FIELD, SIMULATED_FIELD
 from coos_mlflow.data.copies import CopyFinder, cell_digests
-from coos_mlflow.data.flags import COPY, check_images, count_flags
+from coos_mlflow.data.flags import COPY, check_images
 from coos_mlflow.data.pairs import CellPairs
 from coos_mlflow.data.plate import Plate, PlateWriter
 from coos_mlflow.errors import CoosError, DataError, OutputError
@@ -133,7 +133,7 @@ def pack(
             }
             writer.append(cells.astype(dtype, copy=False), **columns)
             flags = finder.flagged(np.zeros(len(cells), np.int8), cell_digests(cells))
-            n_copies += int(count_flags(flags)[COPY])
+            n_copies += int((flags == COPY).sum())
             if on_progress:
                 on_progress(len(cells))
     return n_copies

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from coos_mlflow.tracking.patience import is_read_only
 from coos_mlflow.tracking.store_uri import sqlite_file
 
 if TYPE_CHECKING:
-    import sqlite3
+    from sqlalchemy.engine import Connection
 
 _PLACES = {
     "experiments": "artifact_location",
@@ -105,32 +104,36 @@ def relocate(old: Path, new: Path, *, dry_run: bool = False) -> int:
     RegistryError
         When the store is no SQLite file, or may not be changed.
     """
-    import sqlite3  # here: who asks a server needs none
+    import sqlalchemy
 
-    file = sqlite_file(mlflow.get_registry_uri())
+    uri = mlflow.get_registry_uri()
+    file = sqlite_file(uri)
     if file is None:
         raise RegistryError(
-            f"{without_passwords(mlflow.get_registry_uri())} is no SQLite file; a server knows its "
+            f"{without_passwords(uri)} is no SQLite file; a server knows its "
             "own places, which are changed where it runs."
         )
     old, new = (path.expanduser().absolute() for path in (old, new))
+    engine = sqlalchemy.create_engine(uri)
     try:
-        with closing(sqlite3.connect(file)) as store, store:
+        with engine.begin() as store:
             there = [place for table in _PLACES for place in _places(store, table, old)]
             _check_moved(there, old, new, file)
             for table in _PLACES if not dry_run else ():
                 _rename(store, table, old, new)
-    except sqlite3.Error as error:
-        why = "it is read-only" if is_read_only(error) else str(error)
+    except sqlalchemy.exc.DBAPIError as error:
+        why = "it is read-only" if is_read_only(error) else error.orig
         raise RegistryError(f"The tracking store {file} was not changed ({why}).") from error
+    finally:
+        engine.dispose()
     return len(there)
 
 
-def _places(store: sqlite3.Connection, table: str, old: Path) -> list[str]:
+def _places(store: Connection, table: str, old: Path) -> list[str]:
     """Return the places in a folder that a table names."""
     column = _PLACES[table]
-    rows = store.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL")
-    return [place for (place,) in rows if _is_in(place, old)]
+    asked = f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"
+    return [place for (place,) in store.exec_driver_sql(asked) if _is_in(place, old)]
 
 
 def _is_in(place: str, folder: Path) -> bool:
@@ -150,12 +153,13 @@ def _check_moved(there: list[str], old: Path, new: Path, file: Path) -> None:
         )
 
 
-def _rename(store: sqlite3.Connection, table: str, old: Path, new: Path) -> None:
+def _rename(store: Connection, table: str, old: Path, new: Path) -> None:
     column = _PLACES[table]
     for place in set(_places(store, table, old)):
         path = local_file_uri_to_path(place)
         renamed = place.removesuffix(path) + str(new / Path(path).relative_to(old))
-        store.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (renamed, place))
+        change = f"UPDATE {table} SET {column} = ? WHERE {column} = ?"
+        store.exec_driver_sql(change, (renamed, place))
 
 
 def _folder(location: str) -> Path | None:

@@ -155,6 +155,9 @@ def packed_somehow(rng: np.random.Generator) -> dict[str, Any]:
             {"compression": "gzip"},
             {"compression": "lzf", "shuffle": True},
             {"scaleoffset": 4},
+            {"scaleoffset": 16, "compression": "gzip"},
+            {"scaleoffset": 0, "compression": "gzip", "shuffle": True},
+            {"scaleoffset": 0, "compression": "lzf"},
             {"shuffle": True},
         ],
     )

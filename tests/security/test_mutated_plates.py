@@ -189,7 +189,7 @@ def test_a_column_may_pack_as_well_as_it_can(tmp_path, random_cells):
 def test_bombs_in_bombs_are_refused(tmp_path, fuzz, random_cells):
     with h5py.File(tmp_path / "p.h5", "w") as file:
         fuzz.bombs.bomb_in_bombs(file, random_cells(8), np.random.default_rng(0), None)
-    assert "packed by gzip, then gzip, expected one of" in refusal(tmp_path / "p.h5")
+    assert "packed by more than one filter: gzip" in refusal(tmp_path / "p.h5")
 
 
 @pytest.mark.parametrize("sides", [(2, 64, 64), (1, 8, 64)])
@@ -227,8 +227,6 @@ def test_no_memory_is_taken_for_text_that_is_only_claimed(tmp_path, random_cells
 
 def test_text_whose_length_cannot_be_seen_is_refused(tmp_path, random_cells):
     path = tmp_path / "p.h5"
-    with_text(path, random_cells(8), "59", chunks=(4,), compression="lzf")
-    assert "variable length found that is packed by another filter than gzip" in refusal(path)
     with h5py.File(path, "w") as file:
         file["data"] = random_cells(8)
         layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)

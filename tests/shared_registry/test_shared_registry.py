@@ -278,6 +278,8 @@ def test_the_verbs_of_housekeeping_work_through_the_store(rows):
         ("sqlite+pysqlite:///runs/mlflow.db", "runs/mlflow.db"),
         ("sqlite://", None),
         ("sqlite:///:memory:", None),
+        ("sqlite:///file:/data/my%20runs.db?mode=ro&uri=true", "/data/my runs.db"),
+        ("sqlite:///file:runs?mode=memory&uri=true", None),
         ("http://127.0.0.1:5000", None),
         ("postgresql+psycopg2://coos@db/mlflow", None),
     ],
