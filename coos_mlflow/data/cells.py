@@ -45,7 +45,7 @@ SPLIT_MEANINGS = {
     "training": "four plates for each class",
     "test1": "held-out cells of the Training wells",
     "test2": "other wells of the Training plates",
-    "test3": "other plates, in most classes months later",
+    "test3": "other plates, mostly months later",
     "test4": "another plate on another microscope",
 }
 """What tells them apart, for reports and figures (Lu et al. 2019, section 2.2 and Table 2)."""

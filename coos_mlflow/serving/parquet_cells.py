@@ -87,9 +87,9 @@ def _check_type(kind: pa.DataType) -> None:
 def _leaf(file: pq.ParquetFile, name: str) -> int:
     """Return the place of the column of cells among Parquet's own, of which a struct has several.
 
-    Arrow reads all that a name may stand for: a second column of that name too, and of "cell.well"
-    also the part "well" of a struct "cell". Nobody has looked at their pages. All names that begin
-    alike are refused, since a path does not tell a part from a dot.
+    Arrow reads every column that a name may stand for: a second column of that name, and for
+    "cell.well" also the part "well" of a struct "cell". The pages of those were not checked. A path
+    does not tell a part from a dot, so all names that begin alike are refused.
     """
     paths = [file.schema.column(i).path for i in range(file.metadata.num_columns)]
     leaves = [i for i, path in enumerate(paths) if f"{path}.".startswith(f"{name}.")]
