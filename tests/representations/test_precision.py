@@ -17,8 +17,8 @@ from coos_mlflow.training import Workshop
 NETWORKS = ("deeploc", "pci", "vgg16")
 
 SMALL = {
-    "deeploc": {"width": 0.1, "iterations": 60, "batch": 32, "learning_rate": 0.01,
-                "decay_every": 2, "check_every": 30, "crops": 1, "precision": "fp32"},
+    "deeploc": {"width": 0.1, "iterations": 300, "batch": 32, "learning_rate": 0.01,
+                "decay_every": 10, "check_every": 150, "crops": 1, "precision": "fp32"},
     "pci": {"width": 0.1, "epochs": 2, "batch": 16, "learning_rate": 2e-3, "least_cells": 2,
             "precision": "fp32"},
     "vgg16": {"weights": "random", "layers": ["conv2_2"]},
@@ -81,8 +81,8 @@ def test_labels_and_probabilities_of_deeploc_are_those_of_single_precision(learn
     assert len(new) > 2000 and np.mean(expected.argmax(axis=1) == new.labels) > 0.5
     same, farthest = agreement(expected, found)
     assert 0 < farthest < 0.02
-    # So small a network is undecided about some cells: over six seeds 2 to 5 of 2,100 changed.
-    assert same >= 0.995
+    # Over six seeds of the training 0, 0, 1, 3, 0 and 3 of 2,100 labels changed: 99.94 % stayed.
+    assert same >= 0.999
 
 
 @pytest.mark.parametrize(("key", "layer"), [("pci", "conv5"), ("vgg16", "conv2_2")])
