@@ -75,7 +75,8 @@ def moved_from(location: str) -> tuple[Path, Path] | None:
     here = file.absolute().parent
     # The last name alone is the same for all models.
     for old in reversed(folder.parents[1:]):
-        if (here / folder.relative_to(old)).exists():
+        # From `here` itself nothing moved: another process has just made the folder.
+        if old != here and (here / folder.relative_to(old)).exists():
             return old, here
     return None
 

@@ -17,7 +17,7 @@ from coos_mlflow.errors import DataError, RegistryError, RunNotLoggedError
 from coos_mlflow.representations import create
 from coos_mlflow.scoring import Scorer
 from coos_mlflow.tracking import registry
-from coos_mlflow.tracking.relocation import relocate
+from coos_mlflow.tracking.relocation import moved_from, relocate
 from coos_mlflow.tracking.runs import run
 from coos_mlflow.training_data import choose
 
@@ -194,3 +194,17 @@ def test_a_version_names_the_folder_of_its_files(store):
     folder = store("lab")
     place = Path(registry.place_of(registry.resolve("texture-lr")))
     assert place.is_relative_to(folder) and (place / "MLmodel").is_file()
+
+
+def test_a_folder_that_another_process_makes_meanwhile_was_not_moved(own_store, monkeypatch):
+    folder = Path(own_store.removeprefix("sqlite:///")).parent / "mlruns" / "coos-7"
+    folder.mkdir(parents=True)
+    looks, exists = [], Path.exists
+
+    def not_at_first(self, **options):
+        looks.append(self)
+        return len(looks) > 1 and exists(self, **options)
+
+    monkeypatch.setattr(Path, "exists", not_at_first)
+    assert moved_from(str(folder)) is None
+    assert looks[0] == folder
