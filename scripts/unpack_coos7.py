@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from coos_mlflow.cli_data import unpack
+from coos_mlflow.cli.plates import unpack
 from coos_mlflow.errors import CoosError
 
 

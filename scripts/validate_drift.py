@@ -26,17 +26,17 @@ from drift_validation import guarantees, service, tables
 from drift_validation.journal import Circumstances, Journal, Record, package_digest
 from rich.console import Console
 
-from coos_mlflow.data.wells import well_names
+from coos_mlflow._utils.progress import progress
 from coos_mlflow.drift.assessment import assess
-from coos_mlflow.drift.collector import Collected, Collector
-from coos_mlflow.drift.error import true_confusion
-from coos_mlflow.drift.views import raw_figures
-from coos_mlflow.evaluation import Evaluation
-from coos_mlflow.jobs import BLOCK
-from coos_mlflow.progress import progress
-from coos_mlflow.scoring import Scorer
+from coos_mlflow.drift.collect import Collected, Collector
+from coos_mlflow.drift.error_estimate import true_confusion
+from coos_mlflow.drift.image_quality import raw_figures
+from coos_mlflow.metrics import Evaluation
+from coos_mlflow.model.pyfunc import CellClassifier
+from coos_mlflow.plates.wells import well_names
+from coos_mlflow.scoring.job import BLOCK
+from coos_mlflow.scoring.scorer import Scorer
 from coos_mlflow.simulate import simulate_plate_cells
-from coos_mlflow.tracking.pyfunc import CellClassifier
 
 WELLS, CELLS = 8, 40
 """Wells of each class and cells of each well; wells of COOS-7's Training hold about 180."""

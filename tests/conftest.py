@@ -21,11 +21,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from stores import forget_experiment
 
-from coos_mlflow.data.cells import CELL_SHAPE, CLASSES, IMAGE_SIZE
-from coos_mlflow.data.plate import PlateWriter
+from coos_mlflow.plates.reader import PlateWriter
+from coos_mlflow.plates.schema import CELL_SHAPE, CLASSES, IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from coos_mlflow.baselines import Row
+    from coos_mlflow.training.train import Row
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -232,15 +232,15 @@ class Trained:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Train and register the three texture models once for all tests."""
-    from coos_mlflow import baselines
     from coos_mlflow.representations import create
     from coos_mlflow.simulate import simulate_dataset
-    from coos_mlflow.training_data import choose
+    from coos_mlflow.training import train
+    from coos_mlflow.training.data import choose
 
     data = tmp_path_factory.mktemp("simulated")
     simulate_dataset(data, scale=0.01, seed=1)
     overrides = {"search_samples": 2, "cv_folds": 2}
-    rows = baselines.train(create("texture"), choose(str(data)), overrides=overrides)
+    rows = train.train(create("texture"), choose(str(data)), overrides=overrides)
     return Trained(data, rows)
 
 
@@ -256,7 +256,7 @@ def new_plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cells(new_plate: Path) -> np.ndarray:
     """The first twelve of its cells, uint16 (12, 2, 64, 64)."""
-    from coos_mlflow.data.plate import open_plate
+    from coos_mlflow.plates.reader import open_plate
 
     with open_plate(new_plate) as plate:
         return next(plate.batches(12)).images

@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 from typer.testing import CliRunner as TyperRunner
 
-from coos_mlflow.cli import app
+from coos_mlflow.cli.main import app
 from coos_mlflow.errors import MissingWeightsError
 
 ROOT = Path(__file__).parents[1]

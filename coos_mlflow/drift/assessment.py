@@ -6,20 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from coos_mlflow.data.cells import CLASSES, SPLITS
-from coos_mlflow.data.wells import well_positions
-from coos_mlflow.drift import error, verdict
-from coos_mlflow.drift.collector import Collected
+from coos_mlflow.drift import error_estimate as error
+from coos_mlflow.drift import verdict
+from coos_mlflow.drift.collect import Collected
 from coos_mlflow.drift.edge_wells import edge_against_inner
-from coos_mlflow.drift.effects import describe, effect_sizes
+from coos_mlflow.drift.effect_sizes import describe, effect_sizes
 from coos_mlflow.drift.estimators import estimators
-from coos_mlflow.drift.inference.label_shift import corrected_shares
-from coos_mlflow.drift.ladder import Ladder
+from coos_mlflow.drift.label_shift import corrected_shares
+from coos_mlflow.drift.placement import Ladder
 from coos_mlflow.drift.profile import Profile
-from coos_mlflow.drift.raw_moves import raw_moves
+from coos_mlflow.drift.quality_shift import raw_moves
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.drift.statistics.raw_figures import MOVED
-from coos_mlflow.evaluation import recalls
+from coos_mlflow.metrics import recalls
+from coos_mlflow.plates.schema import CLASSES, SPLITS
+from coos_mlflow.plates.wells import well_positions
 
 SCHEMA_VERSION = 4
 

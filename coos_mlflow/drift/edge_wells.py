@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from coos_mlflow.data.wells import PLATE_SIZES, plate_size
+from coos_mlflow.plates.wells import PLATE_SIZES, plate_size
 
 
 def edge_against_inner(wells: list[dict[str, Any]]) -> list[dict[str, Any]]:

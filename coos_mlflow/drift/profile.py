@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from coos_mlflow.data.cells import CLASSES
-from coos_mlflow.drift.views import VIEWS
+from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.schema import CLASSES
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from zipfile import BadZipFile
 import numpy as np
 from sklearn.decomposition import PCA
 
-from coos_mlflow.data.cells import CLASSES, SPLITS
-from coos_mlflow.drift.error import Calibration
+from coos_mlflow.drift.error_estimate import Calibration
+from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.drift.profile import Profile
 from coos_mlflow.drift.statistics import CellSample
 from coos_mlflow.drift.statistics.novelty import cell_novelty, class_moments
-from coos_mlflow.drift.views import VIEWS
 from coos_mlflow.errors import OutputError, RegistryError
+from coos_mlflow.plates.schema import CLASSES, SPLITS
 
 ARRAYS_FILE = "reference.npz"
 FACTS_FILE = "reference.json"

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
-from coos_mlflow.drift.inference.conformal_rank import conformal_rank
-from coos_mlflow.drift.inference.max_t import null_maxima, p_value, view_correlation
-from coos_mlflow.drift.inference.plate_moments import plate_moments
-from coos_mlflow.drift.inference.simes import simes
-from coos_mlflow.drift.ladder import PlacedPlate
-from coos_mlflow.drift.views import VIEWS
+from coos_mlflow.drift.conformal_rank import conformal_rank
+from coos_mlflow.drift.image_quality import VIEWS
+from coos_mlflow.drift.max_t import null_maxima, p_value, view_correlation
+from coos_mlflow.drift.placement import PlacedPlate
+from coos_mlflow.drift.plate_moments import plate_moments
+from coos_mlflow.drift.simes import simes
 
 ALPHA = 0.05
 """Share of plates, and of files of them, from the reference's own population that may be called

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from importlib import import_module
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from coos_mlflow.data.cells import CellBatch
+from coos_mlflow._utils.plugins import plugin_names
 from coos_mlflow.errors import DataError
-from coos_mlflow.precision import FP32, check_precision
+from coos_mlflow.plates.schema import CellBatch
+from coos_mlflow.representations.nn.precision import FP32, check_precision
 
 if TYPE_CHECKING:
-    from coos_mlflow.training import Workshop
+    from coos_mlflow.representations.nn.training import Workshop
 
 
 PROBABILITIES = "softmax"
@@ -100,8 +100,8 @@ class Representation(ABC):
         Parameters
         ----------
         precision : str
-            One of `coos_mlflow.precision.PRECISIONS`; "auto" is "bf16" where the device has
-            instructions for it.
+            One of `coos_mlflow.representations.nn.precision.PRECISIONS`; "auto" is "bf16" where
+            the device has instructions for it.
 
         Returns
         -------
@@ -124,7 +124,7 @@ class Representation(ABC):
         Parameters
         ----------
         images : ndarray, shape (n, 2, 64, 64), uint16 or float32
-            Raw counts that have passed `coos_mlflow.data.cells.check_images`.
+            Raw counts that have passed `coos_mlflow.plates.schema.check_images`.
 
         Returns
         -------
@@ -231,9 +231,7 @@ def in_order(whose: str, layers: Sequence[str], known: Collection[str]) -> tuple
 
 def names() -> tuple[str, ...]:
     """Return the keys of all representations, by listing this folder."""
-    folder = str(Path(__file__).parent)
-    stems = (module.name for module in pkgutil.iter_modules([folder]))
-    return tuple(sorted(s for s in stems if not s.startswith("_") and s != "base"))
+    return plugin_names(__package__)
 
 
 def create(key: str, preset: str = "paper", **params: Any) -> Representation:

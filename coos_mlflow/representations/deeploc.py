@@ -16,9 +16,20 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import train_test_split
 from torch.nn.functional import cross_entropy
 
-from coos_mlflow.data.cells import CELL_SHAPE, CHANNELS, CLASSES, IMAGE_SIZE, CellBatch
 from coos_mlflow.errors import DataError
-from coos_mlflow.networks import (
+from coos_mlflow.plates.schema import CELL_SHAPE, CHANNELS, CLASSES, IMAGE_SIZE, CellBatch
+from coos_mlflow.representations.base import PROBABILITIES, VALIDATION_ERROR
+from coos_mlflow.representations.nn.adam import TensorFlowAdam
+from coos_mlflow.representations.nn.deeploc_network import (
+    EVALUATION_OFFSETS,
+    FULLY_CONNECTED,
+    DeepLocNetwork,
+    augmented,
+    averaged_answers,
+    stretch,
+)
+from coos_mlflow.representations.nn.networked import Networked
+from coos_mlflow.representations.nn.networks import (
     LARGEST_SEED,
     LARGEST_WIDTH,
     Tensors,
@@ -28,19 +39,8 @@ from coos_mlflow.networks import (
     is_whole,
     scaled,
 )
-from coos_mlflow.precision import check_precision
-from coos_mlflow.representations._adam import TensorFlowAdam
-from coos_mlflow.representations._deeploc_network import (
-    EVALUATION_OFFSETS,
-    FULLY_CONNECTED,
-    DeepLocNetwork,
-    augmented,
-    averaged_answers,
-    stretch,
-)
-from coos_mlflow.representations._networked import Networked
-from coos_mlflow.representations.base import PROBABILITIES, VALIDATION_ERROR
-from coos_mlflow.training import Lesson, Plan, Workshop, train
+from coos_mlflow.representations.nn.precision import check_precision
+from coos_mlflow.representations.nn.training import Lesson, Plan, Workshop, train
 
 FC2 = "fc2"
 

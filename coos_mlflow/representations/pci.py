@@ -15,9 +15,12 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from coos_mlflow.data.cells import CellBatch
 from coos_mlflow.errors import DataError
-from coos_mlflow.networks import (
+from coos_mlflow.plates.schema import CellBatch
+from coos_mlflow.representations.base import in_order
+from coos_mlflow.representations.nn.inpainting import Inpainting
+from coos_mlflow.representations.nn.networked import Networked
+from coos_mlflow.representations.nn.networks import (
     LARGEST_SEED,
     LARGEST_WIDTH,
     best_device,
@@ -25,19 +28,16 @@ from coos_mlflow.networks import (
     check_whole,
     scaled,
 )
-from coos_mlflow.precision import check_precision
-from coos_mlflow.representations._inpainting import Inpainting
-from coos_mlflow.representations._networked import Networked
-from coos_mlflow.representations._pairs import Pairs
-from coos_mlflow.representations._pci_network import (
+from coos_mlflow.representations.nn.pairs import Pairs
+from coos_mlflow.representations.nn.pci_network import (
     SOURCE_CHANNELS,
     Encoder,
     PairedCellInpainting,
     source_encoder,
     unit_range,
 )
-from coos_mlflow.representations.base import in_order
-from coos_mlflow.training import Plan, Workshop, train
+from coos_mlflow.representations.nn.precision import check_precision
+from coos_mlflow.representations.nn.training import Plan, Workshop, train
 
 REPORTED = ("conv3", "conv4", "conv5")
 """Layers in the paper's Table 3."""

@@ -16,7 +16,7 @@ from joblib import cpu_count
 from numba import njit
 
 from coos_mlflow.errors import DataError
-from coos_mlflow.representations._glcm import FEATURES, haralick
+from coos_mlflow.representations._haralick import FEATURES, haralick
 from coos_mlflow.representations.base import Representation
 
 LAYER = "haralick"

@@ -13,17 +13,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from coos_mlflow.data import weights as published_weights
 from coos_mlflow.errors import DataError, MissingWeightsError, RegistryError
-from coos_mlflow.networks import (
+from coos_mlflow.representations.base import in_order
+from coos_mlflow.representations.nn import vgg16_weights as published_weights
+from coos_mlflow.representations.nn.networked import Networked
+from coos_mlflow.representations.nn.networks import (
     LARGEST_SEED,
     Tensors,
     check_whole,
     read_tensors,
     write_tensors,
 )
-from coos_mlflow.representations._networked import Networked
-from coos_mlflow.representations._vgg16_network import (
+from coos_mlflow.representations.nn.vgg16_network import (
     CONVOLUTIONS,
     PUBLISHED,
     Vgg16Network,
@@ -33,7 +34,6 @@ from coos_mlflow.representations._vgg16_network import (
     up_to,
     zero_centred,
 )
-from coos_mlflow.representations.base import in_order
 
 REPORTED = ("conv3_3", "conv4_1", "conv4_2")
 """The layers of the paper's Table 3, of the ten up to conv4_3 that its authors extracted."""
@@ -139,7 +139,7 @@ class VGG16(Networked[Vgg16Network]):
 def kept_at() -> Path:
     """Return where the ImageNet weights are kept on this machine."""
     # Imported here: a served model carries its weights and looks for no cache.
-    from coos_mlflow.cache import cache_home
+    from coos_mlflow._utils.cache import cache_home
 
     return cache_home() / "weights" / FILE
 
@@ -176,9 +176,9 @@ def keep_weights(
     Raises
     ------
     DataError, DownloadError, OutputError
-        As `coos_mlflow.data.weights.obtain`; what was kept before stays as it is.
+        As `coos_mlflow.representations.nn.vgg16_weights.obtain`; weights kept before stay.
     """
-    from coos_mlflow.cache import make_cache_home
+    from coos_mlflow._utils.cache import make_cache_home
 
     make_cache_home()
     path = kept_at()

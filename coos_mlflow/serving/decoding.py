@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_list_like
 
-from coos_mlflow.data.cells import CELL_SHAPE
-from coos_mlflow.data.flags import check_images
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.flags import check_images
+from coos_mlflow.plates.schema import CELL_SHAPE
 from coos_mlflow.serving.gzip_bodies import unpacked
 from coos_mlflow.serving.json_cells import from_json, unnamed
 from coos_mlflow.serving.limits import (

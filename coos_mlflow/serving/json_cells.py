@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from coos_mlflow.data.cells import CELL_SHAPE, CHANNELS, check_shape
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.schema import CELL_SHAPE, CHANNELS, check_shape
 from coos_mlflow.serving.limits import PARQUET, WHERE, RefusedRequestError, check_count, listed
 
 TENSOR_KEYS = ("inputs", "instances")

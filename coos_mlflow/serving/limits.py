@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from coos_mlflow.data.cells import CELL_SHAPE
-from coos_mlflow.data.columns import shown
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.columns import shown
+from coos_mlflow.plates.schema import CELL_SHAPE
 
 JSON = "application/json"
 PARQUET = "application/vnd.apache.parquet"

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from coos_mlflow.data.cells import CELL_SHAPE
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.schema import CELL_SHAPE
 from coos_mlflow.serving.limits import (
     COUNTS,
     MAX_CELLS,

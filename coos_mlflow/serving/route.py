@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from coos_mlflow.data.cells import CELL_SHAPE, CLASSES
 from coos_mlflow.errors import DataError, RegistryError
+from coos_mlflow.plates.schema import CELL_SHAPE, CLASSES
 from coos_mlflow.serving.decoding import decode, media_type
 from coos_mlflow.serving.gzip_bodies import CODINGS, is_gzip
 from coos_mlflow.serving.json_cells import TENSOR_KEYS

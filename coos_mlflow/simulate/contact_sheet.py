@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from coos_mlflow.data.cells import CLASSES, IMAGE_SIZE, SPLIT_MEANINGS, SPLIT_TITLES, SPLITS
-from coos_mlflow.data.dataset import find_splits
-from coos_mlflow.data.plate import open_plate
 from coos_mlflow.errors import DataError, OutputError
+from coos_mlflow.plates.dataset import find_splits
+from coos_mlflow.plates.reader import open_plate
+from coos_mlflow.plates.schema import CLASSES, IMAGE_SIZE, SPLIT_MEANINGS, SPLIT_TITLES, SPLITS
 
 LabelledCells = tuple[np.ndarray, np.ndarray]
 """Images (n, 2, 64, 64) and labels (n,)."""

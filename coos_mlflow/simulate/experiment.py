@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 import coos_mlflow
-from coos_mlflow.data.cells import CLASSES, SPLITS
-from coos_mlflow.data.plate_writer import PlateWriter
 from coos_mlflow.errors import OutputError
+from coos_mlflow.plates.schema import CLASSES, SPLITS
+from coos_mlflow.plates.writer import PlateWriter
 from coos_mlflow.simulate import layout
 from coos_mlflow.simulate.layout import WellPlan
 from coos_mlflow.simulate.population import (

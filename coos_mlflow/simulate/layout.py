@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from coos_mlflow.data.cells import CLASSES, SPLITS
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.schema import CLASSES, SPLITS
 from coos_mlflow.simulate.population import MICROSCOPES, SHIFTS
 
 TABLE_2 = dict(zip(SPLITS, (41456, 10364, 17021, 32596, 30772), strict=True))

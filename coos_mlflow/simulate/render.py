@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from coos_mlflow.data.cells import CELL_SHAPE, IMAGE_SIZE
+from coos_mlflow.plates.schema import CELL_SHAPE, IMAGE_SIZE
 from coos_mlflow.simulate import microscope
 from coos_mlflow.simulate.organelles import draw_protein
 from coos_mlflow.simulate.population import WellState

@@ -16,13 +16,14 @@ from unittest.mock import patch
 
 import numpy as np
 
-from coos_mlflow import baselines
-from coos_mlflow.data.plate import open_plate
-from coos_mlflow.data.plate_writer import PlateWriter
+from coos_mlflow.plates.dataset import TrainingData
+from coos_mlflow.plates.reader import open_plate
+from coos_mlflow.plates.writer import PlateWriter
 from coos_mlflow.representations import create
-from coos_mlflow.scoring import Scorer
+from coos_mlflow.scoring.scorer import Scorer
 from coos_mlflow.simulate import simulate_plate_cells
-from coos_mlflow.training_data import SIMULATED, TrainingData, choose
+from coos_mlflow.training import train
+from coos_mlflow.training.data import SIMULATED, choose
 
 SCALE = 0.05
 """Size of the simulated data set that texture models are fitted on, 1 being that of COOS-7."""
@@ -97,8 +98,8 @@ def registered(key: str, kind: str, data: TrainingData, params: dict[str, Any]) 
         Of the representation.
     """
     made = create(key, **params)
-    rows = baselines.rows_of(made, [kind], made.layers[-1:])
-    (row,) = baselines.train(made, data, rows=rows, preset="quick", overrides={"cv_folds": 2})
+    rows = train.rows_of(made, [kind], made.layers[-1:])
+    (row,) = train.train(made, data, rows=rows, preset="quick", overrides={"cv_folds": 2})
     return Scorer.load(f"{row.model.name}/{row.model.version}")
 
 

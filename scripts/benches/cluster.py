@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from benches._scoring import own_place, texture_lr, write_plates
-from coos_mlflow.cluster import LOCAL, connect
-from coos_mlflow.cluster_scoring import score_on
+from coos_mlflow._utils.cluster import LOCAL, connect
 from coos_mlflow.errors import CoosError
-from coos_mlflow.jobs import BLOCK, survey
-from coos_mlflow.scoring import Scorer
+from coos_mlflow.scoring.cluster import score_on
+from coos_mlflow.scoring.job import BLOCK, survey
+from coos_mlflow.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -17,7 +17,7 @@ from unittest.mock import patch
 from drift_validation import one_scoring, service
 
 from benches._scoring import own_place, texture_lr, write_plates
-from coos_mlflow import scoring
+from coos_mlflow.scoring import scorer as scoring
 
 PLATES = (1, 8)
 """In the files."""

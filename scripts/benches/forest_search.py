@@ -9,8 +9,8 @@ from joblib import cpu_count
 from sklearn.model_selection import StratifiedKFold
 
 from benches import in_turn, texture_features
-from coos_mlflow.classifiers import Protocol, make
-from coos_mlflow.forest_search import FOREST_GRID, Search, search_forest
+from coos_mlflow.classifiers.fit import Protocol, make
+from coos_mlflow.classifiers.forest_search import FOREST_GRID, Search, search_forest
 
 FEWER_TREES = 10
 """Forests have a tenth of the paper's trees: both searches then take a tenth of their time."""

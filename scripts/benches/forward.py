@@ -15,12 +15,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benches import in_turn
-from coos_mlflow.networks import best_device, uses_bf16
-from coos_mlflow.precision import AUTO, FP32
 from coos_mlflow.representations import PROBABILITIES, create
-from coos_mlflow.representations._deeploc_network import CROP, EVALUATION_OFFSETS
-from coos_mlflow.representations._networked import Networked
-from coos_mlflow.representations._vgg16_network import zero_centred
+from coos_mlflow.representations.nn.deeploc_network import CROP, EVALUATION_OFFSETS
+from coos_mlflow.representations.nn.networked import Networked
+from coos_mlflow.representations.nn.networks import best_device, uses_bf16
+from coos_mlflow.representations.nn.precision import AUTO, FP32
+from coos_mlflow.representations.nn.vgg16_network import zero_centred
 from coos_mlflow.simulate import simulate_plate_cells
 
 PEER_BATCH = 64

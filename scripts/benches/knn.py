@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
 from benches import in_turn
-from coos_mlflow.classifiers import Protocol, make
+from coos_mlflow.classifiers.fit import Protocol, make
 
 N_FEATURES = 384
 BLOCK = 256

@@ -11,9 +11,9 @@ from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
 from benches import in_turn, texture_features
-from coos_mlflow.classifiers import Protocol, make
-from coos_mlflow.forest_search import balanced_error
-from coos_mlflow.l1_logistic import minimise, one_core_a_fit
+from coos_mlflow.classifiers.fit import Protocol, make
+from coos_mlflow.classifiers.forest_search import balanced_error
+from coos_mlflow.classifiers.logistic_l1 import minimise, one_core_a_fit
 
 Weights = NDArray[np.float64]
 

@@ -27,16 +27,16 @@ from benches._scoring import (
     texture_lr,
     write_plates,
 )
-from coos_mlflow.classifiers import Protocol, make
-from coos_mlflow.features import extract
-from coos_mlflow.scoring import Scorer
-from coos_mlflow.timings import Timings
+from coos_mlflow._utils.timings import Timings
+from coos_mlflow.classifiers.fit import Protocol, make
+from coos_mlflow.scoring.scorer import Scorer
+from coos_mlflow.training.features import extract
 
 FITTED_CELLS = 41_456
 """Cells of COOS-7's Training: neighbours are sought among as many, and trees grow as deep."""
 
 TREES = 120
-"""The middle of `coos_mlflow.forest_search.FOREST_GRID`."""
+"""The middle of `coos_mlflow.classifiers.forest_search.FOREST_GRID`."""
 
 
 class Case(NamedTuple):

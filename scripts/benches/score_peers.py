@@ -39,9 +39,9 @@ from benches._scoring import (
     write_plates,
 )
 from benches._serving import PATIENCE, served
-from coos_mlflow.data.plate import open_plate
-from coos_mlflow.results import PREDICTIONS
-from coos_mlflow.scoring import Scorer
+from coos_mlflow.plates.reader import open_plate
+from coos_mlflow.scoring.results import PREDICTIONS
+from coos_mlflow.scoring.scorer import Scorer
 
 TIMES, TIMES_PREDICT = 20, 4
 """Cells of the plate, which `coos-score` and `pyfunc.predict` get whole, and of those that `mlflow

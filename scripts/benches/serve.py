@@ -20,7 +20,7 @@ import requests
 
 from benches._scoring import all_images, own_place, texture_lr, write_plates
 from benches._serving import served
-from coos_mlflow.client import packed
+from coos_mlflow.scoring.remote import packed
 from coos_mlflow.serving.limits import JSON, PARQUET
 
 SIZES = (1, 16, 256)

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from benches import in_turn
 from coos_mlflow.representations import create
-from coos_mlflow.representations._glcm import haralick
+from coos_mlflow.representations._haralick import haralick
 from coos_mlflow.representations.texture import quantise
 from coos_mlflow.simulate import simulate_plate_cells
 

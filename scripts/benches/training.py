@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from benches import in_turn
-from coos_mlflow.data.cells import CellBatch
-from coos_mlflow.networks import autocast, best_device, place, uses_bf16
+from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.representations import create
+from coos_mlflow.representations.nn.networks import autocast, best_device, place, uses_bf16
+from coos_mlflow.representations.nn.training import Lesson
 from coos_mlflow.simulate import simulate_plate_cells
-from coos_mlflow.training import Lesson
 
 STEPS = 5
 

@@ -13,7 +13,7 @@ def main() -> None:
     """Run `coos-score` with the arguments of this script."""
     # Before anything is imported that makes as many threads as it sees cores.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-    from coos_mlflow.cli import coos_score
+    from coos_mlflow.cli.main import coos_score
 
     sys.argv[0] = "coos-score"
     try:

@@ -17,11 +17,11 @@ from typing import Any, TypedDict
 import h5py
 import numpy as np
 
-from coos_mlflow.data.columns import ID_DATASETS
-from coos_mlflow.data.plate_writer import PlateWriter
-from coos_mlflow.data.wells import Well
 from coos_mlflow.drift import CANNOT_TELL
-from coos_mlflow.scoring import Scorer
+from coos_mlflow.plates.columns import ID_DATASETS
+from coos_mlflow.plates.wells import Well
+from coos_mlflow.plates.writer import PlateWriter
+from coos_mlflow.scoring.scorer import Scorer
 from coos_mlflow.simulate import simulate_plate, simulate_plate_cells
 from coos_mlflow.simulate.layout import COLUMNS, ROWS
 from drift_validation import one_scoring

@@ -21,9 +21,9 @@ from mlflow.exceptions import MlflowException
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 
-from coos_mlflow.data.cells import CellBatch
-from coos_mlflow.data.plate import Plate, open_plate
 from coos_mlflow.errors import CoosError, DataError
+from coos_mlflow.plates.reader import Plate, open_plate
+from coos_mlflow.plates.schema import CellBatch
 
 CELLS = "Metadata_Index bigint, Metadata_Plate string, Metadata_Well string, images array<float>"
 """The columns of `read_cells`; the model takes the last.

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from coos_mlflow.data.cells import CELL_SHAPE
+from coos_mlflow.plates.schema import CELL_SHAPE
 from fuzz.seeds import N_CELLS
 from fuzz.trap import Trap
 

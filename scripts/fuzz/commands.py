@@ -15,11 +15,13 @@ from unittest.mock import patch
 
 from rich.console import Console
 
-from coos_mlflow import cli, cli_data, jobs, scoring
-from coos_mlflow.data.inspect_plate import inspect
-from coos_mlflow.installed import package_versions
-from coos_mlflow.report import html
-from coos_mlflow.scoring import Scorer
+from coos_mlflow._utils.versions import package_versions
+from coos_mlflow.cli import main, plates
+from coos_mlflow.plates.summary import inspect
+from coos_mlflow.reports.plate import html
+from coos_mlflow.scoring import job
+from coos_mlflow.scoring import scorer as scoring
+from coos_mlflow.scoring.scorer import Scorer
 from fuzz.seeds import make_seeds
 from fuzz.worker import Ended, Limits
 
@@ -36,7 +38,7 @@ def loaded(asked: str = "texture-lr") -> dict[str, Callable[[], object]]:
     with tempfile.TemporaryDirectory() as folder:
         (seed, *_) = make_seeds(Path(folder))
         plate = Path(folder) / f"{seed.name}.h5"
-        cli_data.print_summary(inspect(plate), Console(file=StringIO()))
+        plates.print_summary(inspect(plate), Console(file=StringIO()))
         with patch.object(scoring, "recorded", lambda scored: scored):
             scorer.score(plate, Path(folder) / "out")
     pages, versions = html.environment(), package_versions()
@@ -50,10 +52,10 @@ def loaded(asked: str = "texture-lr") -> dict[str, Callable[[], object]]:
         # These take as long as the rest, and no plate changes them.
         scoring.recorded = lambda scored: scored
         html.environment = lambda: pages
-        jobs.package_versions = lambda: versions
-        cli.coos_score()
+        job.package_versions = lambda: versions
+        main.coos_score()
 
-    return {"check": cli.coos, "score": score}
+    return {"check": main.coos, "score": score}
 
 
 def run_real(name: str, argv: list[str], folder: Path, limits: Limits) -> Ended:

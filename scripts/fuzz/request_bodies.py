@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coos_mlflow.data.cells import CELL_SHAPE
-from coos_mlflow.data.flags import check_images
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.flags import check_images
+from coos_mlflow.plates.schema import CELL_SHAPE
 from coos_mlflow.serving.decoding import decode, media_type
 from coos_mlflow.serving.gzip_bodies import is_gzip
 from coos_mlflow.serving.limits import JSON, MAX_CELLS, PARQUET

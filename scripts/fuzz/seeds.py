@@ -9,8 +9,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from coos_mlflow.data.cells import CELL_SHAPE, CLASSES
-from coos_mlflow.data.plate import PlateWriter
+from coos_mlflow.plates.reader import PlateWriter
+from coos_mlflow.plates.schema import CELL_SHAPE, CLASSES
 
 N_CELLS = 8
 """Cells of a seed: few, so that most of its bytes that matter are no pixels."""

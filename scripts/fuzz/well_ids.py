@@ -10,8 +10,9 @@ import json
 
 import numpy as np
 
-from coos_mlflow.data.columns import MAX_ID_CHARACTERS, clean_ids
-from coos_mlflow.data.wells import (
+from coos_mlflow.errors import DataError
+from coos_mlflow.plates.columns import MAX_ID_CHARACTERS, clean_ids
+from coos_mlflow.plates.wells import (
     MOST_COLUMNS,
     MOST_ROWS,
     OPAQUE,
@@ -19,7 +20,6 @@ from coos_mlflow.data.wells import (
     read_wells,
     well_positions,
 )
-from coos_mlflow.errors import DataError
 
 EXAMPLES = (
     b"012003000\nB03\nb3\nB003",

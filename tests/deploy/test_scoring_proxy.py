@@ -9,8 +9,8 @@ import pytest
 import requests
 from waiting import PATIENCE, wait_until
 
-from coos_mlflow.client import packed, patient_session, score_plate
 from coos_mlflow.errors import ServerError
+from coos_mlflow.scoring.remote import packed, patient_session, score_plate
 from coos_mlflow.serving.limits import JSON, PARQUET
 
 PASSWORD = "of-this-test-alone"

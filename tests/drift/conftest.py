@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from coos_mlflow.data.cells import CELL_SHAPE, CLASSES
-from coos_mlflow.drift.collector import Collected, Collector, joined
-from coos_mlflow.drift.error import calibrate, true_confusion
+from coos_mlflow.drift.collect import Collected, Collector, joined
+from coos_mlflow.drift.error_estimate import calibrate, true_confusion
+from coos_mlflow.drift.image_quality import RAW_FIGURES
 from coos_mlflow.drift.reference import Projection, Reference, ReferenceCells
-from coos_mlflow.drift.views import RAW_FIGURES
+from coos_mlflow.plates.schema import CELL_SHAPE, CLASSES
 
 DIMS = 16
 FIGURES = len(RAW_FIGURES)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from coos_mlflow.drift.inference import max_t
-from coos_mlflow.drift.inference.conformal_rank import conformal_rank
-from coos_mlflow.drift.inference.label_shift import adapted, corrected_shares
-from coos_mlflow.drift.inference.max_t import null_maxima, p_value, view_correlation
-from coos_mlflow.drift.inference.plate_distance import judged_units
-from coos_mlflow.drift.inference.plate_moments import plate_moments
-from coos_mlflow.drift.inference.temperature import fit_temperature, scaled
-from coos_mlflow.drift.inference.variance_components import (
+from coos_mlflow.drift import max_t
+from coos_mlflow.drift.conformal_rank import conformal_rank
+from coos_mlflow.drift.label_shift import adapted, corrected_shares
+from coos_mlflow.drift.max_t import null_maxima, p_value, view_correlation
+from coos_mlflow.drift.plate_distance import judged_units
+from coos_mlflow.drift.plate_moments import plate_moments
+from coos_mlflow.drift.temperature import fit_temperature, scaled
+from coos_mlflow.drift.variance_components import (
     PLATE_FLOOR,
     cell_deviation,
     plate_correlation,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.drift.profile import ProfileBuilder
-from coos_mlflow.drift.views import VIEWS
 from coos_mlflow.errors import DataError
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from coos_mlflow.drift import reference as reference_module
 from coos_mlflow.drift.assessment import assess
+from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.drift.reference import Reference, ReferenceCells, fit_projection
-from coos_mlflow.drift.views import VIEWS
 from coos_mlflow.errors import OutputError, RegistryError
 
 

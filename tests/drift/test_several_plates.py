@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coos_mlflow.drift import IN_RANGE, SHIFTED
-from coos_mlflow.drift.inference.simes import simes
+from coos_mlflow.drift.simes import simes
 from coos_mlflow.drift.verdict import overall
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coos_mlflow.data.cells import CLASSES
-from coos_mlflow.drift import effects
-from coos_mlflow.drift.effects import LEAST_CELLS, MOST_CELLS, describe, effect_sizes
+from coos_mlflow.drift import effect_sizes as effects
+from coos_mlflow.drift.effect_sizes import LEAST_CELLS, MOST_CELLS, describe, effect_sizes
+from coos_mlflow.drift.image_quality import RAW_FIGURES
 from coos_mlflow.drift.statistics import CellSample, Statistic, base, statistics
-from coos_mlflow.drift.views import RAW_FIGURES
+from coos_mlflow.plates.schema import CLASSES
 
 DIMS = 16
 CENTRES = 2 * np.random.default_rng(99).normal(size=(len(CLASSES), DIMS))

@@ -12,7 +12,8 @@ import pytest
 
 from coos_mlflow.drift import verdict
 from coos_mlflow.drift.assessment import assess
-from coos_mlflow.drift.ladder import Ladder, PlacedPlate
+from coos_mlflow.drift.image_quality import RAW_FIGURES, VIEWS
+from coos_mlflow.drift.placement import Ladder, PlacedPlate
 from coos_mlflow.drift.verdict import (
     ALPHA,
     CANNOT_TELL,
@@ -22,7 +23,6 @@ from coos_mlflow.drift.verdict import (
     Judge,
     _Scale,
 )
-from coos_mlflow.drift.views import RAW_FIGURES, VIEWS
 
 IDS = {"has_plate_ids": True, "has_well_ids": True}
 

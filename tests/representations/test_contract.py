@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from coos_mlflow.data.cells import CellBatch
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.representations import PROBABILITIES, create, names
 from coos_mlflow.simulate import simulate_plate_cells
 
@@ -37,7 +37,7 @@ def fitted(request, cells, tmp_path_factory):
     made = create(request.param, **SMALL.get(request.param, {}))
     made.require()
     if made.learns:
-        from coos_mlflow.training import Workshop
+        from coos_mlflow.representations.nn.training import Workshop
 
         made.fit(cells, Workshop(tmp_path_factory.mktemp("work")))
     return made

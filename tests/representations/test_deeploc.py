@@ -8,19 +8,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coos_mlflow.data.cells import CellBatch
 from coos_mlflow.errors import DataError, RegistryError
-from coos_mlflow.networks import count_parameters
+from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.representations import create, deeploc
-from coos_mlflow.representations._deeploc_network import (
+from coos_mlflow.representations.nn.deeploc_network import (
     CROP,
     DeepLocNetwork,
     augmented,
     averaged_answers,
     stretch,
 )
+from coos_mlflow.representations.nn.networks import count_parameters
+from coos_mlflow.representations.nn.training import Workshop
 from coos_mlflow.simulate import simulate_plate_cells
-from coos_mlflow.training import Workshop
 
 SMALL = {"width": 0.06, "batch": 32, "learning_rate": 0.01, "decay_every": 2, "check_every": 20}
 

@@ -5,19 +5,19 @@ import pytest
 import torch
 from torch.nn import functional
 
-from coos_mlflow.data.cells import CellBatch
 from coos_mlflow.errors import DataError, RegistryError
-from coos_mlflow.networks import count_parameters
+from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.representations import create
-from coos_mlflow.representations._inpainting import ROWS, Inpainting, flipped
-from coos_mlflow.representations._pairs import Pairs
-from coos_mlflow.representations._pci_network import (
+from coos_mlflow.representations.nn.inpainting import ROWS, Inpainting, flipped
+from coos_mlflow.representations.nn.networks import count_parameters
+from coos_mlflow.representations.nn.pairs import Pairs
+from coos_mlflow.representations.nn.pci_network import (
     PairedCellInpainting,
     UpsamplingConvolution,
     unit_range,
 )
+from coos_mlflow.representations.nn.training import Workshop
 from coos_mlflow.simulate import simulate_plate_cells
-from coos_mlflow.training import Workshop
 
 CPU = torch.device("cpu")
 ALL_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.representations import create
-from coos_mlflow.representations._glcm import FEATURES, haralick
+from coos_mlflow.representations._haralick import FEATURES, haralick
 from coos_mlflow.representations.texture import block_mean, quantise
 
 DISTANCES = np.array([1, 2, 3, 4, 8, 16, 31, 63])

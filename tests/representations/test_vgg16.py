@@ -11,11 +11,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from coos_mlflow import inference
 from coos_mlflow.errors import DataError, MissingWeightsError, OutputError, RegistryError
-from coos_mlflow.networks import best_device, count_parameters, digest_of, read_tensors
 from coos_mlflow.representations import create, vgg16
-from coos_mlflow.representations._vgg16_network import (
+from coos_mlflow.representations.nn import inference
+from coos_mlflow.representations.nn.networks import (
+    best_device,
+    count_parameters,
+    digest_of,
+    read_tensors,
+)
+from coos_mlflow.representations.nn.vgg16_network import (
     CONVOLUTIONS,
     MEANS_RGB,
     PUBLISHED,

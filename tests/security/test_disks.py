@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from coos_mlflow import cli
+from coos_mlflow.cli import main
 from coos_mlflow.errors import DataError, OutputError
-from coos_mlflow.parts import open_work
-from coos_mlflow.results import RESULTS
-from coos_mlflow.scoring import Scorer
+from coos_mlflow.scoring.parts import open_work
+from coos_mlflow.scoring.results import RESULTS
+from coos_mlflow.scoring.scorer import Scorer
 
 REFUSED, UNWRITTEN = DataError.exit_code, OutputError.exit_code
 
@@ -36,7 +36,7 @@ def run(fuzz, score, tmp_path) -> Callable[..., SimpleNamespace]:
     def command(*words: object, before: Callable[[], object] = lambda: None) -> SimpleNamespace:
         def act() -> None:
             before()
-            (score if words[0] == "coos-score" else cli.coos)()
+            (score if words[0] == "coos-score" else main.coos)()
 
         argv = [str(word) for word in words]
         ended = fuzz.worker.run_forked(act, argv, tmp_path, fuzz.worker.Limits(seconds=60))
@@ -261,7 +261,7 @@ def test_results_of_another_plate_go_by_force_alone(run, make_plate, tmp_path):
 def test_a_scoring_where_another_is_at_work_waits_for_none(run, score, make_plate, tmp_path):
     plate, out = make_plate(), tmp_path / "out"
     scorer = Scorer.load("texture-lr")
-    from coos_mlflow.jobs import survey
+    from coos_mlflow.scoring.job import survey
 
     with open_work(scorer.job(plate, out, survey(plate))):
         before = tree(out)

@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 import pytest
 
-from coos_mlflow.data._chunks import MAX_ROW_BYTES
-from coos_mlflow.data.inspect_plate import inspect
-from coos_mlflow.data.plate import open_plate
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.hdf5.verify import MAX_ROW_BYTES
+from coos_mlflow.plates.reader import open_plate
+from coos_mlflow.plates.summary import inspect
 
 FILES = int(os.environ.get("COOS_PLATES", "100"))
 """How many to try; `scripts/fuzz/plates.py` tries more of them, and faster."""

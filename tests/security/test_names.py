@@ -14,14 +14,15 @@ import tifffile
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from coos_mlflow.data import tiff
-from coos_mlflow.data.file_names import check_names
-from coos_mlflow.data.inspect_plate import inspect
-from coos_mlflow.data.pairs import find_pairs
-from coos_mlflow.data.plate import open_plate
+from coos_mlflow._utils.files import check_folder
 from coos_mlflow.errors import CoosError, DataError, OutputError
-from coos_mlflow.results import RESULTS, check_folder
-from coos_mlflow.scoring import Scorer
+from coos_mlflow.plates import tiff
+from coos_mlflow.plates.file_names import check_names
+from coos_mlflow.plates.reader import open_plate
+from coos_mlflow.plates.summary import inspect
+from coos_mlflow.plates.tiff_pairs import find_pairs
+from coos_mlflow.scoring.results import RESULTS
+from coos_mlflow.scoring.scorer import Scorer
 
 PATTERNS = ("*_gfp.tif", "*_rfp.tif")
 
@@ -195,7 +196,7 @@ def test_results_of_any_name_lie_right_in_the_output_folder(make_plate, tmp_path
     try:
         with open_plate(plate):
             pass
-        check_folder(folder, force=False)
+        check_folder(folder, force=False, known=RESULTS)
     except CoosError as error:
         assert is_harmless(str(error))
         return

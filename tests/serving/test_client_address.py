@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from coos_mlflow.client import score_plate
 from coos_mlflow.errors import DataError, ServerError
+from coos_mlflow.scoring.remote import score_plate
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from coos_mlflow.client import packed
 from coos_mlflow.errors import DataError
+from coos_mlflow.scoring.remote import packed
 from coos_mlflow.serving.decoding import decode, media_type
 from coos_mlflow.serving.limits import JSON, PARQUET, RefusedRequestError
 

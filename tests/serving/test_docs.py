@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from coos_mlflow.client import packed
+from coos_mlflow.scoring.remote import packed
 from coos_mlflow.serving.limits import PARQUET
 
 PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")

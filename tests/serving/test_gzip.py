@@ -8,7 +8,7 @@ import zlib
 import pandas as pd
 import pytest
 
-from coos_mlflow.client import packed
+from coos_mlflow.scoring.remote import packed
 from coos_mlflow.serving.decoding import decode
 from coos_mlflow.serving.limits import JSON, MAX_BYTES, PARQUET, RefusedRequestError
 

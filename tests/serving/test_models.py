@@ -15,9 +15,9 @@ import requests
 from packaging.requirements import Requirement
 from waiting import PATIENCE, free_port, wait_until
 
-from coos_mlflow.client import packed, patient_session, score_plate
 from coos_mlflow.errors import DataError, RegistryError, ServerError
-from coos_mlflow.scoring import Scorer
+from coos_mlflow.scoring.remote import packed, patient_session, score_plate
+from coos_mlflow.scoring.scorer import Scorer
 from coos_mlflow.serving import route
 from coos_mlflow.serving.limits import PARQUET
 
@@ -46,7 +46,9 @@ def test_a_server_process_answers_as_the_scorer(server, trained, new_plate, tmp_
 
 def test_what_the_server_refuses_is_told_as_its_sentence(server, make_plate, monkeypatch):
     plate = make_plate()
-    monkeypatch.setattr("coos_mlflow.client.packed", lambda images: packed(images // 60_000))
+    monkeypatch.setattr(
+        "coos_mlflow.scoring.remote.packed", lambda images: packed(images // 60_000)
+    )
     with pytest.raises(DataError, match=r"/invocations: the request: cell 0, .*in every pixel"):
         score_plate(plate, server.url)
 
@@ -79,7 +81,7 @@ def test_a_busy_server_is_asked_again(trained, served_here, cells, make_plate, m
 def test_a_server_that_fails_says_no_more_than_that(
     trained, served_here, cells, monkeypatch, caplog
 ):
-    from coos_mlflow.tracking.pyfunc import CellClassifier
+    from coos_mlflow.model.pyfunc import CellClassifier
 
     url = served_here(trained.row("texture-lr").model.uri)
 
@@ -214,7 +216,7 @@ def test_requests_that_nobody_waits_for_any_more_still_count_and_are_not_scored(
     trained, served_here, cells, monkeypatch
 ):
     """MLflow's time limit ends the waiting, not the thread."""
-    from coos_mlflow.tracking.pyfunc import CellClassifier
+    from coos_mlflow.model.pyfunc import CellClassifier
 
     monkeypatch.setenv("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", "4")
     monkeypatch.setattr(route, "MAX_AT_ONCE", 3)

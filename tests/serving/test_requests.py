@@ -11,9 +11,9 @@ import requests
 from mlflow.pyfunc.scoring_server import infer_and_parse_data
 from waiting import PATIENCE
 
+from coos_mlflow.model.pyfunc import PROBABILITY_COLUMNS
 from coos_mlflow.serving.decoding import as_images
 from coos_mlflow.serving.limits import JSON, MAX_BYTES, MAX_CELLS, PARQUET
-from coos_mlflow.tracking.pyfunc import PROBABILITY_COLUMNS
 
 REVEALING = re.compile(r"Traceback|File \"|\.py\b|site-packages|/[a-z]+/|0x[0-9a-f]{6}|\n")
 """Of the server: where it runs, what it is made of."""

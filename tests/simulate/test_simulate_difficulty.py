@@ -12,8 +12,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from coos_mlflow.data.cells import SPLITS
-from coos_mlflow.data.plate import open_plate
+from coos_mlflow.plates.reader import open_plate
+from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.representations import texture
 from coos_mlflow.simulate import simulate_dataset
 

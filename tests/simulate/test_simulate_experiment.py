@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import coos_mlflow
-from coos_mlflow.data.cells import SPLITS
-from coos_mlflow.data.plate import open_plate
 from coos_mlflow.errors import DataError, OutputError
+from coos_mlflow.plates.reader import open_plate
+from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.simulate import (
     planned_cells,
     simulate_dataset,

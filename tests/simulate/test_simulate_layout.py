@@ -7,17 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from coos_mlflow.data.cells import SPLITS
-from coos_mlflow.data.wells import parse_well
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.wells import parse_well
 from coos_mlflow.simulate import planned_cells
-from coos_mlflow.simulate.layout import (
-    COLUMNS,
-    ROWS,
-    apportion,
-    plan_dataset,
-    plan_plate,
-)
+from coos_mlflow.simulate.layout import COLUMNS, ROWS, apportion, plan_dataset, plan_plate
 
 TABLE_2 = {"training": 41456, "test1": 10364, "test2": 17021, "test3": 32596, "test4": 30772}
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 
-from coos_mlflow.drift.inference.label_shift import adapted
-from coos_mlflow.drift.inference.temperature import scaled
+from coos_mlflow._utils.plugins import load_plugins
+from coos_mlflow.drift.label_shift import adapted
+from coos_mlflow.drift.temperature import scaled
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Answers:
     wells : ndarray of int64, shape (n,), or None
         Number of each cell's well, from 0; None where the file names no wells.
     temperature : float
-        See `coos_mlflow.drift.inference.temperature`.
+        See `coos_mlflow.drift.temperature`.
     prior : ndarray of float64, shape (7,)
         Shares of the classes in Training.
     """
@@ -88,6 +86,4 @@ class Estimator:
 @cache
 def estimators() -> dict[str, Estimator]:
     """Return all estimators by key, the stem of their file, in the order of the keys."""
-    stems = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
-    modules = {s: import_module(f"{__package__}.{s}") for s in stems if s != Path(__file__).stem}
-    return {key: module.ESTIMATOR for key, module in modules.items()}
+    return load_plugins(__package__, "ESTIMATOR")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from pathlib import Path
 
 import numpy as np
+
+from coos_mlflow._utils.plugins import load_plugins
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,4 @@ class Statistic:
 @cache
 def statistics() -> dict[str, Statistic]:
     """Return all statistics by key, the stem of their file, in the order of the keys."""
-    stems = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
-    modules = {s: import_module(f"{__package__}.{s}") for s in stems if s != Path(__file__).stem}
-    return {key: module.STATISTIC for key, module in modules.items()}
+    return load_plugins(__package__, "STATISTIC")

@@ -8,8 +8,8 @@ from sklearn.model_selection import GroupKFold, PredefinedSplit, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.drift.statistics.base import CellSample, Statistic
+from coos_mlflow.plates.schema import CLASSES
 
 FOLDS = 5
 """Most folds; fewer where a side has fewer wells."""

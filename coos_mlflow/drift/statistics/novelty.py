@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from coos_mlflow.data.cells import CLASSES
 from coos_mlflow.drift.statistics.base import CellSample, Statistic
+from coos_mlflow.plates.schema import CLASSES
 
 FARTHEST = 0.01
 """Share of the reference cells that count as far."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from coos_mlflow.drift.inference.plate_distance import LEAST_DEVIATION
+from coos_mlflow.drift.plate_distance import LEAST_DEVIATION
 from coos_mlflow.drift.statistics.base import CellSample, Statistic
 
 MOVED = 3.5

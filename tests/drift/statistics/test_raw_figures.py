@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coos_mlflow.drift.inference.plate_distance import LEAST_DEVIATION
+from coos_mlflow.drift.plate_distance import LEAST_DEVIATION
 from coos_mlflow.drift.statistics import CellSample
 from coos_mlflow.drift.statistics.raw_figures import (
     STATISTIC,

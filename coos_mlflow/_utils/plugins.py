@@ -1,0 +1,25 @@
+"""Find the files of a folder that each hold one representation, statistic or estimator.
+
+A file's stem is its key. `base.py`, files that begin with an underscore and sub-folders are none.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+from typing import Any
+
+_CONTRACT = "base"
+
+
+def plugin_names(package: str) -> tuple[str, ...]:
+    """Return the keys of all plugins of a package, in order, without importing one."""
+    modules = pkgutil.iter_modules(import_module(package).__path__)
+    stems = (module.name for module in modules if not module.ispkg)
+    return tuple(sorted(stem for stem in stems if stem[0] != "_" and stem != _CONTRACT))
+
+
+def load_plugins(package: str, attribute: str) -> dict[str, Any]:
+    """Return by key what each file of a package declares under the name `attribute`."""
+    modules = {key: import_module(f"{package}.{key}") for key in plugin_names(package)}
+    return {key: getattr(module, attribute) for key, module in modules.items()}

@@ -1,0 +1,1 @@
+"""The commands `coos` and `coos-score`: parse, call, print, exit code."""

@@ -1,0 +1,62 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from coos_mlflow.errors import DataError
+from coos_mlflow.registry import project_run
+from coos_mlflow.registry.store_uri import understood
+
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MLFLOW_TRACKING_URI",
+        help="MLflow's tracking store: a database, such as mlflow.db or "
+        "sqlite:////folder/mlflow.db, or a server's address; default mlflow.db here.",
+    ),
+]
+
+Dask = Annotated[
+    str | None,
+    typer.Option(
+        help="Work on a Dask cluster: the address of its scheduler, such as tcp://host:8786, or "
+        "local for worker processes here."
+    ),
+]
+
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of --dask: how many to start here, or to wait for elsewhere."),
+]
+
+DropBad = Annotated[
+    bool,
+    typer.Option(
+        "--drop-bad",
+        help="Train and test without cells that cannot be used: a constant channel, two identical "
+        "channels, values that are no numbers. They are counted, and at most 5 % of a file.",
+    ),
+]
+
+
+def use_store(uri: str | None) -> None:
+    """Make a tracking store the one that MLflow uses in this process and its children.
+
+    A run that ``mlflow run`` has made is for this process alone.
+    """
+    project_run.hide()
+    if uri is not None:
+        os.environ["MLFLOW_TRACKING_URI"] = understood(uri)
+
+
+def check_dask(dask: str | None, workers: int | None) -> None:
+    """Refuse workers without a cluster to which they would belong."""
+    if workers and dask is None:
+        raise DataError(
+            f"--workers {workers} found without --dask; expected --dask local or the address of a "
+            "scheduler beside it."
+        )

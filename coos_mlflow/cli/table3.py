@@ -1,0 +1,194 @@
+"""The verb of the benchmark: `coos table3`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coos_mlflow.cli.options import DropBad, TrackingUri, use_store
+from coos_mlflow.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from coos_mlflow.training.table3.rows import Line
+
+AUTO = "auto"
+
+_WIDTH = 100
+_NUMBER = 5
+"""Characters of an error, as many as its heading has."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to an app; it raises CoosError for what a user can mend."""
+    app.command()(table3)
+
+
+def table3(
+    data: Annotated[
+        str,
+        typer.Option(
+            help="auto (COOS-7 where it is on disk, else simulated), simulated, a folder."
+        ),
+    ] = AUTO,
+    preset: Annotated[
+        str, typer.Option(help="paper, quick, or auto (paper on real data, quick on simulated).")
+    ] = AUTO,
+    scale: Annotated[float, typer.Option(help="Of simulated data; 1 is the size of COOS-7.")] = 0.1,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="First seed, and that of simulated data.")
+    ] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=1000, help="How many seeds to train with, on the same data.")
+    ] = 1,
+    rows: Annotated[
+        str, typer.Option(help="Rows to fill, such as 'texture-*,pci-conv3-lr'.")
+    ] = "*",
+    search: Annotated[
+        str, typer.Option(help="Of the forests: random, halving, or auto (the preset's).")
+    ] = AUTO,
+    out: Annotated[Path, typer.Option(help="Folder for the table as files.")] = Path("table3"),
+    drop_bad: DropBad = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the rows, train and write nothing.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace results that are there already.")
+    ] = False,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Fill the paper's Table 3, training what is missing.
+
+    Writes OUT/table3.{csv,md,html}, OUT/errors.png, OUT/confusions/ and an MLflow run. Begun again
+    after an interruption, it goes on where it was.
+
+    Example: coos table3 --rows 'texture-*' --scale 0.05
+    """
+    use_store(tracking_uri)
+    from coos_mlflow._utils.progress import progress
+
+    with progress("Starting"):
+        from coos_mlflow._utils.files import check_folder
+        from coos_mlflow.cli import tables
+        from coos_mlflow.training import train
+        from coos_mlflow.training.data import choose
+        from coos_mlflow.training.table3 import files
+        from coos_mlflow.training.table3.rows import all_lines, choose_lines
+
+    settings: dict[str, Any] = {} if search == AUTO else {"search": search}
+    wanted = range(seed, seed + seeds)
+    if wanted[-1] >= 2**32:
+        raise DataError(f"--seed {seed} --seeds {seeds} found; the last seed passes 4294967295.")
+    train.check_protocol(preset, settings)
+    lines = choose_lines(all_lines(preset), rows)
+    check_folder(out, force, files.FILES)
+    if dry_run:
+        print_lines(lines, preset, wanted)
+        return
+    chosen = choose(data, scale, seed, drop_bad=drop_bad)
+    tables.say_data(chosen, train.choose_preset(preset, chosen))
+    typer.echo(_seed_words(wanted))
+    table = files.make(
+        lines,
+        chosen,
+        out,
+        preset=preset,
+        seeds=wanted,
+        settings=settings,
+        force=force,
+        say=lambda words: typer.echo(words, err=True),
+    )
+    print_table(files.summarise(table), _stdout())
+    for name in files.FILES:
+        typer.echo(str(out / name))
+
+
+def print_lines(lines: list[Line], preset: str, seeds: range) -> None:
+    """List rows, and what some of them lack."""
+    from coos_mlflow.representations import create
+    from coos_mlflow.training.table3.rows import lack_of
+
+    lacks = {key: lack_of(create(key, preset)) for key in {line.representation for line in lines}}
+    width = max(len(line.key) for line in lines)
+    for line in lines:
+        typer.echo(f"{line.key:{width}}  {line.title}")
+    typer.echo(f"{len(lines)} rows, each with {_seed_words(seeds)}")
+    for key, lack in sorted(lacks.items()):
+        if lack:
+            typer.echo(f"{key}: {lack.sentence}")
+
+
+def _seed_words(seeds: range) -> str:
+    listed = ", ".join(map(str, seeds))
+    return f"seed {listed}" if len(seeds) == 1 else f"n = {len(seeds)} seeds ({listed})"
+
+
+def print_table(summary: dict[str, Any], console: Console) -> None:
+    """Print ours beside the published, in at most `_WIDTH` columns.
+
+    Intervals and layers take a second line of each row: beside the errors there is no room.
+
+    Parameters
+    ----------
+    summary : dict
+        What `coos_mlflow.training.table3.summary.summarise` returned.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    ours, theirs = summary["groups"][:2]
+    cells = [cell for row in summary["rows"] for cell in row["cells"]["ours"] or ()]
+    wide = max([_NUMBER, *(len(_tight(c[part])) for c in cells for part in ("text", "small"))])
+    below = any(cell["small"] for cell in cells)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
+    table.title = Text(f"{summary['caption']}\n", style="bold").append(
+        summary["intro"], style="not bold"
+    )
+    table.add_column("\nFeatures")
+    table.add_column("\nModel")
+    for group, width in ((ours, wide), (theirs, _NUMBER)):
+        heads = " ".join(f"{heading:>{width}}" for heading in summary["headings"])
+        table.add_column(f"{group['title']}\n{heads}", no_wrap=True)
+    for number, row in enumerate(summary["rows"]):
+        if row["first"] and number:
+            table.add_row()
+        made, paper = row["cells"]["ours"], row["cells"]["published"]
+        table.add_row(
+            Text(("\n" if below else " ").join(filter(None, (row["features"], row["layer"])))),
+            Text(row["model"]),
+            _numbers(made, wide) if made else Text(row["missing"], style="yellow"),
+            _numbers(paper, _NUMBER) if paper else Text(),
+        )
+    if summary["simulated"]:
+        console.print(Text(summary["simulated"], style="bold yellow"))
+    console.print(table)
+    for note in summary["notes"]:
+        console.print(Text(note))
+
+
+def _numbers(cells: list[dict[str, Any]], width: int) -> Text:
+    """Return errors right-justified, the best in bold, and below them their intervals."""
+    from rich.text import Text
+
+    errors = Text(" ").join(
+        Text(f"{_tight(cell['text']):>{width}}", style="bold green" if cell["bold"] else "")
+        for cell in cells
+    )
+    if any(cell["small"] for cell in cells):
+        errors.append("\n" + " ".join(f"{cell['small']:>{width}}" for cell in cells), style="dim")
+    return errors
+
+
+def _tight(text: str) -> str:
+    return text.replace(" ", "")
+
+
+def _stdout() -> Console:
+    """Return a console that is wide enough for all numbers, whatever the terminal's width."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=max(_WIDTH, Console().width))

@@ -1,0 +1,197 @@
+"""What the commands print: tables of errors and verdicts."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from coos_mlflow.drift.image_quality import VIEWS
+from coos_mlflow.plates.schema import SPLIT_TITLES, SPLITS
+from coos_mlflow.registry.scoring_runs import ESTIMATES
+from coos_mlflow.reports.plate import wording
+from coos_mlflow.reports.plate.wording import shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from coos_mlflow._utils.timings import Timings
+    from coos_mlflow.plates.dataset import TrainingData
+    from coos_mlflow.scoring.record import Scored
+    from coos_mlflow.training.train import Row
+
+VERDICT_STYLES = {"in range": "bold green", "shifted": "bold red", "cannot tell": "bold yellow"}
+
+
+def say_data(data: TrainingData, preset: str) -> None:
+    """Say which data a run trains on, loudly where it is simulated."""
+    console = Console()
+    if data.simulated:
+        console.print(f"[bold yellow]SIMULATED cells[/] from {escape(str(data.folder))}")
+        console.print("No figure of this run says anything about COOS-7 or a real microscope.")
+    else:
+        console.print(f"{data.name} from {escape(str(data.folder))}")
+    console.print(f"preset: {preset}")
+
+
+def show_rows(rows: list[Row], data: TrainingData) -> None:
+    """Print the errors of registered versions, as the paper's Table 3 does."""
+    from coos_mlflow.training.row import KIND_TITLES, OWN
+
+    title = "Balanced error (%)" + (", simulated cells" if data.simulated else "")
+    table = error_table(title)
+    several_layers = len({row.layer for row in rows}) > 1
+    for row in rows:
+        name = f"{row.model.name} v{row.model.version}" + ("" if row.trained else " (was there)")
+        named = several_layers and row.kind != OWN
+        kind = KIND_TITLES[row.kind] + (f", {row.layer}" if named else "")
+        table.add_row(name, kind, *error_cells(row.errors), f"{row.cv_error:.1f}")
+    Console().print(table)
+
+
+def show_scores(scored: Scored) -> None:
+    """Print the verdict on a plate, the shares of the classes, and where the results are."""
+    console = Console(soft_wrap=True)
+    drift = scored.drift
+    style = VERDICT_STYLES[drift["verdict"]]
+    console.print(f"[{style}]{drift['verdict']}[/]  {escape(drift['reason'])}")
+    error = wording.estimate(drift["error"])
+    console.print(f"[bold]estimated balanced error:[/] {error['words']}  {escape(error['reason'])}")
+    for note in wording.notes(drift):
+        console.print(escape(note))
+    judged = drift["n_cells"]
+    shares = Table(title=f"{judged:,} cells by predicted class", title_justify="left")
+    shares.add_column("class")
+    shares.add_column("cells", justify="right")
+    shares.add_column("share", justify="right")
+    for name, cells in scored.class_counts.items():
+        shares.add_row(name, f"{cells:,}", f"{100 * cells / judged:.1f} %")
+    console.print(shares)
+    notes = [f"the {what}" for what in ("plate", "model") if scored.simulated[what]]
+    if notes:
+        console.print(f"[bold yellow]simulated:[/] {' and '.join(notes)}")
+    console.print(f"{_pace(scored)}, {scorer_line(scored)}")
+    for path in scored.files:
+        console.print(escape(str(path)))
+
+
+def _pace(scored: Scored) -> str:
+    seconds = scored.timings.seconds
+    if not seconds:
+        return "scored before, nothing to do"
+    return f"{seconds:.1f} s, {scored.n_cells / seconds:,.0f} cells/s"
+
+
+def show_timings(timings: Timings, n_cells: int) -> None:
+    """Print where a scoring's time went: its phases, and how the stages shared that of the cells.
+
+    Parameters
+    ----------
+    timings : Timings
+    n_cells : int
+        Cells of the plate.
+    """
+    table = Table(title=f"Where {timings.seconds:.1f} s went", title_justify="left")
+    table.add_column("", no_wrap=True)
+    for heading in ("seconds", "share", "us/cell", "starved", "blocked"):
+        table.add_column(heading, justify="right")
+    for title, seconds in timings.phases.items():
+        table.add_row(title, *_spent(seconds, timings.seconds, n_cells), "", "")
+    for stage in timings.stages:
+        spent = _spent(stage.busy, timings.seconds, n_cells)
+        waits = (f"{stage.starved:.1f}", f"{stage.blocked:.1f}")
+        table.add_row(f"  {stage.title}", *spent, *waits)
+    Console().print(table)
+    Console(soft_wrap=True).print(
+        "Indented stages work side by side; starved: waiting for the stage above, blocked: for "
+        "the one below."
+    )
+
+
+def _spent(seconds: float, total: float, n_cells: int) -> tuple[str, str, str]:
+    share = 100 * seconds / total if total else 0.0
+    return f"{seconds:.2f}", f"{share:.0f} %", f"{1e6 * seconds / n_cells:,.0f}"
+
+
+def scorer_line(scored: Scored) -> str:
+    """Return the model and run of a scoring in one line."""
+    run = f"MLflow run {scored.run_id}" if scored.run_id else "no MLflow run yet"
+    return f"model {scored.model}, {run}"
+
+
+def show_history(history: pd.DataFrame, asked: str) -> None:
+    """Print the plates that a model has scored, the newest last.
+
+    Parameters
+    ----------
+    history : DataFrame
+        From `coos_mlflow.registry.scoring_runs.read_history`.
+    asked : str
+        What to call the model.
+    """
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
+    table.title = Text(f"Plates scored with {asked}\n", style="bold")
+    table.add_column("scored (UTC)", min_width=len("2026-01-01"))
+    table.add_column("plate", overflow="fold", min_width=10)
+    table.add_column("cells", justify="right", no_wrap=True)
+    table.add_column("v", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for view in VIEWS:
+        table.add_column(view, justify="right", no_wrap=True)
+    table.add_column("error (%)", justify="right", min_width=len("(10.0–20.0)"))
+    simulated = history[["simulated_plate", "simulated_model"]].to_numpy().any()
+    if simulated:
+        table.add_column("", no_wrap=True)
+    for _, row in history.iterrows():
+        cells = _history_cells(row)
+        table.add_row(*(cells if simulated else cells[:-1]))
+    console = Console(highlight=False)
+    console.print(table)
+    distances = ", ".join(VIEWS)
+    console.print(f"{distances}: distance, 1 is an ordinary plate, ! beyond what is usual")
+    console.print("error: estimated balanced error and its range, - where there is none")
+    if simulated:
+        marks = "simulated: P the plate, M what the model was trained on"
+        console.print(Text(marks, style="bold yellow"))
+
+
+def _history_cells(row: pd.Series) -> list[Text]:
+    """Return a row of the history as text; what a run lacks is a dash."""
+    distances = [(row[f"distance_{view}"], row[f"usual_{view}"]) for view in VIEWS]
+    error, low, high = (row[key] for key in ESTIMATES)
+    given = "-" if math.isnan(error) else f"{error:.1f} ({low:.1f}–{high:.1f})"
+    marks = [mark for mark, key in (("P", "simulated_plate"), ("M", "simulated_model")) if row[key]]
+    return [
+        Text(f"{row['date']:%Y-%m-%d %H:%M}"),
+        Text(shown(row["plate"])),
+        Text(f"{row['n_cells']:,.0f}"),
+        Text(row["version"]),
+        Text(row["verdict"], style=VERDICT_STYLES.get(row["verdict"], "")),
+        *(Text(f"{figure(distance)}{'!' * (distance > usual)}") for distance, usual in distances),
+        Text(given),
+        Text("".join(marks), style="bold yellow"),
+    ]
+
+
+def error_table(title: str) -> Table:
+    """Return an empty table of errors by split: model, a word on it, `error_cells`, one figure."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("model", overflow="fold")
+    table.add_column("", min_width=len("End-to-End"))
+    for heading in ("Train", *(SPLIT_TITLES[split] for split in SPLITS[1:]), "CV"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def error_cells(errors: dict[str, float]) -> list[str]:
+    """Return errors in the order of the splits, a dash for one that is not known."""
+    return [figure(errors[split]) for split in SPLITS]
+
+
+def figure(value: float) -> str:
+    """Return a figure with one decimal, a dash for NaN."""
+    return "-" if math.isnan(value) else f"{value:.1f}"

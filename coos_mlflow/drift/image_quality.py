@@ -1,0 +1,126 @@
+"""The views in which plates are compared, and the raw-image figures that make up one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from coos_mlflow.plates.schema import CHANNELS
+
+VIEWS = ("softmax", "features", "raw")
+"""What the model answers, what it sees, and what the camera recorded."""
+
+FIGURES_VERSION = "1"
+"""Changes whenever the same cells would give other raw-image figures; part of the cache's key."""
+
+_QUANTILES = (0.01, 0.5, 0.999)
+_PIXELS_NOT_COUNTED = 1.0  # added to counts before logarithms, so that black pixels stay finite
+
+
+@dataclass(frozen=True)
+class RawFigure:
+    """One number that describes the images of a cell before any model looks at them.
+
+    Parameters
+    ----------
+    name : str
+        What it measures and in which channel, as the report spells it.
+    channel : str
+        A member of `CHANNELS`, or ``"both"``.
+    scale : str
+        ``"log"`` where differences are logarithms of factors, ``"plain"`` otherwise.
+    """
+
+    name: str
+    channel: str
+    scale: str
+
+
+def _figures_of(channel: str) -> tuple[RawFigure, ...]:
+    names = (
+        "background (1st percentile)",
+        "median",
+        "bright end (99.9th percentile)",
+        "mean",
+        "contrast (standard deviation)",
+        "saturation (pixels at the maximum)",
+        "focus (gradient energy over variance)",
+    )
+    return tuple(RawFigure(f"{channel} {name}", channel, "log") for name in names)
+
+
+RAW_FIGURE_TABLE: tuple[RawFigure, ...] = (
+    *(figure for channel in CHANNELS for figure in _figures_of(channel)),
+    RawFigure("correlation of the channels", "both", "plain"),
+)
+"""The columns of `raw_figures`, in order."""
+
+RAW_FIGURES: tuple[str, ...] = tuple(figure.name for figure in RAW_FIGURE_TABLE)
+"""Names of the columns of `raw_figures`."""
+
+
+def raw_figures(images: np.ndarray) -> np.ndarray:
+    """Describe cells by intensity, contrast, saturation, focus and correlation of the channels.
+
+    Intensities are natural logarithms of counts + 1: exposure, gain and staining multiply, so
+    their effects on a plate add. Saturation is the logarithm of the number of pixels that stand
+    at the crop's maximum: 1 pixel in a crop within range, many where the camera clipped, at
+    whatever count it clips. Focus is the logarithm of the mean squared difference of neighbouring
+    pixels over the variance, which gain and offset leave alone (a normalised form of the energy
+    of gradient of Subbarao et al. 1993).
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, 2, 64, 64), uint16 or float32
+        Raw counts.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, len(RAW_FIGURES))
+    """
+    n = len(images)
+    flat = images.reshape(n, len(CHANNELS), -1)
+    low, median, high, at_maximum = _order_figures(flat)
+    pixels = images.astype(np.float32, copy=False)
+    mean = pixels.reshape(flat.shape).mean(axis=2)
+    centred = pixels - mean[:, :, None, None]
+    variance = np.einsum("ncij,ncij->nc", centred, centred) / flat.shape[2]
+    variance = np.maximum(variance, np.finfo(np.float32).tiny)
+    product = np.einsum("nij,nij->n", centred[:, 0], centred[:, 1]) / flat.shape[2]
+    per_channel = (
+        *(np.log(value + _PIXELS_NOT_COUNTED) for value in (low, median, high, mean)),
+        np.log(np.sqrt(variance) + _PIXELS_NOT_COUNTED),
+        np.log(at_maximum),
+        np.log(_gradient_energy(pixels) / variance + 1e-6),
+    )
+    columns = np.stack(per_channel, axis=2).reshape(n, -1)
+    correlation = product / np.sqrt(variance[:, 0] * variance[:, 1])
+    return np.column_stack([columns, correlation]).astype(np.float32)
+
+
+def _order_figures(flat: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return three quantiles and the number of pixels at the maximum, each (n, channels)."""
+    ordered = _sorted_pixels(flat)
+    pixels = flat.shape[2]
+    quantiles = [ordered[:, :, int(q * (pixels - 1))].astype(np.float32) for q in _QUANTILES]
+    at_maximum = (flat == ordered[:, :, -1:]).sum(axis=2)
+    return (*quantiles, at_maximum.astype(np.float32))
+
+
+def _sorted_pixels(flat: np.ndarray) -> np.ndarray:
+    """Sort pixels; whole 16-bit counts, in whatever dtype, take NumPy's fast radix sort."""
+    if flat.dtype != np.uint16:
+        counts = flat.astype(np.uint16)
+        if not np.array_equal(counts, flat):
+            return np.sort(flat, axis=2)
+        flat = counts
+    return np.sort(flat, axis=2, kind="stable")
+
+
+def _gradient_energy(pixels: np.ndarray) -> np.ndarray:
+    """Return the mean squared difference of neighbouring pixels, shape (n, channels)."""
+    down = pixels[:, :, 1:] - pixels[:, :, :-1]
+    right = pixels[:, :, :, 1:] - pixels[:, :, :, :-1]
+    energy = np.einsum("ncij,ncij->nc", down, down) + np.einsum("ncij,ncij->nc", right, right)
+    return energy / (down[0, 0].size + right[0, 0].size)

@@ -1,0 +1,269 @@
+"""How far plates lie from the reference, class by class, in units of how plates ordinarily differ.
+
+A *unit* is the cells of one plate that were given one class. Its mean is compared with the mean of
+the reference plates' units of the same class, so that the mix of classes on a plate plays no part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from coos_mlflow.drift.variance_components import (
+    cell_deviation,
+    plate_correlation,
+    plate_variance,
+    well_variance,
+)
+
+LEAST_SHARE = 0.25
+"""A class is judged if it has this share of the cells of the plate's commonest class. Below, on a
+plate with one or two classes, most cells of a class are the model's mistakes about the others."""
+
+LEAST_CELLS = 10
+"""A class is judged if it has this many cells: their mean has a third of one cell's deviation."""
+
+WELL_WEIGHT = 20.0
+"""Cells at which a well counts half as much as one with very many: the ratio of the variance of
+cells to that of wells where wells make up 5 % of the variance."""
+
+
+LEAST_DEVIATION = 0.05
+"""Least deviation of cells: 5 % of an intensity, 0.05 of a root of a probability or of a
+standardised feature. Figures that hardly ever leave one value, such as the number of saturated
+pixels, would otherwise make any plate with one peculiar cell far."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Cells of one class in one well, in one view.
+
+    Parameters
+    ----------
+    plates, wells : ndarray of str, shape (groups,)
+        Ids.
+    classes, counts : ndarray of int, shape (groups,)
+        Predicted class and number of cells.
+    means, variances : ndarray, shape (groups, dims)
+        Of the cells of each group.
+    """
+
+    plates: np.ndarray
+    wells: np.ndarray
+    classes: np.ndarray
+    counts: np.ndarray
+    means: np.ndarray
+    variances: np.ndarray
+
+    def select(self, keep: np.ndarray) -> Groups:
+        """Return the groups where `keep` is true."""
+        return Groups(*(values[keep] for values in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units of plates, in one view.
+
+    Parameters
+    ----------
+    plates : ndarray of str, shape (units,)
+        Ids.
+    classes, counts : ndarray of int, shape (units,)
+        Predicted class and number of cells.
+    means : ndarray of float64, shape (units, dims)
+        In the view's own scale.
+    noise : ndarray of float64, shape (units, dims)
+        Variance that wells and cells add to the mean, in units of the variance of cells.
+    """
+
+    plates: np.ndarray
+    classes: np.ndarray
+    counts: np.ndarray
+    means: np.ndarray
+    noise: np.ndarray
+
+    def select(self, keep: np.ndarray) -> Units:
+        """Return the units where `keep` is true."""
+        return Units(*(values[keep] for values in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Units beside the reference units of their class.
+
+    Parameters
+    ----------
+    plates : ndarray of str, shape (units,)
+        Ids; units whose class no reference plate carries are left out.
+    classes, counts : ndarray of int, shape (units,)
+        Predicted class and number of cells.
+    deviations : ndarray of float64, shape (units, dims)
+        Differences from the reference, in the view's own scale.
+    distances : ndarray of float64, shape (units,)
+        Squared differences by their expected squares, mean over dimensions: 1 is ordinary.
+    noise_share : ndarray of float64, shape (units,)
+        Share of the expected square that is owed to having few cells and wells.
+    """
+
+    plates: np.ndarray
+    classes: np.ndarray
+    counts: np.ndarray
+    deviations: np.ndarray
+    distances: np.ndarray
+    noise_share: np.ndarray
+
+
+def judged_units(
+    plates: np.ndarray, classes: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Find the plate-and-class units with cells enough to be judged.
+
+    Parameters
+    ----------
+    plates : ndarray of str, shape (groups,)
+        Plate of each group.
+    classes, counts : ndarray of int, shape (groups,)
+        Class and number of cells of each group.
+
+    Returns
+    -------
+    unit_plates, unit_classes, unit_counts : ndarray, shape (units,)
+        Ids, classes and cells of the units.
+    unit : ndarray of int64, shape (groups,)
+        The unit of each group, -1 for a group that is not judged.
+    """
+    names, codes = np.unique(plates, return_inverse=True)
+    table = np.zeros((len(names), int(classes.max(initial=0)) + 1), dtype=np.int64)
+    np.add.at(table, (codes, classes), counts)
+    judged = (table >= LEAST_CELLS) & (table >= LEAST_SHARE * table.max(axis=1, keepdims=True))
+    rows, columns = np.nonzero(judged)
+    number = np.full(table.shape, -1)
+    number[rows, columns] = np.arange(len(rows))
+    return names[rows], columns, table[rows, columns], number[codes, classes]
+
+
+class Yardstick:
+    """Measures units against reference plates in one view.
+
+    Parameters
+    ----------
+    reference : Groups
+        The Training plates.
+    n_classes : int
+        Number of classes.
+    shared_scale : bool
+        Whether the dimensions are parts of one whole, such as probabilities: they are then
+        measured on one scale for each class, so that a class which the model hardly ever thinks
+        of cannot make a plate far.
+    """
+
+    def __init__(self, reference: Groups, n_classes: int, *, shared_scale: bool = False) -> None:
+        self._reference = reference
+        self._n_classes = n_classes
+        self._shared_scale = shared_scale
+
+    def leaving_out(self, plate: str) -> Yardstick:
+        """Return the yardstick made of the other reference plates."""
+        others = self._reference.select(self._reference.plates != plate)
+        return Yardstick(others, self._n_classes, shared_scale=self._shared_scale)
+
+    @cached_property
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of cells within wells, shape (classes, dims)."""
+        groups = self._reference
+        deviation = cell_deviation(groups.classes, groups.counts, groups.variances, self._n_classes)
+        if self._shared_scale:
+            deviation[:] = np.sqrt((deviation**2).mean(axis=1, keepdims=True))
+        return np.maximum(deviation, LEAST_DEVIATION)
+
+    @cached_property
+    def well_variance(self) -> np.ndarray:
+        """Variance of wells within plates, in units of the variance of cells, shape (dims,)."""
+        groups = self._reference
+        *_, unit = judged_units(groups.plates, groups.classes, groups.counts)
+        scaled = groups.means / self.deviation[groups.classes]
+        return well_variance(scaled, groups.counts, unit)
+
+    @cached_property
+    def _units(self) -> Units:
+        return self.units(self._reference)
+
+    @cached_property
+    def plate_variance(self) -> np.ndarray:
+        """Variance of plates within classes, in units of the variance of cells, shape (dims,)."""
+        units = self._units
+        return plate_variance(
+            units.means / self.deviation[units.classes], units.noise, units.classes
+        )
+
+    @cached_property
+    def _precision(self) -> np.ndarray:
+        """Inverse of the correlation of plates' differences, shape (dims, dims)."""
+        units, dims = self._units, self._units.means.shape[1]
+        if self._shared_scale or len(units.classes) == 0:
+            return np.eye(dims)
+        scaled = units.means / self.deviation[units.classes]
+        return np.linalg.inv(plate_correlation(scaled, units.classes))
+
+    @cached_property
+    def _centres(self) -> tuple[np.ndarray, np.ndarray]:
+        """Means of the reference by class, and their variance in units of that of cells."""
+        units, dims = self._units, self._units.means.shape[1]
+        centres, variances = np.full((2, self._n_classes, dims), np.nan)
+        for label in np.unique(units.classes):
+            rows = units.classes == label
+            if rows.sum() < 2:
+                continue
+            variance = self.plate_variance + units.noise[rows]
+            weight = 1 / variance / (1 / variance).sum(axis=0)
+            centres[label] = (weight * units.means[rows]).sum(axis=0)
+            variances[label] = (weight**2 * variance).sum(axis=0)
+        return centres, variances
+
+    def units(self, groups: Groups) -> Units:
+        """Return the judged units of plates, each well weighted by what its cells can tell."""
+        plates, classes, counts, unit = judged_units(groups.plates, groups.classes, groups.counts)
+        kept = unit >= 0
+        member, cells = unit[kept], groups.counts[kept]
+        weight = cells / (cells + WELL_WEIGHT)
+        weight = (weight / np.bincount(member, weight, len(plates))[member])[:, None]
+        means = np.zeros((len(plates), groups.means.shape[1]))
+        noise = np.zeros_like(means)
+        np.add.at(means, member, weight * groups.means[kept])
+        np.add.at(noise, member, weight**2 * (self.well_variance + 1 / cells[:, None]))
+        return Units(plates, classes, counts, means, noise)
+
+    def compare(self, groups: Groups) -> Comparison:
+        """Compare the units of `groups` with the reference units of their classes."""
+        units = self.units(groups)
+        centres, variances = self._centres
+        units = units.select(np.isfinite(centres[units.classes]).all(axis=1))
+        deviations = units.means - centres[units.classes]
+        expected = self.plate_variance + variances[units.classes] + units.noise
+        distances = self._squared(deviations, expected, units.classes)
+        return Comparison(
+            plates=units.plates,
+            classes=units.classes,
+            counts=units.counts,
+            deviations=deviations,
+            distances=distances,
+            noise_share=(units.noise / expected).mean(axis=1),
+        )
+
+    def compare_wells(self, groups: Groups) -> np.ndarray:
+        """Return the squared distance of each group by itself, shape (groups,), NaN if unknown."""
+        centres, variances = self._centres
+        noise = self.well_variance + 1 / groups.counts[:, None]
+        expected = self.plate_variance + variances[groups.classes] + noise
+        return self._squared(groups.means - centres[groups.classes], expected, groups.classes)
+
+    def _squared(
+        self, deviations: np.ndarray, expected: np.ndarray, classes: np.ndarray
+    ) -> np.ndarray:
+        """Return the mean over dimensions of squared deviations by their expected squares."""
+        if self._shared_scale:
+            expected = expected.mean(axis=1, keepdims=True)
+        scaled = deviations / self.deviation[classes] / np.sqrt(expected)
+        return np.einsum("ui,ij,uj->u", scaled, self._precision, scaled) / deviations.shape[1]

@@ -1,0 +1,211 @@
+"""How good predictions are: balanced error, recall per class, confusion, and intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from coos_mlflow.plates.schema import CLASSES
+
+_DRAWS = 1000
+"""Bootstrap repetitions: the ends of a 95 % interval then vary by some 2 % of its width."""
+
+
+@dataclass(frozen=True)
+class WellCounts:
+    """Predictions counted by well: what intervals are drawn from.
+
+    Parameters
+    ----------
+    plates, wells : ndarray of str, shape (w,)
+        Sorted by plate, then well.
+    counts : ndarray of int64, shape (w, 7, 7)
+        Rows are true classes, columns predicted ones.
+    """
+
+    plates: np.ndarray
+    wells: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def from_rows(cls, rows: list[list[Any]]) -> WellCounts:
+        """Make again what `as_rows` has told."""
+        plates, wells, *counted = zip(*rows, strict=True) if rows else [()] * 5
+        true, predicted, cells = np.array(counted, np.int64)
+        return _by_well(np.array(plates), np.array(wells), true, predicted, cells)
+
+    def as_rows(self) -> list[list[Any]]:
+        """Return ``[plate, well, true, predicted, cells]`` wherever there are cells, JSON-ready."""
+        return [
+            [str(self.plates[w]), str(self.wells[w]), int(t), int(p), int(self.counts[w, t, p])]
+            for w, t, p in np.argwhere(self.counts)
+        ]
+
+    @property
+    def vary(self) -> bool:
+        """Whether there is a plate with wells to draw from: of one well nobody knows how far."""
+        return len(self.plates) > len(np.unique(self.plates))
+
+    def drawn_errors(self, draws: int, seed: int) -> np.ndarray:
+        """Return the balanced error in % (draws,) of wells drawn, with replacement, in each plate.
+
+        Cells of a well resemble each other, so drawing cells would promise too much. The same
+        wells are drawn for all models on the same cells.
+        """
+        weights = _draw_wells(self.plates, draws, np.random.default_rng(seed))
+        return _balanced_errors(np.einsum("dw,wij->dij", weights, self.counts))
+
+    def same_cells(self, other: WellCounts) -> bool:
+        """Tell whether both count the same number of cells of each class in each well."""
+        return (
+            np.array_equal(self.plates, other.plates)
+            and np.array_equal(self.wells, other.wells)
+            and np.array_equal(self.counts.sum(axis=-1), other.counts.sum(axis=-1))
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions of one split against its labels.
+
+    Parameters
+    ----------
+    confusion : ndarray of int64, shape (7, 7)
+        Rows are true classes, columns predicted ones.
+    interval : tuple of float
+        95 % interval of the balanced error in %; NaN where no plate has two wells.
+    by_well : WellCounts, optional
+        None for what no one model has predicted.
+    """
+
+    confusion: np.ndarray
+    interval: tuple[float, float]
+    by_well: WellCounts | None = None
+
+    @property
+    def balanced_error(self) -> float:
+        """Balanced classification error in %, 100 * (1 - mean recall) (Lu et al. 2019)."""
+        return float(_balanced_errors(self.confusion))
+
+    @property
+    def recalls(self) -> list[float]:
+        """Recall per class 0..6; NaN for a class that the split does not hold."""
+        return [float(r) for r in recalls(self.confusion)]
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return int(self.confusion.sum())
+
+    @classmethod
+    def from_dict(cls, said: dict[str, Any]) -> Evaluation:
+        """Make again what `as_dict` has told."""
+        low, high = (np.nan if bound is None else bound for bound in said["interval"])
+        wells = said.get("wells")
+        by_well = None if wells is None else WellCounts.from_rows(wells)
+        return cls(np.array(said["confusion"], np.int64), (low, high), by_well)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything, JSON-ready, NaN as None."""
+        return {
+            "balanced_error": self.balanced_error,
+            "interval": [None if np.isnan(bound) else bound for bound in self.interval],
+            "recalls": [None if np.isnan(r) else r for r in self.recalls],
+            "confusion": self.confusion.tolist(),
+            "n_cells": self.n_cells,
+            "wells": None if self.by_well is None else self.by_well.as_rows(),
+        }
+
+
+def evaluate(
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    plates: np.ndarray,
+    wells: np.ndarray,
+    *,
+    draws: int = _DRAWS,
+    seed: int = 0,
+) -> Evaluation:
+    """Compare predictions with labels; see `WellCounts.drawn_errors` for the interval.
+
+    Parameters
+    ----------
+    labels, predicted : ndarray of int64, shape (n,)
+        Classes 0..6.
+    plates, wells : ndarray of str, shape (n,)
+        Where each cell was.
+    draws : int
+        Bootstrap repetitions.
+    """
+    by_well = _by_well(plates, wells, labels, predicted, 1)
+    interval = _middle(by_well.drawn_errors(draws, seed)) if by_well.vary else (np.nan, np.nan)
+    return Evaluation(by_well.counts.sum(axis=0), interval, by_well)
+
+
+def difference(
+    of: Evaluation, than: Evaluation, *, draws: int = _DRAWS, seed: int = 0
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of how much the balanced error of one exceeds another's, in %.
+
+    Both have predicted the same cells, and are judged on the same wells in each repetition: what
+    makes a well hard for both cancels, so that it tells apart what two intervals that overlap do
+    not.
+
+    Returns
+    -------
+    tuple of float or None
+        None where their wells hold other numbers of cells, or no plate has two wells.
+    """
+    one, other = of.by_well, than.by_well
+    if one is None or other is None or not (one.vary and one.same_cells(other)):
+        return None
+    return _middle(one.drawn_errors(draws, seed) - other.drawn_errors(draws, seed))
+
+
+def confusion_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Return the confusion matrix as a table with class names."""
+    names = pd.Index(CLASSES, name="true class")
+    return pd.DataFrame(evaluation.confusion, index=names, columns=list(CLASSES))
+
+
+def _by_well(
+    plates: np.ndarray,
+    wells: np.ndarray,
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    cells: np.ndarray | int,
+) -> WellCounts:
+    units, unit = np.unique(np.stack([plates, wells]), axis=1, return_inverse=True)
+    counts = np.zeros((units.shape[1], len(CLASSES), len(CLASSES)), np.int64)
+    np.add.at(counts, (unit.ravel(), labels, predicted), cells)
+    return WellCounts(units[0], units[1], counts)
+
+
+def _middle(drawn: np.ndarray) -> tuple[float, float]:
+    """Return what the middle 95 % lie between."""
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _draw_wells(plates: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Return (draws, wells) multiplicities: within a plate, as many wells as it has."""
+    weights = np.zeros((draws, len(plates)))
+    for plate in np.unique(plates):
+        (members,) = np.nonzero(plates == plate)
+        even = np.full(len(members), 1 / len(members))
+        weights[:, members] = rng.multinomial(len(members), even, size=draws)
+    return weights
+
+
+def recalls(confusions: np.ndarray) -> np.ndarray:
+    """Return recalls (..., 7) of confusions (..., 7, 7), NaN where a class has no cell."""
+    cells = confusions.sum(axis=-1)
+    right = np.einsum("...ii->...i", confusions)
+    return np.divide(right, cells, out=np.full(cells.shape, np.nan), where=cells > 0)
+
+
+def _balanced_errors(confusions: np.ndarray) -> np.ndarray:
+    return 100 * (1 - np.nanmean(recalls(confusions), axis=-1))

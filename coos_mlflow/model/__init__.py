@@ -1,0 +1,1 @@
+"""A trained model: representation, layer, classifier and drift reference, on disk and in memory."""

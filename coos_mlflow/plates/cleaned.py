@@ -1,0 +1,70 @@
+"""Copies of plate files without the cells that no model can learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from coos_mlflow._utils.cache import make_cache_home
+from coos_mlflow._utils.progress import progress, say
+from coos_mlflow.plates.columns import ID_DATASETS
+from coos_mlflow.plates.flags import USABLE, FlagCounter, kinds_words
+from coos_mlflow.plates.reader import Plate, file_digest, open_plate
+from coos_mlflow.plates.schema import CellBatch
+from coos_mlflow.plates.writer import PlateWriter
+
+
+def without_unusable(file: Path) -> Path:
+    """Return a plate file, or a copy of it without its unusable cells where it has some.
+
+    The copy is kept in the cache, named by the content of the file. How many cells were left out,
+    and why, is said on stderr.
+
+    Parameters
+    ----------
+    file : Path
+        It stays as it is.
+
+    Raises
+    ------
+    DataError
+        When more cells are unusable than `MAX_UNUSABLE`.
+    OutputError
+        When the cache cannot be written.
+    """
+    with open_plate(file) as plate:
+        counter = FlagCounter(plate.n_cells, f"{plate.path}:/data")
+        for batch in _batches(plate, "Checking"):
+            counter.add(batch.flags, batch)
+        kinds = counter.unusable
+        if not kinds:
+            return file
+        # The folder keeps its name, since a data set is called by it.
+        folder = make_cache_home("cleaned", file_digest(file)[:24], file.resolve().parent.name)
+        copy = folder / file.name
+        if not copy.exists():
+            _write(plate, copy, int(counter.counts[USABLE]))
+        n_cells = plate.n_cells
+    say(f"{file}: {sum(kinds.values()):,} of {n_cells:,} cells left out: {kinds_words(kinds)}")
+    return copy
+
+
+def _write(plate: Plate, copy: Path, n_cells: int) -> None:
+    # Of two processes that write the same copy, the second replaces it by the same bytes.
+    with PlateWriter(copy, n_cells, dtype=plate.dtype, attrs=plate.attrs, force=True) as writer:
+        for batch in _batches(plate, "Copying"):
+            keep = batch.flags == USABLE
+            if not keep.any():
+                continue
+            columns = {
+                name: None if (column := getattr(batch, name)) is None else column[keep]
+                for name in ("labels", *ID_DATASETS)
+            }
+            writer.append(batch.images[keep], **columns)
+
+
+def _batches(plate: Plate, doing: str) -> Iterator[CellBatch]:
+    with progress(f"{doing} {plate.path.name}", total=plate.n_cells, unit="cells") as advance:
+        for batch in plate.batches(keep_unusable=True):
+            yield batch
+            advance(len(batch))

@@ -1,0 +1,160 @@
+"""The columns beside the images: class labels, and ids of plate, well, date and microscope."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable
+
+import numpy as np
+
+from coos_mlflow.errors import DataError
+from coos_mlflow.plates.schema import CLASSES
+
+ID_DATASETS = {
+    "plates": "plateIDs",
+    "wells": "wellIDs",
+    "dates": "dateIDs",
+    "microscopes": "microscopeIDs",
+}
+"""Our name of each id column, and its HDF5 dataset in COOS-7 (facts printed from a real file)."""
+
+MAX_ID_CHARACTERS = 256
+"""Ids become table cells, file names and labels of figures; anything longer is no name."""
+
+MISSING = frozenset(("", "nan", "none", "na", "n/a", "<na>", "#n/a", "null"))
+"""What tables write, in small letters, where they hold no id (numpy, Python, R, pandas, Excel,
+SQL)."""
+
+_PADDING = "".join(char for char in map(chr, range(0x3001)) if char.isspace()) + "\0"
+_WHOLE_FLOAT = re.compile(r"(-?\d+)\.0", re.ASCII)
+
+
+def clean_labels(raw: np.ndarray, where: str) -> np.ndarray:
+    """Return class labels as int64.
+
+    Parameters
+    ----------
+    raw : ndarray, shape (n,)
+        Integers, or floats with whole values.
+    where : str
+        What to name in the message, such as ``"plate.h5:/labels"``.
+
+    Raises
+    ------
+    DataError
+        For values that are not whole numbers 0..6.
+    """
+    check_label_dtype(raw.dtype, where)
+    with np.errstate(invalid="ignore"):
+        bad = ~((raw >= 0) & (raw < len(CLASSES)) & (raw == np.floor(raw)))
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise DataError(
+            f"{where}: label {raw[first]:g} of cell {first} found, expected a whole number "
+            f"0..{len(CLASSES) - 1} ({_count(bad)} such cells); leave labels out of a plate whose "
+            "classes are not known."
+        )
+    return raw.astype(np.int64)
+
+
+def check_label_dtype(dtype: np.dtype, where: str) -> None:
+    """Refuse what cannot hold class labels.
+
+    Raises
+    ------
+    DataError
+    """
+    if dtype.kind not in "uif":
+        raise DataError(
+            f"{where}: dtype {shown(dtype)} found, expected integers 0..{len(CLASSES) - 1}."
+        )
+
+
+def clean_ids(raw: Iterable[object], where: str, start: int = 0) -> np.ndarray:
+    """Return ids as printable text.
+
+    Parameters
+    ----------
+    raw : iterable of bytes, str, int, float or None
+        One id for each cell.
+    where : str
+        What to name in the message.
+    start : int
+        Index of the first cell, for the message.
+
+    Returns
+    -------
+    ndarray of str, shape (n,)
+        ``""`` for `MISSING` ones, None and NaN. Padding at either end is gone, accents are
+        composed (Unicode NFC), and whole numbers stand without ``.0``, which a table adds where
+        other ids are missing. Bytes that are not UTF-8, and characters that do not print (NUL,
+        newline, terminal escapes), stand as their backslash escapes.
+
+    Raises
+    ------
+    DataError
+        For an id longer than 256 characters, and for values that are neither text nor whole
+        numbers.
+    """
+    known: dict[object, str] = {}
+    texts = []
+    for index, value in enumerate(raw):
+        text = known.get(value)
+        if text is None:
+            text = known[value] = _clean_id(value, f"{where}: the id of cell {start + index}")
+        texts.append(text)
+    return np.array(texts, dtype=str)
+
+
+def _clean_id(value: object, what: str) -> str:
+    if isinstance(value, bytes):
+        text = value.decode("utf-8", errors="backslashreplace")
+    elif isinstance(value, str):
+        text = value
+    elif value is None:
+        text = ""
+    elif isinstance(value, int | np.integer) and not isinstance(value, bool):
+        text = str(int(value))
+    elif isinstance(value, float | np.floating):
+        text = _whole_number(float(value), what)
+    else:
+        raise DataError(f"{what} is a {type(value).__name__}, expected text or a whole number.")
+    text = text.strip(_PADDING)
+    if len(text) > MAX_ID_CHARACTERS:
+        raise DataError(
+            f"{what} has {len(text):,} characters ({text[:20]!r}...), "
+            f"expected at most {MAX_ID_CHARACTERS}."
+        )
+    if text.casefold() in MISSING:
+        return ""
+    if whole := _WHOLE_FLOAT.fullmatch(text):
+        text = whole[1]
+    return _printable(unicodedata.normalize("NFC", text))
+
+
+def _whole_number(value: float, what: str) -> str:
+    if math.isnan(value):
+        return ""
+    if not value.is_integer():
+        raise DataError(f"{what} is {value:g}, expected text or a whole number.")
+    return str(int(value))
+
+
+def shown(text: object, most: int = 200) -> str:
+    """Return what a file says as it can stand in a sentence: printable, and not without end."""
+    found = str(text)
+    return _printable(found if len(found) <= most else f"{found[:most]}...")
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def _count(bad: np.ndarray) -> str:
+    return f"{int(bad.sum()):,} of {len(bad):,}"

@@ -1,0 +1,332 @@
+"""Careful access to HDF5 files that somebody else wrote; the only file that imports h5py."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from coos_mlflow._utils.signals import held
+from coos_mlflow.errors import CoosError, DataError, OutputError
+from coos_mlflow.plates.columns import MAX_ID_CHARACTERS, clean_ids, shown
+from coos_mlflow.plates.file_names import check_name
+from coos_mlflow.plates.hdf5._heap import check_heaps, longest_text
+from coos_mlflow.plates.hdf5.verify import Chunks
+
+MAX_CELLS = 50_000_000
+"""More cells than this (400 GB of 16-bit pixels) are a damaged or hostile header, not a plate."""
+
+_CHUNK_CACHE = {"rdcc_nbytes": 2**27, "rdcc_nslots": 100_003, "rdcc_w0": 1.0}
+# h5py's automatic chunks of COOS-7's shape, (2591, 1, 4, 4), span 85 MB from side to side as
+# float32; with a cache below that, each batch unpacks all of them again.
+
+_COLUMN_BLOCK_BYTES = 2**24
+_MAX_LINKS = 16
+_MAX_ATTRIBUTE_VALUES = 16
+_NUMBER_TYPES = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeEnumID)
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_H5PY_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError)
+
+
+@contextmanager
+def reading(path: Path, what: str = "") -> Iterator[None]:
+    """Turn what h5py raises on a damaged file or disk into a `DataError` that names the place."""
+    try:
+        yield
+    except CoosError:
+        raise
+    except _H5PY_ERRORS as error:
+        place = f"{path}:{what}" if what else f"{path}:"
+        if number := getattr(error, "errno", None):
+            reason = os.strerror(number)
+            raise DataError(f"{place} cannot be read from the disk ({reason}).") from error
+        raise DataError(
+            f"{place} cannot be read, the file is damaged ({_first_line(error)})."
+        ) from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what h5py raises on a full or read-only disk into an `OutputError`."""
+    try:
+        # Where HDF5 calls `PatientFile`, what a signal raises would be a failed write.
+        with held(whatever_comes=True) as waiting:
+            try:
+                yield
+            finally:
+                waiting.obey()
+    except CoosError:
+        raise
+    except (OSError, RuntimeError) as error:
+        reason = "no space left on the disk" if _is_full(error) else _first_line(error)
+        raise OutputError(f"{path}: cannot be written ({reason}).") from error
+
+
+def open_file(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading, or say in one sentence why it is none.
+
+    Raises
+    ------
+    DataError
+        For what is missing, no regular file, unreadable, empty, not HDF5, truncated, and for a
+        name that cannot be shown or names no results.
+    """
+    check_name(path)
+    try:
+        if not path.exists():
+            raise DataError(f"{path}: no such file, expected a plate in an HDF5 file.")
+        if not path.is_file():
+            kind = "a folder" if path.is_dir() else "no regular file"
+            raise DataError(f"{path}: is {kind}, expected a plate in an HDF5 file.")
+        with path.open("rb") as file:
+            head = file.read(len(_SIGNATURE))
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror}).") from error
+    except ValueError as error:
+        raise DataError(f"{str(path)!r}: is no file name ({error}).") from error
+    if not head:
+        raise DataError(f"{path}: the file is empty (0 bytes), expected an HDF5 file.")
+    if not h5py.is_hdf5(path):
+        raise DataError(
+            f"{path}: not an HDF5 file, it starts with bytes {head.hex(' ')}, "
+            f"expected {_SIGNATURE.hex(' ')}."
+        )
+    try:
+        return h5py.File(path, "r", **_CHUNK_CACHE)
+    except _H5PY_ERRORS as error:
+        raise DataError(_why_not_open(path, error)) from error
+
+
+def has(file: h5py.File, name: str) -> bool:
+    """Say whether there is a link of that name, without following it."""
+    return bool(file.id.links.exists(name.encode()))
+
+
+def own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """Open a dataset of which every byte lies in this file.
+
+    Raises
+    ------
+    DataError
+        For a group, and for external links, external storage and virtual datasets: a plate
+        from elsewhere must not make the reader open other files.
+    """
+    where = f"{file.filename}:/{name}"
+    found = file[_follow_links(file, name, where)]
+    if not isinstance(found, h5py.Dataset):
+        kind = type(found).__name__.lower()
+        raise DataError(f"{where}: is a {kind}, expected a dataset.")
+    if found.is_virtual:
+        raise DataError(f"{where}: is a virtual dataset {_OTHER_FILES}")
+    if found.external:
+        name = f"'{shown(found.external[0][0])}'"
+        raise DataError(f"{where}: keeps its values in {name} {_OTHER_FILES}")
+    return found
+
+
+_OTHER_FILES = (
+    "and so would read other files, which is refused; expected values stored in the file itself "
+    "(h5repack makes such a copy)."
+)
+
+
+def _follow_links(file: h5py.File, name: str, where: str) -> str:
+    """Return the path of hard links only that `name` stands for."""
+    done: list[str] = []
+    pending = [name]
+    hops = 0
+    while pending:
+        part = pending.pop(0)
+        if part in ("", "."):
+            continue
+        path = "/".join([*done, part])
+        if not has(file, path):
+            raise DataError(f"{where}: is a link to /{shown(path)}, which the file does not hold.")
+        link = file.get(path, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            other = f"'{shown(link.filename)}'"
+            raise DataError(f"{where}: is an external link to {other} {_OTHER_FILES}")
+        if isinstance(link, h5py.SoftLink):
+            hops += 1
+            if hops > _MAX_LINKS:
+                raise DataError(f"{where}: is a circle of links, expected a dataset.")
+            done = [] if link.path.startswith("/") else done
+            pending = link.path.split("/") + pending
+        else:
+            done.append(part)
+    return "/".join(done)
+
+
+def check_stored(dataset: h5py.Dataset, where: str, file_bytes: int) -> None:
+    """Refuse a dataset that claims more than the file holds, before anything is allocated.
+
+    Raises
+    ------
+    DataError
+        For absurd lengths and values that were never written.
+    """
+    if dataset.shape[0] > MAX_CELLS:
+        raise DataError(
+            f"{where}: {dataset.shape[0]:,} entries claimed by a file of {file_bytes:,} bytes, "
+            f"expected at most {MAX_CELLS:,}."
+        )
+    if dataset.chunks is None:
+        claimed = math.prod(dataset.shape) * dataset.dtype.itemsize
+        stored, unit = dataset.id.get_storage_size(), "bytes"
+    else:
+        sides = zip(dataset.shape, dataset.chunks, strict=True)
+        claimed = math.prod(-(-length // chunk) for length, chunk in sides)
+        stored, unit = dataset.id.get_num_chunks(), "chunks"
+    if stored < claimed:
+        raise DataError(
+            f"{where}: shape {dataset.shape} needs {claimed:,} {unit}, but the file holds "
+            f"{stored:,}; it was not written to its end."
+        )
+
+
+def read_ids(dataset: h5py.Dataset, chunks: Chunks, where: str) -> np.ndarray:
+    """Read a whole id column as printable text.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset, shape (n,) or (n, 1)
+        Text of fixed or variable length, integers, or floats with whole values.
+    chunks : Chunks
+        Its chunks, verified.
+
+    Returns
+    -------
+    ndarray of str, shape (n,)
+    """
+    dtype = dataset.dtype
+    text = h5py.check_string_dtype(dtype) is not None
+    if not text and dtype.kind not in "uif":
+        raise DataError(f"{where}: dtype {shown(dtype)} found, expected text or whole numbers.")
+    if dtype.kind == "O":
+        _check_free_text(dataset, chunks, where)
+    if dtype.kind == "S" and dtype.itemsize > 4 * MAX_ID_CHARACTERS:
+        raise DataError(
+            f"{where}: text of {dtype.itemsize:,} bytes an entry found, "
+            f"expected at most {4 * MAX_ID_CHARACTERS:,}."
+        )
+    step = max(1, _COLUMN_BLOCK_BYTES // max(64, dtype.itemsize))
+    blocks = [
+        clean_ids(dataset[first : first + step].ravel().tolist(), where, first)
+        for first in range(0, dataset.shape[0], step)
+    ]
+    return np.concatenate(blocks)
+
+
+def _check_free_text(dataset: h5py.Dataset, chunks: Chunks, where: str) -> None:
+    """Refuse text of variable length that HDF5 would never end reading, or find no memory for."""
+    address_bytes, length_bytes = dataset.file.id.get_create_plist().get_sizes()
+    check_heaps(Path(dataset.file.filename), length_bytes)
+    for references in _references(dataset, chunks, where):
+        longest = longest_text(references, address_bytes)
+        if longest > 4 * MAX_ID_CHARACTERS:
+            raise DataError(
+                f"{where}: text of {longest:,} bytes found, expected at most "
+                f"{4 * MAX_ID_CHARACTERS:,}."
+            )
+
+
+def _references(dataset: h5py.Dataset, chunks: Chunks, where: str) -> Iterator[bytes]:
+    """Yield the references to heaps that a dataset of variable-length text consists of."""
+    if dataset.chunks:
+        yield from chunks.contents()
+        return
+    offset = dataset.id.get_offset()
+    if offset is None:
+        raise DataError(
+            f"{where}: text of variable length inside the header of the dataset found, expected "
+            f"it in the file; `h5repack -l {shown(dataset.name[1:])}:CONTI` puts it there."
+        )
+    with Path(dataset.file.filename).open("rb") as file:
+        file.seek(offset)
+        yield file.read(dataset.shape[0] * chunks.entry_bytes)
+
+
+def filters(dataset: h5py.Dataset) -> str:
+    """Name the filters of a dataset in the order of their use, such as ``"shuffle, deflate"``."""
+    properties = dataset.id.get_create_plist()
+    names = [properties.get_filter(i)[3] for i in range(properties.get_nfilters())]
+    return ", ".join(clean_ids(names, dataset.name).tolist()) or "none"
+
+
+def plain_attributes(file: h5py.File) -> dict[str, Any]:
+    """Return the attributes that are numbers, text of fixed length, or lists of up to 16 of them.
+
+    Text of variable length is left out, so that opening a plate reads no heap for it.
+    """
+    plain: dict[str, Any] = {}
+    for name in file.attrs:
+        attribute = file.attrs.get_id(name)
+        kind = attribute.get_type()
+        fixed_text = isinstance(kind, h5py.h5t.TypeStringID) and not kind.is_variable_str()
+        numbers = isinstance(kind, _NUMBER_TYPES)
+        shape = attribute.shape  # None where the attribute has no value
+        plain_type = fixed_text or numbers
+        if not plain_type or shape is None or math.prod(shape) > _MAX_ATTRIBUTE_VALUES:
+            continue
+        value = file.attrs[name]
+        value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", errors="backslashreplace")
+        if isinstance(value, str | bool | int | float | list):
+            plain[str(name)] = value
+    return plain
+
+
+def set_attributes(file: h5py.File, attributes: dict[str, Any]) -> None:
+    """Store numbers and text in the form that `plain_attributes` reads."""
+    for name, value in attributes.items():
+        file.attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
+
+
+def _why_not_open(path: Path, error: Exception) -> str:
+    message = str(error)
+    size = path.stat().st_size
+    if "truncated file" in message:
+        expected = re.search(r"stored_eof = (\d+)", message)
+        needed = f"{int(expected[1]):,} bytes" if expected else "more"
+        return (
+            f"{path}: the file is truncated, it has {size:,} bytes, expected {needed}; copy or "
+            "download it again, or write it again if the program that wrote it was stopped."
+        )
+    if "consistency flags" in message:
+        return (
+            f"{path}: the file was not closed: a program still writes to it, or ended before it "
+            f"closed it; close that program, and if there is none, run `h5clear -s {path}`."
+        )
+    if "unable to lock" in message:
+        held = re.search(rf"errno = ({errno.EAGAIN}|{errno.EACCES})\b", message)
+        if held:
+            return f"{path}: another program has the file open to write to it; close it there."
+        return (
+            f"{path}: the file cannot be locked, as on some network disks ({_first_line(error)}); "
+            "set HDF5_USE_FILE_LOCKING=FALSE while no program writes to it."
+        )
+    return (
+        f"{path}: the HDF5 file is damaged, or the program that wrote it was stopped ({size:,} "
+        f"bytes; {_first_line(error)}); copy, download or write it again."
+    )
+
+
+def _is_full(error: BaseException) -> bool:
+    number = getattr(error, "errno", None)
+    return number == errno.ENOSPC or f"errno = {errno.ENOSPC}" in str(error)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip("'\"").splitlines()
+    return shown(lines[0] if lines else type(error).__name__, 300)

@@ -1,0 +1,72 @@
+"""An HDF5 file being written, which no failing write reaches: HDF5 would corrupt its own memory."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+
+class PatientFile(io.FileIO):
+    """A file that remembers its first failed write and drops all that come after it."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write, and keep the first error for who closes the file."""
+        rest = memoryview(data).cast("B")
+        try:
+            while self.error is None and len(rest):
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Truncate, and keep the first error likewise."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+
+class NewFile:
+    """An HDF5 file that is being written.
+
+    HDF5 corrupts its own memory when a write fails below it (a full disk crashed the process
+    with h5py 3.16), so it never sees one: the failure is kept, and raised by `check` and `close`.
+
+    Parameters
+    ----------
+    path : Path
+        Must not be there yet.
+
+    Attributes
+    ----------
+    h5 : h5py.File
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._raw = PatientFile(path, "x+b")
+        try:
+            self.h5 = h5py.File(self._raw, "w")
+        except BaseException:
+            self._raw.close()
+            path.unlink()
+            raise
+
+    def check(self) -> None:
+        """Raise the OSError of the first write that failed."""
+        if self._raw.error is not None:
+            raise self._raw.error
+
+    def close(self) -> None:
+        """Write what is buffered, close, and raise the OSError of a write that failed."""
+        try:
+            self.h5.close()
+        finally:
+            self._raw.close()
+        self.check()

@@ -1,0 +1,238 @@
+"""A plate of cells in an HDF5 file: verify its structure, read it in batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from coos_mlflow.errors import DataError
+from coos_mlflow.plates.columns import ID_DATASETS, check_label_dtype, clean_labels, shown
+from coos_mlflow.plates.flags import flag_unusable, refuse_unusable
+from coos_mlflow.plates.hdf5 import open_file
+from coos_mlflow.plates.hdf5.verify import Chunks
+from coos_mlflow.plates.schema import CellBatch, Origins, check_shape
+from coos_mlflow.plates.wells import WellIds, read_wells
+from coos_mlflow.plates.writer import PlateWriter
+
+__all__ = ["Plate", "PlateWriter", "file_digest", "open_plate"]
+
+_DIGEST_BYTES = 2**22
+
+
+class Plate:
+    """A plate file that is open for reading; use `open_plate`.
+
+    Opening verifies all that can be known without reading pixels; pixels are checked as they
+    stream. Counts of any integer or float type are taken: what is stored as integer comes out
+    as uint16, what is stored as float (half, single, double; either byte order) as float32.
+
+    Parameters
+    ----------
+    path : Path
+        The HDF5 file.
+
+    Attributes
+    ----------
+    n_cells : int
+    dtype : numpy.dtype
+        Of the batches: uint16 or float32.
+    stored_dtype : numpy.dtype
+        Of the file.
+    chunks : tuple of int, or None
+    compression : str
+        Names of the filters, such as ``"shuffle, deflate"``; ``"none"`` where there are none.
+    attrs : dict
+        Attributes of the file that are numbers, text of fixed length or short lists.
+    simulated : bool
+        Whether the file says that no microscope made it.
+    labels : ndarray of int64, shape (n_cells,), or None
+    plates, wells, dates, microscopes : ndarray of str, shape (n_cells,), or None
+        Ids as `clean_ids` leaves them, ``""`` for a cell without one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = open_file.open_file(path)
+        try:
+            with open_file.reading(path):
+                self._read_structure()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_structure(self) -> None:
+        if not open_file.has(self._file, "data"):
+            found = ", ".join(shown(name, 60) for name in sorted(self._file)[:10]) or "nothing"
+            raise DataError(
+                f"{self.path}: no dataset /data with the cells found, only {found[:200]}; "
+                "expected (N, 2, 64, 64) raw counts."
+            )
+        data = open_file.own_dataset(self._file, "data")
+        where = f"{self.path}:/data"
+        check_shape(data.shape or (), data.dtype, where)
+        file_bytes = self.path.stat().st_size
+        self._data, self._chunks = data, Chunks(data, where, file_bytes)
+        open_file.check_stored(data, where, file_bytes)
+        self._chunks.check_packing()
+        self.n_cells = int(data.shape[0])
+        self.stored_dtype: np.dtype = data.dtype.newbyteorder("=")
+        self.dtype = np.dtype(np.float32 if data.dtype.kind == "f" else np.uint16)
+        self.chunks: tuple[int, ...] | None = data.chunks
+        self.compression = open_file.filters(data)
+        self.attrs = open_file.plain_attributes(self._file)
+        self.simulated = self.attrs.get("simulated") in (True, 1, "true", "True")
+        self.labels = self._column("labels")
+        ids = {name: self._column(dataset) for name, dataset in ID_DATASETS.items()}
+        self.plates, self.wells = ids["plates"], ids["wells"]
+        self.dates, self.microscopes = ids["dates"], ids["microscopes"]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """HDF5 names of the optional columns that the file does not have."""
+        columns = {"labels": self.labels}
+        columns |= {dataset: getattr(self, name) for name, dataset in ID_DATASETS.items()}
+        return tuple(dataset for dataset, column in columns.items() if column is None)
+
+    def batches(
+        self,
+        size: int = 1024,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        keep_unusable: bool = False,
+    ) -> Iterator[CellBatch]:
+        """Read cells in their order, a batch at a time.
+
+        Parameters
+        ----------
+        size : int
+            Cells in a batch; the last one may be shorter.
+        start, stop : int
+            Range of cells; the whole plate by default.
+        keep_unusable : bool
+            Flag cells that cannot be scored instead of refusing them (`flag_unusable`).
+
+        Yields
+        ------
+        CellBatch
+            Its images have `dtype` and are raw counts.
+
+        Raises
+        ------
+        DataError
+            For pixels that cannot be read, for all that `flag_unusable` refuses, and, unless they
+            are kept, for unusable cells.
+        """
+        where = f"{self.path}:/data"
+        end = self.n_cells if stop is None else min(stop, self.n_cells)
+        for first in range(start, end, size):
+            rows = slice(first, min(first + size, end))
+            with open_file.reading(self.path, f"/data, cells {rows.start} to {rows.stop - 1},"):
+                self._chunks.verify(rows.start, rows.stop)
+                raw = self._data[rows]
+            raw = raw.astype(self.stored_dtype, copy=False)
+            images = raw.astype(self.dtype, copy=False)
+            flags = flag_unusable(raw, where, first)
+            if raw.dtype == np.float64:  # in single precision an image may have become constant
+                flags = np.maximum(flags, flag_unusable(images, where, first))
+            if not keep_unusable:
+                refuse_unusable(images, flags, where, first)
+            columns = {
+                name: None if (column := getattr(self, name)) is None else column[rows]
+                for name in ("labels", *ID_DATASETS)
+            }
+            yield CellBatch(first, images, flags=flags, **columns)
+
+    def origins(self, start: int, stop: int) -> Origins:
+        """Return plates and wells of the cells `start` to `stop` - 1, without their images."""
+        rows = slice(start, stop)
+        plates = None if self.plates is None else self.plates[rows]
+        wells = None if self.well_ids is None else self.well_ids.names[rows]
+        return Origins(np.arange(start, stop), plates, wells)
+
+    @cached_property
+    def well_ids(self) -> WellIds | None:
+        """How the well ids were read, judged by all of the file; None where it has none."""
+        return None if self.wells is None else read_wells(self.wells)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Plate:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _column(self, name: str) -> np.ndarray | None:
+        if not open_file.has(self._file, name):
+            return None
+        dataset = open_file.own_dataset(self._file, name)
+        where = f"{self.path}:/{name}"
+        if dataset.shape not in ((self.n_cells,), (self.n_cells, 1)):
+            raise DataError(
+                f"{where}: shape {dataset.shape} found, expected ({self.n_cells},), "
+                "one entry for each cell of /data."
+            )
+        file_bytes = self.path.stat().st_size
+        chunks = Chunks(dataset, where, file_bytes)
+        open_file.check_stored(dataset, where, file_bytes)
+        chunks.verify(0, self.n_cells)
+        if name == "labels":
+            check_label_dtype(dataset.dtype, where)
+            labels = dataset[:].ravel()
+            return clean_labels(labels.astype(labels.dtype.newbyteorder("=")), where)
+        return open_file.read_ids(dataset, chunks, where)
+
+
+def open_plate(path: str | Path) -> Plate:
+    """Open a plate file and verify its structure.
+
+    Parameters
+    ----------
+    path : path
+        HDF5 in COOS-7's layout: ``data`` (N, 2, 64, 64), and, where known, ``labels``,
+        ``plateIDs``, ``wellIDs``, ``dateIDs``, ``microscopeIDs``, each of shape (N,) or (N, 1).
+
+    Returns
+    -------
+    Plate
+        A context manager.
+
+    Raises
+    ------
+    DataError
+        With the file, the HDF5 path, the value found and the one expected.
+    """
+    return Plate(Path(path))
+
+
+def file_digest(path: str | Path, on_progress: Callable[[int], None] | None = None) -> str:
+    """Return the SHA-256 of a whole file, as hexadecimal digits.
+
+    Parameters
+    ----------
+    path : path
+    on_progress : callable or None
+        Told the bytes read since its last call.
+
+    Raises
+    ------
+    DataError
+        Where the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with Path(path).open("rb") as file:
+            while block := file.read(_DIGEST_BYTES):
+                digest.update(block)
+                if on_progress:
+                    on_progress(len(block))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+    return digest.hexdigest()

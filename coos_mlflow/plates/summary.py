@@ -1,0 +1,229 @@
+"""What a plate file holds, found by reading every cell of it once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from coos_mlflow.plates.columns import ID_DATASETS
+from coos_mlflow.plates.copies import CopyFinder, cell_digests
+from coos_mlflow.plates.flags import USABLE, FlagCounter, left_out_sentences
+from coos_mlflow.plates.reader import Plate, open_plate
+from coos_mlflow.plates.schema import CHANNELS, CLASSES, CellBatch
+from coos_mlflow.plates.wells import WellIds
+
+PERCENTILES = (0.1, 50.0, 99.9)
+SAMPLE_CELLS = 512
+"""Evenly spaced cells that the percentiles are taken from: 2 million pixels a channel."""
+
+CAMERA_MAXIMA = tuple(2**bits - 1 for bits in (8, 10, 11, 12, 14, 16))
+"""Largest counts of the analogue-to-digital converters in use."""
+
+
+@dataclass(frozen=True)
+class ChannelSummary:
+    """Intensities of one channel, in raw counts.
+
+    Parameters
+    ----------
+    name : str
+    minimum, maximum : float
+        Over all pixels.
+    percentiles : dict of float to float
+        Of a sample of cells, evenly spaced over the file.
+    saturated : float
+        Share of pixels at `maximum` where that is the largest count of a camera; else 0.
+    """
+
+    name: str
+    minimum: float
+    maximum: float
+    percentiles: dict[float, float]
+    saturated: float
+
+
+@dataclass(frozen=True)
+class PlateSummary:
+    """What a plate file holds.
+
+    Parameters
+    ----------
+    path : Path
+    file_bytes, n_cells : int
+    dtype : str
+        As stored, in native byte order.
+    chunks : tuple of int, or None
+    compression : str
+    simulated : bool
+    classes : dict of str to int, or None
+        Cells of each of the seven classes.
+    plates, dates, microscopes : dict of str to int, or None
+        Cells of each id; those without one are in none of them.
+    n_wells : int or None
+        Distinct pairs of plate and well, where cells have both.
+    well_ids : WellIds or None
+        How the well ids were read.
+    channels : list of ChannelSummary
+    missing : tuple of str
+        HDF5 names of the optional columns that are not there.
+    unusable : dict of str to int
+        Cells that cannot be scored, by the reason.
+    copies : int
+        Cells that are, pixel by pixel, copies of earlier ones.
+    """
+
+    path: Path
+    file_bytes: int
+    n_cells: int
+    dtype: str
+    chunks: tuple[int, ...] | None
+    compression: str
+    simulated: bool
+    classes: dict[str, int] | None
+    plates: dict[str, int] | None
+    dates: dict[str, int] | None
+    microscopes: dict[str, int] | None
+    n_wells: int | None
+    well_ids: WellIds | None
+    channels: list[ChannelSummary]
+    missing: tuple[str, ...]
+    unusable: dict[str, int]
+    copies: int
+
+    @property
+    def cell_notes(self) -> list[str]:
+        """Sentences on cells that are unusable or copies, where there are such."""
+        return left_out_sentences(self.unusable, self.copies, self.n_cells)
+
+
+def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) -> PlateSummary:
+    """Read a whole plate and say what it holds.
+
+    Parameters
+    ----------
+    path : path
+    on_progress : callable or None
+        Told the cells read since its last call.
+
+    Returns
+    -------
+    PlateSummary
+
+    Raises
+    ------
+    DataError
+        For all that `open_plate` and scoring refuse, such as too many unusable cells.
+    """
+    with open_plate(path) as plate:
+        counter, channels = _read_cells(plate, on_progress)
+        counts = {name: _counts(getattr(plate, name)) for name in ID_DATASETS if name != "wells"}
+        return PlateSummary(
+            path=plate.path,
+            file_bytes=plate.path.stat().st_size,
+            n_cells=plate.n_cells,
+            dtype=str(plate.stored_dtype),
+            chunks=plate.chunks,
+            compression=plate.compression,
+            simulated=plate.simulated,
+            classes=_class_counts(plate.labels),
+            plates=counts["plates"],
+            dates=counts["dates"],
+            microscopes=counts["microscopes"],
+            n_wells=_count_wells(plate),
+            well_ids=plate.well_ids,
+            channels=channels,
+            missing=plate.missing,
+            unusable=counter.unusable,
+            copies=counter.copies,
+        )
+
+
+def _counts(ids: np.ndarray | None) -> dict[str, int] | None:
+    if ids is None:
+        return None
+    names, counts = np.unique(ids[ids != ""], return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))
+
+
+def _class_counts(labels: np.ndarray | None) -> dict[str, int] | None:
+    if labels is None:
+        return None
+    counts = np.bincount(labels, minlength=len(CLASSES))
+    return dict(zip(CLASSES, counts.tolist(), strict=True))
+
+
+def _count_wells(plate: Plate) -> int | None:
+    if plate.well_ids is None:
+        return None
+    wells = plate.well_ids.names.tolist()
+    if plate.plates is None:
+        return len(set(wells) - {""})
+    pairs = zip(plate.plates.tolist(), wells, strict=True)
+    return len({(on, well) for on, well in pairs if on and well})
+
+
+def _read_cells(
+    plate: Plate, on_progress: Callable[[int], None] | None
+) -> tuple[FlagCounter, list[ChannelSummary]]:
+    """Return how many cells have each flag, and the intensities of those that can be scored."""
+    finder, counter = CopyFinder(), FlagCounter(plate.n_cells, f"{plate.path}:/data")
+    intensities = _Intensities(plate.n_cells)
+    for batch in plate.batches(keep_unusable=True):
+        counter.add(finder.flagged(batch.flags, cell_digests(batch.images)), batch)
+        intensities.add(batch)
+        if on_progress:
+            on_progress(len(batch))
+    return counter, intensities.summaries()
+
+
+class _Intensities:
+    """Adds up the intensities of a plate's usable cells, batch by batch.
+
+    Parameters
+    ----------
+    n_cells : int
+        Of the plate.
+    """
+
+    def __init__(self, n_cells: int) -> None:
+        sampled = min(SAMPLE_CELLS, n_cells)
+        self._chosen = np.linspace(0, n_cells - 1, sampled).astype(np.int64)
+        self._sample: list[np.ndarray] = []
+        self._low = np.full(len(CHANNELS), np.inf)
+        self._high = np.full(len(CHANNELS), -np.inf)
+        self._at_high = np.zeros(len(CHANNELS), dtype=np.int64)
+        self._pixels = 0
+
+    def add(self, batch: CellBatch) -> None:
+        """Look at the next cells."""
+        rows = np.flatnonzero(batch.flags == USABLE)
+        if not len(rows):
+            return
+        images = batch.images if len(rows) == len(batch) else batch.images[rows]
+        self._low = np.minimum(self._low, images.min(axis=(0, 2, 3)))
+        batch_high = images.max(axis=(0, 2, 3)).astype(np.float64)
+        self._at_high[batch_high > self._high] = 0
+        self._high = np.maximum(self._high, batch_high)
+        for channel in np.flatnonzero(batch_high == self._high):
+            self._at_high[channel] += np.count_nonzero(images[:, channel] == batch_high[channel])
+        self._sample.append(images[np.isin(batch.start + rows, self._chosen)])
+        self._pixels += images[:, 0].size
+
+    def summaries(self) -> list[ChannelSummary]:
+        """Return what was found in each channel."""
+        sample = np.concatenate(self._sample)
+        levels = np.percentile(sample, PERCENTILES, axis=(0, 2, 3))
+        shares = np.where(np.isin(self._high, CAMERA_MAXIMA), self._at_high / self._pixels, 0.0)
+        return [
+            ChannelSummary(
+                name=name,
+                minimum=float(self._low[channel]),
+                maximum=float(self._high[channel]),
+                percentiles=dict(zip(PERCENTILES, levels[:, channel].tolist(), strict=True)),
+                saturated=float(shares[channel]),
+            )
+            for channel, name in enumerate(CHANNELS)
+        ]

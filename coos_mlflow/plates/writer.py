@@ -1,0 +1,184 @@
+"""Write a plate file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from coos_mlflow.errors import DataError, OutputError
+from coos_mlflow.plates.columns import ID_DATASETS, clean_ids, clean_labels
+from coos_mlflow.plates.flags import check_images
+from coos_mlflow.plates.hdf5 import open_file
+from coos_mlflow.plates.hdf5.write import NewFile
+from coos_mlflow.plates.schema import CELL_SHAPE
+
+CHUNK_CELLS = 64
+"""Cells in one chunk: 1 MiB of uint16."""
+
+
+class PlateWriter:
+    """Write a plate file that appears whole or not at all; a context manager.
+
+    Cells are stored in chunks of 64 with shuffle and gzip level 1: on camera-like counts 0.6 of
+    the size, 4,300 cells/s written and 24,000 read on one core, half as many where the lengths of
+    chunks are verified first (`_chunks.py`), and any HDF5 library opens it (lzf reads as fast, but
+    only h5py knows it). The same cells give the same bytes.
+
+    Parameters
+    ----------
+    path : path
+        The file to make; written beside it under another name until it is complete.
+    n_cells : int
+        How many cells will be appended.
+    dtype : "uint16" or "float32"
+    attrs : dict or None
+        Numbers, text and short lists of numbers, such as ``{"simulated": True}``.
+    force : bool
+        Replace a file that is already there.
+
+    Raises
+    ------
+    OutputError
+        Where the file is there already, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        n_cells: int,
+        *,
+        dtype: str | np.dtype = "uint16",
+        attrs: dict[str, Any] | None = None,
+        force: bool = False,
+    ) -> None:
+        self.path, self.n_cells, self.dtype = Path(path), n_cells, np.dtype(dtype)
+        self._attrs, self._force = attrs or {}, force
+        self._written = 0
+        self._columns: dict[str, list[np.ndarray]] = {}
+        if self.dtype not in (np.dtype(np.uint16), np.dtype(np.float32)):
+            raise DataError(f"{path}: dtype {dtype} asked for, expected uint16 or float32.")
+        if not 1 <= n_cells <= open_file.MAX_CELLS:
+            raise DataError(
+                f"{path}: {n_cells:,} cells asked for, expected 1 to {open_file.MAX_CELLS:,}."
+            )
+
+    def __enter__(self) -> PlateWriter:
+        self._refuse_existing()
+        self._partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.partial")
+        try:
+            with open_file.writing(self.path):
+                self._file = NewFile(self._partial)
+                open_file.set_attributes(self._file.h5, self._attrs)
+                self._data = self._file.h5.create_dataset(
+                    "data",
+                    (self.n_cells, *CELL_SHAPE),
+                    self.dtype,
+                    chunks=(min(CHUNK_CELLS, self.n_cells), *CELL_SHAPE),
+                    compression="gzip",
+                    compression_opts=1,
+                    shuffle=True,
+                )
+        except BaseException:
+            self._discard()
+            raise
+        return self
+
+    def append(self, images: np.ndarray, **columns: np.ndarray | None) -> None:
+        """Add cells behind those already written.
+
+        Parameters
+        ----------
+        images : ndarray, shape (n, 2, 64, 64), of the writer's dtype
+        **columns : ndarray, shape (n,), or None
+            ``labels`` (0..6), ``plates``, ``wells``, ``dates``, ``microscopes``; a column
+            comes with every call or with none.
+
+        Raises
+        ------
+        DataError
+            For cells that `check_images` refuses, columns that do not fit, too many cells.
+        """
+        where = f"cells for {self.path}"
+        if images.dtype != self.dtype:
+            raise DataError(f"{where}: dtype {images.dtype} found, expected {self.dtype}.")
+        check_images(images, where, self._written)
+        end = self._written + len(images)
+        if end > self.n_cells:
+            raise DataError(f"{where}: {end:,} cells found, expected {self.n_cells:,}.")
+        self._keep_columns({k: v for k, v in columns.items() if v is not None}, len(images))
+        with open_file.writing(self.path):
+            self._data[self._written : end] = images
+            self._file.check()
+        self._written = end
+
+    def _keep_columns(self, columns: dict[str, np.ndarray], n: int) -> None:
+        where = f"cells for {self.path}"
+        if unknown := set(columns) - {"labels", *ID_DATASETS}:
+            raise TypeError(f"no such column: {', '.join(sorted(unknown))}")
+        if self._written and set(columns) != set(self._columns):
+            raise DataError(
+                f"{where}: columns {sorted(columns)} found, expected {sorted(self._columns)} "
+                "as with the cells before."
+            )
+        for name, values in columns.items():
+            column = np.asarray(values)
+            if column.shape != (n,):
+                raise DataError(f"{where}: {name} of shape {column.shape}, expected ({n},).")
+            cleaned = (
+                clean_labels(column, f"{where}: labels")
+                if name == "labels"
+                else clean_ids(column.tolist(), f"{where}: {name}", self._written)
+            )
+            self._columns.setdefault(name, []).append(cleaned)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self._discard()
+            return
+        try:
+            self._finish()
+        except BaseException:
+            self._discard()
+            raise
+
+    def _finish(self) -> None:
+        if self._written != self.n_cells:
+            raise DataError(
+                f"{self.path}: {self._written:,} cells were written, expected {self.n_cells:,}."
+            )
+        with open_file.writing(self.path):
+            for name, parts in self._columns.items():
+                column = np.concatenate(parts)
+                if name in ID_DATASETS:
+                    column = np.char.encode(column, "utf-8")
+                dataset = ID_DATASETS.get(name, name)
+                self._file.h5.create_dataset(dataset, data=column, compression="gzip", shuffle=True)
+            self._file.close()
+            self._refuse_existing()
+            self._partial.replace(self.path)
+
+    def _refuse_existing(self) -> None:
+        if self.path.is_dir():
+            raise OutputError(f"{self.path}: is a folder, expected the name of a file to write.")
+        if self.path.exists() and not self._force:
+            raise OutputError(f"{self.path}: is there already; --force replaces it.")
+
+    def _discard(self) -> None:
+        if not hasattr(self, "_file"):
+            return  # it could not be made
+        try:
+            with open_file.writing(self.path):
+                self._file.close()
+        except OutputError:
+            pass  # the disk that was full is still full
+        finally:
+            self._partial.unlink(missing_ok=True)

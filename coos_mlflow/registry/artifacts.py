@@ -1,0 +1,203 @@
+"""What runs log: data sets, evaluations as tables and figures, the model itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow
+import numpy as np
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.data.sources import LocalArtifactDatasetSource
+from mlflow.entities import LoggedModelInput
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from packaging.version import Version
+
+import coos_mlflow
+from coos_mlflow._utils.versions import package_versions
+from coos_mlflow.errors import RegistryError
+from coos_mlflow.metrics import Evaluation, confusion_table
+from coos_mlflow.model import pyfunc
+from coos_mlflow.plates.dataset import TrainingData
+from coos_mlflow.plates.schema import CLASS_ABBREVIATIONS, SPLIT_TITLES
+from coos_mlflow.registry.relocation import check_there
+from coos_mlflow.registry.retry import patiently
+from coos_mlflow.registry.runs import first_line, store_name
+from coos_mlflow.representations import Representation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SERVED_PACKAGES = (
+    "joblib",
+    "mlflow",
+    "numpy",
+    "packaging",
+    "pandas",
+    "pyarrow",
+    "rich",
+    "scikit-learn",
+    "scipy",
+    "skops",
+)
+"""What the code of every served model imports; that code travels with it. Held by a test."""
+
+EVALUATION = "evaluation.json"
+"""The artifact with everything about a row's errors."""
+
+_ANEW = "delete the model version that it made too, and the same command trains it again"
+
+_DIGEST_LENGTH = 36
+"""Characters that MLflow's stores keep of a digest; the whole SHA-256 is in the input's tags."""
+
+
+def known_place(path: Path) -> Path:
+    """Return the whole path of a file; of one that cannot be seen from here, what was given."""
+    # Not by `Path.exists`, which raises where a folder may not be looked into.
+    return path.resolve() if os.path.exists(path) else path  # noqa: PTH110
+
+
+def describe_dataset(path: Path, name: str, digest: str) -> MetaDataset:
+    """Return a plate file as MLflow knows data sets, under our digest of the whole file.
+
+    MLflow's own digest looks at the first 10,000 numbers, which is 1.2 cells.
+    """
+    # Of a file that is not on this machine the name alone is known.
+    source = LocalArtifactDatasetSource(str(known_place(path)))
+    return MetaDataset(source, name=name, digest=digest[:_DIGEST_LENGTH])
+
+
+def log_data(data: TrainingData) -> None:
+    """Log the five splits as the run's inputs."""
+    for split, path in data.paths.items():
+        digest = data.digests[split]
+        dataset = describe_dataset(path, f"{data.name} {SPLIT_TITLES[split]}", digest)
+        tags = {"sha256": digest, "simulated": str(data.simulated)}
+        log_input(dataset, split, tags)
+
+
+def log_input(
+    dataset: MetaDataset, context: str, tags: dict[str, str], model: LoggedModelInput | None = None
+) -> None:
+    """Log a data set as an input of the active run.
+
+    Of two runs that are the first to name it at the same moment, MLflow's stores refuse one, which
+    finds it there when it tries again.
+    """
+    patiently(lambda: mlflow.log_input(dataset, context=context, tags=tags, model=model))
+
+
+def log_evaluations(evaluations: dict[str, Evaluation], title: str, simulated: bool) -> None:
+    """Log metrics per split, confusion matrices as tables, and one figure of all."""
+    metrics: dict[str, float] = {}
+    for split, evaluation in evaluations.items():
+        metrics[f"{split}_balanced_error"] = evaluation.balanced_error
+        bounds = zip(("low", "high"), evaluation.interval, strict=True)
+        metrics |= {f"{split}_balanced_error_{end}": b for end, b in bounds if not np.isnan(b)}
+        names_recalls = zip(CLASS_ABBREVIATIONS, evaluation.recalls, strict=True)
+        metrics |= {f"{split}_recall_{name}": r for name, r in names_recalls if not np.isnan(r)}
+        mlflow.log_text(confusion_table(evaluation).to_csv(), f"confusion/{split}.csv")
+    mlflow.log_metrics(metrics)
+    mlflow.log_dict({s: e.as_dict() for s, e in evaluations.items()}, EVALUATION)
+    mlflow.log_figure(confusion_figure(evaluations, title, simulated), "confusion/splits.png")
+
+
+def read_evaluations(run_id: str) -> dict[str, Evaluation]:
+    """Return by split what `log_evaluations` has logged in a run.
+
+    Raises
+    ------
+    RegistryError
+        When the run or its artifacts cannot be read.
+    """
+    try:
+        place = mlflow.get_run(run_id).info.artifact_uri
+        check_there(f"The run {run_id}", place, _ANEW)
+        found = mlflow.artifacts.load_dict(f"runs:/{run_id}/{EVALUATION}")
+    except (MlflowException, OSError) as error:
+        raise RegistryError(
+            f"{EVALUATION} of run {run_id} cannot be read from {store_name()} "
+            f"({first_line(error)}): bring it back if its disk or store is away; if it was "
+            f"deleted, {_ANEW}."
+        ) from error
+    return {split: Evaluation.from_dict(said) for split, said in found.items()}
+
+
+def confusion_figure(evaluations: dict[str, Evaluation], title: str, simulated: bool) -> Figure:
+    """Draw the confusion matrices of all splits, rows in % of the true class."""
+    # Imported here: a scorer that draws nothing starts faster without.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * len(evaluations), 4.6), layout="constrained")
+    axes = figure.subplots(1, len(evaluations), squeeze=False)[0]
+    ticks = range(len(CLASS_ABBREVIATIONS))
+    for ax, (split, evaluation) in zip(axes, evaluations.items(), strict=True):
+        cells = evaluation.confusion.sum(axis=1, keepdims=True)
+        share = 100 * evaluation.confusion / np.maximum(cells, 1)
+        ax.imshow(share, cmap="Blues", vmin=0, vmax=100)
+        for row, column in np.argwhere(share >= 0.5):
+            ink = "white" if share[row, column] > 60 else "black"
+            text = f"{share[row, column]:.0f}"
+            ax.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
+        ax.set_xticks(ticks, CLASS_ABBREVIATIONS, rotation=60, fontsize=8)
+        ax.set_yticks(ticks, CLASS_ABBREVIATIONS, fontsize=8)
+        ax.set_title(f"{SPLIT_TITLES[split]}: {evaluation.balanced_error:.1f} %")
+        ax.set_xlabel("predicted class")
+    axes[0].set_ylabel("true class")
+    kind = "simulated cells" if simulated else "cells"
+    figure.suptitle(f"{title}: {kind} in % of the true class; balanced error above each split")
+    return figure
+
+
+def requirements(representation: Representation) -> list[str]:
+    """Return what a machine must install to serve a model on a representation."""
+    return pinned({*SERVED_PACKAGES, *representation.packages}, package_versions())
+
+
+def log_model(bundle: Path, needed: list[str]) -> str:
+    """Log the pyfunc of a bundle in the active run and return its ``models:/m-...``.
+
+    Parameters
+    ----------
+    bundle : Path
+        From `coos_mlflow.model.pyfunc.save_bundle`, in a folder called `pyfunc.ARTIFACT`.
+    needed : list of str
+        From `requirements`.
+    """
+    package = Path(coos_mlflow.__file__).parent
+    logged = mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(package / "model" / "mlflow_code.py"),
+        code_paths=[str(package)],
+        artifacts={pyfunc.ARTIFACT: str(bundle)},
+        signature=_signature(),
+        input_example=pyfunc.example_of(bundle),
+        pip_requirements=needed,
+    )
+    return str(logged.model_uri)
+
+
+def pinned(names: Collection[str], versions: dict[str, str]) -> list[str]:
+    """Return requirements that the default package index can meet.
+
+    It has no local versions such as torch's 2.13.0+cpu, but has 2.13.0.
+    """
+    return [f"{name}=={Version(versions[name]).public}" for name in sorted(names)]
+
+
+def _signature() -> ModelSignature:
+    """Declare the output alone.
+
+    With an input schema MLflow would cast what a request brings to the declared type without a
+    word: [0, 1]-scaled floats would become the count 0 before the model could refuse them.
+    """
+    columns = [
+        ColSpec(DataType.long, "label"),
+        ColSpec(DataType.string, "class_name"),
+        *(ColSpec(DataType.double, name) for name in pyfunc.PROBABILITY_COLUMNS),
+    ]
+    return ModelSignature(outputs=Schema(columns))

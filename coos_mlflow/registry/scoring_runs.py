@@ -1,0 +1,163 @@
+"""The plates that a registered model has scored, over time, from their MLflow runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from coos_mlflow.drift.image_quality import VIEWS
+from coos_mlflow.registry import versions
+from coos_mlflow.registry.runs import prepare_store
+
+ESTIMATES = ("estimated_error", "estimated_error_low", "estimated_error_high")
+"""Metrics of a scoring run: balanced error in % and its range, where one was estimated."""
+
+COLUMNS = (
+    "run_id",
+    "date",
+    "plate",
+    "n_cells",
+    "model",
+    "version",
+    "verdict",
+    "reason",
+    *(f"distance_{view}" for view in VIEWS),
+    *(f"usual_{view}" for view in VIEWS),
+    *ESTIMATES,
+    "simulated_plate",
+    "simulated_model",
+    "results",
+)
+"""Of `read_history`; ``usual`` is the distance up to which a plate is ordinary."""
+
+_PAGE = 1000
+"""Runs asked for at once, at most."""
+
+
+def read_history(
+    asked: str, since: datetime | None = None, limit: int | None = None
+) -> pd.DataFrame:
+    """Read the finished scoring runs of a registered model, the newest last.
+
+    They are found in every experiment, since ``mlflow run`` chooses its own.
+
+    Parameters
+    ----------
+    asked : str
+        As in `coos_mlflow.registry.versions.resolve`, but a bare name means every version.
+    since : datetime, optional
+        Leave out what was scored before; without a time zone it is UTC.
+    limit : int, optional
+        Keep that many of the newest.
+
+    Returns
+    -------
+    DataFrame
+        One row a run, with `COLUMNS`: ``date`` in UTC, distances of the file's farthest plate in
+        units of an ordinary plate's, errors in %; NaN where a run has none.
+
+    Raises
+    ------
+    RegistryError
+        When the model is not registered or the store does not answer.
+    """
+    prepare_store(make=False)
+    name, version = _asked_for(asked)
+    page = min(limit or _PAGE, _PAGE)
+    runs = (run for run in _scoring_runs(name, since, page) if _is_of(run, name, version))
+    newest = [_row(run) for run in islice(runs, limit)]
+    return pd.DataFrame(newest[::-1], columns=list(COLUMNS))
+
+
+def farthest(history: pd.DataFrame) -> pd.Series:
+    """Return the largest distance in units of its limit, over the views; above 1 is shifted.
+
+    Parameters
+    ----------
+    history : DataFrame
+        From `read_history`.
+
+    Returns
+    -------
+    Series of float
+        NaN for a plate that could not be placed.
+    """
+    ratios = {view: history[f"distance_{view}"] / history[f"usual_{view}"] for view in VIEWS}
+    return pd.DataFrame(ratios).astype(float).max(axis=1)
+
+
+def _asked_for(asked: str) -> tuple[str, str | None]:
+    """Return name and version, the latter None for every version."""
+    bare = asked.removeprefix("models:/")
+    if not set("@/:") & set(bare):
+        with suppress(MlflowException):
+            return str(MlflowClient().get_registered_model(bare).name), None
+    found = versions.resolve(asked)
+    return found.name, found.version
+
+
+def _scoring_runs(name: str, since: datetime | None, page_size: int) -> Iterator[Run]:
+    """Yield runs with a verdict of models called about so, the newest first, page by page."""
+    # In LIKE _ is any letter: a quote would end the pattern. `_is_of` looks at the exact name.
+    pattern = name.replace("'", "_")
+    conditions = [
+        "attributes.status = 'FINISHED'",
+        f"tags.model LIKE '{pattern}/%'",
+        "tags.verdict LIKE '_%'",
+    ]
+    if since is not None:
+        moment = since if since.tzinfo else since.replace(tzinfo=UTC)
+        conditions.append(f"attributes.start_time >= {round(1000 * moment.timestamp())}")
+    experiments = [found.experiment_id for found in mlflow.search_experiments()]
+    token = None
+    while True:
+        page = MlflowClient().search_runs(
+            experiments,
+            " AND ".join(conditions),
+            max_results=page_size,
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _is_of(run: Run, name: str, version: str | None) -> bool:
+    its_name, _, its_version = run.data.tags["model"].rpartition("/")
+    return its_name == name and version in (None, its_version)
+
+
+def _row(run: Run) -> dict[str, Any]:
+    tags, metrics = run.data.tags, run.data.metrics
+    model, _, version = tags["model"].rpartition("/")
+    files = [used.dataset.name for used in run.inputs.dataset_inputs]
+    return {
+        "run_id": run.info.run_id,
+        "date": pd.to_datetime(run.info.start_time, unit="ms", utc=True),
+        "plate": files[0] if files else run.info.run_name,
+        "n_cells": int(metrics.get("n_cells", 0)),
+        "model": model,
+        "version": version,
+        "verdict": tags["verdict"],
+        "reason": tags.get("reason", ""),
+        **{
+            f"{figure}_{view}": metrics.get(f"{figure} {view}", math.nan)
+            for figure in ("distance", "usual")
+            for view in VIEWS
+        },
+        **{key: metrics.get(key, math.nan) for key in ESTIMATES},
+        **{key: tags.get(key) == "True" for key in ("simulated_plate", "simulated_model")},
+        "results": tags.get("results", ""),
+    }

@@ -1,0 +1,344 @@
+"""Registered models: find, register, crown the champion, resolve a name that a user typed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, ErrorCode
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+from coos_mlflow.errors import RegistryError, without_passwords
+from coos_mlflow.registry.pins import pins
+from coos_mlflow.registry.ranking import merit
+from coos_mlflow.registry.retry import patiently
+from coos_mlflow.registry.runs import first_line
+
+CHAMPION = "champion"
+
+DIGEST = "bundle_sha256"
+"""The tag of a version that tells its files from any others."""
+
+_LOOKS = 50
+"""How often aliases are set again before it is said that somebody moves them back."""
+
+LOGGED = "models:/"
+"""What stands before the id of a LoggedModel in a version's source."""
+
+_LOGGED_ID = re.compile(r"m-[0-9a-f]{32}")
+_NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+"""What MLflow says of a model, version or alias that is not there, the latter of an alias."""
+
+_SHORT = re.compile(r"(?P<name>[^@/:]+)(@(?P<alias>[^@/:]+)|/(?P<version>\d+))?")
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model version that exists.
+
+    Parameters
+    ----------
+    uri : str
+        ``models:/name/version``, which does not move when an alias does.
+    name, version : str
+    alias : str or None
+        The alias by which it was asked for.
+    tags : dict of str to str
+        Of the version.
+    run_id : str or None
+        The run that trained it.
+    model_id : str or None
+        Its LoggedModel.
+    """
+
+    uri: str
+    name: str
+    version: str
+    alias: str | None
+    tags: dict[str, str]
+    run_id: str | None
+    model_id: str | None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it was trained on simulated cells."""
+        return self.tags.get("simulated") == "True"
+
+    @property
+    def ours(self) -> bool:
+        """Whether this package has made it."""
+        return "fingerprint" in self.tags
+
+    @property
+    def digest(self) -> str:
+        """What its bundle was sealed with (`coos_mlflow.model.digests`)."""
+        return self.tags.get(DIGEST, "")
+
+    @property
+    def anew(self) -> str:
+        """What to do where its files are lost."""
+        return (
+            f"`coos models prune {self.name}/{self.version}` deletes what is left, and the command "
+            "that trained it makes it again"
+        )
+
+    def __str__(self) -> str:
+        """Return ``name version 3 (champion)``."""
+        return f"{self.name} version {self.version}" + (f" ({self.alias})" if self.alias else "")
+
+
+def place_of(model: ModelRef) -> str:
+    """Return the folder or URI in which the store keeps a version's files."""
+    found = MlflowClient().get_model_version_download_uri(model.name, model.version)
+    if is_logged(found):
+        return str(MlflowClient().get_logged_model(found.removeprefix(LOGGED)).artifact_location)
+    return str(found)
+
+
+def place() -> str:
+    """Return the registry's URI as it may be shown: without user and password."""
+    return without_passwords(mlflow.get_registry_uri())
+
+
+@contextmanager
+def answers() -> Iterator[None]:
+    """Turn what MLflow raises into a sentence.
+
+    Raises
+    ------
+    RegistryError
+    """
+    try:
+        yield
+    except MlflowException as error:
+        raise RegistryError(
+            f"The registry {place()} does not do it ({first_line(error)}); check that it is "
+            "there and may be changed."
+        ) from error
+
+
+def name_alone(asked: str) -> str:
+    """Return the name of a model that is asked for without a version or alias.
+
+    Raises
+    ------
+    RegistryError
+    """
+    name = asked.removeprefix(LOGGED)
+    if set(name) & set("/@:"):
+        raise RegistryError(
+            f"{asked!r} found, expected the model's name alone, such as texture-lr."
+        )
+    return name
+
+
+def is_logged(uri: str) -> bool:
+    """Tell whether a URI is one of a LoggedModel, ``models:/m-...``."""
+    return uri.startswith(LOGGED) and bool(_LOGGED_ID.fullmatch(uri.removeprefix(LOGGED)))
+
+
+def resolve(asked: str) -> ModelRef:
+    """Find the version meant by ``name``, ``name@alias``, ``name/3`` or ``models:/...``.
+
+    A bare name means its champion.
+
+    Raises
+    ------
+    RegistryError
+        Listing the models, aliases or versions that are there, and the store that was asked.
+    """
+    match = _SHORT.fullmatch(asked.removeprefix("models:/"))
+    if match is None:
+        raise RegistryError(
+            f"Model {asked!r} is not understood; expected name, name@alias, name/3 or models:/..."
+        )
+    if _LOGGED_ID.fullmatch(match["name"]):
+        return resolve(_registered_as(match["name"]))
+    name, wanted = match["name"], match["version"]
+    alias = match["alias"] or (None if wanted else CHAMPION)
+    client = MlflowClient()
+    try:
+        if alias:
+            found = client.get_model_version_by_alias(name, alias)
+        else:
+            found = client.get_model_version(name, wanted)
+    except MlflowException as error:
+        with answers():
+            if error.error_code not in _NOT_THERE:
+                raise
+            raise RegistryError(_what_is_there(name, asked, alias)) from error
+    return reference(found, alias)
+
+
+def find_version(name: str, fingerprint: str) -> ModelRef | None:
+    """Return the version that the same data and settings have made before, if any."""
+    for found in versions(name):
+        if found.tags.get("fingerprint") == fingerprint:
+            return reference(found, None)
+    return None
+
+
+def versions(name: str) -> list[ModelVersion]:
+    """Return all versions of a registered model, oldest first; none when it does not exist."""
+    quote = '"' if "'" in name else "'"
+    found = MlflowClient().search_model_versions(f"name={quote}{name}{quote}")
+    return sorted(found, key=lambda v: int(v.version))
+
+
+def registered_models() -> list[RegisteredModel]:
+    """Return all registered models, by name."""
+    client, found, token = MlflowClient(), [], None
+    while True:
+        page = client.search_registered_models(page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda model: model.name)
+
+
+def register(name: str, model_uri: str, tags: dict[str, Any]) -> ModelRef:
+    """Make a logged model a new version of `name`, unless another process was faster.
+
+    No lock reaches over machines, so of several versions of one fingerprint the lowest is kept,
+    and whoever made a later one takes it back.
+
+    Parameters
+    ----------
+    tags : dict
+        Of the version; ``fingerprint`` says which versions are the same.
+    """
+    plain = {k: str(v) for k, v in tags.items()}
+    return patiently(lambda: _register_once(name, model_uri, plain))
+
+
+def _register_once(name: str, model_uri: str, tags: dict[str, str]) -> ModelRef:
+    known = find_version(name, tags["fingerprint"])
+    if known:
+        return known
+    made = mlflow.register_model(model_uri, name, tags=tags)
+    first = find_version(name, tags["fingerprint"])
+    if first and int(first.version) < int(made.version):
+        _take_back(name, made.version)
+        return first
+    return reference(MlflowClient().get_model_version(name, made.version), None)
+
+
+def _take_back(name: str, version: str) -> None:
+    """Delete one's own version; who may write but not delete leaves it, and no alias goes to it."""
+    try:
+        MlflowClient().delete_model_version(name, version)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(PERMISSION_DENIED):
+            raise
+
+
+def crown(name: str) -> ModelRef:
+    """Give the alias ``champion`` to the best version, and each layer's to the best on it.
+
+    Judged on Training alone.
+
+    Versions trained on COOS-7 come before those on other data, and these before simulated ones;
+    then more classes before fewer, more Training cells before fewer, newer release series of this
+    package, which refuse older ones, before older, and the lower error of cross-validation on
+    Training that leaves out whole plates, which is the same for every protocol of folds. No test
+    split is looked at. A pinned alias goes to the version that it is pinned to.
+    """
+    return patiently(lambda: _crown_until_right(name))
+
+
+def _crown_until_right(name: str) -> ModelRef:
+    """Set aliases until what is seen afterwards is what was set.
+
+    Of several that crown at once each looks after its last change, so the last one leaves the best.
+    """
+    client = MlflowClient()
+    for _ in range(_LOOKS):
+        wanted = _wanted(name)
+        held = client.get_registered_model(name).aliases
+        stale = {alias: v for alias, v in wanted.items() if str(held.get(alias)) != str(v.version)}
+        if not stale:
+            return reference(wanted[CHAMPION], CHAMPION)
+        for alias, version in stale.items():
+            client.set_registered_model_alias(name, alias, version.version)
+    raise RegistryError(
+        f"The aliases {', '.join(sorted(stale))} of {name} were moved by somebody else "
+        f"{_LOOKS} times in a row; look whether another version of this package trains into "
+        f"{place()}, and run the same command again."
+    )
+
+
+def _wanted(name: str) -> dict[str, ModelVersion]:
+    """Return the version that each alias belongs to: the one it is pinned to, else the best."""
+    chosen, there = best(name), {str(v.version): v for v in versions(name)}
+    pinned = pins(MlflowClient().get_registered_model(name), there.values())
+    return chosen | {alias: there[number] for alias, number in pinned.items() if alias in chosen}
+
+
+def best(name: str) -> dict[str, ModelVersion]:
+    """Return the version that training would give each alias that it moves.
+
+    Of one fingerprint the first alone counts.
+
+    Raises
+    ------
+    RegistryError
+        When there is no version.
+    """
+    counted = {v.tags.get("fingerprint", v.version): v for v in reversed(versions(name))}
+    ranked = sorted(counted.values(), key=merit)
+    if not ranked:
+        raise RegistryError(f"Model {name!r} has no version left in {place()}.")
+    layers = {v.tags["layer"]: v for v in reversed(ranked) if v.tags.get("layer")}
+    return layers | {CHAMPION: ranked[0]}
+
+
+def _registered_as(model_id: str) -> str:
+    """Return ``name/version`` of a LoggedModel."""
+    tags: dict[str, str] = {}
+    with answers():
+        try:
+            tags = MlflowClient().get_logged_model(model_id).tags
+        except MlflowException as error:
+            if error.error_code not in _NOT_THERE:
+                raise
+    if MLFLOW_MODEL_VERSIONS not in tags:
+        raise RegistryError(
+            f"Model {model_id!r} is not registered in {place()}; name one of "
+            "those that `coos models list` shows."
+        )
+    first = json.loads(tags[MLFLOW_MODEL_VERSIONS])[0]
+    return f"{first['name']}/{first['version']}"
+
+
+def reference(found: ModelVersion, alias: str | None = None) -> ModelRef:
+    """Return a version of the registry as this package refers to it."""
+    made_of = found.source.removeprefix(LOGGED)
+    return ModelRef(
+        uri=f"models:/{found.name}/{found.version}",
+        name=found.name,
+        version=str(found.version),
+        alias=alias,
+        tags=dict(found.tags),
+        run_id=found.run_id,
+        model_id=made_of if _LOGGED_ID.fullmatch(made_of) else None,
+    )
+
+
+def _what_is_there(name: str, asked: str, alias: str | None) -> str:
+    store = place()
+    models = {model.name: model for model in registered_models()}
+    if name in models:
+        aliases = ", ".join(f"@{a}" for a in sorted(models[name].aliases)) or "no alias"
+        numbers = ", ".join(f"/{v.version}" for v in versions(name)) or "no version"
+        gives = f"; `coos models promote {name}/VERSION --alias {alias}` gives one" if alias else ""
+        return f"Model {asked!r} is not in {store}; {name} has {aliases} and {numbers}{gives}."
+    there = ", ".join(sorted(models)) or "no model yet; `coos train texture` makes some"
+    return f"Model {name!r} is not in {store}, which holds: {there}."

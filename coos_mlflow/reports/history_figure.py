@@ -1,0 +1,276 @@
+"""Draws the plates that a model has scored: estimated error and distance, one after the other."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
+from coos_mlflow.errors import DataError, OutputError
+from coos_mlflow.registry.scoring_runs import farthest
+from coos_mlflow.reports.plate.wording import shown
+from coos_mlflow.reports.style import COLOURS, LIGHT, Palette
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = (".png", ".svg")
+
+INCHES = (10.0, 6.4)
+DPI = 120
+
+MARKS: dict[str, dict[str, Any]] = {
+    IN_RANGE: {"marker": "o", "color": COLOURS[0]},
+    CANNOT_TELL: {"marker": "s", "color": COLOURS[1]},
+    SHIFTED: {"marker": "^", "color": COLOURS[5]},
+}
+"""Shape and colour of a verdict; the shapes do without the colours."""
+
+_MOST_NAMES = 24
+"""Plates up to which each is named below the axis; beyond it days are."""
+
+_MANY = 100
+"""Plates beyond which marks are small."""
+
+_MOST_DAYS = 12
+_MOST_CHANGES = 10
+"""Changes of the model's version that are marked; beyond it they would hide the plates."""
+
+_NAME_LENGTH = 20
+_LEAST_ERROR_TOP = 10.0
+_LEAST_RATIO = 0.05
+_TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+def check_file(path: Path, force: bool) -> None:
+    """Refuse a file that cannot become the figure.
+
+    Raises
+    ------
+    DataError
+        For an ending other than `FORMATS`.
+    OutputError
+        For a file that is there already, or a folder that is not.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise DataError(f"{path}: ending {path.suffix!r} found, expected {' or '.join(FORMATS)}.")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {path.parent}; make it first.")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file that is to hold the figure.")
+    if path.exists() and not force:
+        raise OutputError(f"{path}: is there already; --force replaces it.")
+
+
+def write(history: pd.DataFrame, path: Path, model: str, *, force: bool = False) -> None:
+    """Draw a history into a PNG or SVG file.
+
+    Parameters
+    ----------
+    history : DataFrame
+        From `coos_mlflow.registry.scoring_runs.read_history`, not empty.
+    path : Path
+        Its ending tells the format.
+    model : str
+        What to call the model.
+    force : bool
+        Replace a figure that is there.
+
+    Raises
+    ------
+    DataError, OutputError
+        As `check_file` does, and when the file cannot be written.
+    """
+    check_file(path, force)
+    drawn = io.BytesIO()
+    history_figure(history, model).savefig(drawn, format=path.suffix[1:].lower(), dpi=DPI)
+    try:
+        path.write_bytes(drawn.getvalue())
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+def history_figure(history: pd.DataFrame, model: str, palette: Palette = LIGHT) -> Figure:
+    """Draw the estimated error with its range, and below it the largest distance.
+
+    Plates stand one beside the other in the order in which they were scored: dozens are often
+    scored within minutes, and then none for weeks.
+
+    Parameters
+    ----------
+    history : DataFrame
+        From `coos_mlflow.registry.scoring_runs.read_history`, not empty.
+    model : str
+        What to call the model.
+    palette : Palette
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=INCHES, layout="constrained", facecolor=palette.paper)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    for ax in (upper, lower):
+        _frame(ax, len(history), palette)
+    _draw_errors(upper, history, palette)
+    _draw_distances(lower, history, palette)
+    _mark_versions(upper, lower, history, palette)
+    _name_plates(lower, history)
+    _explain(figure, upper, history, palette)
+    title = f"Plates scored with {shown(model)}, {_span(history)} (UTC)"
+    figure.suptitle(
+        "\n".join([title, *_simulated_words(history)]),
+        color=palette.ink,
+        fontsize=11,
+        parse_math=False,
+    )
+    return figure
+
+
+def _frame(ax: Axes, n: int, palette: Palette) -> None:
+    ax.set_facecolor(palette.paper)
+    ax.set_xlim(-0.7, n - 0.3)
+    ax.grid(axis="y", color=palette.line, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.tick_params(colors=palette.soft, length=0)
+    ax.spines[:].set_visible(False)
+
+
+def _groups(history: pd.DataFrame) -> list[tuple[np.ndarray, dict[str, Any]]]:
+    """Return places of the plates of one verdict and kind, and how to draw them."""
+    size = 6.5 if len(history) <= _MANY else 3.5
+    groups = []
+    for verdict, mark in MARKS.items():
+        for simulated in (False, True):
+            chosen = (history["verdict"] == verdict) & (history["simulated_plate"] == simulated)
+            look: dict[str, Any] = {**mark, "linestyle": "none", "markersize": size}
+            if simulated:
+                look["markerfacecolor"] = "none"
+            groups.append((np.flatnonzero(chosen), look))
+    return [group for group in groups if len(group[0])]
+
+
+def _draw_errors(ax: Axes, history: pd.DataFrame, palette: Palette) -> None:
+    error, low, high = (
+        history[f"estimated_error{end}"].to_numpy(float) for end in ("", "_low", "_high")
+    )
+    width = 1.1 if len(history) <= _MANY else 0.5
+    for places, look in _groups(history):
+        below, above = (error - low)[places].clip(0), (high - error)[places].clip(0)
+        ax.errorbar(places, error[places], yerr=(below, above), elinewidth=width, **look)
+    unknown = np.flatnonzero(np.isnan(error))
+    if len(unknown):
+        on_axis: dict[str, Any] = {
+            "marker": "x",
+            "color": palette.soft,
+            "linestyle": "none",
+            "clip_on": False,
+        }
+        ax.plot(unknown, np.zeros(len(unknown)), **on_axis)
+    ends = np.concatenate([error, high])
+    ax.set_ylim(0, 1.08 * np.nanmax([_LEAST_ERROR_TOP, *ends]))
+    ax.set_ylabel("estimated balanced error (%)", color=palette.soft)
+
+
+def _draw_distances(ax: Axes, history: pd.DataFrame, palette: Palette) -> None:
+    ratios = np.maximum(farthest(history).to_numpy(float), _LEAST_RATIO)
+    ax.axhspan(_LEAST_RATIO / 10, 1, color=palette.line, alpha=0.35, linewidth=0, zorder=0)
+    ax.axhline(1, color=palette.ink, linewidth=1, linestyle="--", zorder=1)
+    for places, look in _groups(history):
+        ax.plot(places, ratios[places], **look)
+    ax.set_yscale("log")
+    ax.set_ylim(0.8 * np.nanmin([0.5, *ratios]), 1.25 * np.nanmax([2.0, *ratios]))
+    bottom, top = ax.get_ylim()
+    ticks = [tick for tick in _TICKS if bottom <= tick <= top]
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    ax.set_ylabel("largest distance / its limit", color=palette.soft)
+    ax.annotate(
+        "limit", (1.005, 1), xycoords=("axes fraction", "data"), va="center", fontsize=8,
+        color=palette.ink,
+    )  # fmt: skip
+
+
+def _mark_versions(upper: Axes, lower: Axes, history: pd.DataFrame, palette: Palette) -> None:
+    """Draw a line wherever the next plate was scored by another version of the model."""
+    version = history["version"].to_numpy()
+    changes = [0, *(np.flatnonzero(version[1:] != version[:-1]) + 1)]
+    if len(changes) > _MOST_CHANGES:
+        return
+    for place in changes:
+        if place:
+            for ax in (upper, lower):
+                ax.axvline(place - 0.5, color=palette.soft, linewidth=0.8, linestyle=":")
+        upper.annotate(
+            f"version {version[place]}",
+            (place - 0.45, 1.0),
+            xycoords=("data", "axes fraction"),
+            fontsize=8,
+            color=palette.soft,
+            va="bottom",
+        )
+
+
+def _name_plates(ax: Axes, history: pd.DataFrame) -> None:
+    """Name each plate below the axis, or the first of each day where there are many."""
+    days = history["date"].dt.strftime("%Y-%m-%d")
+    if len(history) <= _MOST_NAMES:
+        names = [_short(name) for name in history["plate"]]
+        words = [f"{name}  {day[5:]}" for name, day in zip(names, days, strict=True)]
+        ax.set_xticks(range(len(history)), words, rotation=40, ha="right", rotation_mode="anchor")
+    else:
+        first = np.flatnonzero(days != days.shift())
+        chosen = first[:: -(-len(first) // _MOST_DAYS)]
+        ax.set_xticks(chosen, days.iloc[chosen], rotation=40, ha="right", rotation_mode="anchor")
+    for label in ax.get_xticklabels():
+        label.set(fontsize=8, parse_math=False)
+
+
+def _short(name: str) -> str:
+    stem = shown(Path(name).stem)
+    return stem if len(stem) <= _NAME_LENGTH else stem[: _NAME_LENGTH - 1] + "…"
+
+
+def _explain(figure: Figure, ax: Axes, history: pd.DataFrame, palette: Palette) -> None:
+    """Add a legend of the marks that were drawn."""
+    from matplotlib.lines import Line2D
+
+    there = set(history["verdict"])
+    marks = [
+        Line2D([], [], linestyle="none", label=verdict, **mark)
+        for verdict, mark in MARKS.items()
+        if verdict in there
+    ]
+    if history["estimated_error"].isna().any():
+        marks.append(
+            Line2D([], [], linestyle="none", marker="x", color=palette.soft, label="no estimate")
+        )
+    figure.legend(
+        handles=marks,
+        loc="outside lower center",
+        ncols=len(marks),
+        frameon=False,
+        fontsize=9,
+        labelcolor=palette.ink,
+    )
+
+
+def _span(history: pd.DataFrame) -> str:
+    first, last = (f"{history['date'].iloc[end]:%Y-%m-%d}" for end in (0, -1))
+    return first if first == last else f"{first} to {last}"
+
+
+def _simulated_words(history: pd.DataFrame) -> list[str]:
+    """Return a line that says what is simulated, or none."""
+    plates, models = (int(history[f"simulated_{what}"].sum()) for what in ("plate", "model"))
+    total, words = len(history), []
+    if plates:
+        count = "all plates" if plates == total else f"{plates} of {total} plates"
+        words.append(f"{count} (hollow marks)")
+    if models:
+        which = "" if models == total else f" of {models} of {total} scorings"
+        words.append(f"what the model{which} was trained on")
+    return [f"Simulated: {' and '.join(words)}"] if words else []

@@ -1,0 +1,184 @@
+"""The answer of the first screen: the verdict, and whether to trust the labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
+from coos_mlflow.drift.estimators import estimators
+from coos_mlflow.reports.plate.wording import estimate, percent, plates_words
+
+MOST_ERROR = 20.0
+"""Balanced error, or share of wrong labels, in % above which labels are not called usable, even on
+known plates."""
+
+_KNOWN_PLATES = {
+    "plates": "On Training plates that it was fitted without",
+    "network": "On Training plates that its classifier, though not its network, was fitted without",
+    "cells": "On held-out cells of the Training plates, on which its network was taught",
+}
+
+
+def far_outside(drift: dict[str, Any]) -> bool:
+    """Tell whether any plate of a file that is not in range is farther than all known plates."""
+    return drift["verdict"] != IN_RANGE and any(plate["beyond"] for plate in drift["plates"])
+
+
+def premise(drift: dict[str, Any]) -> str:
+    """Return what the estimate takes for granted in few words, or nothing."""
+    conditions = []
+    if estimators()[drift["error_record"]["chosen"]].needs_wells:
+        conditions.append("each well holds one protein")
+    if far_outside(drift):
+        conditions.append("the cells are of these classes at all")
+    known = estimate(drift["error"])["value"] is not None
+    return f"if {' and '.join(conditions)}" if known and conditions else ""
+
+
+def verdict(drift: dict[str, Any]) -> dict[str, str]:
+    """Return the answer of the first screen.
+
+    Parameters
+    ----------
+    drift : dict
+        The content of drift.json.
+
+    Returns
+    -------
+    dict
+        ``key`` for style sheets, ``words``, ``reason``, ``trust`` and ``advice``.
+    """
+    words = drift["verdict"]
+    answers = {IN_RANGE: _in_range, CANNOT_TELL: _cannot_tell, SHIFTED: _shifted}
+    trust, advice = answers[words](drift)
+    return {
+        "key": words.replace(" ", "-"),
+        "words": _capital(words),
+        "reason": drift["reason"],
+        "trust": trust,
+        "advice": advice,
+    }
+
+
+def _in_range(drift: dict[str, Any]) -> tuple[str, str]:
+    if len(drift["plates"]) == 1:
+        return _ordinary_plate(drift)
+    trust, advice = _ordinary(drift, "plates are", "plates look")
+    odd = [plate for plate in drift["plates"] if plate["verdict"] == SHIFTED or plate["beyond"]]
+    if not odd:
+        return trust, advice
+    return f"{trust} Above all, check the labels of {plates_words(odd)}.", advice
+
+
+def _ordinary_plate(drift: dict[str, Any]) -> tuple[str, str]:
+    if not drift["plates"][0]["beyond"]:
+        return _ordinary(drift, "plate is", "plate looks")
+    return (
+        "Check the labels: the plate is in range, yet farther than every plate that the model "
+        "knows.",
+        f"{_own_error(drift)} {_known_error(drift)}",
+    )
+
+
+def _ordinary(drift: dict[str, Any], they_are: str, they_look: str) -> tuple[str, str]:
+    error, known = estimate(drift["error"]), _known_error(drift)
+    training = drift["model_errors"]["training"]["balanced_error"]
+    if training > MOST_ERROR:
+        trust = (
+            f"The {they_are} ordinary; the model's balanced error is {percent(training)} even on "
+            "plates that it knows."
+        )
+        return trust, f"{_own_error(drift)} {known}"
+    if error["value"] is None:
+        trust = f"Check the labels: the {they_look} ordinary, but the error cannot be told."
+        return trust, known
+    if _is_large(error):
+        many = f"The {they_look} ordinary, yet many labels seem to be wrong. Look at the cells."
+        return "Check the labels before using them.", f"{many} {known}"
+    wrong = error["wrong_words"]
+    return f"The labels can be used; about {wrong} are estimated to be wrong.", known
+
+
+def _is_large(error: dict[str, Any]) -> bool:
+    return error["value"] is not None and max(error["value"], error["wrong"]) > MOST_ERROR
+
+
+def _known_error(drift: dict[str, Any]) -> str:
+    """Say how good the model was on Training, and how that is known."""
+    where = _KNOWN_PLATES[drift["reference"]["training_predictions"]]
+    training = drift["model_errors"]["training"]["balanced_error"]
+    return f"{where}, the model's balanced error was {percent(training)}."
+
+
+def _own_error(drift: dict[str, Any]) -> str:
+    error = estimate(drift["error"])
+    whose = _these(drift)
+    if error["value"] is None:
+        return f"On {whose} the balanced error cannot be told."
+    return f"On {whose} the balanced error is estimated to be {error['words']}."
+
+
+def _these(drift: dict[str, Any]) -> str:
+    return "this plate" if len(drift["plates"]) == 1 else "these plates"
+
+
+def _cannot_tell(drift: dict[str, Any]) -> tuple[str, str]:
+    look = "Look at the cells below, class by class, before using them."
+    beyond = [plate for plate in drift["plates"] if plate["beyond"]]
+    if beyond:
+        names = "the plate" if len(drift["plates"]) == 1 else plates_words(beyond)
+        lie = "lies" if len(beyond) == 1 else "lie"
+        return f"Do not use the labels{_of_some(beyond, drift)}.", (
+            f"{_capital(names)} {lie} farther than every plate that the model knows, and it must "
+            f"answer with one of its seven classes whatever it is shown.{_also_shifted(drift)}"
+        )
+    if _is_large(estimate(drift["error"])):
+        return "Check the labels before using them.", (
+            f"Many labels seem to be wrong. {_own_error(drift)} {look}"
+        )
+    shifted = [plate for plate in drift["plates"] if plate["verdict"] == SHIFTED]
+    if shifted:
+        are, own = ("is", "its") if len(shifted) == 1 else ("are", "their")
+        return "Take the labels as unverified.", (
+            f"{_capital(plates_words(shifted))} {are} shifted by {own} own measure, and too much "
+            f"of the file cannot be judged. {look}"
+        )
+    return "Take the labels as unverified.", (
+        "Nothing here shows that they are wrong, and nothing shows that the model works on "
+        f"{_these(drift)}. {look}"
+    )
+
+
+def _also_shifted(drift: dict[str, Any]) -> str:
+    """Name the plates that are shifted, but not beyond all that the model knows."""
+    plates = drift["plates"]
+    others = [plate for plate in plates if plate["verdict"] == SHIFTED and not plate["beyond"]]
+    return f" Check the labels of {plates_words(others)} as well." if others else ""
+
+
+def _shifted(drift: dict[str, Any]) -> tuple[str, str]:
+    beyond = [plate for plate in drift["plates"] if plate["beyond"]]
+    if beyond:
+        such = "a plate like this one" if len(beyond) == 1 else "such plates"
+        return f"Do not use the labels{_of_some(beyond, drift)}.", (
+            f"The model has never met {such}, and it must answer with one of its seven classes "
+            f"whatever it is shown.{_also_shifted(drift)}"
+        )
+    if estimate(drift["error"])["value"] is None:
+        return "Check the labels before using them.", (
+            "The errors measured on known plates need not hold here: they may be as low, or "
+            "several times as high. Look at the cells below, class by class."
+        )
+    return "Check the labels before using them.", (
+        "The estimate is made from known plates, and on a shifted plate estimates tend to promise "
+        "too much. Look at the cells below, class by class."
+    )
+
+
+def _of_some(plates: list[dict[str, Any]], drift: dict[str, Any]) -> str:
+    """Return " of plates ..." where these are not all."""
+    return "" if len(plates) == len(drift["plates"]) else f" of {plates_words(plates)}"
+
+
+def _capital(words: str) -> str:
+    return words[0].upper() + words[1:]

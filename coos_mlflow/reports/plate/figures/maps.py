@@ -1,0 +1,106 @@
+"""Maps of a plate: wells at their places, coloured by what they hold."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from coos_mlflow.plates.schema import CLASS_ABBREVIATIONS
+from coos_mlflow.plates.wells import row_letters
+from coos_mlflow.reports.plate.figures.svg import svg
+
+WELL = 17
+"""Side of a well in units of the drawing; the rectangle in it, 2 less, is sized by the page."""
+
+UNPLACED_COLUMNS = 24
+"""Wells side by side where ids tell no place: as many as on a 384-well plate."""
+
+FAR_WELL = 4.0
+"""Distance at which the colours of the map end."""
+
+_CIVIDIS = ((0, 34, 78), (66, 78, 108), (124, 123, 120), (187, 173, 108), (254, 232, 56))
+"""Five stops of matplotlib's cividis, made for colour-blind readers (Nunez et al. 2018)."""
+
+
+def plate_map(plate: dict[str, Any], quantity: str) -> Markup:
+    """Draw the wells of a plate at their places, or row after row where ids say no place.
+
+    Parameters
+    ----------
+    plate : dict
+        One of the summary's ``maps``.
+    quantity : str
+        ``"class"``, ``"confidence"``, ``"distance"`` or ``"cells"``, whose colours end at the
+        plate's ``most_cells``.
+    """
+    wells, placed, most_cells = plate["wells"], plate["placed"], plate["most_cells"]
+    rows, columns = plate["rows"], plate["columns"]
+    if not placed:
+        rows, columns = math.ceil(len(wells) / UNPLACED_COLUMNS), UNPLACED_COLUMNS
+    left, top = (18, 16) if placed else (2, 2)
+    parts = _frame(columns, rows, left, top) if placed else []
+    for number, well in enumerate(wells):
+        row, column = (well["row"] - 1, well["column"] - 1) if placed else divmod(number, columns)
+        drawn = _square(well, quantity, most_cells, left + column * WELL + 1, top + row * WELL + 1)
+        named = f' data-n="{escape(well["name"])}"' if quantity == "class" else ""
+        title = escape(well["words"])
+        parts.append(f'<g class="w" data-w="{well["id"]}"{named}><title>{title}</title>{drawn}</g>')
+    label = f"Plate map: {quantity} by well"
+    return svg(left + columns * WELL + 2, top + rows * WELL + 2, label, parts, "group")
+
+
+def _frame(columns: int, rows: int, left: int, top: int) -> list[str]:
+    parts = [
+        f'<rect class="plate" x="{left}" y="{top}" width="{columns * WELL}" '
+        f'height="{rows * WELL}" rx="5"/>'
+    ]
+    parts += [
+        f'<text class="tick" x="{left + (c + 0.5) * WELL}" y="{top - 5}">{c + 1}</text>'
+        for c in range(columns)
+        if c == 0 or (c + 1) % 4 == 0
+    ]
+    parts += [
+        f'<text class="tick" x="{left - 8}" y="{top + (r + 0.5) * WELL + 3}">'
+        f"{row_letters(r + 1)}</text>"
+        for r in range(rows)
+    ]
+    return parts
+
+
+def _square(well: dict[str, Any], quantity: str, most_cells: int, x: int, y: int) -> str:
+    if quantity == "class":
+        letters = CLASS_ABBREVIATIONS[well["label"]][:2]
+        text = f'<text x="{x + 7.5:g}" y="{y + 10.5:g}">{letters}</text>'
+        return f'<rect class="c{well["label"]}" x="{x}" y="{y}"/>{text}'
+    if quantity == "distance" and well["distance"] is None:
+        return f'<rect class="unknown" x="{x}" y="{y}"/>'
+    colour = _colour(position_of(well, quantity, most_cells))
+    return f'<rect fill="{colour}" x="{x}" y="{y}"/>'
+
+
+def position_of(well: dict[str, Any], quantity: str, most_cells: int) -> float:
+    """Return where a well stands on the colour scale, 0 to 1.
+
+    Confidence runs from 0 to 100 %, distance from 0 to `FAR_WELL`, cells from 0 to `most_cells`.
+    """
+    ends = {"confidence": 1.0, "distance": FAR_WELL, "n_cells": max(most_cells, 1)}
+    key = "n_cells" if quantity == "cells" else quantity
+    return float(np.clip(well[key] / ends[key], 0, 1))
+
+
+def _colour(position: float) -> str:
+    place = position * (len(_CIVIDIS) - 1)
+    below = min(int(place), len(_CIVIDIS) - 2)
+    pairs = zip(_CIVIDIS[below], _CIVIDIS[below + 1], strict=True)
+    channels = [round(a + (b - a) * (place - below)) for a, b in pairs]
+    return "#{:02x}{:02x}{:02x}".format(*channels)
+
+
+def colour_scale() -> Markup:
+    """Return the CSS gradient of the maps' colours."""
+    return Markup("linear-gradient(90deg,{})").format(
+        Markup(",".join("#{:02x}{:02x}{:02x}".format(*stop) for stop in _CIVIDIS))
+    )

@@ -1,0 +1,220 @@
+"""Turns drift.json and pictures into the one plain dict that the report shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from coos_mlflow.drift import CANNOT_TELL, SHIFTED
+from coos_mlflow.drift.image_quality import VIEWS
+from coos_mlflow.plates.schema import CLASS_ABBREVIATIONS, CLASSES, SPLIT_TITLES, SPLITS
+from coos_mlflow.reports.plate import answer, wording
+from coos_mlflow.reports.plate.cells import Pictures, class_groups
+from coos_mlflow.reports.plate.estimates import error_figures, record, split_errors
+from coos_mlflow.reports.plate.moves import effects, raw_moves
+from coos_mlflow.reports.plate.wells import plate_maps
+from coos_mlflow.reports.plate.wording import shown
+
+VIEW_TITLES = {
+    "softmax": "What the model answers",
+    "features": "What the model sees",
+    "raw": "What the camera recorded",
+}
+
+VIEW_MEANINGS = {
+    "softmax": "probabilities of the classes",
+    "features": "main axes of the representation",
+    "raw": "brightness, contrast, focus and so on",
+}
+
+LEAST_FOUND = 0.02
+"""Share of the labels from which a class is said to be found; a few are mistakes on any plate."""
+
+MOST_PLATES = 50
+"""Plates that the page lists; the farthest come first."""
+
+MOST_MAPS = 4
+"""Plates whose map is drawn; the farthest come first."""
+
+
+def summarise(
+    drift: dict[str, Any], pictures: Pictures, *, command: str | None = None
+) -> dict[str, Any]:
+    """Collect all that the report shows; every number in it is a number of drift.json.
+
+    Parameters
+    ----------
+    drift : dict
+        The content of drift.json, schema 4.
+    pictures : Pictures
+        Of its cells and of the reference's.
+    command : str, optional
+        The command line, the one thing on the page that is not in drift.json.
+
+    Returns
+    -------
+    dict
+        Plain values, but for the pictures, which are bytes.
+    """
+    plates = farthest_first(drift["plates"])
+    return {
+        "title": shown(drift["plate_file"]["name"]),
+        "verdict": answer.verdict(drift),
+        "simulated": wording.simulated(**drift["simulated"]),
+        "key_figures": _key_figures(drift),
+        "notes": wording.notes(drift),
+        "model": {key: shown(drift["model"][key]) for key in ("name", "version")},
+        "trained_on": shown(drift["model"]["trained_on"]),
+        "plates": [_plate_row(plate) for plate in plates[:MOST_PLATES]],
+        "plates_left_out": max(0, len(plates) - MOST_PLATES),
+        "several": len(plates) > 1,
+        "beyond": answer.far_outside(drift),
+        "ladder": _ladder(drift, plates[:MOST_PLATES]),
+        "compared": _compared(drift),
+        "error": error_figures(drift),
+        "record": record(drift),
+        "errors": split_errors(drift),
+        "shares": _shares(drift),
+        "maps": plate_maps(drift, [plate["plate"] for plate in plates[:MOST_MAPS]]),
+        "n_plates": len(plates),
+        "cells": class_groups(drift, pictures),
+        "moves": raw_moves(drift, plates),
+        "effects": effects(drift, plates),
+        "provenance": _provenance(drift, command),
+    }
+
+
+def farthest_first(plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return plates of drift.json, the farthest first, those that were not placed last."""
+    return sorted(plates, key=lambda plate: np.inf if plate["score"] is None else -plate["score"])
+
+
+def _key_figures(drift: dict[str, Any]) -> list[dict[str, str]]:
+    plates, reference = drift["plates"], drift["reference"]
+    figures = [("cells", f"{drift['n_cells']:,}")]
+    if drift["has_well_ids"]:
+        figures.append(("wells", f"{len(drift['wells']):,}"))
+    if len(plates) > 1:
+        shifted = sum(plate["verdict"] == SHIFTED for plate in plates)
+        named = sum(plate["plate"] != "" for plate in plates)
+        figures.insert(0, ("plates", f"{named}"))
+        figures.append(("plates shifted", f"{shifted}"))
+    elif plates[0]["verdict"] != CANNOT_TELL:
+        # Beyond the reach of m ranks a p rests on the distribution of distances alone.
+        p, least = plates[0]["t_p"], plates[0]["smallest_p"]
+        words = f"{p:.2g}" if p >= least else f"≤ {least:.2g}"
+        figures.append(("p, the least of three views, adjusted", words))
+    figures.append(("plates to compare with, m", f"{reference['m']}"))
+    figures.append(("smallest p that m allows", f"{reference['smallest_p']:.2g}"))
+    return [{"label": label, "value": value} for label, value in figures]
+
+
+def _plate_row(plate: dict[str, Any]) -> dict[str, Any]:
+    names = ", ".join(CLASS_ABBREVIATIONS[label] for label in plate["classes"])
+    keep = ("verdict", "reason", "n_cells", "n_wells", "distances")
+    judged = plate["verdict"] != CANNOT_TELL
+    return {
+        "plate": shown(plate["plate"]) or "no name",
+        "classes": names or "none",
+        "standing": wording.standing(plate),
+        "error": wording.estimate(plate["error"]),
+        "p": plate["p"] if judged else None,
+        "view_p": plate["view_p"] if judged else dict.fromkeys(VIEWS),
+        **{key: plate[key] for key in keep},
+    }
+
+
+def _compared(drift: dict[str, Any]) -> str:
+    """Say which classes of a lone plate were compared, which were not, and its rank."""
+    if len(drift["plates"]) > 1:
+        return ""
+    (plate,) = drift["plates"]
+    known = {label for one in drift["reference"]["ladder"]["training"] for label in one["classes"]}
+    shares = enumerate(plate["class_shares"]["predicted"])
+    left = [n for n, share in shares if share >= LEAST_FOUND and n not in plate["classes"]]
+    groups = {
+        "Compared": plate["classes"],
+        "Too few cells to compare": [label for label in left if label in known],
+        "Carried by too few Training plates": [label for label in left if label not in known],
+    }
+    words = [
+        f"{title}: {', '.join(CLASSES[label] for label in labels)}."
+        for title, labels in groups.items()
+        if labels
+    ]
+    if plate["verdict"] != CANNOT_TELL:
+        words.append(
+            f"Rank p among the {drift['reference']['m']} Training plates: {plate['p']:.2g}."
+        )
+    return " ".join(words)
+
+
+def _ladder(drift: dict[str, Any], plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return for each view its title, usual limit and rows of marks: the plates, then splits."""
+    placed = [plate for plate in plates if plate["score"] is not None]
+    lone = placed[0] if len(placed) == 1 else None
+    judged = lone if lone and lone["verdict"] != CANNOT_TELL else None
+    splits = drift["reference"]["ladder"]
+    title = "This plate" if len(plates) == 1 else "These plates"
+    panels = []
+    for view in VIEWS:
+        rows = [{"key": "new", "title": title, "marks": _marks(placed, view)}]
+        rows += [
+            {"key": split, "title": SPLIT_TITLES[split], "marks": _marks(splits[split], view)}
+            for split in SPLITS
+            if splits.get(split)
+        ]
+        panels.append(
+            {
+                "view": view,
+                "title": VIEW_TITLES[view],
+                "meaning": VIEW_MEANINGS[view],
+                "usual": min((plate["usual"][view] for plate in placed), default=None),
+                "p": judged["view_p"][view] if judged else None,
+                "distance": lone["distances"][view] if lone else None,
+                "rows": rows,
+            }
+        )
+    return panels
+
+
+def _marks(plates: list[dict[str, Any]], view: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "words": wording.plate_words(plate["plate"]),
+            "distance": plate["distances"][view],
+            "text": f"{plate['distances'][view]:.2f}",
+        }
+        for plate in plates
+        if plate["distances"][view] is not None
+    ]
+
+
+def _shares(drift: dict[str, Any]) -> list[dict[str, Any]]:
+    shares = drift["class_shares"]
+    columns = zip(CLASSES, shares["predicted"], shares["corrected"], strict=True)
+    return [
+        {"label": label, "name": name, "predicted": predicted, "corrected": corrected}
+        for label, (name, predicted, corrected) in enumerate(columns)
+    ]
+
+
+def _provenance(drift: dict[str, Any], command: str | None) -> list[tuple[str, str]]:
+    """Return where all this comes from as rows of text."""
+    keys = ("plate_file", "model", "versions", "seed", "settings", "schema_version")
+    rows = _flat({key: drift[key] for key in keys if key in drift})
+    return rows if command is None else [*rows, ("command", wording.without_controls(command))]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return names and values of a tree as rows of text."""
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, dict):
+            rows += _flat(value, f"{name}: ")
+        elif value is not None:
+            text = f"{value:.4g}" if isinstance(value, float) else str(value)[:1000]
+            rows.append((wording.without_controls(name), wording.without_controls(text)))
+    return rows

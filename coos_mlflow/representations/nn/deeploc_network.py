@@ -1,0 +1,251 @@
+"""DeepLoc's network, preprocessing, augmentation and crops (Kraus et al. 2017, okraus/DeepLoc)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from torch import nn
+
+from coos_mlflow.plates.schema import CHANNELS, CLASSES, IMAGE_SIZE
+from coos_mlflow.representations.nn.networks import scaled
+
+CROP = 60
+"""Height and width of what the network sees."""
+
+CONVOLUTIONS = ((64, 64), (128, 128), (256, 256, 256, 256))
+"""Channels of the 3x3 convolutions, a max-pooling behind each group."""
+
+FULLY_CONNECTED = 512
+"""Width of fc_1 and fc_2."""
+
+EPSILON = 1e-3
+"""Of the batch normalisation."""
+
+MOMENTUM = 0.5
+"""Of its running averages: DeepLoc's decay by 0.5, which is PyTorch's momentum 0.5."""
+
+INITIAL_DEVIATION = 0.1
+"""Of the weights: a normal distribution cut at two deviations, as TensorFlow 1 draws it."""
+
+INITIAL_BIAS = 0.1
+
+LARGEST_OFFSET = IMAGE_SIZE - CROP
+
+EVALUATION_OFFSETS = {
+    1: ((LARGEST_OFFSET // 2, LARGEST_OFFSET // 2),),
+    5: (
+        (LARGEST_OFFSET // 2, LARGEST_OFFSET // 2),
+        (0, 0),
+        (0, LARGEST_OFFSET),
+        (LARGEST_OFFSET, 0),
+        (LARGEST_OFFSET, LARGEST_OFFSET),
+    ),
+}
+"""Upper left corners of the crops that an evaluation averages over: the centre, and the corners."""
+
+CROPS_AT_A_TIME = {"cpu": 16}
+"""Of an evaluation, so that maps stay in a processor's cache; a GPU takes all."""
+
+STRETCH = (0.1, 99.9)
+"""Percentiles of an image between which it is stretched."""
+
+
+class DeepLocNetwork(nn.Module):
+    """Eight convolutions and three fully connected layers.
+
+    Parameters
+    ----------
+    width : float
+        Factor on every number of channels; 1 is the paper's, with 10,985,237 parameters.
+    seed : int
+        Of the initial weights.
+    """
+
+    def __init__(self, width: float = 1.0, seed: int = 0) -> None:
+        super().__init__()
+        groups = [[scaled(channels, width) for channels in group] for group in CONVOLUTIONS]
+        hidden = scaled(FULLY_CONNECTED, width)
+        blocks: list[nn.Module] = []
+        before = len(CHANNELS)
+        for group in groups:
+            for channels in group:
+                blocks += [
+                    nn.Conv2d(before, channels, 3, padding=1),
+                    nn.BatchNorm2d(channels, EPSILON, MOMENTUM),
+                    nn.ReLU(inplace=True),
+                ]
+                before = channels
+            # TensorFlow's SAME: 60 -> 30 -> 15 -> 8.
+            blocks.append(nn.MaxPool2d(2, ceil_mode=True))
+        side = -(-CROP // 2 ** len(CONVOLUTIONS))
+        self.convolutions = nn.Sequential(*blocks)
+        self.fc_1 = _fully_connected(before * side * side, hidden)
+        self.fc_2 = _fully_connected(hidden, hidden)
+        self.logits = nn.Sequential(
+            nn.Linear(hidden, len(CLASSES)), nn.BatchNorm1d(len(CLASSES), EPSILON, MOMENTUM)
+        )
+        self._initialise(torch.Generator().manual_seed(seed))
+
+    def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the logits (n, 7) and FC2 (n, 512 x width) of crops (n, 2, 60, 60)."""
+        return self.conclude(self.convolutions(crops).flatten(1))
+
+    def conclude(self, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the logits and FC2 of what the convolutions found, (n, 16,384 x width)."""
+        fc2 = self.fc_2(self.fc_1(maps))
+        return self.logits(fc2), fc2
+
+    def _initialise(self, generator: torch.Generator) -> None:
+        cut = 2 * INITIAL_DEVIATION
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.trunc_normal_(
+                    module.weight, 0, INITIAL_DEVIATION, -cut, cut, generator=generator
+                )
+                if module.bias is not None:
+                    nn.init.constant_(module.bias, INITIAL_BIAS)
+
+
+def _fully_connected(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, outputs),
+        nn.BatchNorm1d(outputs, EPSILON, MOMENTUM),
+        nn.ReLU(inplace=True),
+    )
+
+
+def stretch(images: np.ndarray) -> np.ndarray:
+    """Bring raw counts to about [0, 1], each image and channel by its own percentiles.
+
+    What is above the 99.9th percentile is clipped to it, the 0.1th is subtracted, and the result
+    is divided by the range between them where that is more than one count.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, 2, 64, 64)
+        Raw counts; on images in [0, 1] nothing would be divided.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, 2, 64, 64)
+    """
+    stretched = np.empty(images.shape, np.float32)
+    _stretch_all(np.ascontiguousarray(images, np.float32), stretched)
+    return stretched
+
+
+@njit(cache=True, nogil=True)
+def _stretch_all(images, stretched):  # type: ignore[no-untyped-def]
+    for i in range(images.shape[0]):
+        for channel in range(images.shape[1]):
+            pixels, found = images[i, channel].ravel(), stretched[i, channel].reshape(-1)
+            low, high = _ends(pixels)
+            spread = high - low
+            divisor = spread if spread > 1 else np.float32(1)
+            for p in range(len(pixels)):
+                found[p] = (min(pixels[p], high) - low) / divisor
+
+
+@njit(cache=True, nogil=True)
+def _ends(pixels):  # type: ignore[no-untyped-def]
+    """Return the two percentiles of `STRETCH`, digit for digit as `np.percentile` would.
+
+    They lie among the few least and the few greatest pixels: those are kept in order, and most
+    pixels are looked at once.
+    """
+    place = len(pixels) - 1
+    low_place, high_place = STRETCH[0] / 100 * place, STRETCH[1] / 100 * place
+    kept = min(len(pixels), max(int(low_place) + 2, place - int(high_place) + 1))
+    least = np.full(kept, np.float32(np.inf))
+    greatest = np.full(kept, np.float32(-np.inf))
+    for pixel in pixels:
+        if pixel < least[-1]:
+            at = kept - 1
+            while at > 0 and least[at - 1] > pixel:
+                least[at] = least[at - 1]
+                at -= 1
+            least[at] = pixel
+        if pixel > greatest[0]:
+            at = 0
+            while at < kept - 1 and greatest[at + 1] < pixel:
+                greatest[at] = greatest[at + 1]
+                at += 1
+            greatest[at] = pixel
+    return _between(least, low_place), _between(greatest, high_place - (place - kept + 1))
+
+
+@njit(cache=True, nogil=True)
+def _between(ordered, place):  # type: ignore[no-untyped-def]
+    """Interpolate as NumPy does: from whichever neighbour is nearer, in double precision."""
+    before = int(place)
+    after = min(before + 1, len(ordered) - 1)
+    share = place - before
+    step = np.float64(ordered[after] - ordered[before])
+    if share < 0.5:
+        return np.float32(ordered[before] + step * share)
+    return np.float32(ordered[after] - step * (1 - share))
+
+
+def augmented(images: torch.Tensor, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+    """Return a random crop of each of the cells `rows`, flipped and turned at random.
+
+    The crop's offset is 0..3 on each axis, each flip has probability one half, and the crop is
+    turned by 0, 90 or 180 degrees: what DeepLoc does image by image, in one gather.
+
+    Parameters
+    ----------
+    images : Tensor of float32, shape (cells, 64, 64, 2)
+        Channels last, on the device that is to do it.
+    rows : ndarray of int64, shape (n,)
+    rng : Generator
+
+    Returns
+    -------
+    Tensor, shape (n, 2, 60, 60)
+        In channels-last memory.
+    """
+    n = len(rows)
+    offsets = rng.integers(0, LARGEST_OFFSET, (n, 2))
+    flips = rng.random((n, 2)) < 0.5
+    turns = rng.integers(0, 3, n)
+    drawn = np.column_stack([rows, offsets, flips, turns]).astype(np.int64)
+    row, y_offset, x_offset, up_down, left_right, turn = (
+        torch.from_numpy(drawn).to(images.device, non_blocking=True)[:, :, None, None].unbind(1)
+    )
+    near = torch.arange(CROP, device=images.device)
+    i, j, far = near[:, None], near[None, :], CROP - 1
+    y = torch.where(turn == 0, i, torch.where(turn == 1, j, far - i))
+    x = torch.where(turn == 0, j, torch.where(turn == 1, far - i, far - j))
+    y = torch.where(up_down == 1, far - y, y) + y_offset
+    x = torch.where(left_right == 1, far - x, x) + x_offset
+    return images[row, y, x].permute(0, 3, 1, 2)
+
+
+def averaged_answers(
+    network: DeepLocNetwork, images: torch.Tensor, crops: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return class probabilities and FC2, each the mean over an evaluation's crops.
+
+    Parameters
+    ----------
+    images : Tensor of float32, shape (n, 2, 64, 64)
+        Stretched.
+    crops : int
+        A key of `EVALUATION_OFFSETS`.
+
+    Returns
+    -------
+    tuple of Tensor
+        Shapes (n, 7) and (n, 512 x width), float32.
+    """
+    seen = [images[:, :, y : y + CROP, x : x + CROP] for y, x in EVALUATION_OFFSETS[crops]]
+    stacked = torch.cat(seen).contiguous(memory_format=torch.channels_last)
+    some = stacked.split(CROPS_AT_A_TIME.get(stacked.device.type, len(stacked)))
+    maps = torch.cat([network.convolutions(crops).flatten(1) for crops in some])
+    logits, fc2 = network.conclude(maps.float())
+    probabilities = logits.float().softmax(dim=1)
+    return (
+        probabilities.unflatten(0, (crops, -1)).mean(dim=0),
+        fc2.float().unflatten(0, (crops, -1)).mean(dim=0),
+    )

@@ -1,0 +1,198 @@
+"""What all networks share: device, precision, batches, and weights on disk without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from coos_mlflow.errors import DataError, OutputError, RegistryError
+from coos_mlflow.representations.nn.precision import AUTO, BF16
+
+LARGEST_SEED = 2**32 - 1
+"""The largest that NumPy, scikit-learn and torch all take."""
+
+LARGEST_WIDTH = 10
+"""A hundred times the weights: a thousand million for DeepLoc, 4.4 GB."""
+
+LARGEST_NUMBER = 1e6
+"""Of any other setting: far beyond a rate at which anything is learnt, and fit for float32."""
+
+Tensors = dict[str, torch.Tensor]
+
+_DIGEST = "sha256"
+
+
+def best_device() -> torch.device:
+    """Return CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def check_positive(whose: str, most: float = LARGEST_NUMBER, **settings: Any) -> None:
+    """Refuse settings that are no numbers above 0 and up to `most`."""
+    for name, value in settings.items():
+        number = isinstance(value, float) or is_whole(value)
+        if not number or not 0 < value <= most:
+            raise DataError(
+                f"{whose} {name}={value!r} found, expected a number above 0 and up to {most:,.0f}."
+            )
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether something is a whole number; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_whole(whose: str, least: int, most: int | None = None, **settings: Any) -> None:
+    """Refuse settings that are no whole numbers from `least` up, or up to `most`."""
+    limits = f"from {least} up" if most is None else f"from {least} to {most}"
+    for name, value in settings.items():
+        if not is_whole(value) or value < least or (most is not None and value > most):
+            raise DataError(f"{whose} {name}={value!r} found, expected a whole number {limits}.")
+
+
+def scaled(channels: int, width: float) -> int:
+    """Return a layer's number of channels in a network of another width, at least 1."""
+    return max(1, round(channels * width))
+
+
+def uses_bf16(asked: str, device: torch.device) -> bool:
+    """Tell whether products are to be taken in bfloat16.
+
+    "auto" does so where the device has instructions for it; elsewhere bfloat16 is emulated, and
+    slower than float32.
+    """
+    if asked != AUTO:
+        return asked == BF16
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def autocast(device: torch.device, bf16: bool) -> AbstractContextManager[Any]:
+    """Return the context in which convolutions and products run in bfloat16, or plain float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+
+
+def place(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to a device, channels last: convolutions are fastest so on both kinds."""
+    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def in_batches(
+    images: np.ndarray, compute: Callable[[torch.Tensor], Tensors], batch: int
+) -> dict[str, np.ndarray]:
+    """Apply a network to images, a batch at a time, without gradients.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, ...)
+        Handed to `compute` as tensors on the CPU.
+    compute : callable
+        Returns named tensors of as many rows.
+    batch : int
+        Images at a time.
+
+    Returns
+    -------
+    dict of str to ndarray of float32
+    """
+    parts: list[Tensors] = []
+    # Without TF32, whose ten bits would make a GPU's answers differ from a processor's.
+    exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+    with torch.inference_mode(), exact:
+        for start in range(0, max(len(images), 1), batch):
+            block = np.ascontiguousarray(images[start : start + batch])
+            found = compute(torch.from_numpy(block))
+            parts.append({name: tensor.float().cpu() for name, tensor in found.items()})
+    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of trainable parameters."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def digest_of(tensors: Tensors) -> str:
+    """Return the SHA-256 of names, shapes and values."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        found.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        found.update(tensor.numpy().tobytes())
+    return found.hexdigest()
+
+
+def write_tensors(path: Path, tensors: Tensors, facts: dict[str, Any]) -> None:
+    """Write tensors, their digest and JSON-ready facts into one file, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        When there is no room for it, or no right to write it.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    said = {"facts": json.dumps(facts, sort_keys=True), _DIGEST: digest_of(plain)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(plain, partial, metadata=said)
+        partial.chmod(0o644)  # safetensors keeps others out; caches and stores are shared
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error}).") from error
+
+
+def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
+    """Read what `write_tensors` wrote.
+
+    Raises
+    ------
+    RegistryError
+        When the file is missing, cut, changed or no such file.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            # Copies: the file is mapped into memory, and might be changed or cut later.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            said = file.metadata()
+        facts = json.loads(said["facts"])
+        if said[_DIGEST] != digest_of(tensors):
+            raise ValueError("they are not what was written")
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise RegistryError(
+            f"{path}: expected the weights of a network, and they cannot be read ({error})."
+        ) from error
+    return tensors, facts
+
+
+def load_weights(network: nn.Module, tensors: Tensors, where: str) -> None:
+    """Put tensors into a network that has exactly these.
+
+    Raises
+    ------
+    RegistryError
+        Naming the first tensor that is missing, too many or of another shape.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise RegistryError(
+                f"{where}: {name} is {found.get(name, 'missing')}, "
+                f"expected {expected.get(name, 'no such tensor')}."
+            )
+    network.load_state_dict(tensors)

@@ -1,0 +1,1 @@
+"""A plate and a model in, a folder of results out."""

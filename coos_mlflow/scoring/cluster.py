@@ -1,0 +1,267 @@
+"""Plates scored by the workers of a Dask cluster: blocks out, parts back, results once."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from coos_mlflow._utils.cluster import fate, result_of, versions
+from coos_mlflow._utils.files import check_folder
+from coos_mlflow._utils.progress import Advance, progress, say
+from coos_mlflow._utils.signals import end_if_asked
+from coos_mlflow._utils.timings import Timings
+from coos_mlflow.errors import ClusterError, CoosError, DataError, OutputError, RunNotLoggedError
+from coos_mlflow.scoring.cluster_tasks import (
+    Finished,
+    Outfit,
+    answer_block,
+    finish_plate,
+    survey_plate,
+)
+from coos_mlflow.scoring.job import Block, Job, Survey, found_results
+from coos_mlflow.scoring.parts import discard_work, open_work
+from coos_mlflow.scoring.record import Scored, recorded
+from coos_mlflow.scoring.results import RESULTS
+from coos_mlflow.scoring.scorer import Scorer
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+RETRIES = 2
+"""Further attempts at work whose results cannot be written, as when shared storage falters."""
+
+MOST_FLIGHTS = 64
+"""Plates that are with the workers at a time; each keeps a file open here."""
+
+_LOCK = "in-use"
+
+
+@dataclass(frozen=True)
+class _Flight:
+    """A plate whose blocks are with the workers."""
+
+    job: Job
+    opened: ExitStack
+    blocks: list[Future]
+
+
+def score_on(
+    client: Client,
+    scorer: Scorer,
+    plates: Sequence[Path],
+    out: Path,
+    *,
+    force: bool = False,
+    resume: bool = True,
+) -> Iterator[Scored | CoosError]:
+    """Score plates on a cluster, whichever is done first coming first.
+
+    Plates and `out` must be where all workers find them, under the same path. Results are byte for
+    byte those of a scoring without a cluster on the same kind of processor.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        From `coos_mlflow._utils.cluster.connect`.
+    scorer : Scorer
+    plates : sequence of Path
+    out, force, resume
+        As for `Scorer.score`.
+
+    Yields
+    ------
+    Scored, or DataError, OutputError, ClusterError, RunNotLoggedError
+        Results of a plate, or why there are none.
+
+    Raises
+    ------
+    ClusterError
+        When a worker cannot do what this machine can: read a plate, write results, load the
+        model; or when the cluster is lost.
+    """
+    with _shared_bundle(scorer.bundle, out.absolute()) as bundle:
+        # As the first job will find it; a worker without bfloat16 would emulate it.
+        outfit = Outfit(
+            bundle, scorer.model.digest, scorer.prepared_precision, tuple(versions().items())
+        )
+        surveys = _surveys(client, outfit, plates)
+        total = sum(found.n_cells for found in surveys if isinstance(found, Survey))
+        with (
+            progress(f"Scoring {len(plates)} plates", total, "cells") as advance,
+            _Crew(client, outfit, resume, advance) as crew,
+        ):
+            for plate, found in zip(plates, surveys, strict=True):
+                if isinstance(found, Survey):
+                    job = scorer.job(plate.absolute(), out.absolute(), found, force=force)
+                    known = crew.start(job)
+                else:
+                    known = found
+                if known:
+                    yield known
+                while len(crew.flights) >= MOST_FLIGHTS:
+                    yield crew.land()
+            while crew.flights:
+                yield crew.land()
+
+
+class _Crew:
+    """The workers, and the plates that they are at; a context manager that ends all flights."""
+
+    def __init__(self, client: Client, outfit: Outfit, resume: bool, advance: Advance) -> None:
+        from distributed import as_completed
+
+        self.flights: dict[Future, _Flight] = {}
+        self._client = client
+        self._outfit = outfit
+        self._resume = resume
+        self._advance = advance
+        self._landing = as_completed()
+
+    def start(self, job: Job) -> Scored | CoosError | None:
+        """Give a plate to the workers; return its outcome where that is known already."""
+        if not job.force and (drift := found_results(job)):
+            discard_work(job)
+            self._advance(job.n_cells)
+            return _recorded(Scored(job, drift))
+        try:
+            check_folder(job.folder, job.force, RESULTS)
+            self._give_out(job)
+        except OutputError as error:
+            return error
+        return None
+
+    def _give_out(self, job: Job) -> None:
+        """Submit the blocks that are missing, and what is to be done behind them."""
+        opened = ExitStack()
+        work = opened.enter_context(open_work(job, self._resume))
+        missing = work.missing()
+        known = job.n_cells - sum(stop - start for start, stop in missing)
+        if known:
+            say(f"{job.plate.name}: {known:,} of {job.n_cells:,} cells were scored before")
+            self._advance(known)
+        blocks = [self._submit(answer_block, job, block) for block in missing]
+        for block, future in zip(missing, blocks, strict=True):
+            future.add_done_callback(self._teller(block, job.plate.name))
+        finished = self._submit(finish_plate, job, blocks)
+        self.flights[finished] = _Flight(job, opened, blocks)
+        self._landing.add(finished)
+
+    def land(self) -> Scored | CoosError:
+        """Wait for the next plate to be done, and log its run."""
+        from distributed import KilledWorker
+
+        end_if_asked()  # callbacks tell of progress, in a thread that may not end the process
+        finished = next(self._landing)
+        flight = self.flights.pop(finished)
+        try:
+            # Left with an error, the folder of parts goes or stays as for one machine.
+            with flight.opened:
+                found = result_of(finished)
+                if isinstance(found, CoosError):
+                    self._client.cancel(flight.blocks)
+                    raise found
+        except (DataError, OutputError) as error:
+            return error
+        except KilledWorker as error:
+            return ClusterError(f"{flight.job.plate}: {fate(error)}")
+        assert isinstance(found, Finished)
+        phases = {"cells": found.cells_seconds, "drift and report": found.finish_seconds}
+        return _recorded(Scored(flight.job, found.drift, Timings(phases)))
+
+    def _submit(self, work: Callable[..., Any], *arguments: Any) -> Future:
+        return self._client.submit(work, self._outfit, *arguments, retries=RETRIES, pure=False)
+
+    def _teller(self, block: Block, name: str) -> Callable[[Future], None]:
+        def tell(future: Future) -> None:
+            if future.status == "finished":
+                self._advance(block.stop - block.start, name)
+
+        return tell
+
+    def __enter__(self) -> _Crew:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self.flights:
+            return
+        say("Stopped; the same command goes on where it was, with or without --dask.")
+        with suppress(Exception):  # the cluster may be what was lost
+            self._client.cancel([f for flight in self.flights.values() for f in flight.blocks])
+        for flight in self.flights.values():
+            # What `open_work` takes for an interruption keeps the parts.
+            with suppress(GeneratorExit):
+                flight.opened.__exit__(GeneratorExit, GeneratorExit(), None)
+
+
+def _surveys(client: Client, outfit: Outfit, plates: Sequence[Path]) -> list[Survey | DataError]:
+    """Let workers read every file for its digest; what is unfit comes as its error."""
+    from distributed import as_completed
+
+    found: dict[int, Survey | DataError] = {}
+    futures = {}
+    for number, plate in enumerate(plates):
+        try:
+            n_bytes = plate.stat().st_size
+        except OSError as error:
+            found[number] = DataError(f"{plate}: cannot be read any more ({error.strerror}).")
+            continue
+        future = client.submit(survey_plate, outfit, plate.absolute(), n_bytes, pure=False)
+        futures[future] = number
+    with progress("Hashing", len(futures), "plates") as advance:
+        for future in as_completed(list(futures)):
+            told = result_of(future)
+            if isinstance(told, CoosError) and not isinstance(told, DataError):
+                raise told
+            found[futures[future]] = told
+            advance(1)
+    return [found[number] for number in range(len(plates))]
+
+
+def _recorded(scored: Scored) -> Scored | RunNotLoggedError:
+    try:
+        return recorded(scored)
+    except RunNotLoggedError as error:
+        return error
+
+
+@contextmanager
+def _shared_bundle(bundle: Path, out: Path) -> Iterator[Path]:
+    """Copy a model to where results go, so that workers need no tracking store.
+
+    The copy is this command's alone; those of commands that were killed are removed.
+    """
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for left in out.glob(".model-*"):
+            _remove_unused(left)
+        shared = Path(tempfile.mkdtemp(prefix=".model-", dir=out))
+        shared.chmod(0o755)
+        lock = FileLock(shared / _LOCK)
+        lock.acquire(blocking=False)
+        shutil.copytree(bundle, shared / bundle.name)
+    except (OSError, shutil.Error) as error:
+        raise OutputError(f"{out}: the model cannot be copied there ({error}).") from error
+    try:
+        yield shared / bundle.name
+    finally:
+        lock.release()
+        shutil.rmtree(shared, ignore_errors=True)
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _remove_unused(shared: Path) -> None:
+    lock = FileLock(shared / _LOCK)
+    with suppress(Timeout, OSError):
+        lock.acquire(blocking=False)
+        lock.release()
+        shutil.rmtree(shared, ignore_errors=True)

@@ -1,0 +1,200 @@
+"""What is to be scored by what, and where its parts and results belong: all that a worker needs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from coos_mlflow._utils.versions import package_versions
+from coos_mlflow.drift.assessment import SCHEMA_VERSION
+from coos_mlflow.errors import DataError
+from coos_mlflow.plates.reader import file_digest, open_plate
+from coos_mlflow.registry.versions import ModelRef
+from coos_mlflow.scoring.predictions import BATCH
+from coos_mlflow.scoring.results import DRIFT, RESULTS
+
+BLOCK = 8 * BATCH
+"""Cells of a part, the unit of what a killed scoring loses and of what a worker is given."""
+
+
+class Block(NamedTuple):
+    """Consecutive cells of a plate, `start` to `stop` - 1."""
+
+    start: int
+    stop: int
+
+
+class Stamp(NamedTuple):
+    """What tells cheaply that a file has changed."""
+
+    n_bytes: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp:
+        """Return the stamp of a file as it is now.
+
+        Raises
+        ------
+        DataError
+            When it is not there any more.
+        """
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read any more ({error.strerror}).") from error
+        return cls(found.st_size, found.st_mtime_ns)
+
+
+class Survey(NamedTuple):
+    """What is known of a plate file once all of it was read; see `Job`."""
+
+    sha256: str
+    stamp: Stamp
+    n_cells: int
+    simulated: bool
+
+
+def survey(plate: Path, on_progress: Callable[[int], None] | None = None) -> Survey:
+    """Read a plate file for its digest.
+
+    Parameters
+    ----------
+    plate : Path
+    on_progress : callable or None
+        Told the bytes read since its last call.
+
+    Raises
+    ------
+    DataError
+        When the file is unfit.
+    """
+    with open_plate(plate) as opened:
+        stamp = Stamp.of(plate)
+        return Survey(file_digest(plate, on_progress), stamp, opened.n_cells, opened.simulated)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One plate to be scored.
+
+    Parameters
+    ----------
+    plate : Path
+        The file, as the user named it.
+    sha256 : str
+        Of the file.
+    stamp : Stamp
+        Of the file before its digest was taken.
+    n_cells : int
+    simulated : bool
+        Whether the plate says that no microscope made it.
+    folder : Path
+        Where the results are to be.
+    model : ModelRef
+    precision : {"fp32", "bf16"}
+        In which a network computes.
+    command : str
+        What the report says of how it came about.
+    force : bool
+        Whether results of something else may be replaced.
+    block_cells : int
+        Cells of a part.
+    """
+
+    plate: Path
+    sha256: str
+    stamp: Stamp
+    n_cells: int
+    simulated: bool
+    folder: Path
+    model: ModelRef
+    precision: str
+    command: str
+    force: bool = False
+    block_cells: int = field(default_factory=lambda: BLOCK)
+
+    @property
+    def work(self) -> Path:
+        """The hidden folder beside the results that holds the parts until they are whole."""
+        return self.folder.with_name(f".{self.folder.name}.parts")
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All cells, the last block the shortest."""
+        starts = range(0, self.n_cells, self.block_cells)
+        return [Block(start, min(start + self.block_cells, self.n_cells)) for start in starts]
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """What drift.json says of the job; two jobs with the same facts have the same results."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "simulated": {"plate": self.simulated, "model": self.model.simulated},
+            "plate_file": {
+                "name": self.plate.name,
+                "sha256": self.sha256,
+                "n_cells": self.n_cells,
+            },
+            "model": {
+                "name": self.model.name,
+                "version": self.model.version,
+                "id": self.model.model_id,
+                "trained_on": self.model.tags.get("dataset"),
+                "dataset_sha256": self.model.tags.get("dataset_digest"),
+            },
+            "precision": self.precision,
+            "versions": package_versions(),
+        }
+
+    @property
+    def key(self) -> str:
+        """Sixteen hex digits that stand for the job and the place of its results."""
+        return key_of(self.facts, self.folder)
+
+    def check_unchanged(self) -> None:
+        """Refuse a plate file that is no longer the one whose digest was taken.
+
+        Raises
+        ------
+        DataError
+        """
+        if Stamp.of(self.plate) != self.stamp:
+            raise DataError(
+                f"{self.plate}: the file has changed while it was being scored; score it again "
+                "once nothing writes to it."
+            )
+
+
+_FACTS = ("schema_version", "simulated", "plate_file", "model", "precision", "versions")
+
+
+def key_of(drift: dict[str, Any], folder: Path) -> str:
+    """Return the key of the job whose facts drift.json holds, and whose results are in `folder`.
+
+    Raises
+    ------
+    KeyError
+        When it holds no job's facts.
+    """
+    facts = {name: drift[name] for name in _FACTS}
+    said = json.dumps([facts, str(folder.resolve())], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def found_results(job: Job) -> dict[str, Any] | None:
+    """Return the drift.json of a job whose results are there already, None where they are not."""
+    if not all((job.folder / name).is_file() for name in RESULTS):
+        return None
+    try:
+        drift = json.loads((job.folder / DRIFT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(drift, dict):
+        return None
+    return drift if all(drift.get(key) == said for key, said in job.facts.items()) else None

@@ -1,0 +1,118 @@
+"""The table of predictions: one row a cell, written as Parquet block by block."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coos_mlflow.plates.flags import COPY, FLAGS, USABLE
+from coos_mlflow.plates.schema import CLASSES, Origins
+from coos_mlflow.plates.wells import OPAQUE, well_positions
+
+BATCH = 512
+"""Cells that a model answers together, 8 MB of counts; a network's last digits depend on it."""
+
+SCHEMA = pa.schema(
+    [
+        ("Metadata_Index", pa.int64()),
+        ("Metadata_Plate", pa.string()),
+        ("Metadata_Well", pa.string()),
+        ("Metadata_Row", pa.int16()),
+        ("Metadata_Column", pa.int16()),
+        ("label", pa.int8()),
+        ("class_name", pa.dictionary(pa.int8(), pa.string())),
+        *((f"p_{label}", pa.float32()) for label in range(len(CLASSES))),
+        ("confidence", pa.float32()),
+        ("flag", pa.dictionary(pa.int8(), pa.string())),
+    ]
+)
+"""Names as in profiles of CellProfiler and pycytominer, where Metadata_ marks what is no feature.
+
+Plate and well are null where the file has no id of them; row and column, counted from 1, are null
+where a well's id does not say them; confidence is the largest of p_0..p_6. flag is null for most
+cells, else one of `coos_mlflow.plates.flags.FLAGS`: unusable cells have no label, no probabilities
+and no confidence, copies have them.
+"""
+
+
+class PredictionWriter:
+    """Writes predictions of consecutive cells; a context manager.
+
+    Parameters
+    ----------
+    path : Path
+        The Parquet file.
+    facts : dict of str to str
+        Kept as the file's metadata: model, plate digest, whether anything is simulated.
+    """
+
+    def __init__(self, path: Path, facts: dict[str, str]):
+        self._schema = SCHEMA.with_metadata(facts)
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+
+    def add(self, origins: Origins, probabilities: np.ndarray, flags: np.ndarray) -> None:
+        """Append a row group with the next cells; see `prediction_table`."""
+        rows = prediction_table(origins, probabilities, flags)
+        self._writer.write_batch(rows.replace_schema_metadata(self._schema.metadata))
+
+    def __enter__(self) -> PredictionWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._writer.close()
+
+
+def prediction_table(
+    origins: Origins, probabilities: np.ndarray, flags: np.ndarray
+) -> pa.RecordBatch:
+    """Return one row a cell, as `SCHEMA` says.
+
+    Parameters
+    ----------
+    origins : Origins
+    probabilities : ndarray, shape (n, 7)
+        Whatever stands there for unusable cells is left out.
+    flags : ndarray of int8, shape (n,)
+        Places in `coos_mlflow.plates.flags.FLAGS`.
+    """
+    labels = probabilities.argmax(axis=1).astype(np.int8)
+    unusable = (flags != USABLE) & (flags != COPY)
+    said = [labels, *probabilities.astype(np.float32).T, probabilities.max(axis=1)]
+    label, *numbers = (pa.array(column, mask=unusable) for column in said)
+    arrays = [
+        pa.array(origins.indices, pa.int64()),
+        _strings(origins.plates, len(origins)),
+        *_places(origins.wells, len(origins)),
+        label,
+        pa.DictionaryArray.from_arrays(label, list(CLASSES)),
+        *(column.cast(pa.float32()) for column in numbers),
+        pa.DictionaryArray.from_arrays(
+            pa.array(flags - 1, pa.int8(), mask=flags == USABLE), list(FLAGS[1:])
+        ),
+    ]
+    return pa.record_batch(arrays, SCHEMA)
+
+
+def _strings(ids: np.ndarray | None, n: int) -> pa.Array:
+    keys = [None] * n if ids is None else [key or None for key in ids.tolist()]
+    return pa.array(keys, pa.string())
+
+
+def _places(wells: np.ndarray | None, n: int) -> list[pa.Array]:
+    """Return names, rows and columns of wells."""
+    if wells is None:
+        return [pa.nulls(n, pa.string()), pa.nulls(n, pa.int16()), pa.nulls(n, pa.int16())]
+    positions = (
+        pa.array(axis.astype(np.int16), pa.int16(), mask=axis == OPAQUE)
+        for axis in well_positions(wells)
+    )
+    return [_strings(wells, n), *positions]

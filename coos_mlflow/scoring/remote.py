@@ -1,0 +1,224 @@
+"""Ask a served model for the labels of a plate; the table is that of `coos-score`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import requests
+from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidSchema
+from urllib3 import Retry
+
+from coos_mlflow._utils.pipeline import Pipeline, Stage
+from coos_mlflow.errors import DataError, ServerError, without_passwords
+from coos_mlflow.plates.copies import CopyFinder, cell_digests
+from coos_mlflow.plates.flags import FlagCounter, with_stand_ins
+from coos_mlflow.plates.reader import open_plate
+from coos_mlflow.plates.schema import CLASSES, CellBatch
+from coos_mlflow.scoring.predictions import BATCH, prediction_table
+from coos_mlflow.serving.limits import COUNTS, MAX_CELLS, PARQUET
+
+TIMEOUT = 120.0
+"""Seconds in which an answer has to come; MLflow's server gives up after 60."""
+
+_BUSY = 503
+_TRIES = 6
+
+
+class _Packed(NamedTuple):
+    batch: CellBatch
+    body: bytes
+
+
+class _Answered(NamedTuple):
+    batch: CellBatch
+    probabilities: np.ndarray
+
+
+def score_plate(
+    plate: Path,
+    url: str,
+    *,
+    session: requests.Session | None = None,
+    batch: int = BATCH,
+    timeout: float = TIMEOUT,
+    on_progress: Callable[[int], None] = lambda n: None,
+) -> pd.DataFrame:
+    """Send the cells of a plate to a scoring server, and return what it says of each.
+
+    While the server answers for some cells, the next are read and packed.
+
+    Parameters
+    ----------
+    plate : Path
+        See `coos_mlflow.plates.reader.open_plate`.
+    url : str
+        Of the server, such as ``http://127.0.0.1:5001``, or without its ``http://``;
+        `mlflow models serve` starts one.
+    session : requests.Session, optional
+        With whatever the server's proxy asks for: ``auth``, ``verify``, ``cert``.
+    batch : int
+        Cells of a request, 1..2,048.
+    timeout : float
+        Seconds for an answer.
+    on_progress : callable
+        Told the cells that were answered since its last call.
+
+    Returns
+    -------
+    DataFrame
+        One row a cell, with the columns of `coos_mlflow.scoring.predictions.SCHEMA`.
+
+    Raises
+    ------
+    DataError
+        For what is no address; for a plate that cannot be read, or that the server refuses; its
+        sentence is repeated.
+    ServerError
+        When the server does not answer, or is none of a model of this package.
+
+    Examples
+    --------
+    >>> table = score_plate(Path("new_plate.h5"), "http://127.0.0.1:5001")  # doctest: +SKIP
+    """
+    if not 1 <= batch <= MAX_CELLS:
+        raise DataError(f"batch={batch} found, expected 1 to {MAX_CELLS} cells.")
+    address = _address(url)
+    tables, copies = [], CopyFinder()
+    with session or patient_session() as asking, open_plate(plate) as opened:
+        stages = [
+            Stage("pack", _pack),
+            Stage("ask", lambda sent: _asked(asking, address, sent, timeout)),
+        ]
+        counter = FlagCounter(opened.n_cells, f"{plate}:/data")
+        read = opened.batches(batch, keep_unusable=True)
+        with Pipeline("read", read, stages) as pipeline:
+            for cells, probabilities in pipeline:
+                origins = opened.origins(cells.start, cells.start + len(cells))
+                counter.add(cells.flags, cells)
+                flags = copies.flagged(cells.flags, cell_digests(cells.images))
+                tables.append(prediction_table(origins, probabilities, flags))
+                on_progress(len(cells))
+    found: pd.DataFrame = pa.Table.from_batches(tables).to_pandas()
+    return found
+
+
+def _pack(cells: CellBatch) -> _Packed:
+    return _Packed(cells, packed(with_stand_ins(cells.images, cells.flags)))
+
+
+def packed(images: np.ndarray) -> bytes:
+    """Return cells as the body of a request in Parquet.
+
+    Parameters
+    ----------
+    images : ndarray, shape (n, 2, 64, 64)
+        Raw counts; their dtype is kept.
+    """
+    offsets = np.arange(0, (len(images) + 1) * COUNTS, COUNTS, dtype=np.int32)
+    column = pa.ListArray.from_arrays(offsets, images.reshape(-1))
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"cell": column}), sink, compression="zstd", use_dictionary=False)
+    return sink.getvalue()
+
+
+def patient_session() -> requests.Session:
+    """Return a session that comes back to a server which is busy."""
+    again = Retry(
+        total=None,
+        connect=0,
+        read=0,
+        redirect=0,
+        other=0,
+        status=_TRIES,
+        status_forcelist=[_BUSY],
+        allowed_methods=["POST"],
+        backoff_factor=0.5,
+        raise_on_status=False,
+    )
+    session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=again))
+    return session
+
+
+def _address(url: str) -> str:
+    """Return where a server takes requests, however its address is written.
+
+    Raises
+    ------
+    DataError
+        For what is no address.
+    """
+    written = url.strip()
+    if "://" not in written and not written.startswith(("http:", "https:")):  # http:/localhost
+        written = f"http://{written}"
+    try:
+        parts = urlsplit(written)
+        if parts.scheme not in ("http", "https"):
+            raise InvalidSchema
+        path = parts.path.rstrip("/").removesuffix("/invocations") + "/invocations"
+        address = parts._replace(path=path).geturl()
+        requests.Request("POST", address).prepare()
+    except ValueError:
+        # Not `from` it: what it says may hold a password.
+        raise DataError(
+            f"{without_passwords(written)!r} found, expected the address of a server, such as "
+            "http://127.0.0.1:5001."
+        ) from None
+    return address
+
+
+def _asked(session: requests.Session, url: str, sent: _Packed, timeout: float) -> _Answered:
+    place = without_passwords(url)
+    try:
+        # `verify` again, since requests lets REQUESTS_CA_BUNDLE win over that of a session.
+        answer = session.post(
+            url,
+            data=sent.body,
+            headers={"Content-Type": PARQUET},
+            timeout=timeout,
+            verify=session.verify,
+        )
+    except requests.RequestException as error:
+        raise ServerError(
+            f"{place}: no answer ({type(error).__name__}); is `mlflow models serve` running there?"
+        ) from error
+    if answer.status_code != requests.codes.ok:
+        raise _refusal(place, answer)
+    return _Answered(sent.batch, _probabilities(place, answer, len(sent.batch)))
+
+
+def _refusal(place: str, answer: requests.Response) -> DataError | ServerError:
+    try:
+        sentence = str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        sentence = f"{answer.status_code} {answer.reason}"
+    if answer.status_code in (400, 413):
+        return DataError(f"{place}: {sentence}")
+    return ServerError(f"{place} answers {answer.status_code}: {sentence[:300]}")
+
+
+def _probabilities(place: str, answer: requests.Response, n_cells: int) -> np.ndarray:
+    """Return the probabilities in an answer, float32 (n_cells, 7)."""
+    try:
+        rows = answer.json()["predictions"]
+        found = np.array(
+            [[row[f"p_{label}"] for label in range(len(CLASSES))] for row in rows], np.float32
+        )
+    except (ValueError, KeyError, TypeError):
+        found = np.empty((0, 0), np.float32)
+    if found.shape != (n_cells, len(CLASSES)):
+        raise ServerError(
+            f"{place}: the answer is not {n_cells} rows of p_0..p_{len(CLASSES) - 1}; is a model "
+            "of coos-mlflow served there?"
+        )
+    return found

@@ -1,0 +1,257 @@
+"""A registered model, ready for plates: answered in parts, finished into results, logged."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import weakref
+from pathlib import Path
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from coos_mlflow._utils.files import check_folder
+from coos_mlflow._utils.progress import progress, say
+from coos_mlflow._utils.signals import end_if_asked
+from coos_mlflow._utils.timings import StageTime, Timings
+from coos_mlflow._utils.versions import check_fits
+from coos_mlflow.errors import OutputError, RegistryError, without_passwords
+from coos_mlflow.model.pyfunc import ARTIFACT, DESCRIPTION, CellClassifier, find_bundle
+from coos_mlflow.plates.reader import Plate, open_plate
+from coos_mlflow.registry import versions
+from coos_mlflow.registry.relocation import check_there
+from coos_mlflow.registry.runs import first_line, prepare_store
+from coos_mlflow.representations.nn.precision import BF16, check_precision
+from coos_mlflow.scoring.blocks import answer
+from coos_mlflow.scoring.finish import finish
+from coos_mlflow.scoring.job import Job, Survey, found_results, survey
+from coos_mlflow.scoring.parts import WorkFolder, discard_work, open_work
+from coos_mlflow.scoring.record import Scored, recorded
+from coos_mlflow.scoring.results import RESULTS, read_drift
+
+_ROOM = 2**20
+"""Bytes; on a disk with less than that left, what failed to be written failed for want of room."""
+
+MOST_COMMAND = 1000
+"""Characters of the command that the report repeats."""
+
+
+class Scorer:
+    """A registered model, ready for plates.
+
+    Parameters
+    ----------
+    model : ModelRef
+    classifier : CellClassifier
+    bundle : Path
+        The folder that the classifier was loaded from.
+    precision : str
+        Of networks: "auto", "fp32" or "bf16" (`Representation.prepare`).
+    """
+
+    def __init__(
+        self,
+        model: versions.ModelRef,
+        classifier: CellClassifier,
+        bundle: Path,
+        precision: str = "auto",
+    ):
+        self.model = model
+        self.classifier = classifier
+        self.bundle = bundle
+        self.precision = precision
+
+    @classmethod
+    def load(cls, asked: str, precision: str = "auto") -> Scorer:
+        """Load the model that `asked` names; see `coos_mlflow.registry.versions.resolve`.
+
+        Raises
+        ------
+        RegistryError
+            When it is not there, cannot be read, or is no model of this package.
+        DataError
+            For an unknown precision.
+        OutputError
+            When there is no room for a copy of its files.
+        """
+        check_precision(precision)
+        prepare_store(make=False)
+        model = versions.resolve(asked)
+        copy = _copied(model)
+        try:
+            loaded = cls._of(model, copy, precision)
+        except BaseException:
+            shutil.rmtree(copy, ignore_errors=True)
+            raise
+        weakref.finalize(loaded, shutil.rmtree, copy, ignore_errors=True)
+        if precision == BF16 and loaded.classifier.classifier is not None:
+            say(
+                f"{model}: in bfloat16 about one label in a hundred of a classifier on a network's "
+                "features is another than in single precision"
+            )
+        return loaded
+
+    @classmethod
+    def _of(cls, model: versions.ModelRef, files: Path, precision: str) -> Scorer:
+        bundle = find_bundle(files)
+        if bundle is None and model.ours:
+            raise RegistryError(
+                f"{model}: {versions.place_of(model)} holds no artifacts/{ARTIFACT}/{DESCRIPTION}; "
+                f"bring its files back; if they were deleted, {model.anew}."
+            )
+        if bundle is None:
+            raise RegistryError(
+                f"{model} is no cell classifier of coos-mlflow; `coos models list` shows those."
+            )
+        check_fits(model.tags.get("package_version", ""), str(model))
+        return cls(model, CellClassifier().load(bundle, model.digest), bundle, precision)
+
+    def check(self, plate: Path, out: Path, *, force: bool = False) -> None:
+        """Refuse, before its first cell is scored, a plate whose results could not be written.
+
+        Raises
+        ------
+        OutputError
+            For results that are there already, and not by this model; whether they are of this
+            plate, only its digest can tell.
+        """
+        folder = self.folder_for(plate, out)
+        check_folder(folder, force or _holds_results_of(folder, self.model), RESULTS)
+
+    @staticmethod
+    def folder_for(plate: Path, out: Path) -> Path:
+        """Return the folder of a plate's results: `out` / the file's name without its ending."""
+        return out / plate.stem
+
+    @property
+    def prepared_precision(self) -> str:
+        """The precision in which the model, made ready for it, scores here."""
+        return self.classifier.prepare(self.precision)
+
+    def job(self, plate: Path, out: Path, found: Survey, *, force: bool = False) -> Job:
+        """Return what is to be done for a plate."""
+        return Job(
+            plate=plate,
+            **found._asdict(),
+            folder=self.folder_for(plate, out),
+            model=self.model,
+            precision=self.prepared_precision,
+            command=_command(),
+            force=force,
+        )
+
+    def score(self, plate: Path, out: Path, *, force: bool = False, resume: bool = True) -> Scored:
+        """Score a plate and write its results, unless they are there.
+
+        A scoring that was stopped goes on where it was.
+
+        Parameters
+        ----------
+        plate : Path
+            See `coos_mlflow.plates.reader.open_plate`.
+        out : Path
+            The results come into a folder of the plate's name in it.
+        force : bool
+            Replace results that are there, be they the same.
+        resume : bool
+            Keep what a stopped scoring of the same plate has left.
+
+        Raises
+        ------
+        DataError
+            When the plate is not fit to be scored; nothing is written then.
+        OutputError
+            When other results are there already, or new ones cannot be written.
+        RunNotLoggedError
+            When the results were written but the tracking store took no run.
+        """
+        timings = Timings()
+        with timings.phase("digest"):
+            found = _surveyed(plate)
+        job = self.job(plate, out, found, force=force)
+        if not force and (drift := found_results(job)):
+            discard_work(job)
+            return recorded(Scored(job, drift))
+        check_folder(job.folder, force, RESULTS)
+        try:
+            with open_work(job, resume) as work, open_plate(plate) as opened:
+                with timings.phase("cells"):
+                    self._answer(opened, work, timings)
+                with timings.phase("drift and report"):
+                    drift = finish(opened, work, self.classifier.reference)
+            end_if_asked()
+        except (KeyboardInterrupt, SystemExit):
+            say(f"{job.folder}: stopped; the same command goes on where it was.")
+            raise
+        return recorded(Scored(job, drift, timings))
+
+    def _answer(self, plate: Plate, work: WorkFolder, timings: Timings) -> None:
+        """Write the parts that are missing."""
+        missing = work.missing()
+        known = plate.n_cells - sum(block.stop - block.start for block in missing)
+        title = f"Scoring {plate.path.name}"
+        with progress(title, total=plate.n_cells, unit="cells") as advance:
+            if known:
+                say(f"{title}: {known:,} of {plate.n_cells:,} cells were scored before")
+                advance(known)
+            writing = StageTime("write")
+            for part in answer(self.classifier, plate, missing, advance, timings):
+                with writing.at_work():
+                    work.write(part)
+            timings.stages.append(writing)
+
+
+def _copied(model: versions.ModelRef) -> Path:
+    """Copy a model's files to where nobody changes what is verified before it is loaded.
+
+    Raises
+    ------
+    OutputError
+        When there is no room for them.
+    RegistryError
+        When they cannot be read.
+    """
+    try:
+        copy = Path(tempfile.mkdtemp(prefix="coos-model-"))
+    except OSError as error:
+        raise OutputError(
+            f"No temporary folder can be made ({error}); make room, or set TMPDIR to another one."
+        ) from error
+    try:
+        check_there(str(model), versions.place_of(model), model.anew)
+        # Not by `mlflow.pyfunc.load_model`, which runs what code the model brings.
+        mlflow.artifacts.download_artifacts(model.uri, dst_path=str(copy))
+    except BaseException as error:
+        no_room = shutil.disk_usage(copy).free < _ROOM
+        shutil.rmtree(copy, ignore_errors=True)
+        if not isinstance(error, MlflowException | OSError):
+            raise
+        if no_room:
+            raise OutputError(
+                f"{copy.parent}: no room for a copy of {model} ({first_line(error)}); make some, "
+                "or set TMPDIR to another folder."
+            ) from error
+        raise RegistryError(
+            f"{model} cannot be loaded from {versions.place()} "
+            f"({first_line(error)}); its files may have been moved."
+        ) from error
+    return copy
+
+
+def _holds_results_of(folder: Path, model: versions.ModelRef) -> bool:
+    """Tell whether a folder may hold what a scoring with this model has left or ended with."""
+    said = (read_drift(folder) or {}).get("model")
+    return isinstance(said, dict) and said.get("id") == model.model_id
+
+
+def _command() -> str:
+    """Return the command of this process, as much of it as a page can hold, without passwords."""
+    whole = without_passwords(" ".join(sys.argv))
+    return whole if len(whole) <= MOST_COMMAND else f"{whole[:MOST_COMMAND]} ..."
+
+
+def _surveyed(plate: Path) -> Survey:
+    n_bytes = plate.stat().st_size if plate.exists() else None
+    with progress(f"Hashing {plate.name}", total=n_bytes, unit="bytes") as advance:
+        return survey(plate, advance)

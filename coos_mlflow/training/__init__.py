@@ -1,0 +1,1 @@
+"""Cells in; fitted, evaluated and registered models out."""

@@ -1,0 +1,58 @@
+"""Which data a run trains on: COOS-7 where it is on disk, a named folder, or simulated cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coos_mlflow import __version__
+from coos_mlflow._utils.cache import cache_home
+from coos_mlflow._utils.progress import progress
+from coos_mlflow.errors import DataError
+from coos_mlflow.plates.cleaned import without_unusable
+from coos_mlflow.plates.dataset import TrainingData, coos7_home, coos7_present, find_splits
+from coos_mlflow.plates.reader import open_plate
+
+AUTO = "auto"
+SIMULATED = "simulated"
+
+DEFAULT_SCALE = 0.1
+
+
+def choose(
+    data: str = AUTO, scale: float = DEFAULT_SCALE, seed: int = 0, *, drop_bad: bool = False
+) -> TrainingData:
+    """Find or simulate the data that a run asks for; nothing is ever downloaded.
+
+    Parameters
+    ----------
+    data : str
+        "auto": COOS-7 where `coos7_home` holds it, else simulated; "simulated"; or a folder.
+    scale, seed : float, int
+        Of the simulated data, 1 being the size of COOS-7. Made once, then kept in the cache.
+    drop_bad : bool
+        Leave out unusable cells (`coos_mlflow.plates.cleaned.without_unusable`), which are
+        otherwise refused when they are read.
+    """
+    if data == AUTO:
+        data = str(coos7_home()) if coos7_present() else SIMULATED
+    paths = _simulate_once(scale, seed) if data == SIMULATED else find_splits(data)
+    if drop_bad:
+        paths = {split: without_unusable(path) for split, path in paths.items()}
+    return TrainingData(paths, any(_is_simulated(path) for path in paths.values()))
+
+
+def _is_simulated(path: Path) -> bool:
+    with open_plate(path) as plate:
+        return plate.simulated
+
+
+def _simulate_once(scale: float, seed: int) -> dict[str, Path]:
+    from coos_mlflow.simulate import planned_cells, simulate_dataset
+
+    folder = cache_home() / "simulated" / f"{__version__}-scale-{scale!r}-seed-{seed}"
+    try:
+        return find_splits(folder)
+    except DataError:
+        total = sum(planned_cells(scale).values())
+        with progress("Simulating", total=total, unit="cells") as advance:
+            return simulate_dataset(folder, scale, seed, on_progress=advance, force=True)

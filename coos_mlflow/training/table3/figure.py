@@ -1,0 +1,186 @@
+"""Draws Table 3: error by split, one line per model, one panel per representation."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.reports.plate.wording import shown
+from coos_mlflow.reports.style import COLOURS, LIGHT, Palette
+from coos_mlflow.training.table3.rows import HEADINGS, Entry, Table, published
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_STYLES: dict[str, dict[str, Any]] = {
+    "own": {"linestyle": "-", "marker": "D"},
+    "knn": {"linestyle": ":", "marker": "o"},
+    "lr": {"linestyle": "-", "marker": "s"},
+    "rf": {"linestyle": "--", "marker": "^"},
+}
+"""Of the classifiers, so that colour is not needed to tell them."""
+
+
+_PNG_COLOURS = 256
+
+_TICKS = (0, 0.5, 1, 2, 5, 10, 20, 30, 50, 70, 100)
+_LEAST_TOP = 10.0
+_LABEL_GAP = 0.052
+"""Between the names of two lines, as a share of the height of a panel."""
+
+
+def png(table: Table, palette: Palette = LIGHT) -> bytes:
+    """Return the figure as a PNG file of few colours, the same bytes for the same table."""
+    drawn, small = io.BytesIO(), io.BytesIO()
+    errors_figure(table, palette).savefig(drawn, dpi=110)
+    with Image.open(drawn) as picture:
+        picture.convert("RGB").quantize(_PNG_COLOURS).save(small, format="PNG", optimize=True)
+    return small.getvalue()
+
+
+def errors_figure(table: Table, palette: Palette = LIGHT) -> Figure:
+    """Draw the balanced error of every filled row by split.
+
+    The axis is that of square roots: it holds the zeros of forests on Training, which a logarithm
+    does not, and still tells 1 % from 2 %.
+
+    Parameters
+    ----------
+    table : Table
+    palette : Palette
+        `LIGHT`, or `DARK` for a page of dark colours.
+    """
+    from matplotlib.figure import Figure
+
+    features = list(dict.fromkeys(entry.line.features for entry in table.filled))
+    columns = min(2, max(1, len(features)))
+    rows = max(1, math.ceil(len(features) / columns))
+    figure = Figure(
+        figsize=(5.6 * columns, 4.3 * rows + 0.6), layout="constrained", facecolor=palette.paper
+    )
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for number, ax in enumerate(panels):
+        if number < len(features):
+            _panel(ax, table, features, number, palette)
+        else:
+            ax.axis("off")
+    cells = "simulated cells" if table.simulated else shown(table.dataset)
+    title = f"Class-balanced error on {cells}, one line per model\n"
+    title += "square-root axis" + ("; grey: the other representations" if columns > 1 else "")
+    figure.suptitle(title, color=palette.ink, fontsize=11)
+    return figure
+
+
+def _panel(ax: Axes, table: Table, features: list[str], number: int, palette: Palette) -> None:
+    """Draw the models of one representation, those of the others in grey behind them."""
+    errors = [entry.error(split) for entry in table.filled for split in SPLITS]
+    height = math.sqrt(1.05 * max(_LEAST_TOP, *errors))
+    _frame(ax, height, palette)
+    own = [entry for entry in table.filled if entry.line.features == features[number]]
+    for entry in table.filled:
+        if entry not in own:
+            ax.plot(_heights(entry), color=palette.line, linewidth=0.8, zorder=1)
+    layers = list(dict.fromkeys(entry.line.layer for entry in own if entry.line.layer))
+    base = colour_of(features[number], features)
+    looks = [_look(entry, _shade(base, layers, entry.line.layer, palette)) for entry in own]
+    for entry, look in zip(own, looks, strict=True):
+        ax.plot(_heights(entry), zorder=3, **look)
+    _label_lines(ax, own, looks, height, palette.ink)
+    ax.set_title(shown(features[number]), color=palette.ink, loc="left", fontweight="bold")
+
+
+def colour_of(title: str, features: Sequence[str]) -> str:
+    """Return the colour of a representation, the same in whatever rows a table has.
+
+    Parameters
+    ----------
+    title : str
+        Of the representation.
+    features : sequence of str
+        Titles of all that are drawn; those that the paper does not have come after its four.
+    """
+    order = list(dict.fromkeys([*(triple[0] for triple in published()), *features]))
+    return COLOURS[order.index(title) % len(COLOURS)]
+
+
+def _frame(ax: Axes, height: float, palette: Palette) -> None:
+    ticks = [tick for tick in _TICKS if math.sqrt(tick) <= height]
+    ax.set_ylim(-0.03 * height, height)
+    ax.set_yticks([math.sqrt(tick) for tick in ticks], [f"{tick:g}" for tick in ticks])
+    ax.set_xlim(-0.2, len(SPLITS) + 0.7)
+    ax.set_xticks(range(len(SPLITS)), [HEADINGS[split] for split in SPLITS])
+    ax.set_ylabel("balanced error (%)", color=palette.soft)
+    ax.set_facecolor(palette.paper)
+    ax.tick_params(colors=palette.soft, length=0)
+    ends = (-0.2, len(SPLITS) - 0.85)
+    ax.hlines([math.sqrt(t) for t in ticks], *ends, colors=palette.line, lw=0.6, zorder=0)
+    ax.spines[:].set_visible(False)
+
+
+def _look(entry: Entry, colour: tuple[float, ...]) -> dict[str, Any]:
+    style = _STYLES.get(entry.line.kind, _STYLES["own"])
+    return {"color": colour, "linewidth": 1.7, "markersize": 4.5, **style}
+
+
+def _heights(entry: Entry) -> list[float]:
+    return [math.sqrt(max(entry.error(split), 0)) for split in SPLITS]
+
+
+def _shade(base: str, layers: list[str], layer: str, palette: Palette) -> tuple[float, ...]:
+    """Return the representation's colour, lighter for early layers and darker for late ones."""
+    from matplotlib.colors import to_rgb
+
+    amount = palette.alone
+    if len(layers) > 1 and layer:
+        place = layers.index(layer) / (len(layers) - 1)
+        amount = palette.first + (palette.last - palette.first) * place
+    towards = 1.0 if amount > 0 else 0.0
+    return tuple(channel + (towards - channel) * abs(amount) for channel in to_rgb(base))
+
+
+def _label_lines(
+    ax: Axes, entries: list[Entry], looks: list[dict[str, Any]], height: float, ink: str
+) -> None:
+    """Write the name of each line at its end, moved apart where they would lie on each other."""
+    end = len(SPLITS) - 1
+    order = sorted(range(len(entries)), key=lambda number: entries[number].error(SPLITS[-1]))
+    ends = [_heights(entries[number])[-1] for number in order]
+    placed = spread(ends, _LABEL_GAP * height, top=0.98 * height)
+    for number, at, place in zip(order, ends, placed, strict=True):
+        name = " ".join(part for part in entries[number].line.triple[1:] if part)
+        colour = looks[number]["color"]
+        ax.plot([end + 0.07, end + 0.25], [at, place], color=colour, linewidth=0.6, zorder=2)
+        sample = [end + 0.29, end + 0.47, end + 0.65]
+        ax.plot(sample, [place] * 3, markevery=[1], zorder=3, **looks[number])
+        ax.text(end + 0.72, place, shown(name), color=ink, fontsize=8.5, va="center")
+
+
+def spread(places: Sequence[float], gap: float, top: float = math.inf) -> list[float]:
+    """Move ascending places apart until they are a gap apart, each as little as can be.
+
+    The sum of squared moves is least: isotonic regression of what is left of the places when the
+    gaps below them are taken away.
+
+    Parameters
+    ----------
+    places : sequence of float
+        In ascending order, none below 0; nor will be what is returned.
+    gap : float
+        Least distance of two.
+    top : float
+        Nothing is moved beyond it, as long as there is room below.
+    """
+    from sklearn.isotonic import isotonic_regression
+
+    gaps = gap * np.arange(len(places))
+    moved = isotonic_regression(
+        np.asarray(places, float) - gaps, y_min=0, y_max=max(0.0, top - gaps[-1])
+    )
+    return [float(place) for place in moved + gaps]

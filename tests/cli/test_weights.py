@@ -1,0 +1,131 @@
+"""`coos weights` as a shell sees it: what it fetches, keeps, says and refuses."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from typer.testing import CliRunner
+from waiting import PATIENCE
+
+from coos_mlflow.cli.main import app
+from coos_mlflow.errors import DataError, DownloadError
+from coos_mlflow.representations import create, vgg16
+from coos_mlflow.representations.nn.vgg16_network import random_weights, up_to
+
+COOS = Path(sys.executable).parent / "coos"
+
+LAYERS = ["conv1_1", "conv1_2"]
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A web server with the first two convolutions of a VGG16; returns its folder."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
+    file = folder / "vgg16.pth"
+    tensors = random_weights(up_to(LAYERS), seed=7)
+    torch.save(tensors, file)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        small = replace(
+            vgg16.PUBLISHED,
+            url=f"http://127.0.0.1:{server.server_address[1]}/vgg16.pth",
+            sha256=hashlib.sha256(file.read_bytes()).hexdigest()[:8],
+            shapes={key: tuple(tensor.shape) for key, tensor in tensors.items()},
+        )
+        monkeypatch.setattr(vgg16, "PUBLISHED", small)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield folder
+        server.shutdown()
+        thread.join()
+
+
+def weights(*arguments):
+    return CliRunner().invoke(app, ["weights", "vgg16", *map(str, arguments)])
+
+
+def kept_files():
+    return [path.name for path in vgg16.kept_at().parent.glob("[!.]*")]
+
+
+def test_it_fetches_once_and_says_the_licence(site):
+    first = weights()
+    assert first.exit_code == 0, first.output
+    assert "CC BY 4.0" in first.stdout and "Simonyan" in first.stdout
+    assert f"Verified and kept: {vgg16.kept_at()}" in first.stdout.replace("\n", "")
+    assert kept_files() == ["vgg16.safetensors"]
+    model = create("vgg16", layers=LAYERS)
+    assert model.digest == create("vgg16", layers=LAYERS, weights="random", seed=7).digest
+    (site / "vgg16.pth").unlink()
+    again = weights()
+    assert again.exit_code == 0 and "There already" in again.stdout
+    assert "CC BY 4.0" in again.stdout
+
+
+def test_a_copy_serves_where_there_is_no_network(site, tmp_path):
+    copy = (site / "vgg16.pth").rename(tmp_path / "copy.pth")
+    done = weights("--from", copy)
+    assert done.exit_code == 0 and kept_files() == ["vgg16.safetensors"]
+    assert copy.exists()
+
+
+def test_force_replaces_damaged_weights(site):
+    weights()
+    sound, kept = vgg16.kept_at().read_bytes(), load_file(vgg16.kept_at())
+    vgg16.kept_at().write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    refused = weights()
+    assert refused.exit_code == 1 and "--force" in str(refused.exception)
+    assert weights("--force").exit_code == 0
+    renewed = load_file(vgg16.kept_at())
+    assert renewed.keys() == kept.keys()
+    for name, values in kept.items():
+        np.testing.assert_array_equal(renewed[name], values)
+
+
+def test_a_failure_leaves_what_was_kept(site):
+    weights()
+    sound = vgg16.kept_at().read_bytes()
+    (site / "vgg16.pth").write_bytes(b"another file")
+    failed = weights("--force")
+    assert isinstance(failed.exception, DownloadError)
+    refused = weights("--force", "--from", site / "vgg16.pth")
+    assert isinstance(refused.exception, DataError)
+    assert vgg16.kept_at().read_bytes() == sound and kept_files() == ["vgg16.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["vgg16", "--from", "none.pth"], "none.pth: no such file"),
+        (["deeploc"], "'deeploc' needs no published weights, only vgg16 does"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_an_exit_code(tmp_path, arguments, sentence):
+    environment = os.environ | {"COOS_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [str(COOS), "weights", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 2 and sentence in done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert not vgg16.kept_at().exists()

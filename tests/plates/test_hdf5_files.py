@@ -1,0 +1,210 @@
+"""HDF5 files as instruments and stopped programs leave them: read, or told what they are."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from coos_mlflow.errors import DataError
+from coos_mlflow.plates.hdf5 import _packing
+from coos_mlflow.plates.reader import open_plate
+from coos_mlflow.plates.summary import inspect
+
+WRITER = """
+import sys, time
+import h5py, numpy as np
+file = h5py.File(sys.argv[1], "w", libver="earliest" if "old" in sys.argv else "latest")
+cells = np.random.default_rng(0).integers(100, 4000, (8, 2, 64, 64)).astype("u2")
+if "empty" not in sys.argv:
+    file.create_dataset("data", data=cells, chunks=(4, 2, 64, 64), maxshape=(None, 2, 64, 64))
+if "flush" in sys.argv:
+    file.flush()
+if "swmr" in sys.argv:
+    file.swmr_mode = True
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        inspect(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+# Filters
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("compression", [None, "gzip"])
+@pytest.mark.parametrize("scale", [0, 12, 16])
+@pytest.mark.parametrize("brightest", [900, 65535])
+def test_scale_offset_is_read_alone_and_under_gzip(
+    tmp_path, random_cells, shuffle, compression, scale, brightest
+) -> None:
+    """Of 16 bits, asked for or needed, HDF5 stores the counts as they are."""
+    cells = np.minimum(random_cells(10), brightest).astype(np.uint16)
+    cells[:, :, 0, 0] = brightest
+    cells[:, :, 0, 1] = 0
+    if scale == 12 and brightest > 4095:
+        cells = cells % 4096
+    options = {"scaleoffset": scale, "shuffle": shuffle, "compression": compression}
+    with h5py.File(tmp_path / "plate.h5", "w") as file:
+        file.create_dataset("data", data=cells, chunks=(3, 2, 64, 64), **options)
+    with open_plate(tmp_path / "plate.h5") as plate:
+        found = np.concatenate([batch.images for batch in plate.batches(4)])
+    np.testing.assert_array_equal(found, cells)
+
+
+def test_floats_under_scale_offset_and_gzip_are_read(tmp_path, random_cells) -> None:
+    cells = random_cells(6).astype(np.float32) + 0.25
+    options = {"scaleoffset": 2, "shuffle": True, "compression": "gzip"}
+    with h5py.File(tmp_path / "plate.h5", "w") as file:
+        file.create_dataset("data", data=cells, chunks=(3, 2, 64, 64), **options)
+        stored = file["data"][:]
+    with open_plate(tmp_path / "plate.h5") as plate:
+        np.testing.assert_array_equal(next(plate.batches()).images, stored)
+
+
+@pytest.mark.parametrize("kept", [4, 20, 1000])
+def test_a_short_chunk_under_scale_offset_and_gzip_is_damaged(tmp_path, random_cells, kept) -> None:
+    """HDF5 would read behind its end."""
+    path = tmp_path / "plate.h5"
+    options = {"scaleoffset": 0, "compression": "gzip"}
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", data=random_cells(4), chunks=(4, 2, 64, 64), **options)
+        _, packed = data.id.read_direct_chunk((0, 0, 0, 0))
+        whole = _packing._inflated(packed, 2**20)
+        data.id.write_direct_chunk((0, 0, 0, 0), _packing.zlib.compress(whole[:kept]))
+    assert "does not unpack to 65,536" in refusal(path)
+
+
+@pytest.mark.parametrize(("dtype", "length"), [("u1", 1003), ("u2", 500), ("u4", 250)])
+def test_bytes_that_hdf5_shuffled_are_put_back(tmp_path, dtype, length) -> None:
+    content = np.random.default_rng(0).integers(0, 200, length).astype(dtype)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        data = file.create_dataset("x", data=content, chunks=(length,), shuffle=True)
+        _, shuffled = data.id.read_direct_chunk((0,))
+    assert _packing._unshuffled(shuffled, (content.itemsize,)) == content.tobytes()
+
+
+def test_a_last_value_that_is_cut_stays_behind_what_is_put_back() -> None:
+    """As scaleoffset leaves it: HDF5 shuffles whole values alone."""
+    assert _packing._unshuffled(b"acbdX", (2,)) == b"abcdX"
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [(32001, "blosc"), (32004, "lz4"), (32008, "bitshuffle"), (32015, "zstd"), (32026, "blosc2")],
+)
+def test_filters_of_hdf5plugin_are_named(tmp_path, random_cells, code, name) -> None:
+    """Of such a file without the plugin no more than the number of its filter is known."""
+    path = tmp_path / "plate.h5"
+    with h5py.File(path, "w") as file:
+        options = {"chunks": (4, 2, 64, 64), "compression": "lzf"}
+        file.create_dataset("data", data=random_cells(4), **options)
+    content = path.read_bytes()
+    at = content.index(b"lzf\0") - 8
+    path.write_bytes(content[:at] + code.to_bytes(2, "little") + content[at + 2 :])
+    sentence = refusal(path)
+    assert f"packed by {name} (HDF5 filter {code}), expected gzip, lzf" in sentence
+    assert "h5repack -f GZIP=1" in sentence and "hdf5plugin" in sentence
+
+
+# Files that are open, or were not closed
+
+
+@pytest.fixture
+def writer(tmp_path) -> Iterator:
+    """Factory of processes that write tmp_path/plate.h5 and keep it open."""
+    started: list[subprocess.Popen] = []
+
+    def start(*how: str) -> subprocess.Popen:
+        command = [sys.executable, "-c", WRITER, str(tmp_path / "plate.h5"), *how]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE))
+        assert started[-1].stdout.readline() == b"ready\n"
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_file_that_another_program_writes_to_is_not_called_damaged(tmp_path, writer) -> None:
+    writer("flush")
+    sentence = refusal(tmp_path / "plate.h5")
+    assert "another program has the file open to write to it; close it there" in sentence
+    assert "damaged" not in sentence
+
+
+@pytest.mark.parametrize("how", ["flush", "swmr"])
+def test_a_file_of_a_killed_program_was_not_closed_and_h5clear_opens_it(
+    tmp_path, writer, how
+) -> None:
+    process = writer("flush", how)
+    process.kill()
+    process.wait()
+    path = tmp_path / "plate.h5"
+    sentence = refusal(path)
+    command = f"h5clear -s {path}"
+    assert "was not closed" in sentence and f"`{command}`" in sentence
+    if shutil.which("h5clear") is None:
+        pytest.skip("h5clear is not installed; apt-get install hdf5-tools")
+    subprocess.run(command.split(), check=True)
+    assert inspect(path).n_cells == 8
+
+
+def test_a_file_that_another_program_reads_along_while_it_is_written_is_told(
+    tmp_path, writer
+) -> None:
+    writer("swmr")
+    assert "a program still writes to it" in refusal(tmp_path / "plate.h5")
+
+
+def test_a_file_of_a_program_that_was_killed_before_it_wrote_is_truncated(tmp_path, writer) -> None:
+    process = writer("old", "empty")
+    process.kill()
+    process.wait()
+    sentence = refusal(tmp_path / "plate.h5")
+    assert re.search(r"the file is truncated, it has \d+ bytes, expected [\d,]+ bytes", sentence)
+    assert "write it again if the program that wrote it was stopped" in sentence
+
+
+def test_a_file_of_a_program_that_was_killed_halfway_is_told_as_such(tmp_path, writer) -> None:
+    process = writer("old")
+    process.kill()
+    process.wait()
+    assert "damaged, or the program that wrote it was stopped" in refusal(tmp_path / "plate.h5")
+
+
+def test_a_disk_that_locks_no_files_is_told(make_plate, monkeypatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(
+            "Unable to synchronously open file (unable to lock file, errno = 37, "
+            "error message = 'No locks available')"
+        )
+
+    path = make_plate()
+    monkeypatch.setattr(h5py, "File", refuse)
+    assert "set HDF5_USE_FILE_LOCKING=FALSE" in refusal(path)
+
+
+def test_a_disk_that_fails_is_not_a_damaged_file(make_plate, monkeypatch) -> None:
+    path = make_plate(wells=None, plates=None, dates=None, labels=None)
+
+    def fail(*args: object, **options: object) -> None:
+        raise OSError(5, "Can't synchronously read data (file read failed: errno = 5)")
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", fail)
+    assert "cannot be read from the disk (Input/output error)." in refusal(path)

@@ -1,0 +1,130 @@
+"""Balanced error and its interval, on cases worked by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from coos_mlflow.metrics import Evaluation, WellCounts, confusion_table, difference, evaluate
+
+
+def test_balanced_error_is_the_mean_of_the_classes_not_of_the_cells():
+    labels = np.array([0] * 90 + [1] * 10)
+    predicted = np.array([0] * 90 + [1] * 5 + [0] * 5)
+    place = np.full(100, "1")
+    found = evaluate(labels, predicted, place, place)
+    assert found.balanced_error == pytest.approx(25.0)  # recalls 1 and 1/2; plain error is 5 %
+    assert found.recalls[:2] == [1.0, 0.5]
+    assert np.isnan(found.recalls[2:]).all()
+    assert found.as_dict()["recalls"][2] is None
+
+
+def test_perfect_and_hopeless_predictions():
+    labels = np.arange(7).repeat(3)
+    place = np.full(21, "1")
+    assert evaluate(labels, labels, place, place).balanced_error == 0
+    assert evaluate(labels, (labels + 1) % 7, place, place).balanced_error == 100
+
+
+def test_confusion_has_true_classes_in_rows():
+    found = evaluate(np.array([2]), np.array([5]), np.array(["1"]), np.array(["A01"]))
+    assert found.confusion[2, 5] == 1 and found.confusion.sum() == 1
+    assert confusion_table(found).loc["Golgi", "Cytosol"] == 1
+
+
+def one_class(errors_per_well: list[float], cells: int = 100):
+    labels = np.zeros(cells * len(errors_per_well), int)
+    rng = np.random.default_rng(0)
+    predicted = np.concatenate([rng.random(cells) < e for e in errors_per_well]).astype(int)
+    wells = np.arange(len(errors_per_well)).repeat(cells).astype(str)
+    return labels, predicted, wells
+
+
+def test_interval_is_wide_where_wells_differ():
+    """The same mean error; cells alone would give the two cases the same interval."""
+    alike, apart = (
+        evaluate(labels, predicted, np.full(len(wells), "1"), wells)
+        for labels, predicted, wells in (one_class([0.2] * 8), one_class([0.0, 0.4] * 4))
+    )
+    assert alike.interval[0] <= alike.balanced_error <= alike.interval[1]
+    assert np.ptp(apart.interval) > 3 * np.ptp(alike.interval)
+
+
+def test_wells_are_drawn_within_their_plates():
+    """Plates with nothing but error and without any: drawing across plates would vary."""
+    labels, predicted, wells = one_class([0.0, 0.0, 1.0, 1.0])
+    plates = np.array(["a", "a", "b", "b"]).repeat(100)
+    assert evaluate(labels, predicted, plates, wells).interval == (50.0, 50.0)
+    assert evaluate(labels, predicted, np.full(400, "a"), wells).interval != (50.0, 50.0)
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        low, high = evaluate(*plate_of_wells(rng), draws=200).interval
+        covered += low <= 20 <= high
+    # 16 wells: a percentile bootstrap of so few units is somewhat narrow
+    assert 0.85 <= covered / 200 <= 0.99
+
+
+def plate_of_wells(rng: np.random.Generator):
+    rates = np.clip(rng.normal(0.2, 0.05, 16), 0, 1)
+    predicted = (rng.random((16, 50)) < rates[:, None]).astype(int).ravel()
+    return np.zeros(800, int), predicted, np.full(800, "a"), np.arange(16).repeat(50).astype(str)
+
+
+def two_models(rng: np.random.Generator, gain: float, wells: int = 40, cells: int = 30):
+    """Two models on wells of very different difficulty; the second errs `gain` more often."""
+    hardness = rng.uniform(0, 0.8, wells)[:, None]
+    luck = rng.random((wells, cells))
+    labels = np.zeros(wells * cells, int)
+    place = np.full(len(labels), "a"), np.arange(wells).repeat(cells).astype(str)
+    return [
+        evaluate(labels, (luck < hardness + more).astype(int).ravel(), *place) for more in (0, gain)
+    ]
+
+
+def test_a_difference_is_seen_where_the_intervals_of_both_overlap():
+    a, b = two_models(np.random.default_rng(0), gain=0.05)
+    assert a.interval[1] > b.interval[0]
+    low, high = difference(b, a)
+    assert 0 < low <= b.balanced_error - a.balanced_error <= high
+    assert difference(a, b) == pytest.approx((-high, -low))
+    assert difference(a, a) == (0, 0)
+
+
+def test_the_interval_of_a_difference_covers_it_about_as_often_as_it_says():
+    rng, covered = np.random.default_rng(2), 0
+    for _ in range(200):
+        low, high = difference(*reversed(two_models(rng, gain=0.1)), draws=200)
+        covered += low <= 10 <= high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_models_that_predicted_other_cells_have_no_interval_of_their_difference():
+    labels, wells = np.array([0, 0, 1]), np.array(["A01", "A02", "A02"])
+    plates = np.full(3, "1")
+    a = evaluate(labels, labels, plates, wells)
+    assert difference(a, evaluate(labels, labels, plates, wells[::-1])) is None
+    assert difference(a, evaluate(labels[::-1], labels, plates, wells)) is None
+    assert difference(a, evaluate(labels, labels, np.full(3, "2"), wells)) is None
+    assert difference(a, Evaluation(a.confusion, a.interval)) is None
+    assert difference(a, evaluate(labels, 1 - labels, plates, wells)) == (-100, -100)
+
+
+def test_where_each_plate_has_one_well_nobody_knows_how_wells_differ():
+    labels, plates = np.arange(4) % 2, np.array(["a", "a", "b", "b"])
+    found = evaluate(labels, labels, plates, np.full(4, "A01"))
+    assert np.isnan(found.interval).all() and difference(found, found) is None
+    said = json.loads(json.dumps(found.as_dict()))
+    assert said["interval"] == [None, None]
+    assert np.isnan(Evaluation.from_dict(said).interval).all()
+
+
+def test_an_evaluation_comes_back_from_json_whole():
+    (a, b) = two_models(np.random.default_rng(1), gain=0.1)
+    again = Evaluation.from_dict(json.loads(json.dumps(b.as_dict())))
+    assert again.as_dict() == b.as_dict()
+    assert WellCounts.from_rows([]).counts.shape == (0, 7, 7)
+    assert difference(again, a) == difference(b, a)

@@ -1,0 +1,188 @@
+"""A network learns once; stopped, it goes on in the run that it began."""
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow.exceptions import MlflowException
+
+from coos_mlflow.errors import RunNotLoggedError
+from coos_mlflow.plates.dataset import TrainingData
+from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.representations import create
+from coos_mlflow.representations.nn import training
+from coos_mlflow.training import network
+from coos_mlflow.training.network import learn_once
+
+TINY = {"width": 0.03, "iterations": 10, "batch": 16, "check_every": 4, "crops": 1}
+
+
+@pytest.fixture
+def data(make_plate):
+    """Five small plates, the Training one with ten cells of every class."""
+    paths = {s: make_plate(f"data/{s}.h5", 70, seed=i) for i, s in enumerate(SPLITS)}
+    return TrainingData(paths, simulated=True)
+
+
+@pytest.fixture(autouse=True)
+def store(own_store, tmp_path, monkeypatch):
+    """A cache and a tracking store that know nothing yet."""
+    monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def interrupt_at(monkeypatch):
+    """Press Ctrl-C, as it were, in a given iteration."""
+    step = training._Training._step
+
+    def at(iteration):
+        def interrupted(self):
+            if self.state.iteration == iteration:
+                raise KeyboardInterrupt
+            step(self)
+
+        monkeypatch.setattr(training._Training, "_step", interrupted)
+
+    yield at
+
+
+def runs():
+    return mlflow.search_runs(search_all_experiments=True, output_format="list")
+
+
+def learnt(data, **settings):
+    deeploc = create("deeploc", **(TINY | settings))
+    learn_once(deeploc, data, {"simulated": True})
+    return deeploc
+
+
+def test_what_was_learnt_is_recalled(data):
+    first = learnt(data)
+    again = learnt(data)
+    assert first.digest == again.digest != ""
+    assert [run.info.status for run in runs()] == ["FINISHED"]
+
+
+def test_other_settings_or_other_cells_learn_anew(data, make_plate):
+    first = learnt(data)
+    assert learnt(data, seed=1).digest != first.digest
+    paths = data.paths | {"training": make_plate("data/other.h5", 70, seed=9)}
+    assert learnt(TrainingData(paths, simulated=True)).digest != first.digest
+    assert len(runs()) == 3
+
+
+def test_test_splits_do_not_matter(data, make_plate):
+    first = learnt(data)
+    paths = data.paths | {"test4": make_plate("data/other.h5", 30, seed=9)}
+    assert learnt(TrainingData(paths, simulated=True)).digest == first.digest
+
+
+def test_curves_are_logged_by_iteration(data):
+    learnt(data, iterations=30, check_every=10)
+    client, run = mlflow.MlflowClient(), runs()[0]
+    loss = client.get_metric_history(run.info.run_id, "loss")
+    errors = client.get_metric_history(run.info.run_id, "validation_error")
+    assert [point.step for point in loss] == [25, 30]
+    assert [point.step for point in errors] == [10, 20, 30]
+    assert run.data.metrics["learnt_validation_error"] == min(point.value for point in errors)
+    assert run.data.tags["trained.device"] in ("cpu", "cuda")
+    assert run.data.params["iterations"] == "30"
+    assert run.data.tags["simulated"] == "True"
+
+
+def test_an_interrupted_learning_is_killed_and_goes_on_in_its_run(data, interrupt_at):
+    interrupt_at(6)
+    with pytest.raises(KeyboardInterrupt):
+        learnt(data)
+    (stopped,) = runs()
+    assert stopped.info.status == "KILLED"
+    interrupt_at(2)  # passed already: it does not begin from 0
+    resumed = learnt(data)
+    (run,) = runs()
+    assert (run.info.run_id, run.info.status) == (stopped.info.run_id, "FINISHED")
+    interrupt_at(None)
+    fresh = create("deeploc", **TINY)
+    fresh.fit(_cells(data), training.Workshop(data.folder / "fresh"))
+    assert resumed.digest == fresh.digest
+
+
+def test_a_store_that_goes_away_stops_a_learning_which_goes_on_in_its_run(data, monkeypatch):
+    """After patience, at the checkpoint of that moment."""
+    log = mlflow.log_metrics
+
+    def lost(metrics, step=None):
+        if step == 6:
+            raise MlflowException("the store is gone")
+        log(metrics, step=step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(network, "PATIENCE", 0.2)
+        patch.setattr(mlflow, "log_metrics", lost)
+        with pytest.raises(RunNotLoggedError, match=r"is gone.*checkpoint.*goes on there"):
+            learnt(data, check_every=6)
+    (stopped,) = runs()
+    assert stopped.info.status == "FAILED"
+    resumed = learnt(data, check_every=6)
+    (run,) = runs()
+    assert (run.info.run_id, run.info.status) == (stopped.info.run_id, "FINISHED")
+    fresh = create("deeploc", **(TINY | {"check_every": 6}))
+    fresh.fit(_cells(data), training.Workshop(data.folder / "fresh"))
+    assert resumed.digest == fresh.digest
+
+
+def test_a_deleted_run_or_another_experiment_gets_a_new_run(data, interrupt_at):
+    """The checkpoint counts all the same."""
+    for number in range(2):
+        interrupt_at(6)
+        with pytest.raises(KeyboardInterrupt):
+            learnt(data, seed=number)
+    interrupt_at(2)
+    first, second = sorted(runs(), key=lambda run: run.data.params["seed"])
+    mlflow.delete_run(first.info.run_id)
+    learnt(data, seed=0)
+    mlflow.set_experiment("elsewhere")
+    with mlflow.start_run():
+        learnt(data, seed=1)
+    found = {run.info.run_id: run.info.status for run in runs()}
+    assert found[second.info.run_id] == "KILLED"
+    assert sorted(found.values()) == ["FINISHED", "FINISHED", "FINISHED", "KILLED"]
+
+
+def test_a_damaged_network_is_learnt_again(data, tmp_path, caplog):
+    first = learnt(data)
+    (file,) = (tmp_path / "cache" / "networks").glob("*/learnt/*.safetensors")
+    damaged = bytearray(file.read_bytes())
+    damaged[-1] ^= 1
+    file.write_bytes(damaged)
+    assert learnt(data).digest == first.digest
+    assert "not what was written" in caplog.text and "trained again" in caplog.text
+
+
+def test_begun_anew_when_asked(data, interrupt_at):
+    interrupt_at(6)
+    with pytest.raises(KeyboardInterrupt):
+        learnt(data)
+    interrupt_at(2)
+    with pytest.raises(KeyboardInterrupt):
+        learn_once(create("deeploc", **TINY), data, {}, resume=False)
+    assert len(runs()) == 2
+
+
+def test_the_checkpoint_does_not_stay(data, tmp_path):
+    learnt(data)
+    assert not list((tmp_path / "cache").rglob(training.CHECKPOINT))
+
+
+def test_what_learns_nothing_makes_no_run(data):
+    learn_once(create("texture"), data, {})
+    assert runs() == []
+
+
+def _cells(data):
+    from coos_mlflow.plates.reader import open_plate
+
+    with open_plate(data.paths["training"]) as plate:
+        return next(plate.batches(plate.n_cells))
+
+
+def test_cells_of_the_fixture_hold_every_class(data):
+    assert np.bincount(_cells(data).labels).tolist() == [10] * 7
