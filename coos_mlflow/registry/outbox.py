@@ -24,7 +24,7 @@ from coos_mlflow._utils.cache import cache_home, make_cache_home
 from coos_mlflow._utils.versions import check_fits
 from coos_mlflow.errors import OutputError, RegistryError, RunNotLoggedError
 from coos_mlflow.metrics import Evaluation
-from coos_mlflow.model import pyfunc
+from coos_mlflow.model.bundle import ARTIFACT
 from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.registry import versions
@@ -62,8 +62,8 @@ class KeptRow:
 
     @property
     def bundle(self) -> Path:
-        """The model, as `coos_mlflow.model.pyfunc.save_bundle` wrote it."""
-        return self.folder / pyfunc.ARTIFACT
+        """The model, as `coos_mlflow.model.bundle.save` wrote it."""
+        return self.folder / ARTIFACT
 
     @property
     def evaluations(self) -> dict[str, Evaluation]:
@@ -154,7 +154,7 @@ def keep(fingerprint: str, facts: dict[str, Any], bundle: Path) -> KeptRow:
         make_cache_home(_ROWS)
         partial = Path(tempfile.mkdtemp(prefix=".row-", dir=row.folder.parent))
         try:
-            shutil.move(bundle, partial / pyfunc.ARTIFACT)
+            shutil.move(bundle, partial / ARTIFACT)
             (partial / _FACTS).write_text(json.dumps(facts | {"store": store_name()}, indent=1))
             shutil.rmtree(row.folder, ignore_errors=True)
             partial.rename(row.folder)

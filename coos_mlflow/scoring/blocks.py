@@ -11,7 +11,7 @@ from coos_mlflow._utils.pipeline import Pipeline, Stage
 from coos_mlflow._utils.timings import Timings
 from coos_mlflow.drift.example_cells import ExamplePicker
 from coos_mlflow.drift.image_quality import raw_figures
-from coos_mlflow.model.pyfunc import CellClassifier, CellScores
+from coos_mlflow.model.cell_model import CellModel, CellScores
 from coos_mlflow.plates.copies import cell_digests
 from coos_mlflow.plates.flags import USABLE, FlagCounter, with_stand_ins
 from coos_mlflow.plates.reader import Plate
@@ -44,7 +44,7 @@ class _Answered:
 
 
 def answer(
-    classifier: CellClassifier,
+    classifier: CellModel,
     plate: Plate,
     blocks: Sequence[Block],
     advance: Callable[[int], None] = lambda n: None,
@@ -56,7 +56,7 @@ def answer(
 
     Parameters
     ----------
-    classifier : CellClassifier
+    classifier : CellModel
         Its representation prepared (`Representation.prepare`).
     plate : Plate
     blocks : sequence of Block
@@ -98,19 +98,19 @@ def _batches(plate: Plate, blocks: Sequence[Block]) -> Iterator[CellBatch]:
             yield batch
 
 
-def _prepare(classifier: CellClassifier, batch: CellBatch) -> _Prepared:
+def _prepare(classifier: CellModel, batch: CellBatch) -> _Prepared:
     usable = with_stand_ins(batch.images, batch.flags)
     images = classifier.representation.preprocess(usable)
     return _Prepared(batch, images, raw_figures(usable))
 
 
-def _represent(classifier: CellClassifier, prepared: _Prepared) -> _Represented:
+def _represent(classifier: CellModel, prepared: _Prepared) -> _Represented:
     found = classifier.representation.compute(prepared.images, classifier.layers)
     return _Represented(prepared.batch, prepared.raw, found)
 
 
-def _classify(classifier: CellClassifier, represented: _Represented) -> _Answered:
-    scores = classifier.answers(represented.found)
+def _classify(classifier: CellModel, represented: _Represented) -> _Answered:
+    scores = classifier.classify(represented.found)
     novelty = classifier.reference.novelty(scores.features, scores.labels)
     return _Answered(represented.batch, represented.raw, scores, novelty)
 

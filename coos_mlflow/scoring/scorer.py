@@ -17,7 +17,9 @@ from coos_mlflow._utils.signals import end_if_asked
 from coos_mlflow._utils.timings import StageTime, Timings
 from coos_mlflow._utils.versions import check_fits
 from coos_mlflow.errors import OutputError, RegistryError, without_passwords
-from coos_mlflow.model.pyfunc import ARTIFACT, DESCRIPTION, CellClassifier, find_bundle
+from coos_mlflow.model import bundle as bundles
+from coos_mlflow.model.bundle import ARTIFACT, DESCRIPTION
+from coos_mlflow.model.cell_model import CellModel
 from coos_mlflow.plates.reader import Plate, open_plate
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.relocation import check_there
@@ -43,7 +45,7 @@ class Scorer:
     Parameters
     ----------
     model : ModelRef
-    classifier : CellClassifier
+    classifier : CellModel
     bundle : Path
         The folder that the classifier was loaded from.
     precision : str
@@ -53,7 +55,7 @@ class Scorer:
     def __init__(
         self,
         model: versions.ModelRef,
-        classifier: CellClassifier,
+        classifier: CellModel,
         bundle: Path,
         precision: str = "auto",
     ):
@@ -94,7 +96,7 @@ class Scorer:
 
     @classmethod
     def _of(cls, model: versions.ModelRef, files: Path, precision: str) -> Scorer:
-        bundle = find_bundle(files)
+        bundle = bundles.find(files)
         if bundle is None and model.ours:
             raise RegistryError(
                 f"{model}: {versions.place_of(model)} holds no artifacts/{ARTIFACT}/{DESCRIPTION}; "
@@ -105,7 +107,7 @@ class Scorer:
                 f"{model} is no cell classifier of coos-mlflow; `coos models list` shows those."
             )
         check_fits(model.tags.get("package_version", ""), str(model))
-        return cls(model, CellClassifier().load(bundle, model.digest), bundle, precision)
+        return cls(model, CellModel.load(bundle, model.digest), bundle, precision)
 
     def check(self, plate: Path, out: Path, *, force: bool = False) -> None:
         """Refuse, before its first cell is scored, a plate whose results could not be written.

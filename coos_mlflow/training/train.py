@@ -21,7 +21,7 @@ from coos_mlflow.classifiers.fit import Protocol
 from coos_mlflow.drift.reference import SCHEMA_VERSION as REFERENCE_VERSION
 from coos_mlflow.errors import DataError, RegistryError, UnusableCellsError
 from coos_mlflow.metrics import Evaluation, evaluate
-from coos_mlflow.model.pyfunc import ARTIFACT, save_bundle
+from coos_mlflow.model import bundle as bundles
 from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.registry import outbox, versions
@@ -270,8 +270,8 @@ def _fit(
     reference = reference_of(layer, fitted, probabilities, evaluations, prepared)
     errors = {"cv_error": fitted.cv_error, "left_out_error": reference.errors["training"]}
     with tempfile.TemporaryDirectory() as folder:
-        bundle = Path(folder) / ARTIFACT
-        digest = save_bundle(bundle, representation, layer, fitted.pipeline, reference)
+        bundle = Path(folder) / bundles.ARTIFACT
+        digest = bundles.save(bundle, representation, layer, fitted.pipeline, reference)
         facts = {
             "name": name,
             "run": f"{name} {layer}",

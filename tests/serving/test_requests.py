@@ -11,7 +11,7 @@ import requests
 from mlflow.pyfunc.scoring_server import infer_and_parse_data
 from waiting import PATIENCE
 
-from coos_mlflow.model.pyfunc import PROBABILITY_COLUMNS
+from coos_mlflow.model.cell_model import PROBABILITY_COLUMNS
 from coos_mlflow.serving.decoding import as_images
 from coos_mlflow.serving.limits import JSON, MAX_BYTES, MAX_CELLS, PARQUET
 
