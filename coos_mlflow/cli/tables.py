@@ -97,18 +97,16 @@ def show_timings(timings: Timings, n_cells: int) -> None:
     """
     table = Table(title=f"Where {timings.seconds:.1f} s went", title_justify="left")
     table.add_column("", no_wrap=True)
-    for heading in ("seconds", "share", "us/cell", "starved", "blocked"):
+    for heading in ("seconds", "share", "us/cell"):
         table.add_column(heading, justify="right")
     for title, seconds in timings.phases.items():
-        table.add_row(title, *_spent(seconds, timings.seconds, n_cells), "", "")
-    for stage in timings.stages:
-        spent = _spent(stage.busy, timings.seconds, n_cells)
-        waits = (f"{stage.starved:.1f}", f"{stage.blocked:.1f}")
-        table.add_row(f"  {stage.title}", *spent, *waits)
+        table.add_row(title, *_spent(seconds, timings.seconds, n_cells))
+    for title, seconds in timings.stages.items():
+        table.add_row(f"  {title}", *_spent(seconds, timings.seconds, n_cells))
     Console().print(table)
     Console(soft_wrap=True).print(
-        "Indented stages work side by side; starved: waiting for the stage above, blocked: for "
-        "the one below."
+        "Indented stages work side by side: the one with the most seconds decides, and the others "
+        "wait for it."
     )
 
 

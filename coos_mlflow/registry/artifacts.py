@@ -26,7 +26,7 @@ from coos_mlflow.model.cell_model import PROBABILITY_COLUMNS
 from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import CLASS_ABBREVIATIONS, SPLIT_TITLES
 from coos_mlflow.registry.relocation import check_there
-from coos_mlflow.registry.retry import patiently
+from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import first_line, store_name
 from coos_mlflow.representations import Representation
 
@@ -89,7 +89,7 @@ def log_input(
     Of two runs that are the first to name it at the same moment, MLflow's stores refuse one, which
     finds it there when it tries again.
     """
-    patiently(lambda: mlflow.log_input(dataset, context=context, tags=tags, model=model))
+    with_retry(lambda: mlflow.log_input(dataset, context=context, tags=tags, model=model))
 
 
 def log_evaluations(evaluations: dict[str, Evaluation], title: str, simulated: bool) -> None:

@@ -29,7 +29,7 @@ from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.artifacts import log_data, log_evaluations, log_model
-from coos_mlflow.registry.retry import patiently
+from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import (
     TRAINING_EXPERIMENT,
     first_line,
@@ -186,7 +186,7 @@ def send(row: KeptRow) -> versions.ModelRef:
     )
     name, fingerprint = facts["name"], facts["tags"]["fingerprint"]
     try:
-        made = patiently(lambda: versions.find_version(name, fingerprint))
+        made = with_retry(lambda: versions.find_version(name, fingerprint))
         if made is None:
             uri = row.logged() or _log(row)
             made = versions.register(name, uri, facts["tags"])

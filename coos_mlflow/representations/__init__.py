@@ -3,9 +3,10 @@
 from coos_mlflow.representations.base import (
     PROBABILITIES,
     VALIDATION_ERROR,
+    Range,
     Representation,
     create,
     names,
 )
 
-__all__ = ["PROBABILITIES", "VALIDATION_ERROR", "Representation", "create", "names"]
+__all__ = ["PROBABILITIES", "VALIDATION_ERROR", "Range", "Representation", "create", "names"]

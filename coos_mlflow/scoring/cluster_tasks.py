@@ -18,7 +18,7 @@ from coos_mlflow._utils.cluster import check_reach, check_versions, keep_to_own_
 from coos_mlflow.errors import CoosError, OutputError
 from coos_mlflow.model.cell_model import CellModel
 from coos_mlflow.plates.reader import Plate, open_plate
-from coos_mlflow.scoring.blocks import answer
+from coos_mlflow.scoring.blocks import score_blocks
 from coos_mlflow.scoring.finish import finish
 from coos_mlflow.scoring.job import Block, Job, Stamp, Survey, survey
 from coos_mlflow.scoring.parts import WorkFolder
@@ -88,7 +88,7 @@ def answer_block(outfit: Outfit, job: Job, block: Block) -> float:
     check_reach(job.work)
     work = WorkFolder(job)
     if not work.holds(block):
-        for part in answer(classifier, _plate(job.plate, job.stamp), [block]):
+        for part in score_blocks(classifier, _plate(job.plate, job.stamp), [block]):
             work.write(part)
     return time.perf_counter() - began
 

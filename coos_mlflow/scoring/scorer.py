@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from coos_mlflow._utils.files import check_folder
 from coos_mlflow._utils.progress import progress, say
 from coos_mlflow._utils.signals import end_if_asked
-from coos_mlflow._utils.timings import StageTime, Timings
+from coos_mlflow._utils.timings import Timings
 from coos_mlflow._utils.versions import check_fits
 from coos_mlflow.errors import OutputError, RegistryError, without_passwords
 from coos_mlflow.model import bundle as bundles
@@ -25,7 +25,7 @@ from coos_mlflow.registry import versions
 from coos_mlflow.registry.relocation import check_there
 from coos_mlflow.registry.runs import first_line, prepare_store
 from coos_mlflow.representations.nn.precision import BF16, check_precision
-from coos_mlflow.scoring.blocks import answer
+from coos_mlflow.scoring.blocks import score_blocks
 from coos_mlflow.scoring.finish import finish
 from coos_mlflow.scoring.job import Job, Survey, found_results, survey
 from coos_mlflow.scoring.parts import WorkFolder, discard_work, open_work
@@ -197,11 +197,9 @@ class Scorer:
             if known:
                 say(f"{title}: {known:,} of {plate.n_cells:,} cells were scored before")
                 advance(known)
-            writing = StageTime("write")
-            for part in answer(self.classifier, plate, missing, advance, timings):
-                with writing.at_work():
+            for part in score_blocks(self.classifier, plate, missing, advance, timings):
+                with timings.stage("write"):
                     work.write(part)
-            timings.stages.append(writing)
 
 
 def _copied(model: versions.ModelRef) -> Path:

@@ -21,7 +21,7 @@ from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.registry.artifacts import log_data
-from coos_mlflow.registry.retry import patiently
+from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import (
     TRAINING_EXPERIMENT,
     first_line,
@@ -179,7 +179,7 @@ def _checkpoint_named(name: str, folder: Path) -> Iterator[None]:
 def _tell(log: Callable[[], None]) -> None:
     """Log something, waiting for a store that is away for some minutes."""
     try:
-        patiently(log, PATIENCE)
+        with_retry(log, PATIENCE)
     except OSError as error:  # of a folder of artifacts, or of a server that keeps them
         raise RunNotLoggedError(
             f"{store_name()} took no artifact ({first_line(error)})."

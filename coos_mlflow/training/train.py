@@ -26,7 +26,7 @@ from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.registry import outbox, versions
 from coos_mlflow.registry.artifacts import log_data, read_evaluations, requirements
-from coos_mlflow.registry.retry import patiently
+from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import TRAINING_EXPERIMENT, log_new_params, prepare_store, run
 from coos_mlflow.representations import Representation
 from coos_mlflow.training.features import identity
@@ -246,7 +246,7 @@ def _row(
 def _registered(name: str, fingerprint: str) -> versions.ModelRef | None:
     """Return the version of a fingerprint; none, too, where the store does not answer any more."""
     try:
-        return patiently(lambda: versions.find_version(name, fingerprint))
+        return with_retry(lambda: versions.find_version(name, fingerprint))
     except (MlflowException, OSError):
         return None
 

@@ -34,7 +34,7 @@ def store(own_store, monkeypatch):
             for name in ("log_metrics", "log_artifact", "log_dict", "search_runs"):
                 monkeypatch.setattr(mlflow, name, gone)
             monkeypatch.setattr(versions, "find_version", gone)
-            monkeypatch.setattr(retry, "PATIENCE", 0)
+            monkeypatch.setattr(retry, "RETRY_SECONDS", 0)
 
         def come_back(self):
             monkeypatch.undo()

@@ -110,7 +110,7 @@ def test_verdict_and_estimate_do_not_change_when_every_cell_comes_twice(
 def test_unusable_cells_of_all_blocks_count_together(scorer, make_plate, tmp_path, monkeypatch):
     """Workers see a block each; the last step sees the plate."""
     monkeypatch.setattr(job, "BLOCK", 10)
-    monkeypatch.setattr(scoring, "answer", lambda c, p, blocks, *a: one_by_one(c, p, blocks))
+    monkeypatch.setattr(scoring, "score_blocks", lambda c, p, blocks, *a: one_by_one(c, p, blocks))
     plate = make_plate(n=40)
     for row in (3, 13, 23):
         spoil(plate, row)
@@ -120,10 +120,10 @@ def test_unusable_cells_of_all_blocks_count_together(scorer, make_plate, tmp_pat
 
 
 def one_by_one(classifier, plate, blocks):
-    from coos_mlflow.scoring.blocks import answer
+    from coos_mlflow.scoring.blocks import score_blocks
 
     for block in blocks:
-        yield from answer(classifier, plate, [block])
+        yield from score_blocks(classifier, plate, [block])
 
 
 def test_a_served_model_gives_the_table_of_a_plate_with_an_unusable_cell(

@@ -16,17 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from coos_mlflow.errors import DataError, OutputError, RegistryError
+from coos_mlflow.errors import OutputError, RegistryError
 from coos_mlflow.representations.nn.precision import AUTO, BF16
-
-LARGEST_SEED = 2**32 - 1
-"""The largest that NumPy, scikit-learn and torch all take."""
-
-LARGEST_WIDTH = 10
-"""A hundred times the weights: a thousand million for DeepLoc, 4.4 GB."""
-
-LARGEST_NUMBER = 1e6
-"""Of any other setting: far beyond a rate at which anything is learnt, and fit for float32."""
 
 Tensors = dict[str, torch.Tensor]
 
@@ -36,29 +27,6 @@ _DIGEST = "sha256"
 def best_device() -> torch.device:
     """Return CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def check_positive(whose: str, most: float = LARGEST_NUMBER, **settings: Any) -> None:
-    """Refuse settings that are no numbers above 0 and up to `most`."""
-    for name, value in settings.items():
-        number = isinstance(value, float) or is_whole(value)
-        if not number or not 0 < value <= most:
-            raise DataError(
-                f"{whose} {name}={value!r} found, expected a number above 0 and up to {most:,.0f}."
-            )
-
-
-def is_whole(value: Any) -> bool:
-    """Tell whether something is a whole number; True and False are none."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def check_whole(whose: str, least: int, most: int | None = None, **settings: Any) -> None:
-    """Refuse settings that are no whole numbers from `least` up, or up to `most`."""
-    limits = f"from {least} up" if most is None else f"from {least} to {most}"
-    for name, value in settings.items():
-        if not is_whole(value) or value < least or (most is not None and value > most):
-            raise DataError(f"{whose} {name}={value!r} found, expected a whole number {limits}.")
 
 
 def scaled(channels: int, width: float) -> int:

@@ -39,7 +39,7 @@ def test_a_killed_server_costs_no_result(
     trained, new_plate, tmp_path, monkeypatch, start_server, empty_store
 ):
     forget_experiment(monkeypatch)
-    monkeypatch.setattr(retry, "PATIENCE", 0)
+    monkeypatch.setattr(retry, "RETRY_SECONDS", 0)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     database = f"sqlite:///{shutil.copy(empty_store, tmp_path)}"
     server = start_server(database, tmp_path)

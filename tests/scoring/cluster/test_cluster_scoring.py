@@ -186,7 +186,7 @@ metadata.version = version
 
 SLOW = """
 import time
-from coos_mlflow import cluster_worker
+from coos_mlflow.scoring import cluster_tasks
 def slowly(*arguments, plain=cluster_worker.answer_block):  # Dask loads this twice
     time.sleep(0.1)
     return plain(*arguments)
@@ -195,7 +195,7 @@ cluster_worker.answer_block = slowly
 """Nobody can come too late to end something before all blocks are answered."""
 
 OTHER_VERSION = """
-from coos_mlflow import cluster
+from coos_mlflow._utils import cluster
 
 def versions(known=cluster.versions):
     return known() | {"numpy": "1.0.0"}
