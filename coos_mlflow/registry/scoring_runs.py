@@ -1,4 +1,4 @@
-"""The plates that a registered model has scored, over time, from their MLflow runs."""
+"""MLflow runs of scorings: written when a plate was scored, read as the history of a model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from typing import Any
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LoggedModelInput, Run
 from mlflow.exceptions import MlflowException
 
 from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.registry import versions
-from coos_mlflow.registry.runs import prepare_store
+from coos_mlflow.registry.artifacts import describe_dataset, log_input
+from coos_mlflow.registry.results import DRIFT, REPORT, REPORT_MD, Results
+from coos_mlflow.registry.runs import SCORING_EXPERIMENT, prepare_store, run
 
 ESTIMATES = ("estimated_error", "estimated_error_low", "estimated_error_high")
 """Metrics of a scoring run: balanced error in % and its range, where one was estimated."""
@@ -40,8 +42,74 @@ COLUMNS = (
 )
 """Of `read_history`; ``usual`` is the distance up to which a plate is ordinary."""
 
+_JOB_TAG = "coos_mlflow.job"
+
 _PAGE = 1000
 """Runs asked for at once, at most."""
+
+
+def find_run(results: Results) -> str | None:
+    """Return the finished run of results that were logged before, None where there is none."""
+    runs = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"tags.`{_JOB_TAG}` = '{results.key}' and attributes.status = 'FINISHED'",
+        max_results=1,
+        output_format="list",
+    )
+    return str(runs[0].info.run_id) if runs else None
+
+
+def log_results(results: Results) -> str:
+    """Log results as an MLflow run that is linked to the model, and return the run's id."""
+    drift, folder = results.drift, results.folder
+    model, sha256 = drift["model"], drift["plate_file"]["sha256"]
+    tags = {
+        "model": f"{model['name']}/{model['version']}",
+        "verdict": drift["verdict"],
+        "reason": drift["reason"],
+        "simulated_plate": drift["simulated"]["plate"],
+        "simulated_model": drift["simulated"]["model"],
+        "results": str(folder.resolve()),
+        _JOB_TAG: results.key,
+    }
+    with run(f"score {results.plate.stem}", SCORING_EXPERIMENT, tags) as active:
+        dataset = describe_dataset(results.plate, results.plate.name, sha256)
+        linked = LoggedModelInput(model["id"]) if model["id"] else None
+        log_input(dataset, "scoring", {"sha256": sha256}, linked)
+        mlflow.log_metrics(_metrics(drift, results.seconds))
+        for name in (DRIFT, REPORT, REPORT_MD):
+            mlflow.log_artifact(str(folder / name))
+        return str(active.info.run_id)
+
+
+def _metrics(drift: dict[str, Any], seconds: float) -> dict[str, float]:
+    """Return what can be compared from run to run; of several plates, the farthest's distances."""
+    n_cells = drift["plate_file"]["n_cells"]
+    metrics: dict[str, float | None] = {
+        "n_cells": n_cells,
+        "n_unusable": sum(drift["left_out"]["unusable"].values()),
+        "n_copies": drift["left_out"]["copies"],
+        "seconds": seconds or None,
+    }
+    counts = class_counts(drift)
+    for name, cells in counts.items():
+        metrics[f"share {name}"] = cells / sum(counts.values())
+    placed = [p for p in drift["plates"] if p["score"] is not None]
+    if placed:
+        worst = max(placed, key=lambda p: p["score"])
+        metrics |= {"plate_p": worst["p"], "plate_score": worst["score"]}
+        metrics |= {f"distance {view}": d for view, d in worst["distances"].items()}
+        metrics |= {f"usual {view}": d for view, d in worst["usual"].items()}
+    estimate = drift.get("error") or {}
+    for metric, key in zip(ESTIMATES, ("balanced_error", "low", "high"), strict=True):
+        metrics[metric] = estimate.get(key)
+    return {name: value for name, value in metrics.items() if value is not None}
+
+
+def class_counts(drift: dict[str, Any]) -> dict[str, int]:
+    """Return the cells of each predicted class, by its name."""
+    shares = drift["class_shares"]
+    return dict(zip(shares["classes"], shares["cells"], strict=True))
 
 
 def read_history(

@@ -20,6 +20,7 @@ from coos_mlflow.plates.copies import CopyFinder
 from coos_mlflow.plates.flags import USABLE, FlagCounter
 from coos_mlflow.plates.reader import Plate
 from coos_mlflow.plates.schema import Origins
+from coos_mlflow.registry.results import DRIFT, PREDICTIONS, REPORT, REPORT_MD, RESULTS
 from coos_mlflow.reports.plate.html import render
 from coos_mlflow.reports.plate.markdown import render_markdown
 from coos_mlflow.reports.plate.summary import summarise
@@ -27,7 +28,6 @@ from coos_mlflow.scoring.job import found_results
 from coos_mlflow.scoring.parts import WorkFolder
 from coos_mlflow.scoring.predictions import PredictionWriter
 from coos_mlflow.scoring.reporting import pictures
-from coos_mlflow.scoring.results import DRIFT, PREDICTIONS, REPORT, REPORT_MD, RESULTS
 
 LEAST_NAMED = 0.95
 """Share of the cells that ids must name to count as ids: the share that a verdict may leave out

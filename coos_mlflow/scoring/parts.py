@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from coos_mlflow._utils.files import write_whole
 from coos_mlflow._utils.progress import say
 from coos_mlflow.errors import DataError, OutputError
 from coos_mlflow.plates.schema import CELL_SHAPE
@@ -154,19 +154,9 @@ class WorkFolder:
         self.job.check_unchanged()
         packed = part.packed(self._said)
         path = self.path / f"{part.block.start:010d}-{self._key}-{_digest(packed)}{_ENDING}"
-        partial = None
         try:
-            # Workers that write the same part at a time have a file each.
-            handle, partial = tempfile.mkstemp(prefix=".part-", dir=self.path)
-            with os.fdopen(handle, "wb") as file:
-                file.write(packed)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(partial).chmod(0o644)
-            Path(partial).replace(path)
+            write_whole(path, packed)
         except OSError as error:
-            if partial:
-                Path(partial).unlink(missing_ok=True)
             raise OutputError(
                 f"{path}: cannot be written ({error.strerror}); what was scored before it is "
                 "kept, and the same command goes on from there once that is mended."

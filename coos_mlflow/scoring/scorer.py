@@ -23,6 +23,7 @@ from coos_mlflow.model.cell_model import CellModel
 from coos_mlflow.plates.reader import Plate, open_plate
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.relocation import check_there
+from coos_mlflow.registry.results import RESULTS, read_drift
 from coos_mlflow.registry.runs import first_line, prepare_store
 from coos_mlflow.representations.nn.precision import BF16, check_precision
 from coos_mlflow.scoring.blocks import score_blocks
@@ -30,7 +31,6 @@ from coos_mlflow.scoring.finish import finish
 from coos_mlflow.scoring.job import Job, Survey, found_results, survey
 from coos_mlflow.scoring.parts import WorkFolder, discard_work, open_work
 from coos_mlflow.scoring.record import Scored, recorded
-from coos_mlflow.scoring.results import RESULTS, read_drift
 
 _ROOM = 2**20
 """Bytes; on a disk with less than that left, what failed to be written failed for want of room."""

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 
 from coos_mlflow._utils.cache import make_cache_home
+from coos_mlflow._utils.files import new_folder
 from coos_mlflow._utils.progress import progress
 from coos_mlflow.errors import RegistryError, RunNotLoggedError
 from coos_mlflow.plates.dataset import TrainingData
@@ -159,10 +160,8 @@ def _learn(
         )
         representation.fit(_all_cells(data.paths["training"]), workshop)
         mlflow.log_metrics({f"learnt_{k}": value for k, value in representation.learnt.items()})
-        partial = folder / f".{_LEARNT}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        representation.save(partial)
-        partial.rename(folder / _LEARNT)
+        with new_folder(folder / _LEARNT) as partial:
+            representation.save(partial)
 
 
 @contextmanager

@@ -192,7 +192,7 @@ def train(
         for layer, kind in rows_of(representation) if rows is None else rows:
             try:
                 made.append(_row(layer, kind, prepared, protocol, tags))
-            except RegistryError as error:  # the other rows are fitted, and kept if need be
+            except RegistryError as error:  # the other rows are fitted, and pending if need be
                 failed.append(error)
                 continue
             if on_row:
@@ -218,19 +218,22 @@ def _row(
     representation = prepared.representation
     name = representation.name if kind == OWN else f"{representation.name}-{kind}"
     fingerprint = _fingerprint(representation, layer, kind, prepared.data, protocol)
-    with outbox.held(fingerprint):  # another process with this cache then finds it registered
-        kept = outbox.find(fingerprint)
+    with outbox.pending_model(
+        fingerprint
+    ).lock():  # another process with this cache then finds it registered
+        pending = outbox.pending_model(fingerprint)
         model = _registered(name, fingerprint)
         trained = model is None
         if model is None:
-            kept = kept or _fit(
-                name, layer, kind, prepared, protocol, tags | {"fingerprint": fingerprint}
-            )
-            evaluations = kept.evaluations
-            model = outbox.send(kept)
+            if not pending.is_whole:
+                pending = _fit(
+                    name, layer, kind, prepared, protocol, tags | {"fingerprint": fingerprint}
+                )
+            evaluations = pending.evaluations
+            model = outbox.register(pending)
         else:
             versions.crown(name)
-            outbox.forget(outbox.row_of(fingerprint))
+            outbox.forget(pending)
             evaluations = read_evaluations(str(model.run_id))
     return Row(
         model=model,
@@ -258,7 +261,7 @@ def _fit(
     prepared: Prepared,
     protocol: Protocol,
     tags: dict[str, Any],
-) -> outbox.KeptRow:
+) -> outbox.PendingModel:
     """Fit and evaluate one row, and keep it on disk."""
     representation = prepared.representation
     tags = tags | {"layer": layer, "classifier": kind}

@@ -17,7 +17,7 @@ from waiting import PATIENCE
 
 from coos_mlflow._utils import streams
 from coos_mlflow.cli.main import app
-from coos_mlflow.scoring.results import RESULTS
+from coos_mlflow.registry.results import RESULTS
 
 BIN = Path(sys.executable).parent
 NAMES = ("細胞", "emoji\U0001f52c", "a\u0308")

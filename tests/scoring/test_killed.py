@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from forks import Forked, Forks
 
-from coos_mlflow.scoring.results import RESULTS
+from coos_mlflow.registry.results import RESULTS
 
 KILLS = int(os.environ.get("COOS_KILLS", "1"))
 """How often to kill; `COOS_KILLS=50 make test PYTEST=tests/test_killed.py` takes ten minutes."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from coos_mlflow._utils.files import whole_file
 from coos_mlflow.errors import OutputError, RegistryError
 from coos_mlflow.representations.nn.precision import AUTO, BF16
 
@@ -109,18 +109,13 @@ def write_tensors(path: Path, tensors: Tensors, facts: dict[str, Any]) -> None:
     OutputError
         When there is no room for it, or no right to write it.
     """
-    partial = path.with_name(f".{path.name}.partial")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    said = {"facts": json.dumps(facts, sort_keys=True), _DIGEST: digest_of(plain)}
+    metadata = {"facts": json.dumps(facts, sort_keys=True), _DIGEST: digest_of(plain)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(plain, partial, metadata=said)
-        partial.chmod(0o644)  # safetensors keeps others out; caches and stores are shared
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
+        with whole_file(path) as partial:
+            save_file(plain, partial, metadata=metadata)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written ({error}).") from error
 
 

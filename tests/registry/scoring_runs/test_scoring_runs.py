@@ -17,12 +17,12 @@ from PIL import Image
 from coos_mlflow._utils.timings import Timings
 from coos_mlflow.errors import DataError, OutputError, RegistryError
 from coos_mlflow.registry import scoring_runs
+from coos_mlflow.registry.results import RESULTS
 from coos_mlflow.registry.scoring_runs import COLUMNS, farthest, read_history
 from coos_mlflow.registry.versions import ModelRef
 from coos_mlflow.reports.history_figure import DPI, INCHES, MARKS, history_figure, write
 from coos_mlflow.scoring import record as scored_module
 from coos_mlflow.scoring.job import Job, Stamp
-from coos_mlflow.scoring.results import RESULTS
 
 
 def test_runs_come_back_with_all_that_they_say_the_newest_last(put, model):

@@ -27,11 +27,11 @@ from coos_mlflow.errors import RegistryError
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.registry import versions as registry
 from coos_mlflow.registry.artifacts import read_evaluations
+from coos_mlflow.registry.results import DRIFT, REPORT, REPORT_MD
 from coos_mlflow.registry.retry import RETRY_SECONDS, with_retry
 from coos_mlflow.registry.runs import TRAINING_EXPERIMENT, prepare_store, run
 from coos_mlflow.registry.store_uri import sqlite_file
 from coos_mlflow.representations import create
-from coos_mlflow.scoring.results import DRIFT, REPORT, REPORT_MD
 from coos_mlflow.training import train as baselines
 from coos_mlflow.training.data import choose
 

@@ -16,10 +16,10 @@ from waiting import wait_until
 
 from coos_mlflow._utils.cluster import connect
 from coos_mlflow.errors import ClusterError, CoosError, DataError
+from coos_mlflow.registry.results import RESULTS
 from coos_mlflow.scoring import job
 from coos_mlflow.scoring.cluster import score_on
 from coos_mlflow.scoring.record import Scored
-from coos_mlflow.scoring.results import RESULTS
 from coos_mlflow.scoring.scorer import Scorer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
