@@ -266,7 +266,7 @@ def test_what_was_made_for_another_store_waits_for_it(trained, store, tmp_path, 
     assert said.count(f"waits for sqlite:///{tmp_path}/mlflow.db; --any-store logs it here") == 2
     assert "nothing waits" in said and len(outbox.pending_models()) == 2
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    with outbox.pending_models()[0].held():
+    with outbox.pending_models()[0].lock():
         assert "is being logged by another process" in coos()
     assert coos().count("registered texture-") == 1
     assert outbox.pending_models() == []
