@@ -38,11 +38,11 @@ def say_data(data: TrainingData, preset: str) -> None:
     console.print(f"preset: {preset}")
 
 
-def show_rows(rows: list[Row], data: TrainingData) -> None:
+def show_rows(rows: list[Row], simulated: bool) -> None:
     """Print the errors of registered versions, as the paper's Table 3 does."""
     from coos_mlflow.training.row import KIND_TITLES, OWN
 
-    title = "Balanced error (%)" + (", simulated cells" if data.simulated else "")
+    title = "Balanced error (%)" + (", simulated cells" if simulated else "")
     table = error_table(title)
     several_layers = len({row.layer for row in rows}) > 1
     for row in rows:

@@ -9,6 +9,8 @@ import weakref
 from pathlib import Path
 
 import mlflow
+import numpy as np
+import pandas as pd
 from mlflow.exceptions import MlflowException
 
 from coos_mlflow._utils.files import check_folder
@@ -31,6 +33,7 @@ from coos_mlflow.scoring.finish import finish
 from coos_mlflow.scoring.job import Job, Survey, found_results, survey
 from coos_mlflow.scoring.parts import WorkFolder, discard_work, open_work
 from coos_mlflow.scoring.record import Scored, recorded
+from coos_mlflow.serving.decoding import as_images
 
 _ROOM = 2**20
 """Bytes; on a disk with less than that left, what failed to be written failed for want of room."""
@@ -143,7 +146,9 @@ class Scorer:
             force=force,
         )
 
-    def score(self, plate: Path, out: Path, *, force: bool = False, resume: bool = True) -> Scored:
+    def score(
+        self, plate: Path, out: Path, *, force: bool = False, resume: bool = True, log: bool = True
+    ) -> Scored:
         """Score a plate and write its results, unless they are there.
 
         A scoring that was stopped goes on where it was.
@@ -158,6 +163,8 @@ class Scorer:
             Replace results that are there, be they the same.
         resume : bool
             Keep what a stopped scoring of the same plate has left.
+        log : bool
+            Log an MLflow run.
 
         Raises
         ------
@@ -174,21 +181,44 @@ class Scorer:
         job = self.job(plate, out, found, force=force)
         if not force and (drift := found_results(job)):
             discard_work(job)
-            return recorded(Scored(job, drift))
+            return recorded(Scored(job, drift)) if log else Scored(job, drift)
         check_folder(job.folder, force, RESULTS)
         try:
             with open_work(job, resume) as work, open_plate(plate) as opened:
                 with timings.phase("cells"):
-                    self._answer(opened, work, timings)
+                    self._score_missing(opened, work, timings)
                 with timings.phase("drift and report"):
                     drift = finish(opened, work, self.classifier.reference)
             end_if_asked()
         except (KeyboardInterrupt, SystemExit):
             say(f"{job.folder}: stopped; the same command goes on where it was.")
             raise
-        return recorded(Scored(job, drift, timings))
+        scored = Scored(job, drift, timings)
+        return recorded(scored) if log else scored
 
-    def _answer(self, plate: Plate, work: WorkFolder, timings: Timings) -> None:
+    def predict(self, images: np.ndarray) -> pd.DataFrame:
+        """Label an array of cells, without a verdict on their plate.
+
+        Parameters
+        ----------
+        images : ndarray, shape (n, 2, 64, 64)
+            Raw camera counts, protein and nucleus.
+
+        Returns
+        -------
+        DataFrame
+            label, class_name, p_0..p_6, one row a cell.
+
+        Raises
+        ------
+        DataError
+            For images that are no raw counts of cells.
+        """
+        images = as_images(images)
+        self.classifier.prepare(self.precision)
+        return self.classifier.score(images).table()
+
+    def _score_missing(self, plate: Plate, work: WorkFolder, timings: Timings) -> None:
         """Write the parts that are missing."""
         missing = work.missing()
         known = plate.n_cells - sum(block.stop - block.start for block in missing)

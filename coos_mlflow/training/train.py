@@ -129,7 +129,7 @@ def choose_preset(preset: str, data: TrainingData) -> str:
     return "quick" if data.simulated else "paper"
 
 
-def train(
+def train_rows(
     representation: Representation,
     data: TrainingData,
     *,

@@ -19,6 +19,7 @@ from coos_mlflow._utils.signals import SIGNALS
 from coos_mlflow.classifiers.fit import FOLDS
 from coos_mlflow.classifiers.forest_search import SEARCHES
 from coos_mlflow.cli import main
+from coos_mlflow.cli import train as cli_train
 from coos_mlflow.cli.main import app
 from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.training import train
@@ -75,12 +76,12 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     ],
 )
 def test_a_setting_is_read_as_what_it_looks_like(text, value):
-    (found,) = main._settings([f"name={text}"]).values()
+    (found,) = cli_train._settings([f"name={text}"]).values()
     assert found == value and type(found) is type(value)
 
 
 def test_a_setting_that_is_auto_is_left_to_the_preset():
-    assert main._settings(["width=auto", "batch = 7"]) == {"batch": 7}
+    assert cli_train._settings(["width=auto", "batch = 7"]) == {"batch": 7}
 
 
 def commands() -> list[str]:

@@ -79,7 +79,7 @@ def stocked(with_model, store, own_store):
 def train(trained, kinds=("lr", "knn")):
     texture = create("texture")
     rows = baselines.rows_of(texture, kinds)
-    return baselines.train(texture, choose(str(trained.data)), rows=rows, overrides=OVERRIDES)
+    return baselines.train_rows(texture, choose(str(trained.data)), rows=rows, overrides=OVERRIDES)
 
 
 def coos(*arguments):
@@ -152,7 +152,7 @@ def test_a_full_cache_is_said_in_one_sentence(trained, store, small_disk, monkey
     disk = small_disk(50_000)
     monkeypatch.setattr(outbox, "_home", lambda: disk / "rows")
     with pytest.raises(OutputError, match="fitted row cannot be kept there"):
-        baselines.train(
+        baselines.train_rows(
             create("texture"),
             choose(str(trained.data)),
             rows=baselines.rows_of(create("texture"), ["lr"]),
@@ -225,7 +225,7 @@ def test_what_was_done_before_the_store_went_is_not_done_again(trained, store, m
 
     monkeypatch.setattr(versions, moment, gone)
     with pytest.raises(RunNotLoggedError, match="store is gone"):
-        baselines.train(
+        baselines.train_rows(
             create("texture"),
             choose(str(trained.data)),
             rows=baselines.rows_of(create("texture"), ["lr"]),

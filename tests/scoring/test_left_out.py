@@ -148,7 +148,7 @@ def spoilt_data(trained, tmp_path):
 
 def test_training_on_an_unusable_cell_names_the_way_out(spoilt_data, own_store):
     with pytest.raises(DataError, match=r"training.hdf5:/data: cell 7, .*`--drop-bad` leaves"):
-        train.train(create("texture"), choose(str(spoilt_data)))
+        train.train_rows(create("texture"), choose(str(spoilt_data)))
 
 
 def test_training_without_bad_cells_says_how_many_were_left_out(
@@ -173,7 +173,7 @@ def test_training_without_bad_cells_says_how_many_were_left_out(
         np.testing.assert_array_equal(kept.images, np.delete(cells.images, 7, axis=0))
         np.testing.assert_array_equal(kept.wells, np.delete(cells.wells, 7))
         assert copy.attrs == sound.attrs
-    (row,) = train.train(create("texture"), data, rows=[(create("texture").layers[0], "knn")])
+    (row,) = train.train_rows(create("texture"), data, rows=[(create("texture").layers[0], "knn")])
     assert row.evaluations["test2"].n_cells == whole["test2"] - 1
 
 

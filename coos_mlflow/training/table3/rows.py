@@ -22,7 +22,7 @@ from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import SPLIT_TITLES
 from coos_mlflow.representations import Representation, create, names
 from coos_mlflow.training.row import KIND_TITLES, OWN, kinds_of
-from coos_mlflow.training.train import AUTO, Row, choose_preset, train
+from coos_mlflow.training.train import AUTO, Row, choose_preset, train_rows
 
 COOS7 = "COOS-7"
 
@@ -336,7 +336,7 @@ def _train(
         say(f"row {numbers[key]} of {len(filled)}: {key}{seed}, {error}")
 
     say(f"{representation.title} ...")
-    train(
+    train_rows(
         representation,
         data,
         rows=[(line.layer or representation.layers[0], line.kind) for line in lines],

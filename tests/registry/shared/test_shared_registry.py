@@ -53,7 +53,7 @@ def train(trained, classifiers: list[str], **overrides: object) -> list[baseline
     data, texture = choose(str(trained.data)), create("texture")
     wanted = baselines.rows_of(texture, classifiers)
     asked = {"search_samples": 2, "cv_folds": 2} | overrides
-    return baselines.train(texture, data, rows=wanted, overrides=asked)
+    return baselines.train_rows(texture, data, rows=wanted, overrides=asked)
 
 
 def one_of_each_fingerprint(name: str) -> list[str]:

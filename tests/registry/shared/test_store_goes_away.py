@@ -31,7 +31,7 @@ def sync(*options: str) -> str:
 def fit(trained, kind):
     texture, data = create("texture"), choose(str(trained.data))
     rows = train.rows_of(texture, [kind])
-    return train.train(texture, data, rows=rows, overrides={"cv_folds": 2, "seed": 3})
+    return train.train_rows(texture, data, rows=rows, overrides={"cv_folds": 2, "seed": 3})
 
 
 @pytest.mark.slow
