@@ -38,13 +38,14 @@ def uses_bf16(asked: str, device: torch.device) -> bool:
     """Tell whether products are to be taken in bfloat16.
 
     "auto" does so where the device has instructions for it; elsewhere bfloat16 is emulated, and
-    slower than float32.
+    slower than float32. Before 2.6 torch cannot tell of a processor: "auto" is float32 there.
     """
     if asked != AUTO:
         return asked == BF16
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
 
 
 def autocast(device: torch.device, bf16: bool) -> AbstractContextManager[Any]:
