@@ -14,8 +14,8 @@ from coos_mlflow.errors import DataError
 from coos_mlflow.model.bundle import ARTIFACT
 from coos_mlflow.model.cell_model import CellModel
 from coos_mlflow.representations.nn.precision import AUTO
+from coos_mlflow.serving.app import take_over
 from coos_mlflow.serving.decoding import as_images
-from coos_mlflow.serving.route import take_over
 
 
 class CellClassifier(PythonModel):

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidSchema
@@ -24,7 +23,7 @@ from coos_mlflow.plates.flags import FlagCounter, with_stand_ins
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.schema import CLASSES, CellBatch
 from coos_mlflow.scoring.predictions import BATCH, prediction_table
-from coos_mlflow.serving.limits import COUNTS, MAX_CELLS, PARQUET
+from coos_mlflow.serving.limits import MAX_CELLS, NPY
 
 TIMEOUT = 120.0
 """Seconds in which an answer has to come; MLflow's server gives up after 60."""
@@ -104,17 +103,15 @@ def _bodies(batches: Iterable[CellBatch]) -> Iterator[tuple[CellBatch, bytes]]:
 
 
 def packed(images: np.ndarray) -> bytes:
-    """Return cells as the body of a request in Parquet.
+    """Return cells as the body of a request, in NumPy's `.npy` format.
 
     Parameters
     ----------
     images : ndarray, shape (n, 2, 64, 64)
         Raw counts; their dtype is kept.
     """
-    offsets = np.arange(0, (len(images) + 1) * COUNTS, COUNTS, dtype=np.int32)
-    column = pa.ListArray.from_arrays(offsets, images.reshape(-1))
     sink = io.BytesIO()
-    pq.write_table(pa.table({"cell": column}), sink, compression="zstd", use_dictionary=False)
+    np.save(sink, images, allow_pickle=False)
     return sink.getvalue()
 
 
@@ -185,7 +182,7 @@ def _probabilities_of(
         answer = session.post(
             url,
             data=body,
-            headers={"Content-Type": PARQUET},
+            headers={"Content-Type": NPY},
             timeout=timeout,
             verify=session.verify,
         )

@@ -19,7 +19,7 @@ from coos_mlflow.errors import DataError, RegistryError, ServerError
 from coos_mlflow.scoring.remote import packed, patient_session, score_plate
 from coos_mlflow.scoring.scorer import Scorer
 from coos_mlflow.serving import route
-from coos_mlflow.serving.limits import PARQUET
+from coos_mlflow.serving.limits import NPY
 
 BIN = Path(sys.executable).parent
 
@@ -64,7 +64,7 @@ def test_a_busy_server_is_asked_again(trained, served_here, cells, make_plate, m
     """Requests that find no room are told so, and the client comes back."""
     url = served_here(trained.row("texture-lr").model.uri)
     monkeypatch.setattr(route, "MAX_AT_ONCE", 0)
-    answer = requests.post(f"{url}/invocations", packed(cells), headers={"Content-Type": PARQUET})
+    answer = requests.post(f"{url}/invocations", packed(cells), headers={"Content-Type": NPY})
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert answer.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
     waited = []
@@ -89,7 +89,7 @@ def test_a_server_that_fails_says_no_more_than_that(
         raise RuntimeError("secret of /home/somebody")
 
     monkeypatch.setattr(CellModel, "score", broken)
-    answer = requests.post(f"{url}/invocations", packed(cells), headers={"Content-Type": PARQUET})
+    answer = requests.post(f"{url}/invocations", packed(cells), headers={"Content-Type": NPY})
     assert answer.status_code == 500
     assert answer.json()["message"] == "The server failed on this request; its log says why."
     assert "secret" in caplog.text
@@ -231,7 +231,7 @@ def test_requests_that_nobody_waits_for_any_more_still_count_and_are_not_scored(
     monkeypatch.setattr(CellModel, "score", slow)
 
     def post(n=2):
-        headers = {"Content-Type": PARQUET}
+        headers = {"Content-Type": NPY}
         body = packed(cells[:n])
         return requests.post(
             f"{url}/invocations", body, headers=headers, timeout=PATIENCE
