@@ -19,7 +19,15 @@ def without_passwords(text: str) -> str:
 
 
 class CoosError(Exception):
-    """Base of all errors that are the input's or the environment's fault, not a defect."""
+    """Base of all errors that are the input's or the environment's fault, not a defect.
+
+    Examples
+    --------
+    >>> try:  # doctest: +SKIP
+    ...     coos_mlflow.score("nowhere.h5", "texture-lr")
+    ... except coos_mlflow.CoosError as error:
+    ...     print(error)
+    """
 
     exit_code = 1
     exit_words: str

@@ -202,6 +202,13 @@ def open_plate(path: str | Path) -> Plate:
     ------
     DataError
         With the file, the HDF5 path, the value found and the one expected.
+
+    Examples
+    --------
+    >>> with coos_mlflow.open_plate("new_plate.h5") as plate:  # doctest: +SKIP
+    ...     cells = next(plate.batches(100))
+    >>> cells.images.shape  # doctest: +SKIP
+    (100, 2, 64, 64)
     """
     return Plate(Path(path))
 

@@ -43,6 +43,11 @@ class PlateWriter:
     ------
     OutputError
         Where the file is there already, or cannot be written.
+
+    Examples
+    --------
+    >>> with coos_mlflow.PlateWriter("new_plate.h5", 100) as writer:  # doctest: +SKIP
+    ...     writer.append(images, plates=plates, wells=wells)
     """
 
     def __init__(
