@@ -14,11 +14,21 @@ import numpy as np
 from coos_mlflow._utils.plugins import plugin_names
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.schema import CellBatch
+from coos_mlflow.representations._settings import Range, Seed, check_settings
 from coos_mlflow.representations.nn.precision import FP32, check_precision
 
 if TYPE_CHECKING:
     from coos_mlflow.representations.nn.training import Workshop
 
+__all__ = [
+    "PROBABILITIES",
+    "VALIDATION_ERROR",
+    "Range",
+    "Representation",
+    "Seed",
+    "create",
+    "names",
+]
 
 PROBABILITIES = "softmax"
 """The layer whose seven columns are class probabilities, of a network that classifies itself."""
@@ -32,6 +42,8 @@ class Representation(ABC):
 
     The file declares ``REPRESENTATION = <its class>``. The class only stores parameters when it
     is made; what it has to learn from Training it learns in `fit`, or gets from `restore`.
+    `create` checks the parameters against the annotations of ``__init__``, such as
+    ``bins: Annotated[int, Range(1, 256)] = 16``; see `_settings.check_settings`.
     """
 
     key: ClassVar[str]
@@ -219,10 +231,9 @@ def in_order(whose: str, layers: Sequence[str], known: Collection[str]) -> tuple
     Raises
     ------
     DataError
-        For anything but a list of known names.
+        For a name that is not known.
     """
-    listed = isinstance(layers, (list, tuple)) and len(layers) > 0
-    if not listed or any(layer not in tuple(known) for layer in layers):
+    if any(layer not in known for layer in layers):
         raise DataError(
             f"{whose} layers={layers!r} found, expected a list of some of {', '.join(known)}."
         )
@@ -249,17 +260,16 @@ def create(key: str, preset: str = "paper", **params: Any) -> Representation:
     Raises
     ------
     DataError
-        For a key that no file in this folder has, or parameters that it does not take.
+        For a key that no file in this folder has, or a parameter that is unknown or does not
+        fit its annotation.
     """
     if key not in names():
         raise DataError(
             f"Representation {key!r} is not known; this version has {', '.join(names())}."
         )
     made: type[Representation] = import_module(f"{__package__}.{key}").REPRESENTATION
-    known = inspect.signature(made).parameters
-    if "seed" not in known:
+    if "seed" not in inspect.signature(made).parameters:
         params.pop("seed", None)
-    unknown = [name for name in params if name not in known]
-    if unknown:
-        raise DataError(f"{key} has no parameter {unknown[0]!r}; it takes {', '.join(known)}.")
-    return made(**(made.presets.get(preset, {}) | params))
+    settings = made.presets.get(preset, {}) | params
+    check_settings(key, made, settings)
+    return made(**settings)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 
 from coos_mlflow._utils.cache import cache_home, make_cache_home
 from coos_mlflow._utils.cluster import check_reach, is_spreading, keep_to_own_cores, spread
+from coos_mlflow._utils.files import new_folder
 from coos_mlflow._utils.progress import progress
 from coos_mlflow.errors import OutputError
 from coos_mlflow.plates.reader import open_plate
@@ -137,23 +137,19 @@ def _part(shared: tuple[Path, int, Transform], start: int, stop: int) -> dict[st
 
 
 def _store(entry: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an entry whole or not at all; whoever comes second keeps the first's.
+    """Write an entry whole or not at all; one that another process wrote first stays.
 
     Raises
     ------
     OutputError
         When there is no room or no right to.
     """
-    partial = None
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=entry.parent))
-        for key, array in arrays.items():
-            np.save(partial / f"{key}.npy", array)
-        partial.rename(entry)
+        with new_folder(entry, replace=False) as partial:
+            for key, array in arrays.items():
+                np.save(partial / f"{key}.npy", array)
     except OSError as error:
-        if partial:
-            shutil.rmtree(partial, ignore_errors=True)
         if not entry.exists():
             # Where NumPy's own count of bytes is all it says, the disk was full.
             reason = error.strerror or "no space left on the disk"

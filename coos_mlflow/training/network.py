@@ -15,13 +15,14 @@ from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 
 from coos_mlflow._utils.cache import make_cache_home
+from coos_mlflow._utils.files import new_folder
 from coos_mlflow._utils.progress import progress
 from coos_mlflow.errors import RegistryError, RunNotLoggedError
 from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.registry.artifacts import log_data
-from coos_mlflow.registry.retry import patiently
+from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import (
     TRAINING_EXPERIMENT,
     first_line,
@@ -159,10 +160,8 @@ def _learn(
         )
         representation.fit(_all_cells(data.paths["training"]), workshop)
         mlflow.log_metrics({f"learnt_{k}": value for k, value in representation.learnt.items()})
-        partial = folder / f".{_LEARNT}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        representation.save(partial)
-        partial.rename(folder / _LEARNT)
+        with new_folder(folder / _LEARNT) as partial:
+            representation.save(partial)
 
 
 @contextmanager
@@ -179,7 +178,7 @@ def _checkpoint_named(name: str, folder: Path) -> Iterator[None]:
 def _tell(log: Callable[[], None]) -> None:
     """Log something, waiting for a store that is away for some minutes."""
     try:
-        patiently(log, PATIENCE)
+        with_retry(log, PATIENCE)
     except OSError as error:  # of a folder of artifacts, or of a server that keeps them
         raise RunNotLoggedError(
             f"{store_name()} took no artifact ({first_line(error)})."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,17 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from coos_mlflow.errors import DataError, OutputError, RegistryError
+from coos_mlflow._utils.files import whole_file
+from coos_mlflow.errors import OutputError, RegistryError
 from coos_mlflow.representations.nn.precision import AUTO, BF16
-
-LARGEST_SEED = 2**32 - 1
-"""The largest that NumPy, scikit-learn and torch all take."""
-
-LARGEST_WIDTH = 10
-"""A hundred times the weights: a thousand million for DeepLoc, 4.4 GB."""
-
-LARGEST_NUMBER = 1e6
-"""Of any other setting: far beyond a rate at which anything is learnt, and fit for float32."""
 
 Tensors = dict[str, torch.Tensor]
 
@@ -38,29 +29,6 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def check_positive(whose: str, most: float = LARGEST_NUMBER, **settings: Any) -> None:
-    """Refuse settings that are no numbers above 0 and up to `most`."""
-    for name, value in settings.items():
-        number = isinstance(value, float) or is_whole(value)
-        if not number or not 0 < value <= most:
-            raise DataError(
-                f"{whose} {name}={value!r} found, expected a number above 0 and up to {most:,.0f}."
-            )
-
-
-def is_whole(value: Any) -> bool:
-    """Tell whether something is a whole number; True and False are none."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def check_whole(whose: str, least: int, most: int | None = None, **settings: Any) -> None:
-    """Refuse settings that are no whole numbers from `least` up, or up to `most`."""
-    limits = f"from {least} up" if most is None else f"from {least} to {most}"
-    for name, value in settings.items():
-        if not is_whole(value) or value < least or (most is not None and value > most):
-            raise DataError(f"{whose} {name}={value!r} found, expected a whole number {limits}.")
-
-
 def scaled(channels: int, width: float) -> int:
     """Return a layer's number of channels in a network of another width, at least 1."""
     return max(1, round(channels * width))
@@ -70,13 +38,14 @@ def uses_bf16(asked: str, device: torch.device) -> bool:
     """Tell whether products are to be taken in bfloat16.
 
     "auto" does so where the device has instructions for it; elsewhere bfloat16 is emulated, and
-    slower than float32.
+    slower than float32. Before 2.6 torch cannot tell of a processor: "auto" is float32 there.
     """
     if asked != AUTO:
         return asked == BF16
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
 
 
 def autocast(device: torch.device, bf16: bool) -> AbstractContextManager[Any]:
@@ -141,18 +110,13 @@ def write_tensors(path: Path, tensors: Tensors, facts: dict[str, Any]) -> None:
     OutputError
         When there is no room for it, or no right to write it.
     """
-    partial = path.with_name(f".{path.name}.partial")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    said = {"facts": json.dumps(facts, sort_keys=True), _DIGEST: digest_of(plain)}
+    metadata = {"facts": json.dumps(facts, sort_keys=True), _DIGEST: digest_of(plain)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(plain, partial, metadata=said)
-        partial.chmod(0o644)  # safetensors keeps others out; caches and stores are shared
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
+        with whole_file(path) as partial:
+            save_file(plain, partial, metadata=metadata)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written ({error}).") from error
 
 
