@@ -23,7 +23,6 @@ from coos_mlflow.errors import (
     RunNotLoggedError,
     without_passwords,
 )
-from coos_mlflow.representations.nn.precision import check_precision
 from coos_mlflow.scoring import conditions as fail_on
 
 if TYPE_CHECKING:
@@ -102,6 +101,9 @@ def score(
     """
     use_store(tracking_uri)
     check_dask(dask, workers)
+    # Imported here: its package imports NumPy, which `coos --help` does without.
+    from coos_mlflow.representations.nn.precision import check_precision
+
     check_precision(precision)
     asked = fail_on.parse(conditions or [])
     from coos_mlflow._utils.progress import progress

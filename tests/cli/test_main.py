@@ -140,11 +140,6 @@ def test_a_plate_like_no_split_is_one_sentence_that_names_the_splits(command, tm
     assert not (tmp_path / "new").exists()
 
 
-def test_readme_names_every_command():
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    assert [name for name in commands() if f"coos {name}" not in readme] == []
-
-
 def test_the_commands_load_nothing_heavy_to_explain_themselves():
     heavy = "'numpy' in sys.modules or 'mlflow' in sys.modules"
     code = f"import sys, coos_mlflow.cli.main; sys.exit({heavy})"
