@@ -21,9 +21,6 @@ PAGES = sorted(
 )
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.relative_to(ROOT)}")
 
-PENDING = {"docs/quickstart.md"}
-"""Pages that are not written yet."""
-
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(r"`((?:coos_mlflow|tests|scripts|docs|deploy)/[\w./-]*)`")
 INDENTED = re.compile(r"^ {4,}(coos(?:-score)? .*)$", re.MULTILINE)
@@ -63,9 +60,8 @@ def test_every_link_leads_to_a_file_and_a_heading(page):
             continue
         name, _, anchor = target.partition("#")
         file = (page.parent / name).resolve() if name else page
-        if file.exists() or file.relative_to(ROOT).as_posix() not in PENDING:
-            assert file.exists(), target
-            assert not anchor or anchor in anchors(file), target
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
 
 
 @EVERY_PAGE
