@@ -41,7 +41,7 @@ STEPS = 200
 SWEEPS = 5000
 """Bound on a lasso's sweeps: from there on another Newton step gains more."""
 
-LEAST_CURVATURE = 1e-6
+MIN_CURVATURE = 1e-6
 """Bounds a cell's weight p (1 - p) from below, by whose root its residual is divided."""
 
 HALVINGS = 20
@@ -76,7 +76,7 @@ def fit_side_by_side(
     labels = [_positive_labels(y[rows]) for rows in subsets]
     total = sum(len(positive) for positive in labels)
     weights = []
-    with one_core_a_fit(), progress(title, total=total, unit="fits") as advance:
+    with one_core_per_fit(), progress(title, total=total, unit="fits") as advance:
         scalers = [clone(pipeline[0]).fit(X[rows]) for rows in subsets]
         jobs = _jobs(scalers, labels, X, y, subsets, pipeline[-1].estimator.C)
         for found in Parallel(n_jobs=-1, prefer="threads", return_as="generator")(jobs):
@@ -90,7 +90,7 @@ def fit_side_by_side(
 
 
 @contextmanager
-def one_core_a_fit() -> Iterator[None]:
+def one_core_per_fit() -> Iterator[None]:
     """Hold BLAS to one core, and lassos that end at their bound to silence, around `minimise`.
 
     Both are settings of the process: no fit may change them while others run beside it.
@@ -163,7 +163,7 @@ def _lasso(
     probabilities, cells weigh C p (1 - p), and the target is where their margins should go.
     """
     off = np.abs(residuals)
-    root = np.sqrt(inverse_penalty * np.maximum(off * (1 - off), LEAST_CURVATURE))
+    root = np.sqrt(inverse_penalty * np.maximum(off * (1 - off), MIN_CURVATURE))
     weighted = design * root[:, None]
     target = root * margins - inverse_penalty * residuals / root
     found = lasso_path(

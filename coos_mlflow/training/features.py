@@ -47,7 +47,7 @@ def extract(path: Path, digest: str, representation: Representation) -> dict[str
     dict of str to ndarray, shape (cells, d), float32
         One matrix for each layer.
     """
-    return compute_once(path, digest, identity(representation), representation.transform)
+    return compute_or_load(path, digest, identity(representation), representation.transform)
 
 
 def identity(representation: Representation) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def identity(representation: Representation) -> dict[str, Any]:
     }
 
 
-def compute_once(
+def compute_or_load(
     path: Path, digest: str, what: dict[str, Any], compute: Transform
 ) -> dict[str, np.ndarray]:
     """Return `compute` over all cells of a plate, from the cache where it is there.

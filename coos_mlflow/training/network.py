@@ -44,7 +44,7 @@ PATIENCE = 300.0
 """Seconds that a training waits for a tracking store before it stops with a checkpoint."""
 
 
-def learn_once(
+def train_or_restore(
     representation: Representation,
     data: TrainingData,
     tags: dict[str, object],
@@ -65,7 +65,7 @@ def learn_once(
         Go on from the checkpoint of a training that was stopped, in the same MLflow run, rather
         than begin anew. What comes out is the same.
     """
-    if not representation.learns:
+    if not representation.trainable:
         return
     folder = _folder(representation, data)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def _folder(representation: Representation, data: TrainingData) -> Path:
     """Return where a learning with these settings from these cells keeps what it makes."""
     what = {
         "version": representation.version,
-        "params": representation.lesson_params(),
+        "params": representation.training_params(),
         "training": data.digests["training"],
         **_arithmetic(representation),
     }
@@ -132,7 +132,7 @@ def _learn(
     representation: Representation, data: TrainingData, tags: dict[str, object], folder: Path
 ) -> None:
     # Imported here: what learns nothing needs no torch.
-    from coos_mlflow.representations.nn.training import Workshop
+    from coos_mlflow.representations.nn.training import TrainingContext
 
     folder.mkdir(exist_ok=True)
     tags = tags | {f"trained.{k}": v for k, v in _arithmetic(representation).items()}
@@ -150,15 +150,17 @@ def _learn(
                 figure.suptitle(f"{figure.get_suptitle()}, simulated cells")
             _tell(lambda: mlflow.log_figure(figure, file))
 
-        workshop = Workshop(
+        context = TrainingContext(
             folder / _WORK,
             on_metrics=lambda iteration, metrics: _tell(
                 lambda: mlflow.log_metrics(metrics, step=iteration)
             ),
             on_figure=on_figure,
         )
-        representation.fit(_all_cells(data.paths["training"]), workshop)
-        mlflow.log_metrics({f"learnt_{k}": value for k, value in representation.learnt.items()})
+        representation.fit(_all_cells(data.paths["training"]), context)
+        mlflow.log_metrics(
+            {f"learnt_{k}": value for k, value in representation.training_summary.items()}
+        )
         partial = folder / f".{_LEARNT}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         representation.save(partial)

@@ -17,7 +17,7 @@ from coos_mlflow.drift.statistics import CellSample
 from coos_mlflow.plates.dataset import Annotations, TrainingData
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.schema import CLASSES, SPLITS
-from coos_mlflow.training.features import compute_once
+from coos_mlflow.training.features import compute_or_load
 
 CELLS_PER_CLASS = {"training": 8, "test3": 2, "test4": 2}
 """Cells kept for pictures: 84 of 16 kB, well inside the 5 MB that a reference may take."""
@@ -49,7 +49,7 @@ def raw_figures_of(data: TrainingData, split: str) -> np.ndarray:
     """Return the raw-image figures of a split's cells, from the cache where they are there."""
     path, digest = data.paths[split], data.digests[split]
     what = {"name": "raw", "version": FIGURES_VERSION, "figures": list(RAW_FIGURES)}
-    return compute_once(path, digest, what, lambda images: {"raw": raw_figures(images)})["raw"]
+    return compute_or_load(path, digest, what, lambda images: {"raw": raw_figures(images)})["raw"]
 
 
 def collect(

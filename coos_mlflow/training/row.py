@@ -69,7 +69,7 @@ class Prepared:
 
 def kinds_of(representation: Representation) -> tuple[str, ...]:
     """Return the kinds of rows that a representation can make, in the order of the table."""
-    return tuple(KIND_TITLES) if representation.answers else tuple(TITLES)
+    return tuple(KIND_TITLES) if representation.classifies else tuple(TITLES)
 
 
 def fit_row(
@@ -77,7 +77,7 @@ def fit_row(
 ) -> tuple[Fitted, dict[str, np.ndarray], dict[str, float]]:
     """Return the fitted classifier, every split's class probabilities, and the seconds it took."""
     if kind == OWN:
-        fitted = Fitted(None, {}, prepared.representation.learnt[VALIDATION_ERROR])
+        fitted = Fitted(None, {}, prepared.representation.training_summary[VALIDATION_ERROR])
         answers = prepared.layer(PROBABILITIES)
         return fitted, {split: p.astype(np.float64) for split, p in answers.items()}, {}
     training, features = prepared.annotations["training"], prepared.layer(layer)
@@ -101,7 +101,7 @@ def _journal(fingerprint: str) -> Path:
     return make_cache_home() / "searches" / f"{fingerprint}.jsonl"
 
 
-def reference_of(
+def build_reference(
     layer: str,
     fitted: Fitted,
     probabilities: dict[str, np.ndarray],

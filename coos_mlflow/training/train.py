@@ -30,8 +30,8 @@ from coos_mlflow.registry.retry import patiently
 from coos_mlflow.registry.runs import TRAINING_EXPERIMENT, log_new_params, prepare_store, run
 from coos_mlflow.representations import Representation
 from coos_mlflow.training.features import identity
-from coos_mlflow.training.network import learn_once
-from coos_mlflow.training.row import KIND_TITLES, OWN, Prepared, fit_row, kinds_of, reference_of
+from coos_mlflow.training.network import train_or_restore
+from coos_mlflow.training.row import KIND_TITLES, OWN, Prepared, build_reference, fit_row, kinds_of
 
 AUTO = "auto"
 
@@ -153,7 +153,7 @@ def train(
     overrides : dict, optional
         Fields of `Protocol` that differ from the preset.
     resume : bool
-        See `coos_mlflow.training.network.learn_once`.
+        See `coos_mlflow.training.network.train_or_restore`.
     on_row : callable, optional
         Told of each row as soon as it is registered.
 
@@ -185,7 +185,7 @@ def train(
     with _remedy_named(), run(representation.name, TRAINING_EXPERIMENT, tags):
         log_new_params(_flat(protocol, representation) | {"preset": preset})
         log_data(data)
-        learn_once(representation, data, tags, resume=resume)
+        train_or_restore(representation, data, tags, resume=resume)
         prepared = Prepared(representation, data)
         made: list[Row] = []
         failed: list[RegistryError] = []
@@ -267,7 +267,7 @@ def _fit(
         split: evaluate(a.labels, probabilities[split].argmax(axis=1), a.plates, a.wells)
         for split, a in prepared.annotations.items()
     }
-    reference = reference_of(layer, fitted, probabilities, evaluations, prepared)
+    reference = build_reference(layer, fitted, probabilities, evaluations, prepared)
     errors = {"cv_error": fitted.cv_error, "left_out_error": reference.errors["training"]}
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / ARTIFACT

@@ -13,12 +13,12 @@ from sklearn.preprocessing import StandardScaler
 from benches import in_turn, texture_features
 from coos_mlflow.classifiers.fit import Protocol, make
 from coos_mlflow.classifiers.forest_search import balanced_error
-from coos_mlflow.classifiers.logistic_l1 import minimise, one_core_a_fit
+from coos_mlflow.classifiers.logistic_l1 import minimise, one_core_per_fit
 
 Weights = NDArray[np.float64]
 
 
-@one_core_a_fit()
+@one_core_per_fit()
 def run(cells: int = 12_000, rounds: int = 1) -> dict[str, Any]:
     """Fit every class on `cells` simulated cells, and judge both by half as many others."""
     X, y = texture_features(cells + cells // 2)

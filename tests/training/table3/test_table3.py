@@ -46,8 +46,8 @@ class Fake(Representation):
     version = "1"
     lacks: ClassVar[str] = ""
 
-    def __init__(self, key, title, layers, layer_titles=None, answers=False, seed=0):
-        self.key, self.title, self.layers, self.answers = key, title, layers, answers
+    def __init__(self, key, title, layers, layer_titles=None, classifies=False, seed=0):
+        self.key, self.title, self.layers, self.classifies = key, title, layers, classifies
         self.layer_titles = layer_titles or {}
         self.seed = seed
 
@@ -218,8 +218,8 @@ def test_rows_with_damaged_weights_say_what_helps(trained, data, monkeypatch, tm
     monkeypatch.setattr(Fake, "require", lambda self: vgg16.VGG16().require())
     absent, said = lack_of(Fake("vgg16", "VGG16", ("conv4_1",))), []
     assert absent and absent.words == "weights missing: coos weights vgg16"
-    vgg16.kept_at().parent.mkdir(parents=True)
-    vgg16.kept_at().write_bytes(b"cut")
+    vgg16.weights_path().parent.mkdir(parents=True)
+    vgg16.weights_path().write_bytes(b"cut")
     table = fill(choose_lines(all_lines(), "vgg16-*-lr"), data, say=said.append)
     assert {e.missing for e in table.entries} == {"weights damaged: coos weights vgg16 --force"}
     assert len(said) == 1 and "damaged; `coos weights vgg16 --force`" in said[0]
