@@ -239,6 +239,7 @@ def train(
     from coos_mlflow._utils.progress import progress
 
     with progress("Starting"):
+        from coos_mlflow.classifiers.protocol import check_protocol, choose_preset
         from coos_mlflow.cli import tables
         from coos_mlflow.representations import create
         from coos_mlflow.training import train as baselines
@@ -255,12 +256,12 @@ def train(
     }
     overrides = {key: value for key, value in asked.items() if value is not None}
     params = {"seed": seed} | _settings(settings or [])
-    baselines.check_protocol(preset, overrides)
+    check_protocol(preset, overrides)
     asked_for = create(representation, **params)
     asked_for.require()
     wanted = baselines.rows_of(asked_for, _some_of(classifiers), _some_of(layers))
     chosen = choose(data, scale, seed, drop_bad=drop_bad)
-    preset = baselines.choose_preset(preset, chosen)
+    preset = choose_preset(preset, chosen)
     tables.say_data(chosen, preset)
     with _spread_over(dask, workers):
         rows = baselines.train(

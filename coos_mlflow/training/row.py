@@ -10,13 +10,12 @@ import numpy as np
 
 from coos_mlflow._utils.cache import make_cache_home
 from coos_mlflow.classifiers.fit import (
-    TITLES,
     Fitted,
-    Protocol,
     class_probabilities,
     fit,
     left_out_probabilities,
 )
+from coos_mlflow.classifiers.protocol import TITLES, Protocol
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.metrics import Evaluation, evaluate
 from coos_mlflow.plates.dataset import Annotations, TrainingData
@@ -144,4 +143,4 @@ def _training_predictions(fitted: Fitted, prepared: Prepared) -> str:
     """Say how Training's predictions were kept apart from what was fitted; see `Reference`."""
     if fitted.pipeline is None:
         return "cells"
-    return "network" if prepared.representation.learns else "plates"
+    return "network" if prepared.representation.trainable else "plates"

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from coos_mlflow import __version__
 from coos_mlflow._utils.versions import package_versions
 from coos_mlflow.classifiers.fit import VERSION as CLASSIFIERS_VERSION
-from coos_mlflow.classifiers.fit import Protocol
+from coos_mlflow.classifiers.protocol import AUTO, PRESETS, Protocol, check_protocol, choose_preset
 from coos_mlflow.drift.reference import SCHEMA_VERSION as REFERENCE_VERSION
 from coos_mlflow.errors import DataError, RegistryError, UnusableCellsError
 from coos_mlflow.metrics import Evaluation, evaluate
@@ -32,14 +32,6 @@ from coos_mlflow.representations import Representation
 from coos_mlflow.training.features import identity
 from coos_mlflow.training.network import train_or_restore
 from coos_mlflow.training.row import KIND_TITLES, OWN, Prepared, build_reference, fit_row, kinds_of
-
-AUTO = "auto"
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {"search_samples": 100, "cv_folds": 5},
-    "quick": {"search_samples": 6, "cv_folds": 3},
-}
-"""What `Protocol` becomes: the paper's, or one that ends in minutes on two cores."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +70,6 @@ class Row:
         return {split: found.balanced_error for split, found in self.evaluations.items()}
 
 
-def check_protocol(preset: str, overrides: dict[str, Any]) -> None:
-    """Refuse settings that no fit could follow, before any work is done."""
-    if preset not in (AUTO, *PRESETS):
-        raise DataError(f"preset={preset!r} found, expected {AUTO}, {' or '.join(PRESETS)}.")
-    Protocol(**overrides)
-
-
 def rows_of(
     representation: Representation,
     classifiers: Sequence[str] | None = None,
@@ -120,13 +105,6 @@ def _chosen(
             f"{what} {unknown[0]!r} is not known; {representation.title} has {', '.join(known)}."
         )
     return [name for name in known if asked is None or name in asked]
-
-
-def choose_preset(preset: str, data: TrainingData) -> str:
-    """Return the preset's name; "auto" is "paper" on real data and "quick" on simulated data."""
-    if preset != AUTO:
-        return preset
-    return "quick" if data.simulated else "paper"
 
 
 def train(

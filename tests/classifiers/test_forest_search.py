@@ -23,7 +23,7 @@ from coos_mlflow.classifiers.forest_search import (
     FOREST_GRID,
     Search,
     balanced_error,
-    least_cells,
+    min_cells_for_halving,
     search_forest,
 )
 from coos_mlflow.errors import OutputError
@@ -263,5 +263,5 @@ def test_both_methods_report_errors_that_compare(one_core):
 
 def test_halving_begins_with_as_few_cells_as_scikit_learn_allows(one_core):
     search = replace(make_search(18), method="halving")
-    assert least_cells(search.y, 2) == 16
+    assert min_cells_for_halving(search.y, 2) == 16
     assert search_forest(search)[0] in search.draws()
