@@ -117,7 +117,7 @@ def test_a_store_that_goes_away_stops_a_learning_which_goes_on_in_its_run(data, 
     with monkeypatch.context() as patch:
         patch.setattr(network, "PATIENCE", 0.2)
         patch.setattr(mlflow, "log_metrics", lost)
-        with pytest.raises(RunNotLoggedError, match=r"is gone.*checkpoint.*goes on there"):
+        with pytest.raises(RunNotLoggedError, match=r"is gone.*checkpoint.*resumes there"):
             learnt(data, check_every=6)
     (stopped,) = runs()
     assert stopped.info.status == "FAILED"

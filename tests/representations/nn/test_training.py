@@ -247,8 +247,8 @@ def test_a_loss_that_is_no_number_is_said_with_its_iteration(tmp_path):
 SCRIPT = """
 import itertools, os, signal, sys
 from pathlib import Path
-sys.path[:0] = [sys.argv[1], sys.argv[1] + "/helpers"]
-from coos_mlflow.interrupts import Waiting
+sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parents[1] / "helpers")]
+from coos_mlflow._utils.signals import Waiting
 from test_training import Regression, run
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind "&"

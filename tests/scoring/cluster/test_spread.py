@@ -39,7 +39,7 @@ def test_a_cluster_does_the_same_in_its_workers(make_plate, tmp_path, monkeypatc
     forest = build_pipeline("rf", Protocol())
     search = Search(forest, X.astype(np.float32), y, folds, samples=4, seed=0)
     monkeypatch.setitem(FOREST_GRID, "n_estimators", [3, 5])
-    monkeypatch.setattr(extract, "_BLOCK_OF_WORKER", 16)
+    monkeypatch.setattr(extract, "_WORKER_BLOCK", 16)
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
     plate, texture = make_plate(n=40), create("texture")
     params, error = search_forest(search)
