@@ -7,7 +7,7 @@ DEMO := $(CURDIR)/demo
 SCALE ?= 0.05
 BENCH ?= texture
 
-.PHONY: setup demo test check format bench lock audit clean
+.PHONY: setup demo test test-min check format bench lock audit clean
 .DEFAULT_GOAL := setup
 
 setup: $(INSTALLED)
@@ -42,6 +42,21 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST)
+
+# The fast tests and one scoring with the oldest versions that pyproject.toml allows: docs/install.md.
+# Deprecations are those of old packages among new ones.
+test-min: export OMP_NUM_THREADS := 1
+test-min: export MLFLOW_TRACKING_URI := sqlite:///$(CURDIR)/build/min/mlflow.db
+test-min: export COOS_CACHE := $(CURDIR)/build/min/cache
+test-min: export PATH := $(CURDIR)/build/min/bin:$(PATH)
+test-min:
+	rm -rf build/min && $(PYTHON) -m venv build/min
+	build/min/bin/python scripts/install_min.py
+	coos simulate build/min/data --scale 0.02
+	coos train texture --data build/min/data --classifiers lr
+	coos-score build/min/data/simulated_test3.hdf5 --model texture-lr --out build/min/scores
+	env -u MLFLOW_TRACKING_URI -u COOS_CACHE build/min/bin/python -m pytest -n auto \
+	  --dist loadfile -m "not slow" -W ignore::DeprecationWarning $(PYTEST)
 
 format: setup
 	$(BIN)/ruff format .

@@ -22,12 +22,15 @@ class CoosError(Exception):
     """Base of all errors that are the input's or the environment's fault, not a defect."""
 
     exit_code = 1
+    exit_words: str
+    """The meaning of `exit_code` in ``--help``; set where the code is."""
 
 
 class DataError(CoosError, ValueError):
     """A plate, an image or a folder does not hold what the contract asks for (exit code 2)."""
 
     exit_code = 2
+    exit_words = "bad input or usage"
 
 
 class UnusableCellsError(DataError):
@@ -42,6 +45,7 @@ class RegistryError(CoosError, LookupError):
     """A model, version, alias or tracking store cannot be found or does not fit (exit code 3)."""
 
     exit_code = 3
+    exit_words = "model or tracking store not found, not fitting or away (coos sync)"
 
 
 class RunNotLoggedError(RegistryError):
@@ -64,36 +68,42 @@ class ConditionMetError(CoosError):
     """Plates were scored, and some of them meet what --fail-on asked for (exit code 4)."""
 
     exit_code = 4
+    exit_words = "a plate met --fail-on"
 
 
 class PlatesFailedError(CoosError):
     """Some of several plates could not be scored, the others were (exit code 5)."""
 
     exit_code = 5
+    exit_words = "some plates could not be scored (--keep-going)"
 
 
 class DownloadError(CoosError, OSError):
     """A download failed or arrived damaged (exit code 6)."""
 
     exit_code = 6
+    exit_words = "download failed"
 
 
 class OutputError(CoosError, OSError):
     """Results cannot be written where they were asked for (exit code 7)."""
 
     exit_code = 7
+    exit_words = "results cannot be written"
 
 
 class TrainingError(CoosError, ArithmeticError):
     """A network's training cannot go on: no finite loss, a damaged checkpoint (exit code 8)."""
 
     exit_code = 8
+    exit_words = "a network's training cannot go on"
 
 
 class ClusterError(CoosError, ConnectionError):
     """A Dask cluster is not there, was lost, or its workers lack something (exit code 9)."""
 
     exit_code = 9
+    exit_words = "Dask cluster not there or lost"
 
 
 class PrintError(CoosError, OSError):
@@ -103,6 +113,7 @@ class PrintError(CoosError, OSError):
     """
 
     exit_code = 10
+    exit_words = "done, but stdout could not be written"
 
 
 class IncompletePythonError(CoosError, ImportError):
@@ -140,3 +151,19 @@ def whole_python() -> Iterator[None]:
             f"{sys.executable} was built without its module {name.lstrip('_')}, which this "
             f"command needs; use another Python, or build this one again with {headers} installed."
         ) from error
+
+
+def exit_codes() -> str:
+    """Return one line on all exit codes of the commands, made from the classes above."""
+    codes = {0: "done", 1: "something unforeseen"}
+    for kind in _subclasses(CoosError):
+        if "exit_code" in vars(kind):
+            codes[kind.exit_code] = kind.exit_words
+    codes |= {129: "ended by SIGHUP", 130: "by Ctrl-C", 143: "by SIGTERM"}
+    return "; ".join(f"{code} {words}" for code, words in sorted(codes.items()))
+
+
+def _subclasses(kind: type[CoosError]) -> Iterator[type[CoosError]]:
+    for sub in kind.__subclasses__():
+        yield sub
+        yield from _subclasses(sub)

@@ -32,7 +32,7 @@ from coos_mlflow.drift.collect import Collected, Collector
 from coos_mlflow.drift.error_estimate import true_confusion
 from coos_mlflow.drift.image_quality import raw_figures
 from coos_mlflow.metrics import Evaluation
-from coos_mlflow.model.pyfunc import CellClassifier
+from coos_mlflow.model.cell_model import CellModel
 from coos_mlflow.plates.wells import well_names
 from coos_mlflow.scoring.job import BLOCK
 from coos_mlflow.scoring.scorer import Scorer
@@ -179,9 +179,7 @@ def planned(plates: int, seed: int) -> list[tuple[Kind, int]]:
     return [plan[i] for i in order.tolist()]
 
 
-def validate(
-    kind: Kind, seed: int, models: dict[Circumstances, CellClassifier]
-) -> Iterator[Record]:
+def validate(kind: Kind, seed: int, models: dict[Circumstances, CellModel]) -> Iterator[Record]:
     """Simulate one plate and yield what each model makes of it."""
     cells = simulate(kind, seed)
     for under, model in models.items():
@@ -264,7 +262,7 @@ def _uneven(wells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return names[np.where(moved, following[own], own)]
 
 
-def score(model: CellClassifier, cells: dict[str, np.ndarray]) -> tuple[Collected, np.ndarray]:
+def score(model: CellModel, cells: dict[str, np.ndarray]) -> tuple[Collected, np.ndarray]:
     """Return what `coos-score` collects of a plate, and the labels."""
     collector, labels = Collector(), []
     wells = well_names(cells["wells"])

@@ -240,7 +240,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     data = tmp_path_factory.mktemp("simulated")
     simulate_dataset(data, scale=0.01, seed=1)
     overrides = {"search_samples": 2, "cv_folds": 2}
-    rows = train.train(create("texture"), choose(str(data)), overrides=overrides)
+    rows = train.train_rows(create("texture"), choose(str(data)), overrides=overrides)
     return Trained(data, rows)
 
 

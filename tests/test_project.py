@@ -63,6 +63,18 @@ def test_the_lock_lies_within_the_ranges(locked):
     assert str(locked["torch"]) == "2.13.0" and str(locked["mlflow"]) == "3.17.2"
 
 
+@pytest.mark.parametrize(
+    "version",
+    ["pandas==2.3.3", "torch==2.4.1", "numpy==1.26.4", "scikit-learn==1.5.2", "pyarrow==17.0.0"],
+)
+def test_the_ranges_admit_what_other_packages_need(version):
+    """docs/install.md: anndata needs pandas below 3, older networks an older torch."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ranges = {one.name: one.specifier for one in map(Requirement, project["dependencies"])}
+    name, _, number = version.partition("==")
+    assert number in ranges[name]
+
+
 def test_every_entry_point_calls_one_verb_with_all_its_parameters(project):
     for name, entry in project["entry_points"].items():
         used = set(re.findall(r"\{(\w+)\}", entry["command"]))

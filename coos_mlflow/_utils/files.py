@@ -75,6 +75,68 @@ def _check_place(folder: Path) -> None:
         )
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all, also where several processes write it.
+
+    Raises
+    ------
+    OSError
+        The file that was there before stays then.
+    """
+    with whole_file(path) as partial:
+        partial.write_bytes(content)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give the path of a new file beside `path`, which takes its place when all went well.
+
+    Its content is on the disk before it takes the place.
+
+    Raises
+    ------
+    OSError
+        The file that was there before stays then.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        partial.chmod(0o644)  # `mkstemp` keeps other users out; caches and results are shared
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path, replace: bool = True) -> Iterator[Path]:
+    """Give a new folder beside `folder`, which takes its place when all went well.
+
+    Parameters
+    ----------
+    replace : bool
+        Whether a folder that is there goes. Otherwise that is an OSError.
+
+    Raises
+    ------
+    OSError
+        A folder that was there before stays then.
+    """
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield partial
+        partial.chmod(0o755)  # `mkdtemp` keeps other users out; caches and results are shared
+        if replace:
+            put_in_place(partial, folder)
+        else:
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 @contextmanager
 def whole_folder(folder: Path, force: bool, known: Collection[str]) -> Iterator[Path]:
     """Give a new folder to write into, which becomes `folder` only when all went well."""
@@ -82,21 +144,15 @@ def whole_folder(folder: Path, force: bool, known: Collection[str]) -> Iterator[
     made = [parent for parent in folder.parents if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error
-    try:
-        yield partial
-        partial.chmod(0o755)
-        put_in_place(partial, folder)
+        with new_folder(folder) as partial:
+            yield partial
     except CoosError:
         raise
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error}).") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
         for parent in made:
-            if not any(parent.iterdir()):
+            if parent.exists() and not any(parent.iterdir()):
                 parent.rmdir()
 
 

@@ -3,68 +3,63 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
-@dataclass
-class StageTime:
-    """Where a stage's seconds went.
-
-    Parameters
-    ----------
-    title : str
-    busy : float
-        At work.
-    starved : float
-        Waiting for the stage before it.
-    blocked : float
-        Waiting for the stage behind it.
-    """
-
-    title: str
-    busy: float = 0.0
-    starved: float = 0.0
-    blocked: float = 0.0
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Count the seconds of a block of code as busy, also where it fails."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.busy += time.perf_counter() - began
+_END = object()
 
 
 @dataclass
 class Timings:
-    """Seconds of each phase, and how the stages of one of them shared it.
+    """Seconds of each phase, and those that the stages of one of them worked.
 
     Parameters
     ----------
     phases : dict of float
         Seconds by title, in the order in which they began.
-    stages : list of StageTime
+    stages : dict of float
+        Seconds at work by title, without those spent waiting for another stage.
     """
 
     phases: dict[str, float] = field(default_factory=dict)
-    stages: list[StageTime] = field(default_factory=list)
+    stages: dict[str, float] = field(default_factory=dict)
 
-    @contextmanager
-    def phase(self, title: str) -> Iterator[None]:
-        """Count the seconds of a block of code, also where it fails."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.phases[title] = self.phases.get(title, 0.0) + time.perf_counter() - began
+    def phase(self, title: str) -> AbstractContextManager[None]:
+        """Count the seconds of a block of code as a phase's, also where it fails."""
+        return _counted(self.phases, title)
+
+    def stage(self, title: str) -> AbstractContextManager[None]:
+        """Count the seconds of a block of code as a stage's; each stage has its own thread."""
+        return _counted(self.stages, title)
+
+    def timed(self, title: str, items: Iterable[T]) -> Iterator[T]:
+        """Yield items, and count the seconds that each takes to come as a stage's."""
+        iterator = iter(items)
+        while True:
+            with self.stage(title):
+                item = next(iterator, _END)
+            if item is _END:
+                return
+            yield item  # type: ignore[misc]
 
     @property
     def seconds(self) -> float:
         """All phases together."""
         return sum(self.phases.values())
+
+
+@contextmanager
+def _counted(seconds: dict[str, float], title: str) -> Iterator[None]:
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[title] = seconds.get(title, 0.0) + time.perf_counter() - began
 
 
 class Clock:

@@ -43,6 +43,10 @@ DropBad = Annotated[
 ]
 
 
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is random.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace results that are there already.")]
+
+
 def use_store(uri: str | None) -> None:
     """Make a tracking store the one that MLflow uses in this process and its children.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,21 +13,8 @@ from coos_mlflow.cli.options import TrackingUri, use_store
 from coos_mlflow.errors import DataError, RegistryError, RunNotLoggedError
 
 if TYPE_CHECKING:
-    from filelock import FileLock
-
-    from coos_mlflow.registry.outbox import KeptRow
-    from coos_mlflow.scoring.record import Note, Results
-
-
-class _Waiting(NamedTuple):
-    """Something that waits to be logged."""
-
-    title: str
-    store: str
-    """Where it was to be logged; empty where that is not known."""
-    lock: FileLock
-    send: Callable[[], str | None]
-    """Logs it and returns what to say; None where another process has done so."""
+    from coos_mlflow.registry.outbox import Pending, PendingRun
+    from coos_mlflow.registry.results import Results
 
 
 def register(app: typer.Typer) -> None:
@@ -70,7 +57,7 @@ def sync(
 
         project_run.leave("and what waits was made by other commands")
         store = prepare_store(make=not dry_run)
-    waiting = list(_waiting(folders or []))
+    waiting = list(_pending(folders or []))
     ours = [one for one in waiting if any_store or one.store in ("", store)]
     for one in waiting:
         if one not in ours:
@@ -83,79 +70,61 @@ def sync(
             typer.echo(f"would log {one.title}")
             continue
         try:
-            typer.echo(_sent(one))
+            typer.echo(_logged(one))
         except RegistryError as error:
             failed.append(str(error))
     if failed:
         raise RunNotLoggedError("\n".join(failed))
 
 
-def _sent(one: _Waiting) -> str:
+def _logged(pending: Pending) -> str:
     from filelock import Timeout
 
     try:
-        with one.lock.acquire(timeout=0):
-            return one.send() or f"{one.title} was logged by another process"
+        with pending.lock().acquire(timeout=0):
+            return pending.log() or f"{pending.title} was logged by another process"
     except Timeout:
-        return f"{one.title} is being logged by another process"
+        return f"{pending.title} is being logged by another process"
 
 
-def _waiting(folders: list[Path]) -> Iterator[_Waiting]:
-    from coos_mlflow.registry import outbox, versions
-    from coos_mlflow.scoring import record
-
-    for row in outbox.all_rows():
-        yield _Waiting(str(row), row.store, row.held(), partial(_send_row, row))
-    noted = record.notes()
-    for note in noted:
-        if note.results is None:
-            typer.echo(
-                f"{note.folder} holds no such results any more, or those of another release of "
-                f"this package; if they are gone, {note.file} can be deleted"
-            )
-        else:
-            send = partial(_send_noted, note)
-            yield _Waiting(str(note.folder), note.store, note.held(), send)
-    for results in _results_in(folders):
-        if results.folder.resolve() in {note.folder for note in noted}:
-            continue
-        with versions.answers():
-            run_id = record.find_run(results)
-        if run_id:
-            typer.echo(f"{results.folder} is logged already, as run {run_id}")
-        else:
-            lock = record.Note.of(results).held()
-            yield _Waiting(str(results.folder), "", lock, partial(_send_results, results))
-
-
-def _send_row(row: KeptRow) -> str | None:
+def _pending(folders: list[Path]) -> Iterator[Pending]:
+    """Yield all that waits to be logged, and print what cannot be or was logged before."""
     from coos_mlflow.registry import outbox
 
-    there = outbox.KeptRow(row.folder).is_whole  # read anew, now that no other process has it
-    return f"registered {outbox.send(row)}" if there else None
+    yield from outbox.pending_models()
+    runs = outbox.pending_runs()
+    for run in runs:
+        if run.results is None:
+            typer.echo(
+                f"{run.folder} holds no such results any more, or those of another release of "
+                f"this package; if they are gone, {run.file} can be deleted"
+            )
+        else:
+            yield run
+    known = {run.folder for run in runs}
+    yield from _unknown_runs([r for r in _results_in(folders) if r.folder.resolve() not in known])
 
 
-def _send_noted(note: Note) -> str | None:
-    if note.results is None or not note.file.exists():
-        return None
-    said = _send_results(note.results)
-    note.forget()
-    return said
+def _unknown_runs(results: list[Results]) -> Iterator[PendingRun]:
+    """Yield the runs of results that this machine did not keep, unless the store has them."""
+    from coos_mlflow.registry import outbox, scoring_runs, versions
 
-
-def _send_results(results: Results) -> str:
-    from coos_mlflow.scoring import record
-
-    return f"logged {results.folder} as run {record.send(results)}"
+    for one in results:
+        with versions.answers():
+            run_id = scoring_runs.find_run(one)
+        if run_id:
+            typer.echo(f"{one.folder} is logged already, as run {run_id}")
+        else:
+            yield replace(outbox.PendingRun.of(one), store="")
 
 
 def _results_in(folders: list[Path]) -> list[Results]:
-    from coos_mlflow.scoring import record
+    from coos_mlflow.registry.results import results_in
 
     found = []
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder, expected the --out folder of a scoring.")
         inside = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-        found += [results for path in [folder, *inside] if (results := record.results_in(path))]
+        found += [results for path in [folder, *inside] if (results := results_in(path))]
     return found

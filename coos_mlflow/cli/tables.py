@@ -38,11 +38,11 @@ def say_data(data: TrainingData, preset: str) -> None:
     console.print(f"preset: {preset}")
 
 
-def show_rows(rows: list[Row], data: TrainingData) -> None:
+def show_rows(rows: list[Row], simulated: bool) -> None:
     """Print the errors of registered versions, as the paper's Table 3 does."""
     from coos_mlflow.training.row import KIND_TITLES, OWN
 
-    title = "Balanced error (%)" + (", simulated cells" if data.simulated else "")
+    title = "Balanced error (%)" + (", simulated cells" if simulated else "")
     table = error_table(title)
     several_layers = len({row.layer for row in rows}) > 1
     for row in rows:
@@ -97,18 +97,16 @@ def show_timings(timings: Timings, n_cells: int) -> None:
     """
     table = Table(title=f"Where {timings.seconds:.1f} s went", title_justify="left")
     table.add_column("", no_wrap=True)
-    for heading in ("seconds", "share", "us/cell", "starved", "blocked"):
+    for heading in ("seconds", "share", "us/cell"):
         table.add_column(heading, justify="right")
     for title, seconds in timings.phases.items():
-        table.add_row(title, *_spent(seconds, timings.seconds, n_cells), "", "")
-    for stage in timings.stages:
-        spent = _spent(stage.busy, timings.seconds, n_cells)
-        waits = (f"{stage.starved:.1f}", f"{stage.blocked:.1f}")
-        table.add_row(f"  {stage.title}", *spent, *waits)
+        table.add_row(title, *_spent(seconds, timings.seconds, n_cells))
+    for title, seconds in timings.stages.items():
+        table.add_row(f"  {title}", *_spent(seconds, timings.seconds, n_cells))
     Console().print(table)
     Console(soft_wrap=True).print(
-        "Indented stages work side by side; starved: waiting for the stage above, blocked: for "
-        "the one below."
+        "Indented stages work side by side: the one with the most seconds decides, and the others "
+        "wait for it."
     )
 
 

@@ -194,7 +194,7 @@ class Reference:
             If it takes more than `SIZE_LIMIT` bytes.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(folder / ARRAYS_FILE, allow_pickle=False, **self._arrays())
+        np.savez_compressed(folder / ARRAYS_FILE, **self._arrays())  # type: ignore[arg-type]
         facts = {
             "schema_version": SCHEMA_VERSION,
             "splits": [split for split in SPLITS if split in self.profiles],

@@ -1,4 +1,4 @@
-"""A folder's digests: what was written is what is loaded, file by file."""
+"""SHA-256 of all files of a folder, written beside them and checked before they are loaded."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from pathlib import Path
 
 from coos_mlflow.errors import RegistryError
 
-SEAL = "digests.json"
+DIGESTS = "digests.json"
 """SHA-256 of every other file of the folder, by its path in it."""
 
 
-def seal(folder: Path) -> str:
+def write_digests(folder: Path) -> str:
     """Write the digests of all files in a folder, and return that of the list itself.
 
     Returns
     -------
     str
-        SHA-256; who keeps it elsewhere can tell the folder from any other.
+        SHA-256. Kept elsewhere, it tells this folder from any other.
     """
-    said = json.dumps(_digests(folder), indent=1, sort_keys=True).encode()
-    (folder / SEAL).write_bytes(said)
-    return hashlib.sha256(said).hexdigest()
+    text = json.dumps(_digests(folder), indent=1, sort_keys=True).encode()
+    (folder / DIGESTS).write_bytes(text)
+    return hashlib.sha256(text).hexdigest()
 
 
-def check_seal(folder: Path, expected: str | None = None) -> None:
-    """Refuse a folder that is not as it was sealed, before anything of it is loaded.
+def check_digests(folder: Path, expected: str | None = None) -> None:
+    """Refuse a folder that is not as it was written, before anything of it is loaded.
 
     Parameters
     ----------
     expected : str, optional
-        What `seal` returned; empty where the registry should have it and does not.
+        What `write_digests` returned; empty where the registry should have it and does not.
 
     Raises
     ------
@@ -39,23 +39,23 @@ def check_seal(folder: Path, expected: str | None = None) -> None:
         Naming the file that was changed, added, or taken away.
     """
     try:
-        said = (folder / SEAL).read_bytes()
-        digests = json.loads(said)
+        text = (folder / DIGESTS).read_bytes()
+        digests = json.loads(text)
         found = _digests(folder)
     except (OSError, ValueError, RecursionError) as error:
         raise RegistryError(
-            f"{folder}: {SEAL} cannot be read; the model was damaged, or registered by a version "
-            "without it: train it again."
+            f"{folder}: {DIGESTS} cannot be read; the model was damaged, or registered by a "
+            "version without it: train it again."
         ) from error
     if expected == "":
         raise RegistryError(
             f"{folder}: the registry has no digest of this version, which an older coos-mlflow "
             "registered or somebody else; train it again."
         )
-    if expected is not None and hashlib.sha256(said).hexdigest() != expected:
+    if expected is not None and hashlib.sha256(text).hexdigest() != expected:
         raise RegistryError(
-            f"{folder}: {SEAL} is not the one that was registered; the model's files were replaced "
-            "or damaged. Restore them, or train it again."
+            f"{folder}: {DIGESTS} is not the one that was registered; the model's files were "
+            "replaced or damaged. Restore them, or train it again."
         )
     if found != digests:
         wrong = _first_difference(digests, found)
@@ -70,7 +70,7 @@ def _digests(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): _sha256(path)
         for path in files
-        if path != folder / SEAL
+        if path != folder / DIGESTS
     }
 
 
@@ -81,7 +81,7 @@ def _sha256(path: Path) -> str:
 
 def _first_difference(digests: object, found: dict[str, str]) -> str:
     if not isinstance(digests, dict):
-        return f"{SEAL} is no list of digests"
+        return f"{DIGESTS} is no list of digests"
     for name in sorted({*digests, *found}):
         if name not in found:
             return f"{name} is missing"

@@ -13,7 +13,7 @@ from coos_mlflow.errors import DataError
 from coos_mlflow.plates.columns import ID_DATASETS, check_label_dtype, clean_labels, shown
 from coos_mlflow.plates.flags import flag_unusable, refuse_unusable
 from coos_mlflow.plates.hdf5 import open_file
-from coos_mlflow.plates.hdf5.verify import Chunks
+from coos_mlflow.plates.hdf5.chunks import Entries
 from coos_mlflow.plates.schema import CellBatch, Origins, check_shape
 from coos_mlflow.plates.wells import WellIds, read_wells
 from coos_mlflow.plates.writer import PlateWriter
@@ -74,10 +74,8 @@ class Plate:
         data = open_file.own_dataset(self._file, "data")
         where = f"{self.path}:/data"
         check_shape(data.shape or (), data.dtype, where)
-        file_bytes = self.path.stat().st_size
-        self._data, self._chunks = data, Chunks(data, where, file_bytes)
-        open_file.check_stored(data, where, file_bytes)
-        self._chunks.check_packing()
+        self._entries = Entries(data, where, self.path.stat().st_size)
+        self._entries.check_packing()
         self.n_cells = int(data.shape[0])
         self.stored_dtype: np.dtype = data.dtype.newbyteorder("=")
         self.dtype = np.dtype(np.float32 if data.dtype.kind == "f" else np.uint16)
@@ -132,8 +130,7 @@ class Plate:
         for first in range(start, end, size):
             rows = slice(first, min(first + size, end))
             with open_file.reading(self.path, f"/data, cells {rows.start} to {rows.stop - 1},"):
-                self._chunks.verify(rows.start, rows.stop)
-                raw = self._data[rows]
+                raw = self._entries.read(rows.start, rows.stop)
             raw = raw.astype(self.stored_dtype, copy=False)
             images = raw.astype(self.dtype, copy=False)
             flags = flag_unusable(raw, where, first)
@@ -179,15 +176,12 @@ class Plate:
                 f"{where}: shape {dataset.shape} found, expected ({self.n_cells},), "
                 "one entry for each cell of /data."
             )
-        file_bytes = self.path.stat().st_size
-        chunks = Chunks(dataset, where, file_bytes)
-        open_file.check_stored(dataset, where, file_bytes)
-        chunks.verify(0, self.n_cells)
+        entries = Entries(dataset, where, self.path.stat().st_size)
         if name == "labels":
             check_label_dtype(dataset.dtype, where)
-            labels = dataset[:].ravel()
+            labels = entries.read(0, self.n_cells).ravel()
             return clean_labels(labels.astype(labels.dtype.newbyteorder("=")), where)
-        return open_file.read_ids(dataset, chunks, where)
+        return open_file.read_ids(dataset, entries, where)
 
 
 def open_plate(path: str | Path) -> Plate:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import tifffile
 from tifffile import PHOTOMETRIC
 
+from coos_mlflow._utils.files import new_folder
 from coos_mlflow.errors import CoosError, DataError, OutputError
 from coos_mlflow.plates.cells_csv import CELLS_CSV, FIELDS, FILE_FIELD, SIMULATED_FIELD
 from coos_mlflow.plates.copies import CopyFinder, cell_digests
@@ -64,7 +63,7 @@ def unpack(plate: Plate, out: str | Path, on_progress: Callable[[int], None] | N
         Where the folder is there already and not empty, or cannot be written.
     """
     out = Path(out)
-    with _new_folder(out) as folder, _new_table(folder) as file:
+    with _unpacked_folder(out) as folder, _new_table(folder) as file:
         fields = [name for name, column in FIELDS.items() if getattr(plate, column) is not None]
         table = csv.writer(file, lineterminator="\n")
         marks = [SIMULATED_FIELD] if plate.simulated else []
@@ -157,21 +156,17 @@ def _write_images(folder: Path, batch: CellBatch) -> list[str]:
 
 
 @contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
+def _unpacked_folder(out: Path) -> Iterator[Path]:
     """Give a folder to fill that takes the name `out` when all went well."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: is there already and not empty, expected a new folder.")
-    partial = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        partial.mkdir()
-        yield partial
-        partial.replace(out)
+        with new_folder(out) as partial:
+            yield partial
     except CoosError:
         raise
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror or error}).") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _read_cell(pairs: CellPairs, index: int, stored: np.dtype, rescale: float | None) -> np.ndarray:

@@ -21,11 +21,12 @@ import coos_mlflow
 from coos_mlflow._utils.versions import package_versions
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.metrics import Evaluation, confusion_table
-from coos_mlflow.model import pyfunc
+from coos_mlflow.model import bundle as bundles
+from coos_mlflow.model.cell_model import PROBABILITY_COLUMNS
 from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import CLASS_ABBREVIATIONS, SPLIT_TITLES
 from coos_mlflow.registry.relocation import check_there
-from coos_mlflow.registry.retry import patiently
+from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import first_line, store_name
 from coos_mlflow.representations import Representation
 
@@ -88,7 +89,7 @@ def log_input(
     Of two runs that are the first to name it at the same moment, MLflow's stores refuse one, which
     finds it there when it tries again.
     """
-    patiently(lambda: mlflow.log_input(dataset, context=context, tags=tags, model=model))
+    with_retry(lambda: mlflow.log_input(dataset, context=context, tags=tags, model=model))
 
 
 def log_evaluations(evaluations: dict[str, Evaluation], title: str, simulated: bool) -> None:
@@ -164,7 +165,7 @@ def log_model(bundle: Path, needed: list[str]) -> str:
     Parameters
     ----------
     bundle : Path
-        From `coos_mlflow.model.pyfunc.save_bundle`, in a folder called `pyfunc.ARTIFACT`.
+        From `coos_mlflow.model.bundle.save`, in a folder called `bundle.ARTIFACT`.
     needed : list of str
         From `requirements`.
     """
@@ -173,9 +174,9 @@ def log_model(bundle: Path, needed: list[str]) -> str:
         name="model",
         python_model=str(package / "model" / "mlflow_code.py"),
         code_paths=[str(package)],
-        artifacts={pyfunc.ARTIFACT: str(bundle)},
+        artifacts={bundles.ARTIFACT: str(bundle)},
         signature=_signature(),
-        input_example=pyfunc.example_of(bundle),
+        input_example=bundles.example_cell(bundle),
         pip_requirements=needed,
     )
     return str(logged.model_uri)
@@ -198,6 +199,6 @@ def _signature() -> ModelSignature:
     columns = [
         ColSpec(DataType.long, "label"),
         ColSpec(DataType.string, "class_name"),
-        *(ColSpec(DataType.double, name) for name in pyfunc.PROBABILITY_COLUMNS),
+        *(ColSpec(DataType.double, name) for name in PROBABILITY_COLUMNS),
     ]
     return ModelSignature(outputs=Schema(columns))

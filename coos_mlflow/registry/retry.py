@@ -1,18 +1,17 @@
-"""Waiting for a tracking store that others write to at the same moment."""
+"""Retries with a tracking store that others write to at the same moment, or that is away."""
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import mlflow
 from mlflow.exceptions import MlflowException
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
+RETRY_SECONDS = 30.0
 """Seconds after which a store's refusal is taken for what it says."""
 
 _PAUSE = (0.05, 0.5)
@@ -32,15 +31,15 @@ _away: set[str] = set()
 """Stores that this process has waited for in vain: none is waited for twice, until it answers."""
 
 
-def patiently(act: Callable[[], T], patience: float | None = None) -> T:
-    """Return what `act` returns, trying again where others may have been faster.
+def with_retry(call: Callable[[], T], seconds: float | None = None) -> T:
+    """Return what `call` returns, trying again where others may have been faster.
 
     Parameters
     ----------
-    act : callable
+    call : callable
         Looks at the store anew each time, so that it may be done again.
-    patience : float, optional
-        Seconds from the first try to the beginning of the last one. By default `PATIENCE`, or none
+    seconds : float, optional
+        From the first try to the beginning of the last one. By default `RETRY_SECONDS`, or none
         with a store that has just used it up.
 
     Raises
@@ -50,23 +49,27 @@ def patiently(act: Callable[[], T], patience: float | None = None) -> T:
         in a store that is read-only.
     """
     store = mlflow.get_tracking_uri()
-    if patience is None:
-        patience = 0.0 if store in _away else PATIENCE
-    end = time.monotonic() + patience
-    while True:
-        try:
-            done = act()
-        except MlflowException as error:
-            if error.error_code not in _PASSING or is_read_only(error):
-                raise
-            if time.monotonic() >= end:
-                if error.error_code in _SILENT:
-                    _away.add(store)
-                raise
-            time.sleep(random.uniform(*_PAUSE))
-        else:
-            _away.discard(store)
-            return done
+    if seconds is None:
+        seconds = 0.0 if store in _away else RETRY_SECONDS
+    retrying = Retrying(
+        retry=retry_if_exception(_may_pass),
+        stop=stop_after_delay(seconds),
+        wait=wait_random(*_PAUSE),
+        reraise=True,
+    )
+    try:
+        result = retrying(call)
+    except MlflowException as error:
+        if _may_pass(error) and error.error_code in _SILENT:
+            _away.add(store)
+        raise
+    _away.discard(store)
+    return result
+
+
+def _may_pass(error: BaseException) -> bool:
+    passing = isinstance(error, MlflowException) and error.error_code in _PASSING
+    return passing and not is_read_only(error)
 
 
 def is_read_only(error: BaseException) -> bool:

@@ -29,7 +29,7 @@ from coos_mlflow.errors import (
 )
 from coos_mlflow.registry import project_run
 from coos_mlflow.registry.relocation import moved_from, told
-from coos_mlflow.registry.retry import is_read_only, patiently
+from coos_mlflow.registry.retry import is_read_only, with_retry
 from coos_mlflow.registry.store_uri import sqlite_file, understood, uri_of
 
 TRAINING_EXPERIMENT = "coos-7"
@@ -228,7 +228,7 @@ def run(
         if resume and parent:
             mlflow.set_tag(MLFLOW_PARENT_RUN_ID, parent.info.run_id)
         yield active
-        patiently(lambda: _end(active, "FINISHED"))
+        with_retry(lambda: _end(active, "FINISHED"))
     except (KeyboardInterrupt, SystemExit):
         with held():  # who is in a hurry often asks twice
             _end_if_it_can_be_told(active, "KILLED")

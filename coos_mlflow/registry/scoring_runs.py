@@ -1,4 +1,4 @@
-"""The plates that a registered model has scored, over time, from their MLflow runs."""
+"""MLflow runs of scorings: written when a plate was scored, read as the history of a model."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from typing import Any
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LoggedModelInput, Run
 from mlflow.exceptions import MlflowException
 
 from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.registry import versions
-from coos_mlflow.registry.runs import prepare_store
+from coos_mlflow.registry.artifacts import describe_dataset, log_input
+from coos_mlflow.registry.results import DRIFT, REPORT, REPORT_MD, Results
+from coos_mlflow.registry.runs import SCORING_EXPERIMENT, prepare_store, run
 
 ESTIMATES = ("estimated_error", "estimated_error_low", "estimated_error_high")
-"""Metrics of a scoring run: balanced error in % and its range, where one was estimated."""
+"""Metrics of a scoring run: the estimated balanced error in % and its range."""
 
 COLUMNS = (
     "run_id",
@@ -38,10 +40,76 @@ COLUMNS = (
     "simulated_model",
     "results",
 )
-"""Of `read_history`; ``usual`` is the distance up to which a plate is ordinary."""
+"""Columns of `read_history`; ``usual`` is the largest distance of an ordinary plate."""
+
+_JOB_TAG = "coos_mlflow.job"
 
 _PAGE = 1000
-"""Runs asked for at once, at most."""
+"""Largest number of runs in one request."""
+
+
+def find_run(results: Results) -> str | None:
+    """Return the finished run of results that were logged before, None where there is none."""
+    runs = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"tags.`{_JOB_TAG}` = '{results.key}' and attributes.status = 'FINISHED'",
+        max_results=1,
+        output_format="list",
+    )
+    return str(runs[0].info.run_id) if runs else None
+
+
+def log_results(results: Results) -> str:
+    """Log results as an MLflow run that is linked to the model, and return the run's id."""
+    drift, folder = results.drift, results.folder
+    model, sha256 = drift["model"], drift["plate_file"]["sha256"]
+    tags = {
+        "model": f"{model['name']}/{model['version']}",
+        "verdict": drift["verdict"],
+        "reason": drift["reason"],
+        "simulated_plate": drift["simulated"]["plate"],
+        "simulated_model": drift["simulated"]["model"],
+        "results": str(folder.resolve()),
+        _JOB_TAG: results.key,
+    }
+    with run(f"score {results.plate.stem}", SCORING_EXPERIMENT, tags) as active:
+        dataset = describe_dataset(results.plate, results.plate.name, sha256)
+        linked = LoggedModelInput(model["id"]) if model["id"] else None
+        log_input(dataset, "scoring", {"sha256": sha256}, linked)
+        mlflow.log_metrics(_metrics(drift, results.seconds))
+        for name in (DRIFT, REPORT, REPORT_MD):
+            mlflow.log_artifact(str(folder / name))
+        return str(active.info.run_id)
+
+
+def _metrics(drift: dict[str, Any], seconds: float) -> dict[str, float]:
+    """Return what can be compared from run to run; of several plates, the farthest's distances."""
+    n_cells = drift["plate_file"]["n_cells"]
+    metrics: dict[str, float | None] = {
+        "n_cells": n_cells,
+        "n_unusable": sum(drift["left_out"]["unusable"].values()),
+        "n_copies": drift["left_out"]["copies"],
+        "seconds": seconds or None,
+    }
+    counts = class_counts(drift)
+    for name, cells in counts.items():
+        metrics[f"share {name}"] = cells / sum(counts.values())
+    placed = [p for p in drift["plates"] if p["score"] is not None]
+    if placed:
+        worst = max(placed, key=lambda p: p["score"])
+        metrics |= {"plate_p": worst["p"], "plate_score": worst["score"]}
+        metrics |= {f"distance {view}": d for view, d in worst["distances"].items()}
+        metrics |= {f"usual {view}": d for view, d in worst["usual"].items()}
+    estimate = drift.get("error") or {}
+    for metric, key in zip(ESTIMATES, ("balanced_error", "low", "high"), strict=True):
+        metrics[metric] = estimate.get(key)
+    return {name: value for name, value in metrics.items() if value is not None}
+
+
+def class_counts(drift: dict[str, Any]) -> dict[str, int]:
+    """Return the cells of each predicted class, by its name."""
+    shares = drift["class_shares"]
+    return dict(zip(shares["classes"], shares["cells"], strict=True))
 
 
 def read_history(
@@ -49,27 +117,28 @@ def read_history(
 ) -> pd.DataFrame:
     """Read the finished scoring runs of a registered model, the newest last.
 
-    They are found in every experiment, since ``mlflow run`` chooses its own.
+    All experiments are searched, because ``mlflow run`` chooses its own experiment.
 
     Parameters
     ----------
     asked : str
         As in `coos_mlflow.registry.versions.resolve`, but a bare name means every version.
     since : datetime, optional
-        Leave out what was scored before; without a time zone it is UTC.
+        Leave out runs before this time, which is in UTC if it has no time zone.
     limit : int, optional
-        Keep that many of the newest.
+        Number of the newest runs to keep.
 
     Returns
     -------
     DataFrame
-        One row a run, with `COLUMNS`: ``date`` in UTC, distances of the file's farthest plate in
-        units of an ordinary plate's, errors in %; NaN where a run has none.
+        One row for each run, with `COLUMNS`. ``date`` is in UTC. Distances are those of the file's
+        farthest plate, in units of an ordinary plate's distance. Errors are in %. A figure that a
+        run does not have is NaN.
 
     Raises
     ------
     RegistryError
-        When the model is not registered or the store does not answer.
+        If the model is not registered or the tracking store cannot be reached.
     """
     prepare_store(make=False)
     name, version = _asked_for(asked)
@@ -80,7 +149,7 @@ def read_history(
 
 
 def farthest(history: pd.DataFrame) -> pd.Series:
-    """Return the largest distance in units of its limit, over the views; above 1 is shifted.
+    """Return the largest distance over the views, as a multiple of its limit.
 
     Parameters
     ----------
@@ -90,25 +159,26 @@ def farthest(history: pd.DataFrame) -> pd.Series:
     Returns
     -------
     Series of float
-        NaN for a plate that could not be placed.
+        Above 1 for a shifted plate; NaN for a plate without distances.
     """
     ratios = {view: history[f"distance_{view}"] / history[f"usual_{view}"] for view in VIEWS}
     return pd.DataFrame(ratios).astype(float).max(axis=1)
 
 
 def _asked_for(asked: str) -> tuple[str, str | None]:
-    """Return name and version, the latter None for every version."""
+    """Return name and version; the version is None for all versions."""
     bare = asked.removeprefix("models:/")
     if not set("@/:") & set(bare):
         with suppress(MlflowException):
             return str(MlflowClient().get_registered_model(bare).name), None
-    found = versions.resolve(asked)
-    return found.name, found.version
+    reference = versions.resolve(asked)
+    return reference.name, reference.version
 
 
 def _scoring_runs(name: str, since: datetime | None, page_size: int) -> Iterator[Run]:
-    """Yield runs with a verdict of models called about so, the newest first, page by page."""
-    # In LIKE _ is any letter: a quote would end the pattern. `_is_of` looks at the exact name.
+    """Yield runs with a verdict of models with a similar name, the newest first."""
+    # A quote would end the pattern, so it becomes _, which matches any letter in LIKE. `_is_of`
+    # compares the exact name.
     pattern = name.replace("'", "_")
     conditions = [
         "attributes.status = 'FINISHED'",
@@ -118,7 +188,7 @@ def _scoring_runs(name: str, since: datetime | None, page_size: int) -> Iterator
     if since is not None:
         moment = since if since.tzinfo else since.replace(tzinfo=UTC)
         conditions.append(f"attributes.start_time >= {round(1000 * moment.timestamp())}")
-    experiments = [found.experiment_id for found in mlflow.search_experiments()]
+    experiments = [experiment.experiment_id for experiment in mlflow.search_experiments()]
     token = None
     while True:
         page = MlflowClient().search_runs(

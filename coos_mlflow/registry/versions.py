@@ -19,7 +19,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 from coos_mlflow.errors import RegistryError, without_passwords
 from coos_mlflow.registry.pins import pins
 from coos_mlflow.registry.ranking import merit
-from coos_mlflow.registry.retry import patiently
+from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import first_line
 
 CHAMPION = "champion"
@@ -216,7 +216,7 @@ def register(name: str, model_uri: str, tags: dict[str, Any]) -> ModelRef:
         Of the version; ``fingerprint`` says which versions are the same.
     """
     plain = {k: str(v) for k, v in tags.items()}
-    return patiently(lambda: _register_once(name, model_uri, plain))
+    return with_retry(lambda: _register_once(name, model_uri, plain))
 
 
 def _register_once(name: str, model_uri: str, tags: dict[str, str]) -> ModelRef:
@@ -251,7 +251,7 @@ def crown(name: str) -> ModelRef:
     Training that leaves out whole plates, which is the same for every protocol of folds. No test
     split is looked at. A pinned alias goes to the version that it is pinned to.
     """
-    return patiently(lambda: _crown_until_right(name))
+    return with_retry(lambda: _crown_until_right(name))
 
 
 def _crown_until_right(name: str) -> ModelRef:

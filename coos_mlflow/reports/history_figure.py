@@ -1,4 +1,4 @@
-"""Draws the plates that a model has scored: estimated error and distance, one after the other."""
+"""Draws estimated error and distance of the plates that a model has scored, in order of time."""
 
 from __future__ import annotations
 
@@ -29,40 +29,40 @@ MARKS: dict[str, dict[str, Any]] = {
     CANNOT_TELL: {"marker": "s", "color": COLOURS[1]},
     SHIFTED: {"marker": "^", "color": COLOURS[5]},
 }
-"""Shape and colour of a verdict; the shapes do without the colours."""
+"""Shape and colour of each verdict; the shapes can be told apart without the colours."""
 
-_MOST_NAMES = 24
-"""Plates up to which each is named below the axis; beyond it days are."""
+_MAX_NAMES = 24
+"""Largest number of plates that are named below the axis; with more, days are written."""
 
 _MANY = 100
-"""Plates beyond which marks are small."""
+"""Number of plates above which marks are small."""
 
-_MOST_DAYS = 12
-_MOST_CHANGES = 10
-"""Changes of the model's version that are marked; beyond it they would hide the plates."""
+_MAX_DAYS = 12
+_MAX_CHANGES = 10
+"""Largest number of version changes that are marked; more lines would hide the plates."""
 
 _NAME_LENGTH = 20
-_LEAST_ERROR_TOP = 10.0
-_LEAST_RATIO = 0.05
+_MIN_ERROR_TOP = 10.0
+_MIN_RATIO = 0.05
 _TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 def check_file(path: Path, force: bool) -> None:
-    """Refuse a file that cannot become the figure.
+    """Check that a figure can be written to a path.
 
     Raises
     ------
     DataError
-        For an ending other than `FORMATS`.
+        If its ending is not one of `FORMATS`.
     OutputError
-        For a file that is there already, or a folder that is not.
+        If the file exists already, or its folder does not exist.
     """
     if path.suffix.lower() not in FORMATS:
-        raise DataError(f"{path}: ending {path.suffix!r} found, expected {' or '.join(FORMATS)}.")
+        raise DataError(f"{path}: ending {path.suffix!r}, expected {' or '.join(FORMATS)}.")
     if not path.parent.is_dir():
-        raise OutputError(f"{path}: there is no folder {path.parent}; make it first.")
+        raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first.")
     if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file that is to hold the figure.")
+        raise OutputError(f"{path}: is a folder; give the name of a file.")
     if path.exists() and not force:
         raise OutputError(f"{path}: is there already; --force replaces it.")
 
@@ -75,11 +75,11 @@ def write(history: pd.DataFrame, path: Path, model: str, *, force: bool = False)
     history : DataFrame
         From `coos_mlflow.registry.scoring_runs.read_history`, not empty.
     path : Path
-        Its ending tells the format.
+        Its ending gives the format.
     model : str
-        What to call the model.
+        Name of the model in the title.
     force : bool
-        Replace a figure that is there.
+        Replace an existing file.
 
     Raises
     ------
@@ -87,10 +87,10 @@ def write(history: pd.DataFrame, path: Path, model: str, *, force: bool = False)
         As `check_file` does, and when the file cannot be written.
     """
     check_file(path, force)
-    drawn = io.BytesIO()
-    history_figure(history, model).savefig(drawn, format=path.suffix[1:].lower(), dpi=DPI)
+    content = io.BytesIO()
+    history_figure(history, model).savefig(content, format=path.suffix[1:].lower(), dpi=DPI)
     try:
-        path.write_bytes(drawn.getvalue())
+        path.write_bytes(content.getvalue())
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}).") from error
 
@@ -98,15 +98,15 @@ def write(history: pd.DataFrame, path: Path, model: str, *, force: bool = False)
 def history_figure(history: pd.DataFrame, model: str, palette: Palette = LIGHT) -> Figure:
     """Draw the estimated error with its range, and below it the largest distance.
 
-    Plates stand one beside the other in the order in which they were scored: dozens are often
-    scored within minutes, and then none for weeks.
+    Plates are evenly spaced in the order in which they were scored. On a time axis they would
+    overlap: dozens are often scored within minutes, and then none for weeks.
 
     Parameters
     ----------
     history : DataFrame
         From `coos_mlflow.registry.scoring_runs.read_history`, not empty.
     model : str
-        What to call the model.
+        Name of the model in the title.
     palette : Palette
     """
     from matplotlib.figure import Figure
@@ -140,16 +140,16 @@ def _frame(ax: Axes, n: int, palette: Palette) -> None:
 
 
 def _groups(history: pd.DataFrame) -> list[tuple[np.ndarray, dict[str, Any]]]:
-    """Return places of the plates of one verdict and kind, and how to draw them."""
+    """Return the positions of the plates of each verdict and kind, and the style of their marks."""
     size = 6.5 if len(history) <= _MANY else 3.5
     groups = []
     for verdict, mark in MARKS.items():
         for simulated in (False, True):
             chosen = (history["verdict"] == verdict) & (history["simulated_plate"] == simulated)
-            look: dict[str, Any] = {**mark, "linestyle": "none", "markersize": size}
+            style: dict[str, Any] = {**mark, "linestyle": "none", "markersize": size}
             if simulated:
-                look["markerfacecolor"] = "none"
-            groups.append((np.flatnonzero(chosen), look))
+                style["markerfacecolor"] = "none"
+            groups.append((np.flatnonzero(chosen), style))
     return [group for group in groups if len(group[0])]
 
 
@@ -158,9 +158,9 @@ def _draw_errors(ax: Axes, history: pd.DataFrame, palette: Palette) -> None:
         history[f"estimated_error{end}"].to_numpy(float) for end in ("", "_low", "_high")
     )
     width = 1.1 if len(history) <= _MANY else 0.5
-    for places, look in _groups(history):
+    for places, style in _groups(history):
         below, above = (error - low)[places].clip(0), (high - error)[places].clip(0)
-        ax.errorbar(places, error[places], yerr=(below, above), elinewidth=width, **look)
+        ax.errorbar(places, error[places], yerr=(below, above), elinewidth=width, **style)
     unknown = np.flatnonzero(np.isnan(error))
     if len(unknown):
         on_axis: dict[str, Any] = {
@@ -171,16 +171,16 @@ def _draw_errors(ax: Axes, history: pd.DataFrame, palette: Palette) -> None:
         }
         ax.plot(unknown, np.zeros(len(unknown)), **on_axis)
     ends = np.concatenate([error, high])
-    ax.set_ylim(0, 1.08 * np.nanmax([_LEAST_ERROR_TOP, *ends]))
+    ax.set_ylim(0, 1.08 * np.nanmax([_MIN_ERROR_TOP, *ends]))
     ax.set_ylabel("estimated balanced error (%)", color=palette.soft)
 
 
 def _draw_distances(ax: Axes, history: pd.DataFrame, palette: Palette) -> None:
-    ratios = np.maximum(farthest(history).to_numpy(float), _LEAST_RATIO)
-    ax.axhspan(_LEAST_RATIO / 10, 1, color=palette.line, alpha=0.35, linewidth=0, zorder=0)
+    ratios = np.maximum(farthest(history).to_numpy(float), _MIN_RATIO)
+    ax.axhspan(_MIN_RATIO / 10, 1, color=palette.line, alpha=0.35, linewidth=0, zorder=0)
     ax.axhline(1, color=palette.ink, linewidth=1, linestyle="--", zorder=1)
-    for places, look in _groups(history):
-        ax.plot(places, ratios[places], **look)
+    for places, style in _groups(history):
+        ax.plot(places, ratios[places], **style)
     ax.set_yscale("log")
     ax.set_ylim(0.8 * np.nanmin([0.5, *ratios]), 1.25 * np.nanmax([2.0, *ratios]))
     bottom, top = ax.get_ylim()
@@ -195,10 +195,10 @@ def _draw_distances(ax: Axes, history: pd.DataFrame, palette: Palette) -> None:
 
 
 def _mark_versions(upper: Axes, lower: Axes, history: pd.DataFrame, palette: Palette) -> None:
-    """Draw a line wherever the next plate was scored by another version of the model."""
+    """Draw a line between plates that were scored by different versions of the model."""
     version = history["version"].to_numpy()
     changes = [0, *(np.flatnonzero(version[1:] != version[:-1]) + 1)]
-    if len(changes) > _MOST_CHANGES:
+    if len(changes) > _MAX_CHANGES:
         return
     for place in changes:
         if place:
@@ -215,15 +215,15 @@ def _mark_versions(upper: Axes, lower: Axes, history: pd.DataFrame, palette: Pal
 
 
 def _name_plates(ax: Axes, history: pd.DataFrame) -> None:
-    """Name each plate below the axis, or the first of each day where there are many."""
+    """Write the name of each plate below the axis, or the days where there are many plates."""
     days = history["date"].dt.strftime("%Y-%m-%d")
-    if len(history) <= _MOST_NAMES:
+    if len(history) <= _MAX_NAMES:
         names = [_short(name) for name in history["plate"]]
         words = [f"{name}  {day[5:]}" for name, day in zip(names, days, strict=True)]
         ax.set_xticks(range(len(history)), words, rotation=40, ha="right", rotation_mode="anchor")
     else:
         first = np.flatnonzero(days != days.shift())
-        chosen = first[:: -(-len(first) // _MOST_DAYS)]
+        chosen = first[:: -(-len(first) // _MAX_DAYS)]
         ax.set_xticks(chosen, days.iloc[chosen], rotation=40, ha="right", rotation_mode="anchor")
     for label in ax.get_xticklabels():
         label.set(fontsize=8, parse_math=False)
@@ -235,14 +235,14 @@ def _short(name: str) -> str:
 
 
 def _explain(figure: Figure, ax: Axes, history: pd.DataFrame, palette: Palette) -> None:
-    """Add a legend of the marks that were drawn."""
+    """Add a legend of the marks in the figure."""
     from matplotlib.lines import Line2D
 
-    there = set(history["verdict"])
+    verdicts = set(history["verdict"])
     marks = [
         Line2D([], [], linestyle="none", label=verdict, **mark)
         for verdict, mark in MARKS.items()
-        if verdict in there
+        if verdict in verdicts
     ]
     if history["estimated_error"].isna().any():
         marks.append(
@@ -264,13 +264,13 @@ def _span(history: pd.DataFrame) -> str:
 
 
 def _simulated_words(history: pd.DataFrame) -> list[str]:
-    """Return a line that says what is simulated, or none."""
-    plates, models = (int(history[f"simulated_{what}"].sum()) for what in ("plate", "model"))
+    """Return one line that names what is simulated, or no line."""
+    plates, models = (int(history[f"simulated_{key}"].sum()) for key in ("plate", "model"))
     total, words = len(history), []
     if plates:
         count = "all plates" if plates == total else f"{plates} of {total} plates"
         words.append(f"{count} (hollow marks)")
     if models:
         which = "" if models == total else f" of {models} of {total} scorings"
-        words.append(f"what the model{which} was trained on")
+        words.append(f"the training data of the model{which}")
     return [f"Simulated: {' and '.join(words)}"] if words else []

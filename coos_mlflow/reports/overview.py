@@ -1,4 +1,4 @@
-"""Several scored plate files on one page, the worst first."""
+"""Renders one page that lists several scored plate files, the worst first."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 from urllib.parse import quote
 
 from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
-from coos_mlflow.reports.plate import answer, wording
-from coos_mlflow.reports.plate.html import environment
+from coos_mlflow.reports.plate import wording
+from coos_mlflow.reports.plate.headline import far_outside, headline
 from coos_mlflow.reports.plate.wording import shown
+from coos_mlflow.reports.templating import environment
 
-_BADNESS = {SHIFTED: 1, CANNOT_TELL: 2, IN_RANGE: 3}
+_ORDER = {SHIFTED: 1, CANNOT_TELL: 2, IN_RANGE: 3}
 
 
 def render_overview(scored: Sequence[tuple[str, dict[str, Any]]]) -> str:
@@ -20,7 +21,7 @@ def render_overview(scored: Sequence[tuple[str, dict[str, Any]]]) -> str:
     Parameters
     ----------
     scored : sequence of tuple
-        The name of each folder of results, beside which the page will lie, and its drift.json.
+        The name of each folder of results, beside which the page is written, and its drift.json.
 
     Returns
     -------
@@ -31,12 +32,13 @@ def render_overview(scored: Sequence[tuple[str, dict[str, Any]]]) -> str:
 
 
 def rank(scored: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Return what the page shows: rows, the worst first, and how many there are of each verdict.
+    """Return the variables of the page: rows, the worst first, and the number of each verdict.
 
-    Worst are files that lie far outside what the model knows, then shifted ones, then those that
-    cannot be judged; within these, those with the largest estimated error, unknown ones first.
+    Files far outside what the model knows come first, then shifted ones, then those that cannot be
+    judged, then those in range. Within these, files without an estimated error come first, then
+    those with the largest.
     """
-    rows = sorted((_row(folder, drift) for folder, drift in scored), key=_badness)
+    rows = sorted((_row(folder, drift) for folder, drift in scored), key=_order)
     highs = [row["error"]["high"] for row in rows if row["error"]["high"] is not None]
     models = list(dict.fromkeys(row["model"] for row in rows))
     return {
@@ -45,7 +47,7 @@ def rank(scored: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
         "models": models,
         "counts": [
             {"verdict": verdict, "n": sum(row["verdict"] == verdict for row in rows)}
-            for verdict in _BADNESS
+            for verdict in _ORDER
         ],
         "n_simulated": sum(row["simulated"] is not None for row in rows),
     }
@@ -57,8 +59,8 @@ def _row(folder: str, drift: dict[str, Any]) -> dict[str, Any]:
         "name": shown(drift["plate_file"]["name"]),
         "link": f"./{quote(folder, safe='')}/report.html",
         "verdict": drift["verdict"],
-        "beyond": answer.far_outside(drift),
-        "trust": answer.verdict(drift)["trust"],
+        "far_outside": far_outside(drift),
+        "trust": headline(drift)["trust"],
         "reason": drift["reason"],
         "error": wording.estimate(drift["error"]),
         "n_plates": len(plates),
@@ -68,14 +70,14 @@ def _row(folder: str, drift: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _badness(row: dict[str, Any]) -> tuple[int, float, str]:
-    order = 0 if row["beyond"] else _BADNESS[row["verdict"]]
+def _order(row: dict[str, Any]) -> tuple[int, float, str]:
+    order = 0 if row["far_outside"] else _ORDER[row["verdict"]]
     error = row["error"]["value"]
     return order, float("-inf") if error is None else -error, row["name"]
 
 
-def _simulated(what: dict[str, bool]) -> str | None:
-    """Return what of a row rests on simulated cells, in few words."""
-    if what["plate"]:
+def _simulated(simulated: dict[str, bool]) -> str | None:
+    """Return how a row is marked: its plate is simulated, or only the model's training cells."""
+    if simulated["plate"]:
         return "simulated"
-    return "model of simulated cells" if what["model"] else None
+    return "model of simulated cells" if simulated["model"] else None

@@ -10,7 +10,11 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
 @dataclass(frozen=True)
 class Palette:
-    """The page's colours, and how far the shades of layers go towards white, or below 0 black."""
+    """The colours of a page, and how layers are shaded.
+
+    ``first`` and ``last`` are the shades of the first and last layer, ``alone`` that of a single
+    one: 1 is white, 0 the representation's own colour, -1 black.
+    """
 
     paper: str
     ink: str

@@ -17,11 +17,21 @@ import numpy as np
 from coos_mlflow._utils.plugins import plugin_names
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.schema import CellBatch
+from coos_mlflow.representations._settings import Range, Seed, check_settings
 from coos_mlflow.representations.nn.precision import FP32, check_precision
 
 if TYPE_CHECKING:
     from coos_mlflow.representations.nn.training import TrainingContext
 
+__all__ = [
+    "PROBABILITIES",
+    "VALIDATION_ERROR",
+    "Range",
+    "Representation",
+    "Seed",
+    "create",
+    "names",
+]
 
 PROBABILITIES = "softmax"
 """The layer with seven columns of class probabilities, of a network that classifies by itself."""
@@ -35,7 +45,9 @@ class Representation(ABC):
 
     Each public file of this folder holds one representation, whose key is the file's stem, and
     declares it as ``REPRESENTATION = <its class>``. The constructor only stores parameters.
-    Weights come from `fit`, which trains on Training, or from `restore`.
+    `create` checks them against the annotations of ``__init__``, such as
+    ``bins: Annotated[int, Range(1, 256)] = 16``; see `_settings.check_settings`. Weights come from
+    `fit`, which trains on Training, or from `restore`.
     """
 
     key: ClassVar[str]
@@ -223,10 +235,9 @@ def ordered_layers(whose: str, layers: Sequence[str], known: Collection[str]) ->
     Raises
     ------
     DataError
-        Where `layers` is anything but a list of names in `known`.
+        For a name that is not known.
     """
-    listed = isinstance(layers, (list, tuple)) and len(layers) > 0
-    if not listed or any(layer not in tuple(known) for layer in layers):
+    if any(layer not in known for layer in layers):
         raise DataError(
             f"{whose} layers={layers!r} found, expected a list of some of {', '.join(known)}."
         )
@@ -253,17 +264,16 @@ def create(key: str, preset: str = "paper", **params: Any) -> Representation:
     Raises
     ------
     DataError
-        For a key that no file in this folder has, or parameters that it does not take.
+        For a key that no file in this folder has, or a parameter that is unknown or does not
+        fit its annotation.
     """
     if key not in names():
         raise DataError(
             f"Representation {key!r} is not known; this version has {', '.join(names())}."
         )
     made: type[Representation] = import_module(f"{__package__}.{key}").REPRESENTATION
-    known = inspect.signature(made).parameters
-    if "seed" not in known:
+    if "seed" not in inspect.signature(made).parameters:
         params.pop("seed", None)
-    unknown = [name for name in params if name not in known]
-    if unknown:
-        raise DataError(f"{key} has no parameter {unknown[0]!r}; it takes {', '.join(known)}.")
-    return made(**(made.presets.get(preset, {}) | params))
+    settings = made.presets.get(preset, {}) | params
+    check_settings(key, made, settings)
+    return made(**settings)

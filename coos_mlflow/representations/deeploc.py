@@ -8,7 +8,7 @@ the other 20 % kept. Architecture and settings are those of okraus/DeepLoc (BSD-
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -18,28 +18,18 @@ from torch.nn.functional import cross_entropy
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.schema import CELL_SHAPE, CHANNELS, CLASSES, IMAGE_SIZE, CellBatch
-from coos_mlflow.representations.base import PROBABILITIES, VALIDATION_ERROR
+from coos_mlflow.representations.base import PROBABILITIES, VALIDATION_ERROR, Range, Seed
 from coos_mlflow.representations.nn.adam import TensorFlowAdam
 from coos_mlflow.representations.nn.deeploc_network import (
-    EVALUATION_OFFSETS,
     FULLY_CONNECTED,
     DeepLocNetwork,
     augmented,
     averaged_outputs,
     stretch,
 )
-from coos_mlflow.representations.nn.networked import NetworkRepresentation
-from coos_mlflow.representations.nn.networks import (
-    LARGEST_SEED,
-    LARGEST_WIDTH,
-    Tensors,
-    best_device,
-    check_positive,
-    check_whole,
-    is_whole,
-    scaled,
-)
-from coos_mlflow.representations.nn.precision import check_precision
+from coos_mlflow.representations.nn.networked import Count, NetworkRepresentation, Rate, Width
+from coos_mlflow.representations.nn.networks import Tensors, best_device, scaled
+from coos_mlflow.representations.nn.precision import Precision
 from coos_mlflow.representations.nn.training import Plan, TrainingContext, TrainingTask, train
 
 FC2 = "fc2"
@@ -47,7 +37,7 @@ FC2 = "fc2"
 HELD_OUT = 0.2
 """Share of Training that chooses the iteration (Lu et al. 2019, section 3.1)."""
 
-SMALLEST_BATCH = 2
+MIN_BATCH = 2
 """Batch normalisation needs a variance, which one cell does not have."""
 
 _VALIDATION_BATCH = 64
@@ -102,29 +92,18 @@ class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
 
     def __init__(
         self,
-        width: float = 1.0,
-        iterations: int = 10_000,
-        batch: int = 128,
-        learning_rate: float = 0.1,
-        decay: float = 0.96,
-        decay_every: int = 25,
-        check_every: int = 500,
-        crops: int = 5,
-        seed: int = 0,
-        precision: str = "auto",
+        width: Width = 1.0,
+        iterations: Count = 10_000,
+        batch: Annotated[int, Range(MIN_BATCH)] = 128,
+        learning_rate: Rate = 0.1,
+        decay: Annotated[float, Range(above=0, most=1)] = 0.96,
+        decay_every: Count = 25,
+        check_every: Count = 500,
+        crops: Literal[1, 5] = 5,
+        seed: Seed = 0,
+        precision: Precision = "auto",
     ):
         super().__init__()
-        check_positive("DeepLoc", LARGEST_WIDTH, width=width)
-        check_positive("DeepLoc", learning_rate=learning_rate)
-        check_positive("DeepLoc", 1, decay=decay)
-        check_whole(
-            "DeepLoc", 1, iterations=iterations, decay_every=decay_every, check_every=check_every
-        )
-        check_whole("DeepLoc", SMALLEST_BATCH, batch=batch)
-        check_whole("DeepLoc", 0, LARGEST_SEED, seed=seed)
-        check_precision(precision)
-        if not is_whole(crops) or crops not in EVALUATION_OFFSETS:
-            raise DataError(f"DeepLoc crops={crops!r} found, expected 1 or 5.")
         self.width = width
         self.iterations = iterations
         self.batch = batch

@@ -10,24 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.schema import CellBatch
-from coos_mlflow.representations.base import ordered_layers
+from coos_mlflow.representations.base import Range, Seed, ordered_layers
 from coos_mlflow.representations.nn.inpainting import Inpainting
-from coos_mlflow.representations.nn.networked import NetworkRepresentation
-from coos_mlflow.representations.nn.networks import (
-    LARGEST_SEED,
-    LARGEST_WIDTH,
-    best_device,
-    check_positive,
-    check_whole,
-    scaled,
-)
+from coos_mlflow.representations.nn.networked import Count, NetworkRepresentation, Rate, Width
+from coos_mlflow.representations.nn.networks import best_device, scaled
 from coos_mlflow.representations.nn.pairs import Pairs
 from coos_mlflow.representations.nn.pci_network import (
     SOURCE_CHANNELS,
@@ -36,7 +29,7 @@ from coos_mlflow.representations.nn.pci_network import (
     source_encoder,
     unit_range,
 )
-from coos_mlflow.representations.nn.precision import check_precision
+from coos_mlflow.representations.nn.precision import Precision
 from coos_mlflow.representations.nn.training import Plan, TrainingContext, train
 
 REPORTED = ("conv3", "conv4", "conv5")
@@ -94,22 +87,16 @@ class PCI(NetworkRepresentation[Encoder]):
     def __init__(
         self,
         layers: Sequence[str] = REPORTED,
-        width: float = 1.0,
-        epochs: int = 30,
-        batch: int = 64,
-        learning_rate: float = 1e-4,
-        least_cells: int = 30,
-        seed: int = 0,
-        precision: str = "auto",
-        check_every: int = 500,
+        width: Width = 1.0,
+        epochs: Count = 30,
+        batch: Count = 64,
+        learning_rate: Rate = 1e-4,
+        least_cells: Annotated[int, Range(2)] = 30,
+        seed: Seed = 0,
+        precision: Precision = "auto",
+        check_every: Count = 500,
     ):
         super().__init__()
-        check_positive("PCI", LARGEST_WIDTH, width=width)
-        check_positive("PCI", learning_rate=learning_rate)
-        check_whole("PCI", 1, epochs=epochs, batch=batch, check_every=check_every)
-        check_whole("PCI", 2, least_cells=least_cells)
-        check_whole("PCI", 0, LARGEST_SEED, seed=seed)
-        check_precision(precision)
         self.layers = ordered_layers("PCI", layers, SOURCE_CHANNELS)
         self.width = width
         self.epochs = epochs

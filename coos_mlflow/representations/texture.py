@@ -9,24 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from joblib import cpu_count
 from numba import njit
 
-from coos_mlflow.errors import DataError
 from coos_mlflow.representations._haralick import FEATURES, haralick
-from coos_mlflow.representations.base import Representation
+from coos_mlflow.representations.base import Range, Representation
 
 LAYER = "haralick"
 
 INTENSITY_FEATURES = ("protein mean", "protein sum", "protein sd", "protein-nucleus correlation")
 """The sum is 4,096 times the mean, so a linear fit determines only their coefficients' sum."""
 
-READINGS = ("distance", "downsample")
-
-LARGEST_SCALE = 32
+MAX_SCALE = 32
 """Half a crop's side; at larger scales too few pairs, or blocks, remain."""
 
 _BLOCK = 64
@@ -52,14 +49,11 @@ class Texture(Representation):
     layers = (LAYER,)
     packages = ("numba",)
 
-    def __init__(self, scales: Sequence[int] = (1, 2, 4, 8, 16), reading: str = "distance"):
-        if reading not in READINGS:
-            raise DataError(f"Texture reading {reading!r} found, expected one of {READINGS}.")
-        if not _are_scales(scales):
-            raise DataError(
-                f"Texture scales {scales!r} found, "
-                f"expected a list of whole numbers 1..{LARGEST_SCALE}."
-            )
+    def __init__(
+        self,
+        scales: Sequence[Annotated[int, Range(1, MAX_SCALE)]] = (1, 2, 4, 8, 16),
+        reading: Literal["distance", "downsample"] = "distance",
+    ):
         self.scales = tuple(scales)
         self.reading = reading
 
@@ -91,11 +85,6 @@ class Texture(Representation):
         one = np.array([1])
         shrunk = (block_mean(protein, side) for side in self.scales)
         return np.concatenate([haralick(quantise(image), one) for image in shrunk], axis=1)
-
-
-def _are_scales(scales: Any) -> bool:
-    listed = isinstance(scales, (list, tuple)) and len(scales) > 0
-    return listed and all(isinstance(s, int) and 1 <= s <= LARGEST_SCALE for s in scales)
 
 
 def quantise(images: np.ndarray) -> np.ndarray:

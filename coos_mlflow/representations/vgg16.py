@@ -9,21 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from coos_mlflow.errors import DataError, MissingWeightsError, RegistryError
-from coos_mlflow.representations.base import ordered_layers
+from coos_mlflow.errors import MissingWeightsError, RegistryError
+from coos_mlflow.representations.base import Seed, ordered_layers
 from coos_mlflow.representations.nn import vgg16_weights as published_weights
 from coos_mlflow.representations.nn.networked import NetworkRepresentation
-from coos_mlflow.representations.nn.networks import (
-    LARGEST_SEED,
-    Tensors,
-    check_whole,
-    read_tensors,
-    write_tensors,
-)
+from coos_mlflow.representations.nn.networks import Tensors, read_tensors, write_tensors
 from coos_mlflow.representations.nn.vgg16_network import (
     CONVOLUTIONS,
     PUBLISHED,
@@ -38,7 +32,9 @@ from coos_mlflow.representations.nn.vgg16_network import (
 REPORTED = ("conv3_3", "conv4_1", "conv4_2")
 """The layers of the paper's Table 3, of the ten up to conv4_3 that its authors extracted."""
 
-SOURCES = (IMAGENET, RANDOM) = ("imagenet", "random")
+Source = Literal["imagenet", "random"]
+
+IMAGENET, RANDOM = get_args(Source)
 
 FILE = "vgg16.safetensors"
 
@@ -72,14 +68,9 @@ class VGG16(NetworkRepresentation[Vgg16Network]):
     file = FILE
 
     def __init__(
-        self, layers: Sequence[str] = REPORTED, weights: str = IMAGENET, seed: int = 0
+        self, layers: Sequence[str] = REPORTED, weights: Source = "imagenet", seed: Seed = 0
     ) -> None:
         super().__init__()
-        if weights not in SOURCES:
-            raise DataError(
-                f"VGG16 weights={weights!r} found, expected one of {', '.join(SOURCES)}."
-            )
-        check_whole("VGG16", 0, LARGEST_SEED, seed=seed)
         self.layers = ordered_layers("VGG16", layers, CONVOLUTIONS)
         self.weights = weights
         self.seed = seed

@@ -2,66 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from typing import Any
 
 import numpy as np
 
-from coos_mlflow._utils.pipeline import Pipeline, Stage
+from coos_mlflow._utils.prefetch import prefetch
 from coos_mlflow._utils.timings import Timings
 from coos_mlflow.drift.example_cells import ExamplePicker
 from coos_mlflow.drift.image_quality import raw_figures
-from coos_mlflow.model.pyfunc import CellClassifier, CellScores
+from coos_mlflow.model.cell_model import CellModel, CellScores
 from coos_mlflow.plates.copies import cell_digests
 from coos_mlflow.plates.flags import USABLE, FlagCounter, with_stand_ins
 from coos_mlflow.plates.reader import Plate
-from coos_mlflow.plates.schema import CellBatch
+from coos_mlflow.plates.schema import CellBatch, Origins
 from coos_mlflow.scoring.job import Block
 from coos_mlflow.scoring.parts import Part
 from coos_mlflow.scoring.predictions import BATCH
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    batch: CellBatch
-    images: np.ndarray
-    raw: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Represented:
-    batch: CellBatch
-    raw: np.ndarray
-    found: dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class _Answered:
-    batch: CellBatch
-    raw: np.ndarray
-    scores: CellScores
-    novelty: np.ndarray
-
-
-def answer(
-    classifier: CellClassifier,
+def score_blocks(
+    model: CellModel,
     plate: Plate,
     blocks: Sequence[Block],
     advance: Callable[[int], None] = lambda n: None,
     timings: Timings | None = None,
 ) -> Iterator[Part]:
-    """Let a model answer for some blocks of a plate.
+    """Score some blocks of a plate.
 
     The parts are the same, to the last bit, whichever blocks are asked for together.
 
     Parameters
     ----------
-    classifier : CellClassifier
+    model : CellModel
         Its representation prepared (`Representation.prepare`).
     plate : Plate
     blocks : sequence of Block
     advance : callable
-        Told the cells that were answered since its last call.
+        Called with the number of cells scored since its last call.
     timings : Timings, optional
         Gets the times of the stages.
 
@@ -75,73 +54,107 @@ def answer(
     DataError
         For cells that cannot be read, and for more unusable cells than a plate may have.
     """
-    batches = _batches(plate, blocks)
-    stages = [
-        Stage("prepare", lambda batch: _prepare(classifier, batch)),
-        Stage("represent", lambda prepared: _represent(classifier, prepared)),
-        Stage("classify", lambda represented: _classify(classifier, represented)),
-    ]
-    with Pipeline("read", batches, stages) as pipeline:
-        if timings:
-            timings.stages = pipeline.times
-        answers = iter(pipeline)
+    timings = timings or Timings()
+    with closing(_scored(model, plate, blocks, timings)) as scored:
         for block in blocks:
-            yield _part(plate, block, answers, advance)
+            yield _part(model, plate, block, scored, advance, timings)
 
 
-def _batches(plate: Plate, blocks: Sequence[Block]) -> Iterator[CellBatch]:
-    """Read blocks, and stop as soon as too many of their cells are unusable."""
+def _scored(
+    model: CellModel, plate: Plate, blocks: Sequence[Block], timings: Timings
+) -> Generator[tuple[CellBatch, CellScores]]:
+    """Read, preprocess, represent and classify the cells of blocks, each step in its own thread."""
+    representation = model.representation
+    steps: dict[str, Callable[[Any], Any]] = {
+        "prepare": representation.preprocess,
+        "represent": lambda prepared: representation.compute(prepared, model.layers),
+        "classify": model.classify,
+    }
+    computed = prefetch(timings.timed("read", _usable(plate, blocks)))
+    for title, step in steps.items():
+        computed = prefetch(_applied(title, step, computed, timings))
+    return computed
+
+
+def _usable(plate: Plate, blocks: Sequence[Block]) -> Iterator[tuple[CellBatch, Any]]:
+    """Read blocks, each batch with images that can be computed with.
+
+    Stops as soon as too many of their cells are unusable.
+    """
     counter = FlagCounter(plate.n_cells, f"{plate.path}:/data")
     for block in blocks:
         for batch in plate.batches(BATCH, *block, keep_unusable=True):
             counter.add(batch.flags, batch)
-            yield batch
+            yield batch, with_stand_ins(batch.images, batch.flags)
 
 
-def _prepare(classifier: CellClassifier, batch: CellBatch) -> _Prepared:
-    usable = with_stand_ins(batch.images, batch.flags)
-    images = classifier.representation.preprocess(usable)
-    return _Prepared(batch, images, raw_figures(usable))
-
-
-def _represent(classifier: CellClassifier, prepared: _Prepared) -> _Represented:
-    found = classifier.representation.compute(prepared.images, classifier.layers)
-    return _Represented(prepared.batch, prepared.raw, found)
-
-
-def _classify(classifier: CellClassifier, represented: _Represented) -> _Answered:
-    scores = classifier.answers(represented.found)
-    novelty = classifier.reference.novelty(scores.features, scores.labels)
-    return _Answered(represented.batch, represented.raw, scores, novelty)
+def _applied(
+    title: str,
+    step: Callable[[Any], Any],
+    computed: Generator[tuple[CellBatch, Any]],
+    timings: Timings,
+) -> Iterator[tuple[CellBatch, Any]]:
+    with closing(computed):
+        for batch, so_far in computed:
+            with timings.stage(title):
+                result = step(so_far)
+            yield batch, result
 
 
 def _part(
-    plate: Plate, block: Block, answers: Iterator[_Answered], advance: Callable[[int], None]
+    model: CellModel,
+    plate: Plate,
+    block: Block,
+    scored: Iterator[tuple[CellBatch, CellScores]],
+    advance: Callable[[int], None],
+    timings: Timings,
 ) -> Part:
-    """Take the answers for a block, and the counts of the cells that stand out in it."""
+    """Collect the scores of a block, and the counts of the cells that stand out in it.
+
+    The report's cells are picked among these once all blocks are there, so that no image has to
+    be read again.
+    """
     columns: list[tuple[np.ndarray, ...]] = []
     examples = ExamplePicker()
     reached = block.start
     while reached < block.stop:
-        answered = next(answers)
-        images, flags = answered.batch.images, answered.batch.flags
-        scores, raw = answered.scores, answered.raw
-        usable = np.flatnonzero(flags == USABLE)
-        # Copies, so that the other counts of the batch can go.
-        examples.add(
-            plate.origins(reached, reached + len(images)).select(usable),
-            scores.probabilities[usable],
-            answered.novelty[usable],
-            lambda row, images=images[usable]: images[row].copy(),  # type: ignore[misc]
-        )
-        for values in (scores.probabilities, scores.features, raw):
-            values[flags != USABLE] = np.nan
-        digests = cell_digests(images)
-        columns.append((scores.probabilities, scores.features, raw, flags, digests))
-        reached += len(images)
-        advance(len(images))
+        batch, scores = next(scored)
+        with timings.stage("collect"):
+            novelty = model.reference.novelty(scores.features, scores.labels)
+            origins = plate.origins(reached, reached + len(batch))
+            _pick(examples, origins, batch, scores.probabilities, novelty)
+            columns.append(_columns(batch, scores, novelty))
+        reached += len(batch)
+        advance(len(batch))
     looks = {index - block.start: look for index, look in examples.looks().items()}
-    probabilities, features, raw, flags, digests = (
-        np.concatenate(column) for column in zip(*columns, strict=True)
+    probabilities, features, raw, novelties, flags, digests = map(
+        np.concatenate, zip(*columns, strict=True)
     )
-    return Part(block, probabilities, features, raw, flags, digests, looks)
+    return Part(block, probabilities, features, raw, novelties, flags, digests, looks)
+
+
+def _pick(
+    examples: ExamplePicker,
+    origins: Origins,
+    batch: CellBatch,
+    probabilities: np.ndarray,
+    novelty: np.ndarray,
+) -> None:
+    usable = np.flatnonzero(batch.flags == USABLE)
+    images = batch.images[usable]
+    # Copies, so that the other counts of the batch can go.
+    examples.add(
+        origins.select(usable),
+        probabilities[usable],
+        novelty[usable],
+        lambda row: images[row].copy(),
+    )
+
+
+def _columns(batch: CellBatch, scores: CellScores, novelty: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the columns of `Part` for some cells, NaN for unusable ones."""
+    raw = raw_figures(with_stand_ins(batch.images, batch.flags))
+    figures = (scores.probabilities, scores.features, raw, novelty)
+    for values in figures:
+        values[batch.flags != USABLE] = np.nan
+    return (*figures, batch.flags, cell_digests(batch.images))

@@ -18,6 +18,7 @@ from coos_mlflow._utils.progress import Advance, progress, say
 from coos_mlflow._utils.signals import end_if_asked
 from coos_mlflow._utils.timings import Timings
 from coos_mlflow.errors import ClusterError, CoosError, DataError, OutputError, RunNotLoggedError
+from coos_mlflow.registry.results import RESULTS
 from coos_mlflow.scoring.cluster_tasks import (
     Finished,
     Outfit,
@@ -28,7 +29,6 @@ from coos_mlflow.scoring.cluster_tasks import (
 from coos_mlflow.scoring.job import Block, Job, Survey, found_results
 from coos_mlflow.scoring.parts import discard_work, open_work
 from coos_mlflow.scoring.record import Scored, recorded
-from coos_mlflow.scoring.results import RESULTS
 from coos_mlflow.scoring.scorer import Scorer
 
 if TYPE_CHECKING:

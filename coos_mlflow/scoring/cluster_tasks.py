@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from coos_mlflow._utils.cluster import check_reach, check_versions, keep_to_own_cores
 from coos_mlflow.errors import CoosError, OutputError
-from coos_mlflow.model.pyfunc import CellClassifier
+from coos_mlflow.model.cell_model import CellModel
 from coos_mlflow.plates.reader import Plate, open_plate
-from coos_mlflow.scoring.blocks import answer
+from coos_mlflow.scoring.blocks import score_blocks
 from coos_mlflow.scoring.finish import finish
 from coos_mlflow.scoring.job import Block, Job, Stamp, Survey, survey
 from coos_mlflow.scoring.parts import WorkFolder
@@ -88,7 +88,7 @@ def answer_block(outfit: Outfit, job: Job, block: Block) -> float:
     check_reach(job.work)
     work = WorkFolder(job)
     if not work.holds(block):
-        for part in answer(classifier, _plate(job.plate, job.stamp), [block]):
+        for part in score_blocks(classifier, _plate(job.plate, job.stamp), [block]):
             work.write(part)
     return time.perf_counter() - began
 
@@ -107,18 +107,18 @@ def finish_plate(outfit: Outfit, job: Job, answered: list[float | CoosError]) ->
     return Finished(drift, seconds, time.perf_counter() - began)
 
 
-def _classifier(outfit: Outfit) -> CellClassifier:
+def _classifier(outfit: Outfit) -> CellModel:
     with _one_at_a_time:
         return _loaded(outfit)
 
 
 @lru_cache(maxsize=1)
-def _loaded(outfit: Outfit) -> CellClassifier:
+def _loaded(outfit: Outfit) -> CellModel:
     """Load the model, once in each worker."""
     check_versions(dict(outfit.versions))
     check_reach(outfit.bundle)
     keep_to_own_cores()
-    classifier = CellClassifier().load(outfit.bundle, outfit.digest)
+    classifier = CellModel.load(outfit.bundle, outfit.digest)
     classifier.prepare(outfit.precision)
     return classifier
 

@@ -20,6 +20,7 @@ from coos_mlflow.plates.copies import CopyFinder
 from coos_mlflow.plates.flags import USABLE, FlagCounter
 from coos_mlflow.plates.reader import Plate
 from coos_mlflow.plates.schema import Origins
+from coos_mlflow.registry.results import DRIFT, PREDICTIONS, REPORT, REPORT_MD, RESULTS
 from coos_mlflow.reports.plate.html import render
 from coos_mlflow.reports.plate.markdown import render_markdown
 from coos_mlflow.reports.plate.summary import summarise
@@ -27,7 +28,6 @@ from coos_mlflow.scoring.job import found_results
 from coos_mlflow.scoring.parts import WorkFolder
 from coos_mlflow.scoring.predictions import PredictionWriter
 from coos_mlflow.scoring.reporting import pictures
-from coos_mlflow.scoring.results import DRIFT, PREDICTIONS, REPORT, REPORT_MD, RESULTS
 
 LEAST_NAMED = 0.95
 """Share of the cells that ids must name to count as ids: the share that a verdict may leave out
@@ -85,7 +85,7 @@ def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, An
 
 def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> dict[str, Any]:
     """Write all results into the folder `new`, and return drift.json's content."""
-    gathered = _gather(plate, work, reference, new / PREDICTIONS)
+    gathered = _gather(plate, work, new / PREDICTIONS)
     drift = _assess(plate, gathered, reference) | work.job.facts
     (new / DRIFT).write_text(json.dumps(drift, indent=1, sort_keys=True) + "\n")
     shown = pictures(gathered.examples, reference.cells)
@@ -96,7 +96,7 @@ def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> d
     return drift
 
 
-def _gather(plate: Plate, work: WorkFolder, reference: Reference, predictions: Path) -> _Gathered:
+def _gather(plate: Plate, work: WorkFolder, predictions: Path) -> _Gathered:
     """Write the predictions of all parts, and collect what the drift report asks for.
 
     Unusable cells, copies and cells without ids are written, and are left out of the drift report.
@@ -126,9 +126,8 @@ def _gather(plate: Plate, work: WorkFolder, reference: Reference, predictions: P
                 features=part.features[rows],
                 raw=part.raw[rows],
             )
-            novelty = reference.novelty(part.features[rows], probabilities.argmax(axis=1))
             looks = {place: part.looks.get(row) for place, row in enumerate(rows.tolist())}
-            examples.add(origins, probabilities, novelty, looks.get)
+            examples.add(origins, probabilities, part.novelty[rows], looks.get)
     return _Gathered(collector.build(), examples, counter)
 
 

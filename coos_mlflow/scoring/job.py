@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,9 +13,9 @@ from coos_mlflow._utils.versions import package_versions
 from coos_mlflow.drift.assessment import SCHEMA_VERSION
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.reader import file_digest, open_plate
+from coos_mlflow.registry.results import DRIFT, RESULTS, key_of
 from coos_mlflow.registry.versions import ModelRef
 from coos_mlflow.scoring.predictions import BATCH
-from coos_mlflow.scoring.results import DRIFT, RESULTS
 
 BLOCK = 8 * BATCH
 """Cells of a part, the unit of what a killed scoring loses and of what a worker is given."""
@@ -169,22 +168,6 @@ class Job:
                 f"{self.plate}: the file has changed while it was being scored; score it again "
                 "once nothing writes to it."
             )
-
-
-_FACTS = ("schema_version", "simulated", "plate_file", "model", "precision", "versions")
-
-
-def key_of(drift: dict[str, Any], folder: Path) -> str:
-    """Return the key of the job whose facts drift.json holds, and whose results are in `folder`.
-
-    Raises
-    ------
-    KeyError
-        When it holds no job's facts.
-    """
-    facts = {name: drift[name] for name in _FACTS}
-    said = json.dumps([facts, str(folder.resolve())], sort_keys=True)
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def found_results(job: Job) -> dict[str, Any] | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from pathlib import Path
 
+from coos_mlflow._utils.files import write_whole
 from coos_mlflow.errors import OutputError
+from coos_mlflow.registry.results import DRIFT, read_drift
 from coos_mlflow.reports.overview import render_overview
-from coos_mlflow.scoring.results import DRIFT, OVERVIEW, read_drift
+
+OVERVIEW = "overview.html"
+"""Name of the page beside the folders of several plates."""
 
 LEFT_SECONDS = 60
 """After which a half-written overview is taken for that of a command that was killed."""
@@ -30,15 +32,7 @@ def write_overview(out: Path) -> Path | None:
     page = out / OVERVIEW
     text = render_overview(scored)
     try:
-        # Of its own, since several commands may score into one folder.
-        handle, partial = tempfile.mkstemp(prefix=f".{OVERVIEW}-", dir=out)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(partial).chmod(0o644)
-            Path(partial).replace(page)
-        finally:
-            Path(partial).unlink(missing_ok=True)
+        write_whole(page, text.encode())
         for left in out.glob(f".{OVERVIEW}-*"):
             if time.time() - left.stat().st_mtime > LEFT_SECONDS:
                 left.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from coos_mlflow._utils.files import write_whole
 from coos_mlflow._utils.progress import say
 from coos_mlflow.errors import DataError, OutputError
 from coos_mlflow.plates.schema import CELL_SHAPE
@@ -26,7 +26,9 @@ _FACTS = "job.json"
 _LOCK = "lock"
 _ENDING = ".parquet"
 _KEY_DIGITS = 12
-_FLAG, _CELL, _LOOK = "flag", "cell", "look"
+_VERSION = 2
+"""Changes with the columns of a part, so that parts with other columns are scored again."""
+_NOVELTY, _FLAG, _CELL, _LOOK = "novelty", "flag", "cell", "look"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Part:
         Projected (`coos_mlflow.drift.reference.Projection`).
     raw : ndarray of float32, shape (n, len(RAW_FIGURES))
         What `raw_figures` returned.
+    novelty : ndarray of float64, shape (n,)
+        Distance from the reference (`coos_mlflow.drift.reference.Reference.novelty`).
     flags : ndarray of int8, shape (n,)
         Which cells are unusable (`coos_mlflow.plates.schema.flag_unusable`); all that is said of
         these is NaN.
@@ -54,6 +58,7 @@ class Part:
     probabilities: np.ndarray
     features: np.ndarray
     raw: np.ndarray
+    novelty: np.ndarray
     flags: np.ndarray
     digests: np.ndarray
     looks: dict[int, np.ndarray]
@@ -68,6 +73,7 @@ class Part:
             **_columns("p", self.probabilities),
             **_columns("feature", self.features),
             **_columns("raw", self.raw),
+            _NOVELTY: pa.array(self.novelty, pa.float64()),
             _FLAG: pa.array(self.flags, pa.int8()),
             _CELL: pa.array(self.digests, pa.uint64()),
             _LOOK: pa.array([self._packed_look(row) for row in range(len(self))], pa.binary()),
@@ -98,8 +104,8 @@ class Part:
             if look is not None
         }
         probabilities, features, raw = (_matrix(table, name) for name in ("p", "feature", "raw"))
-        flags, digests = (table[name].to_numpy() for name in (_FLAG, _CELL))
-        return cls(block, probabilities, features, raw, flags, digests, looks)
+        novelty, flags, digests = (table[name].to_numpy() for name in (_NOVELTY, _FLAG, _CELL))
+        return cls(block, probabilities, features, raw, novelty, flags, digests, looks)
 
     def _packed_look(self, row: int) -> bytes | None:
         look = self.looks.get(row)
@@ -148,19 +154,9 @@ class WorkFolder:
         self.job.check_unchanged()
         packed = part.packed(self._said)
         path = self.path / f"{part.block.start:010d}-{self._key}-{_digest(packed)}{_ENDING}"
-        partial = None
         try:
-            # Workers that write the same part at a time have a file each.
-            handle, partial = tempfile.mkstemp(prefix=".part-", dir=self.path)
-            with os.fdopen(handle, "wb") as file:
-                file.write(packed)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(partial).chmod(0o644)
-            Path(partial).replace(path)
+            write_whole(path, packed)
         except OSError as error:
-            if partial:
-                Path(partial).unlink(missing_ok=True)
             raise OutputError(
                 f"{path}: cannot be written ({error.strerror}); what was scored before it is "
                 "kept, and the same command goes on from there once that is mended."
@@ -224,7 +220,8 @@ def _digest(packed: bytes) -> str:
 
 def facts_text(job: Job) -> str:
     """Return what two jobs must have in common to share their parts."""
-    return json.dumps(job.facts | {"block_cells": job.block_cells}, sort_keys=True)
+    extra = {"block_cells": job.block_cells, "parts_version": _VERSION}
+    return json.dumps(job.facts | extra, sort_keys=True)
 
 
 @contextmanager

@@ -3,44 +3,33 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidSchema
 from urllib3 import Retry
 
-from coos_mlflow._utils.pipeline import Pipeline, Stage
+from coos_mlflow._utils.prefetch import prefetch
 from coos_mlflow.errors import DataError, ServerError, without_passwords
 from coos_mlflow.plates.copies import CopyFinder, cell_digests
 from coos_mlflow.plates.flags import FlagCounter, with_stand_ins
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.schema import CLASSES, CellBatch
 from coos_mlflow.scoring.predictions import BATCH, prediction_table
-from coos_mlflow.serving.limits import COUNTS, MAX_CELLS, PARQUET
+from coos_mlflow.serving.limits import MAX_CELLS, NPY
 
 TIMEOUT = 120.0
 """Seconds in which an answer has to come; MLflow's server gives up after 60."""
 
 _BUSY = 503
 _TRIES = 6
-
-
-class _Packed(NamedTuple):
-    batch: CellBatch
-    body: bytes
-
-
-class _Answered(NamedTuple):
-    batch: CellBatch
-    probabilities: np.ndarray
 
 
 def score_plate(
@@ -94,14 +83,11 @@ def score_plate(
     address = _address(url)
     tables, copies = [], CopyFinder()
     with session or patient_session() as asking, open_plate(plate) as opened:
-        stages = [
-            Stage("pack", _pack),
-            Stage("ask", lambda sent: _asked(asking, address, sent, timeout)),
-        ]
         counter = FlagCounter(opened.n_cells, f"{plate}:/data")
-        read = opened.batches(batch, keep_unusable=True)
-        with Pipeline("read", read, stages) as pipeline:
-            for cells, probabilities in pipeline:
+        bodies = _bodies(opened.batches(batch, keep_unusable=True))
+        asked = prefetch(_asked(asking, address, prefetch(bodies), timeout))
+        with closing(asked):
+            for cells, probabilities in asked:
                 origins = opened.origins(cells.start, cells.start + len(cells))
                 counter.add(cells.flags, cells)
                 flags = copies.flagged(cells.flags, cell_digests(cells.images))
@@ -111,22 +97,21 @@ def score_plate(
     return found
 
 
-def _pack(cells: CellBatch) -> _Packed:
-    return _Packed(cells, packed(with_stand_ins(cells.images, cells.flags)))
+def _bodies(batches: Iterable[CellBatch]) -> Iterator[tuple[CellBatch, bytes]]:
+    for cells in batches:
+        yield cells, packed(with_stand_ins(cells.images, cells.flags))
 
 
 def packed(images: np.ndarray) -> bytes:
-    """Return cells as the body of a request in Parquet.
+    """Return cells as the body of a request, in NumPy's `.npy` format.
 
     Parameters
     ----------
     images : ndarray, shape (n, 2, 64, 64)
         Raw counts; their dtype is kept.
     """
-    offsets = np.arange(0, (len(images) + 1) * COUNTS, COUNTS, dtype=np.int32)
-    column = pa.ListArray.from_arrays(offsets, images.reshape(-1))
     sink = io.BytesIO()
-    pq.write_table(pa.table({"cell": column}), sink, compression="zstd", use_dictionary=False)
+    np.save(sink, images, allow_pickle=False)
     return sink.getvalue()
 
 
@@ -177,14 +162,27 @@ def _address(url: str) -> str:
     return address
 
 
-def _asked(session: requests.Session, url: str, sent: _Packed, timeout: float) -> _Answered:
+def _asked(
+    session: requests.Session,
+    url: str,
+    bodies: Generator[tuple[CellBatch, bytes]],
+    timeout: float,
+) -> Iterator[tuple[CellBatch, np.ndarray]]:
+    with closing(bodies):
+        for cells, body in bodies:
+            yield cells, _probabilities_of(session, url, body, len(cells), timeout)
+
+
+def _probabilities_of(
+    session: requests.Session, url: str, body: bytes, n_cells: int, timeout: float
+) -> np.ndarray:
     place = without_passwords(url)
     try:
         # `verify` again, since requests lets REQUESTS_CA_BUNDLE win over that of a session.
         answer = session.post(
             url,
-            data=sent.body,
-            headers={"Content-Type": PARQUET},
+            data=body,
+            headers={"Content-Type": NPY},
             timeout=timeout,
             verify=session.verify,
         )
@@ -194,7 +192,7 @@ def _asked(session: requests.Session, url: str, sent: _Packed, timeout: float) -
         ) from error
     if answer.status_code != requests.codes.ok:
         raise _refusal(place, answer)
-    return _Answered(sent.batch, _probabilities(place, answer, len(sent.batch)))
+    return _probabilities(place, answer, n_cells)
 
 
 def _refusal(place: str, answer: requests.Response) -> DataError | ServerError:

@@ -9,26 +9,31 @@ import weakref
 from pathlib import Path
 
 import mlflow
+import numpy as np
+import pandas as pd
 from mlflow.exceptions import MlflowException
 
 from coos_mlflow._utils.files import check_folder
 from coos_mlflow._utils.progress import progress, say
 from coos_mlflow._utils.signals import end_if_asked
-from coos_mlflow._utils.timings import StageTime, Timings
+from coos_mlflow._utils.timings import Timings
 from coos_mlflow._utils.versions import check_fits
 from coos_mlflow.errors import OutputError, RegistryError, without_passwords
-from coos_mlflow.model.pyfunc import ARTIFACT, DESCRIPTION, CellClassifier, find_bundle
+from coos_mlflow.model import bundle as bundles
+from coos_mlflow.model.bundle import ARTIFACT, DESCRIPTION
+from coos_mlflow.model.cell_model import CellModel
 from coos_mlflow.plates.reader import Plate, open_plate
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.relocation import check_there
+from coos_mlflow.registry.results import RESULTS, read_drift
 from coos_mlflow.registry.runs import first_line, prepare_store
 from coos_mlflow.representations.nn.precision import BF16, check_precision
-from coos_mlflow.scoring.blocks import answer
+from coos_mlflow.scoring.blocks import score_blocks
 from coos_mlflow.scoring.finish import finish
 from coos_mlflow.scoring.job import Job, Survey, found_results, survey
 from coos_mlflow.scoring.parts import WorkFolder, discard_work, open_work
 from coos_mlflow.scoring.record import Scored, recorded
-from coos_mlflow.scoring.results import RESULTS, read_drift
+from coos_mlflow.serving.decoding import as_images
 
 _ROOM = 2**20
 """Bytes; on a disk with less than that left, what failed to be written failed for want of room."""
@@ -43,7 +48,7 @@ class Scorer:
     Parameters
     ----------
     model : ModelRef
-    classifier : CellClassifier
+    classifier : CellModel
     bundle : Path
         The folder that the classifier was loaded from.
     precision : str
@@ -53,7 +58,7 @@ class Scorer:
     def __init__(
         self,
         model: versions.ModelRef,
-        classifier: CellClassifier,
+        classifier: CellModel,
         bundle: Path,
         precision: str = "auto",
     ):
@@ -94,7 +99,7 @@ class Scorer:
 
     @classmethod
     def _of(cls, model: versions.ModelRef, files: Path, precision: str) -> Scorer:
-        bundle = find_bundle(files)
+        bundle = bundles.find(files)
         if bundle is None and model.ours:
             raise RegistryError(
                 f"{model}: {versions.place_of(model)} holds no artifacts/{ARTIFACT}/{DESCRIPTION}; "
@@ -105,7 +110,7 @@ class Scorer:
                 f"{model} is no cell classifier of coos-mlflow; `coos models list` shows those."
             )
         check_fits(model.tags.get("package_version", ""), str(model))
-        return cls(model, CellClassifier().load(bundle, model.digest), bundle, precision)
+        return cls(model, CellModel.load(bundle, model.digest), bundle, precision)
 
     def check(self, plate: Path, out: Path, *, force: bool = False) -> None:
         """Refuse, before its first cell is scored, a plate whose results could not be written.
@@ -141,7 +146,9 @@ class Scorer:
             force=force,
         )
 
-    def score(self, plate: Path, out: Path, *, force: bool = False, resume: bool = True) -> Scored:
+    def score(
+        self, plate: Path, out: Path, *, force: bool = False, resume: bool = True, log: bool = True
+    ) -> Scored:
         """Score a plate and write its results, unless they are there.
 
         A scoring that was stopped goes on where it was.
@@ -156,6 +163,8 @@ class Scorer:
             Replace results that are there, be they the same.
         resume : bool
             Keep what a stopped scoring of the same plate has left.
+        log : bool
+            Log an MLflow run.
 
         Raises
         ------
@@ -172,21 +181,44 @@ class Scorer:
         job = self.job(plate, out, found, force=force)
         if not force and (drift := found_results(job)):
             discard_work(job)
-            return recorded(Scored(job, drift))
+            return recorded(Scored(job, drift)) if log else Scored(job, drift)
         check_folder(job.folder, force, RESULTS)
         try:
             with open_work(job, resume) as work, open_plate(plate) as opened:
                 with timings.phase("cells"):
-                    self._answer(opened, work, timings)
+                    self._score_missing(opened, work, timings)
                 with timings.phase("drift and report"):
                     drift = finish(opened, work, self.classifier.reference)
             end_if_asked()
         except (KeyboardInterrupt, SystemExit):
             say(f"{job.folder}: stopped; the same command goes on where it was.")
             raise
-        return recorded(Scored(job, drift, timings))
+        scored = Scored(job, drift, timings)
+        return recorded(scored) if log else scored
 
-    def _answer(self, plate: Plate, work: WorkFolder, timings: Timings) -> None:
+    def predict(self, images: np.ndarray) -> pd.DataFrame:
+        """Label an array of cells, without a verdict on their plate.
+
+        Parameters
+        ----------
+        images : ndarray, shape (n, 2, 64, 64)
+            Raw camera counts, protein and nucleus.
+
+        Returns
+        -------
+        DataFrame
+            label, class_name, p_0..p_6, one row a cell.
+
+        Raises
+        ------
+        DataError
+            For images that are no raw counts of cells.
+        """
+        images = as_images(images)
+        self.classifier.prepare(self.precision)
+        return self.classifier.score(images).table()
+
+    def _score_missing(self, plate: Plate, work: WorkFolder, timings: Timings) -> None:
         """Write the parts that are missing."""
         missing = work.missing()
         known = plate.n_cells - sum(block.stop - block.start for block in missing)
@@ -195,11 +227,9 @@ class Scorer:
             if known:
                 say(f"{title}: {known:,} of {plate.n_cells:,} cells were scored before")
                 advance(known)
-            writing = StageTime("write")
-            for part in answer(self.classifier, plate, missing, advance, timings):
-                with writing.at_work():
+            for part in score_blocks(self.classifier, plate, missing, advance, timings):
+                with timings.stage("write"):
                     work.write(part)
-            timings.stages.append(writing)
 
 
 def _copied(model: versions.ModelRef) -> Path:

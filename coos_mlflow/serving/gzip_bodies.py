@@ -29,9 +29,7 @@ def is_gzip(content_encoding: str | None) -> bool:
     coding = (content_encoding or PLAIN).lower()
     if coding not in CODINGS:
         raise RefusedRequestError(
-            f"Content-Encoding: {coding[:60]!r} found, expected gzip or none; Parquet compresses "
-            "its columns by itself.",
-            415,
+            f"Content-Encoding: {coding[:60]!r} found, expected gzip or none.", 415
         )
     return coding != PLAIN
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.schema import CELL_SHAPE, CHANNELS, check_shape
-from coos_mlflow.serving.limits import PARQUET, WHERE, RefusedRequestError, check_count, listed
+from coos_mlflow.serving.limits import NPY, WHERE, RefusedRequestError, check_count, listed
 
 TENSOR_KEYS = ("inputs", "instances")
 """MLflow's two names for an array; they mean the same here."""
@@ -79,7 +79,7 @@ def _tensor(said: Any) -> Sequence[Any]:
     if len(keys) != 1 or keys[0] not in TENSOR_KEYS:
         raise RefusedRequestError(
             f'{WHERE}: {listed("key", keys)} found, expected "inputs" alone, a list of '
-            f"cells; tables of lists are taken as {PARQUET}."
+            f"cells; arrays are taken as {NPY} too."
         )
     values = unnamed(said[keys[0]], keys[0])
     if not isinstance(values, list):

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.columns import shown
-from coos_mlflow.plates.schema import CELL_SHAPE
 
 JSON = "application/json"
-PARQUET = "application/vnd.apache.parquet"
+NPY = "application/x-npy"
+"""Of NumPy's format. No media type of it is registered; SageMaker's clients send this one."""
 
-MAX_BYTES = {JSON: 16 * 2**20, PARQUET: 64 * 2**20}
+MAX_BYTES = {JSON: 16 * 2**20, NPY: 65 * 2**20}
 """Of a request's body, and of what a gzip body unpacks to. A cell takes about 48 kB as JSON, of
-which the worst, empty lists in lists, takes 25 times that in memory, and 10 to 16 kB as Parquet."""
+which the worst, empty lists in lists, takes 25 times that in memory. `MAX_CELLS` of float32 take
+64 MiB as .npy, and a header."""
 
 MAX_CELLS = 2048
 """Of a request; 32 MB of counts."""
-
-COUNTS = math.prod(CELL_SHAPE)
-"""Numbers of a cell."""
 
 WHERE = "the request"
 """What sentences call it."""
@@ -59,33 +56,6 @@ def check_count(n_cells: int) -> None:
             "requests.",
             413,
         )
-
-
-def column_of_cells(names: Sequence[object], holds_lists: Sequence[bool]) -> int:
-    """Return the place of a table's one column of lists; indices and wells beside it stay unread.
-
-    A lone column is taken for the cells whatever it holds: its type is refused later.
-
-    Parameters
-    ----------
-    names : sequence
-        Of all columns.
-    holds_lists : sequence of bool
-        Which of them hold lists.
-
-    Raises
-    ------
-    DataError
-        Naming the columns, where it is not clear which one holds the cells.
-    """
-    lists = [place for place, is_list in enumerate(holds_lists) if is_list]
-    one = f"one column of flat lists of {COUNTS:,} counts (2 x 64 x 64), one list a cell"
-    if len(lists) > 1:
-        several = listed("column", [names[place] for place in lists])
-        raise DataError(f"{WHERE}: {several} of lists found, expected {one}; drop the others.")
-    if not lists and len(names) != 1:
-        raise DataError(f"{WHERE}: {listed('column', names)} found, expected {one}.")
-    return lists[0] if lists else 0
 
 
 def listed(noun: str, names: Sequence[object]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 
 from coos_mlflow._utils.cache import cache_home, make_cache_home
 from coos_mlflow._utils.cluster import check_reach, is_spreading, keep_to_own_cores, spread
+from coos_mlflow._utils.files import new_folder
 from coos_mlflow._utils.progress import progress
 from coos_mlflow.errors import OutputError
 from coos_mlflow.plates.reader import open_plate
@@ -147,16 +147,12 @@ def _store(entry: Path, arrays: dict[str, np.ndarray]) -> None:
     OutputError
         Where the entry cannot be written.
     """
-    partial = None
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=entry.parent))
-        for key, array in arrays.items():
-            np.save(partial / f"{key}.npy", array)
-        partial.rename(entry)
+        with new_folder(entry, replace=False) as partial:
+            for key, array in arrays.items():
+                np.save(partial / f"{key}.npy", array)
     except OSError as error:
-        if partial:
-            shutil.rmtree(partial, ignore_errors=True)
         if not entry.exists():
             # On a full disk NumPy raises an OSError without errno.
             reason = error.strerror or "no space left on the disk"

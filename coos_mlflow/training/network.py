@@ -18,13 +18,14 @@ from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 
 from coos_mlflow._utils.cache import make_cache_home
+from coos_mlflow._utils.files import new_folder
 from coos_mlflow._utils.progress import progress
 from coos_mlflow.errors import RegistryError, RunNotLoggedError
 from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.registry.artifacts import log_data
-from coos_mlflow.registry.retry import patiently
+from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import (
     TRAINING_EXPERIMENT,
     first_line,
@@ -161,10 +162,8 @@ def _train(
         summary = representation.training_summary.items()
         # The prefix "learnt_" is kept, so that new runs compare with older ones.
         mlflow.log_metrics({f"learnt_{key}": value for key, value in summary})
-        partial = folder / f".{_WEIGHTS}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        representation.save(partial)
-        partial.rename(folder / _WEIGHTS)
+        with new_folder(folder / _WEIGHTS) as partial:
+            representation.save(partial)
 
 
 def _logging_context(folder: Path, simulated: bool) -> TrainingContext:
@@ -197,7 +196,7 @@ def _name_checkpoint_in_errors(name: str, folder: Path) -> Iterator[None]:
 def _log_with_retry(log: Callable[[], None]) -> None:
     """Log to the store, retrying for `PATIENCE` seconds where it is unreachable."""
     try:
-        patiently(log, PATIENCE)
+        with_retry(log, PATIENCE)
     except OSError as error:  # of a folder of artifacts, or of a server that keeps them
         raise RunNotLoggedError(
             f"{store_name()} took no artifact ({first_line(error)})."

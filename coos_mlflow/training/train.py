@@ -21,12 +21,12 @@ from coos_mlflow.classifiers.protocol import AUTO, PRESETS, Protocol, check_prot
 from coos_mlflow.drift.reference import SCHEMA_VERSION as REFERENCE_VERSION
 from coos_mlflow.errors import DataError, RegistryError, UnusableCellsError
 from coos_mlflow.metrics import Evaluation, evaluate
-from coos_mlflow.model.pyfunc import ARTIFACT, save_bundle
+from coos_mlflow.model import bundle as bundles
 from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.registry import outbox, versions
 from coos_mlflow.registry.artifacts import log_data, read_evaluations, requirements
-from coos_mlflow.registry.retry import patiently
+from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import TRAINING_EXPERIMENT, log_new_params, prepare_store, run
 from coos_mlflow.representations import Representation
 from coos_mlflow.training.features import identity
@@ -107,7 +107,7 @@ def _chosen(
     return [name for name in known if asked is None or name in asked]
 
 
-def train(
+def train_rows(
     representation: Representation,
     data: TrainingData,
     *,
@@ -170,7 +170,7 @@ def train(
         for layer, kind in rows_of(representation) if rows is None else rows:
             try:
                 made.append(_row(layer, kind, prepared, protocol, tags))
-            except RegistryError as error:  # the other rows are fitted, and kept if need be
+            except RegistryError as error:  # the other rows are fitted, and pending if need be
                 failed.append(error)
                 continue
             if on_row:
@@ -196,19 +196,22 @@ def _row(
     representation = prepared.representation
     name = representation.name if kind == OWN else f"{representation.name}-{kind}"
     fingerprint = _fingerprint(representation, layer, kind, prepared.data, protocol)
-    with outbox.held(fingerprint):  # another process with this cache then finds it registered
-        kept = outbox.find(fingerprint)
+    with outbox.pending_model(
+        fingerprint
+    ).lock():  # another process with this cache then finds it registered
+        pending = outbox.pending_model(fingerprint)
         model = _registered(name, fingerprint)
         trained = model is None
         if model is None:
-            kept = kept or _fit(
-                name, layer, kind, prepared, protocol, tags | {"fingerprint": fingerprint}
-            )
-            evaluations = kept.evaluations
-            model = outbox.send(kept)
+            if not pending.is_whole:
+                pending = _fit(
+                    name, layer, kind, prepared, protocol, tags | {"fingerprint": fingerprint}
+                )
+            evaluations = pending.evaluations
+            model = outbox.register(pending)
         else:
             versions.crown(name)
-            outbox.forget(outbox.row_of(fingerprint))
+            outbox.forget(pending)
             evaluations = read_evaluations(str(model.run_id))
     return Row(
         model=model,
@@ -224,7 +227,7 @@ def _row(
 def _registered(name: str, fingerprint: str) -> versions.ModelRef | None:
     """Return the version of a fingerprint; none, too, where the store does not answer any more."""
     try:
-        return patiently(lambda: versions.find_version(name, fingerprint))
+        return with_retry(lambda: versions.find_version(name, fingerprint))
     except (MlflowException, OSError):
         return None
 
@@ -236,7 +239,7 @@ def _fit(
     prepared: Prepared,
     protocol: Protocol,
     tags: dict[str, Any],
-) -> outbox.KeptRow:
+) -> outbox.PendingModel:
     """Fit and evaluate one row, and keep it on disk."""
     representation = prepared.representation
     tags = tags | {"layer": layer, "classifier": kind}
@@ -248,8 +251,8 @@ def _fit(
     reference = build_reference(layer, fitted, probabilities, evaluations, prepared)
     errors = {"cv_error": fitted.cv_error, "left_out_error": reference.errors["training"]}
     with tempfile.TemporaryDirectory() as folder:
-        bundle = Path(folder) / ARTIFACT
-        digest = save_bundle(bundle, representation, layer, fitted.pipeline, reference)
+        bundle = Path(folder) / bundles.ARTIFACT
+        digest = bundles.save(bundle, representation, layer, fitted.pipeline, reference)
         facts = {
             "name": name,
             "run": f"{name} {layer}",

@@ -99,7 +99,7 @@ def registered(key: str, kind: str, data: TrainingData, params: dict[str, Any]) 
     """
     made = create(key, **params)
     rows = train.rows_of(made, [kind], made.layers[-1:])
-    (row,) = train.train(made, data, rows=rows, preset="quick", overrides={"cv_folds": 2})
+    (row,) = train.train_rows(made, data, rows=rows, preset="quick", overrides={"cv_folds": 2})
     return Scorer.load(f"{row.model.name}/{row.model.version}")
 
 

@@ -100,7 +100,7 @@ def _costs(scorer: Scorer, plate: Path, few: Path, folder: Path) -> dict[str, fl
         began = time.perf_counter()
         scored = scorer.score(plate, folder / "alone")
         logged = time.perf_counter() - began - scored.timings.seconds
-    busy = sum(stage.busy for stage in scored.timings.stages)
+    busy = sum(scored.timings.stages.values())
     blocks = -(-found.n_cells // BLOCK)
     return {
         "survey": surveyed,

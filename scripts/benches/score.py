@@ -114,7 +114,7 @@ def _spent(scorings: list[tuple[float, Timings]]) -> dict[str, dict[str, float]]
     for whole, timings in scorings:
         rest = {"MLflow run and rest": whole - timings.seconds}
         phases.append({name: s / whole for name, s in (timings.phases | rest).items()})
-        stages.append({stage.title: stage.busy / whole for stage in timings.stages})
+        stages.append({name: s / whole for name, s in timings.stages.items()})
     return {"phases": _medians(phases), "stages": _medians(stages)}
 
 

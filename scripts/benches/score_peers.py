@@ -40,7 +40,7 @@ from benches._scoring import (
 )
 from benches._serving import PATIENCE, served
 from coos_mlflow.plates.reader import open_plate
-from coos_mlflow.scoring.results import PREDICTIONS
+from coos_mlflow.registry.results import PREDICTIONS
 from coos_mlflow.scoring.scorer import Scorer
 
 TIMES, TIMES_PREDICT = 20, 4

@@ -1,4 +1,4 @@
-"""A served model under load: JSON and Parquet, requests of few and many cells, one and two workers.
+"""A served model under load: JSON and .npy, requests of few and many cells, one and two workers.
 
 Clients are threads of one process that send the next request when the last is answered; they share
 the machine with the server. Each row is a whole number of requests, so few for large ones that the
@@ -21,7 +21,7 @@ import requests
 from benches._scoring import all_images, own_place, texture_lr, write_plates
 from benches._serving import served
 from coos_mlflow.scoring.remote import packed
-from coos_mlflow.serving.limits import JSON, PARQUET
+from coos_mlflow.serving.limits import JSON, NPY
 
 SIZES = (1, 16, 256)
 """Cells of a request."""
@@ -33,7 +33,7 @@ CLIENTS = 4
 
 FORMATS: dict[str, tuple[str, Callable[[np.ndarray], bytes]]] = {
     "JSON": (JSON, lambda images: json.dumps({"inputs": images.tolist()}).encode()),
-    "Parquet": (PARQUET, packed),
+    ".npy": (NPY, packed),
 }
 
 
@@ -85,9 +85,9 @@ def run(cells: int = 8192, rounds: int = 1) -> dict[str, Any]:
                             server.invocations, kind, body, images[:size], cells, rounds
                         )
                         print(f"{row:16}", found[row])
-    parquet, plain = (found[f"{name} {max(SIZES)} 1"] for name in ("Parquet", "JSON"))
-    ratio = parquet["cells_per_second"] / plain["cells_per_second"]
-    print(f"ratio {ratio:.2f}: Parquet to JSON, {max(SIZES)} cells a request, one worker")
+    binary, plain = (found[f"{name} {max(SIZES)} 1"] for name in (".npy", "JSON"))
+    ratio = binary["cells_per_second"] / plain["cells_per_second"]
+    print(f"ratio {ratio:.2f}: .npy to JSON, {max(SIZES)} cells a request, one worker")
     return {"ratio": round(ratio, 2), "clients": CLIENTS, "rows": found}
 
 

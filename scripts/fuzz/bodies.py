@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import requests
 
-from fuzz.parquet_bombs import BOMBS
+from fuzz.npy_lies import LIES
 
-JSON, PARQUET = "application/json", "application/vnd.apache.parquet"
+JSON, NPY = "application/json", "application/x-npy"
 
 REVEALING = re.compile(r"Traceback|File \"|\.py\b|site-packages|/(home|usr|tmp|root|work)/|\n")
 """What a refusal must not hold: stack traces, paths, several lines."""
@@ -47,9 +46,9 @@ def as_json(values: Any) -> bytes:
     return json.dumps({"inputs": values}).encode()
 
 
-def as_parquet(column: Any) -> bytes:
+def as_npy(images: np.ndarray) -> bytes:
     sink = io.BytesIO()
-    pd.DataFrame({"cell": column}).to_parquet(sink)
+    np.save(sink, images)
     return sink.getvalue()
 
 
@@ -74,23 +73,33 @@ def mutated(body: bytes, rng: np.random.Generator) -> bytes:
 
 
 def noise(rng: np.random.Generator) -> Request:
-    return rng.bytes(int(rng.integers(0, 5000))), str(rng.choice([JSON, PARQUET]))
+    return rng.bytes(int(rng.integers(0, 5000))), str(rng.choice([JSON, NPY]))
 
 
 def broken_json(rng: np.random.Generator) -> Request:
     return mutated(as_json(cells(rng).tolist()), rng), JSON
 
 
-def broken_parquet(rng: np.random.Generator) -> Request:
-    return mutated(as_parquet(list(cells(rng, 2).reshape(2, -1))), rng), PARQUET
+def broken_npy(rng: np.random.Generator) -> Request:
+    return mutated(as_npy(cells(rng, 2)), rng), NPY
 
 
-def broken_footer(rng: np.random.Generator) -> Request:
-    body = as_parquet(list(cells(rng).reshape(1, -1)))
-    footer = bytearray(body[-1500:])
+def broken_header(rng: np.random.Generator) -> Request:
+    """Replace characters of a header by others that headers hold, or by any."""
+    body = bytearray(as_npy(cells(rng)))
     for _ in range(rng.integers(1, 5)):
-        footer[int(rng.integers(0, len(footer) - 8))] = int(rng.integers(0, 256))
-    return body[:-1500] + bytes(footer), PARQUET
+        likely = rng.choice(list(b"0123456789-+,.()[]{}'<>|OVSbiufcU :LeTF"))
+        body[int(rng.integers(6, 72))] = likely if rng.random() < 0.7 else int(rng.integers(256))
+    return bytes(body), NPY
+
+
+def header_lies(rng: np.random.Generator) -> Request:
+    names = sorted(LIES)
+    return LIES[names[rng.integers(len(names))]](), NPY
+
+
+def broken_lie(rng: np.random.Generator) -> Request:
+    return mutated(header_lies(rng)[0][:20_000], rng), NPY
 
 
 def bad_values(rng: np.random.Generator) -> Request:
@@ -99,7 +108,7 @@ def bad_values(rng: np.random.Generator) -> Request:
     images[rng.integers(3), rng.integers(2), rng.integers(64), rng.integers(64)] = value
     if rng.random() < 0.5:
         return as_json(images.tolist()), JSON
-    return as_parquet(list(images.reshape(3, -1))), PARQUET
+    return as_npy(images), NPY
 
 
 def bad_scale(rng: np.random.Generator) -> Request:
@@ -108,7 +117,9 @@ def bad_scale(rng: np.random.Generator) -> Request:
 
 def bad_shape(rng: np.random.Generator) -> Request:
     shape = tuple(int(n) for n in rng.integers(0, 9, rng.integers(1, 6)))
-    return as_json(np.ones(shape).tolist()), JSON
+    if rng.random() < 0.5:
+        return as_json(np.ones(shape).tolist()), JSON
+    return as_npy(np.ones(shape)), NPY
 
 
 def bad_structure(rng: np.random.Generator) -> Request:
@@ -134,44 +145,26 @@ def deep(rng: np.random.Generator) -> Request:
     return b'{"inputs":' + whole.encode() + b"}", JSON
 
 
-def bad_table(rng: np.random.Generator) -> Request:
-    columns: list[Any] = [
-        [[1, 2, 3]],
-        [["a", "b"]],
-        [1.0],
-        [None],
-        [b"\x00" * 9],
-        [[[1], [2]]],
-        [{"a": 1}],
-        [np.zeros(8191, "u2")],
-        [np.zeros(8193, "u2")],
-        [np.zeros(8192, bool)],
-        [pd.Timestamp(0)],
-    ]
-    return as_parquet(columns[rng.integers(len(columns))]), PARQUET
-
-
-def bomb(rng: np.random.Generator) -> Request:
+def too_many(rng: np.random.Generator) -> Request:
+    """Bring more cells or more bytes than a request may."""
     if rng.random() < 0.5:
-        names = sorted(BOMBS)
-        return BOMBS[names[rng.integers(len(names))]](), PARQUET
-    if rng.random() < 0.5:
-        return as_parquet([np.zeros(int(rng.integers(10**5, 10**7)), "u1")]), PARQUET
-    return as_parquet([np.zeros(8192, "u2")] * int(rng.integers(2049, 4000))), PARQUET
+        return as_npy(np.zeros((int(rng.integers(2049, 4000)), 2, 64, 64), "u2")), NPY
+    return as_npy(np.zeros((int(rng.integers(1041, 2048)), 2, 64, 64))), NPY
 
 
 def bad_gzip(rng: np.random.Generator) -> Request:
-    packed = gzip.compress(as_json(cells(rng).tolist()), mtime=0)
+    plain, kind = [(as_json(cells(rng).tolist()), JSON), (as_npy(cells(rng)), NPY)][rng.integers(2)]
+    packed = gzip.compress(plain, mtime=0)
     what = rng.integers(0, 5)
     if what == 0:
-        return packed + rng.bytes(int(rng.integers(1, 100))), JSON, "gzip"
+        return packed + rng.bytes(int(rng.integers(1, 100))), kind, "gzip"
     if what == 1:
-        return packed * 2, JSON, "gzip"
+        return packed * 2, kind, "gzip"
     if what == 2:
-        return gzip.compress(bytes(int(rng.integers(17, 200)) * 2**20), 1), JSON, "gzip"
+        return gzip.compress(bytes(int(rng.integers(66, 200)) * 2**20), 1), kind, "gzip"
     if what == 3:
-        return packed, JSON, str(rng.choice(["br", "deflate", "zstd", "gzip, gzip", "a" * 3000]))
-    return mutated(packed, rng), JSON, "gzip"
+        return packed, kind, str(rng.choice(["br", "deflate", "zstd", "gzip, gzip", "a" * 3000]))
+    return mutated(packed, rng), kind, "gzip"
 
 
 def bad_type(rng: np.random.Generator) -> Request:
@@ -190,15 +183,16 @@ def bad_type(rng: np.random.Generator) -> Request:
 MAKERS: dict[str, tuple[int, Maker]] = {
     "noise": (6, noise),
     "broken JSON": (25, broken_json),
-    "broken Parquet": (25, broken_parquet),
-    "broken footer": (15, broken_footer),
+    "broken npy": (12, broken_npy),
+    "broken header": (15, broken_header),
+    "header lies": (11, header_lies),
+    "broken lie": (5, broken_lie),
     "bad values": (6, bad_values),
     "bad scale": (2, bad_scale),
     "bad shape": (5, bad_shape),
     "bad structure": (6, bad_structure),
     "deep": (3, deep),
-    "bad table": (3, bad_table),
-    "bomb": (1, bomb),
+    "too many": (1, too_many),
     "bad gzip": (2, bad_gzip),
     "bad type": (1, bad_type),
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import hdf5plugin
 import numpy as np
 
 from coos_mlflow.plates.schema import CELL_SHAPE
@@ -113,7 +114,7 @@ def share_one_chunk(path: Path) -> None:
 
 
 def chunk_shapes(file: h5py.File, cells: np.ndarray, rng: np.random.Generator, trap: Trap) -> None:
-    """Store cells in chunks of odd and enormous shapes behind every filter that h5py has."""
+    """Store cells in chunks of odd and enormous shapes behind every filter that is read."""
     shape = tuple(int(rng.choice([1, min(3, side), side])) for side in cells.shape)
     if rng.random() < 0.2:
         shape = (2 ** int(rng.integers(4, 19)), *CELL_SHAPE)
@@ -159,6 +160,11 @@ def packed_somehow(rng: np.random.Generator) -> dict[str, Any]:
             {"scaleoffset": 0, "compression": "gzip", "shuffle": True},
             {"scaleoffset": 0, "compression": "lzf"},
             {"shuffle": True},
+            {"compression": hdf5plugin.Blosc("zstd")},
+            {"compression": hdf5plugin.Blosc2()},
+            {"compression": hdf5plugin.Zstd()},
+            {"compression": hdf5plugin.LZ4()},
+            {"compression": hdf5plugin.Bitshuffle()},
         ],
     )
 

@@ -18,7 +18,6 @@ from rich.console import Console
 from coos_mlflow._utils.versions import package_versions
 from coos_mlflow.cli import main, plates
 from coos_mlflow.plates.summary import inspect
-from coos_mlflow.reports.plate import html
 from coos_mlflow.scoring import job
 from coos_mlflow.scoring import scorer as scoring
 from coos_mlflow.scoring.scorer import Scorer
@@ -41,8 +40,7 @@ def loaded(asked: str = "texture-lr") -> dict[str, Callable[[], object]]:
         plates.print_summary(inspect(plate), Console(file=StringIO()))
         with patch.object(scoring, "recorded", lambda scored: scored):
             scorer.score(plate, Path(folder) / "out")
-    pages, versions = html.environment(), package_versions()
-    pages.get_template("report.html")
+    versions = package_versions()
     # What is not collected is not copied into the children either.
     gc.collect()
     gc.freeze()
@@ -51,7 +49,6 @@ def loaded(asked: str = "texture-lr") -> dict[str, Callable[[], object]]:
         Scorer.load = lambda *asked, **options: scorer  # type: ignore[method-assign]
         # These take as long as the rest, and no plate changes them.
         scoring.recorded = lambda scored: scored
-        html.environment = lambda: pages
         job.package_versions = lambda: versions
         main.coos_score()
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from coos_mlflow.errors import DataError, OutputError
-from coos_mlflow.scoring.results import DRIFT, PREDICTIONS, REPORT, RESULTS
+from coos_mlflow.registry.results import DRIFT, PREDICTIONS, REPORT, RESULTS
 from fuzz.trap import SECRET
 from fuzz.worker import Ended, Limits
 

@@ -7,41 +7,32 @@ and cells that no model may score, is a finding.
 from __future__ import annotations
 
 import gzip
-import io
 import json
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.flags import check_images
 from coos_mlflow.plates.schema import CELL_SHAPE
 from coos_mlflow.serving.decoding import decode, media_type
 from coos_mlflow.serving.gzip_bodies import is_gzip
-from coos_mlflow.serving.limits import JSON, MAX_CELLS, PARQUET
+from coos_mlflow.serving.limits import JSON, MAX_CELLS, NPY
+from fuzz.npy_lies import SHAPE, npy
 from fuzz.seeds import cells
 
 LONGEST_SENTENCE = 1000
-CELL, ROW, TABLE, GZIPPED = b"@C", b"@R", b"@T", b"@G"
-"""Stand for a sound cell, a row of pixels, a Parquet file and a body of one cell in JSON packed by
-gzip, which dice rarely make."""
-
-
-def _table() -> bytes:
-    flat = pa.FixedSizeListArray.from_arrays(pa.array(cells(1).ravel()), int(np.prod(CELL_SHAPE)))
-    sink = io.BytesIO()
-    pq.write_table(pa.table({"cell": flat.cast(pa.list_(pa.uint16()))}), sink, compression="zstd")
-    return sink.getvalue()
-
+CELL, ROW, ARRAY, PIXELS, GZIPPED = b"@C", b"@R", b"@A", b"@P", b"@G"
+"""Stand for a sound cell, a row of pixels, a .npy file, its data, and a body of one cell in JSON
+packed by gzip, which dice rarely make."""
 
 _MEANT = {
     CELL: json.dumps(cells(1)[0].tolist()).encode(),
     ROW: json.dumps(cells(1)[0, 0, 0].tolist()).encode(),
-    TABLE: _table(),
+    ARRAY: npy(),
+    PIXELS: cells(1).tobytes(),
     GZIPPED: gzip.compress(json.dumps({"inputs": cells(1).tolist()}).encode(), mtime=0),
 }
-_KINDS = (JSON, PARQUET, f"{JSON}; charset=utf-8")
+_KINDS = (JSON, NPY, f"{JSON}; charset=utf-8")
 """By the first byte; any other stands for a line with both headers, as ``text/csv|gzip``."""
 
 EXAMPLES = (
@@ -50,8 +41,11 @@ EXAMPLES = (
     b'\0{"inputs": [[[@R]]], "params": {}}',
     b'\2{"dataframe_split": {"columns": ["cell"], "data": [[@R]]}}',
     b'\0{"inputs": [1e999, NaN, -1, null, "\\u0000"]}',
-    b"\1@T",
-    b"\1PAR1\0\0\0\0PAR1",
+    b"\1@A",
+    b"\1@A@P",
+    b"\5application/x-npy|\n@A",
+    *(b"\1" + npy(shape=shape, data=b"@P") for shape in (SHAPE, "(2, 2, 64, 64)")),
+    *(b"\1" + npy(order="True", descr=descr, data=b"@P") for descr in ("'>u2'", "'|O'")),
     b"\5\2text/csv\n1,2",
     b'\0\xef\xbb\xbf{"inputs": {"cell": [@C]}}',
     b'\0{"instances": [{"cell": @C}, {"cell": @C}]}',

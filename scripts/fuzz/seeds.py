@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
+import hdf5plugin
 import numpy as np
 
 from coos_mlflow.plates.reader import PlateWriter
@@ -144,6 +145,24 @@ def scaled_to_all_bits(path: Path) -> None:
         _add_columns(file, chunks=(3,), compression="lzf")
 
 
+def blosc_and_lz4(path: Path) -> None:
+    """Pack cells by blosc2 inside its frame, columns by lz4, with checksums over both."""
+    with h5py.File(path, "w") as file:
+        options = {"compression": hdf5plugin.Blosc2(), "chunks": (2, 2, 64, 64)}
+        file.create_dataset("data", data=cells(), **options)
+        _add_columns(file, chunks=(8,), compression=hdf5plugin.LZ4(), fletcher32=True)
+
+
+def bitshuffled(path: Path) -> None:
+    """Pack cells by bitshuffle and LZ4, columns by blosc and zstd in turns."""
+    with h5py.File(path, "w", libver="latest") as file:
+        options = {"compression": hdf5plugin.Bitshuffle(), "chunks": (2, 2, 64, 64)}
+        file.create_dataset("data", data=cells(), **options)
+        for number, (name, values) in enumerate(columns().items()):
+            packing = hdf5plugin.Zstd() if number % 2 else hdf5plugin.Blosc()
+            file.create_dataset(name, data=values, chunks=(8,), compression=packing)
+
+
 LAYOUTS: tuple[Callable[[Path], None], ...] = (
     written,
     contiguous,
@@ -154,6 +173,8 @@ LAYOUTS: tuple[Callable[[Path], None], ...] = (
     chunked_text,
     scaled_and_packed,
     scaled_to_all_bits,
+    blosc_and_lz4,
+    bitshuffled,
 )
 
 

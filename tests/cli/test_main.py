@@ -19,6 +19,7 @@ from coos_mlflow._utils.signals import SIGNALS
 from coos_mlflow.classifiers.forest_search import SEARCHES
 from coos_mlflow.classifiers.protocol import FOLDS, PRESETS
 from coos_mlflow.cli import main
+from coos_mlflow.cli import train as cli_train
 from coos_mlflow.cli.main import app
 from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.training.row import KIND_TITLES
@@ -74,12 +75,12 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     ],
 )
 def test_a_setting_is_read_as_what_it_looks_like(text, value):
-    (found,) = main._settings([f"name={text}"]).values()
+    (found,) = cli_train._settings([f"name={text}"]).values()
     assert found == value and type(found) is type(value)
 
 
 def test_a_setting_that_is_auto_is_left_to_the_preset():
-    assert main._settings(["width=auto", "batch = 7"]) == {"batch": 7}
+    assert cli_train._settings(["width=auto", "batch = 7"]) == {"batch": 7}
 
 
 def commands() -> list[str]:
@@ -218,7 +219,7 @@ def test_a_bad_plate_among_many_is_named_at_the_end(trained, make_plate, tmp_pat
         (["coos", "train", "textures"], 2, "texture"),
         (["coos", "train", "--preset", "fast"], 2, "paper or quick"),
         (["coos", "train", "--classifiers", "svm"], 2, "knn, lr, rf"),
-        (["coos", "train", "--set", "scales=[0]"], 2, "1..32"),
+        (["coos", "train", "--set", "scales=[0]"], 2, "from 1 to 32"),
         (["coos", "train", "--set", "colour=red"], 2, "scales, reading"),
         (["coos", "train", "--data", "nowhere"], 2, "nowhere"),
         (["coos", "train", "--set", "scales=[1"], 2, "scales=[1"),
@@ -241,7 +242,7 @@ def test_bad_input_is_one_sentence_and_an_exit_code(
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["coos", "train", "--set", "scales=[0]"], 2, "1..32"),
+        (["coos", "train", "--set", "scales=[0]"], 2, "from 1 to 32"),
         (["coos", "models", "show", "no-such-model"], 3, "no-such-model"),
     ],
 )

@@ -34,7 +34,7 @@ def store(own_store, monkeypatch):
             for name in ("log_metrics", "log_artifact", "log_dict", "search_runs"):
                 monkeypatch.setattr(mlflow, name, gone)
             monkeypatch.setattr(versions, "find_version", gone)
-            monkeypatch.setattr(retry, "PATIENCE", 0)
+            monkeypatch.setattr(retry, "RETRY_SECONDS", 0)
 
         def come_back(self):
             monkeypatch.undo()
@@ -79,7 +79,7 @@ def stocked(with_model, store, own_store):
 def train(trained, kinds=("lr", "knn")):
     texture = create("texture")
     rows = baselines.rows_of(texture, kinds)
-    return baselines.train(texture, choose(str(trained.data)), rows=rows, overrides=OVERRIDES)
+    return baselines.train_rows(texture, choose(str(trained.data)), rows=rows, overrides=OVERRIDES)
 
 
 def coos(*arguments):
@@ -102,12 +102,12 @@ def test_rows_are_all_fitted_kept_and_registered_later(trained, store, monkeypat
     assert [s.count("`coos sync`") for s in sentences] == [1, 1]
     assert all("the store is gone" in s and "kept in" in s for s in sentences)
     assert lost.value.exit_code == 3
-    assert {row.facts["name"] for row in outbox.all_rows()} == {"texture-lr", "texture-knn"}
+    assert {row.facts["name"] for row in outbox.pending_models()} == {"texture-lr", "texture-knn"}
 
     store.come_back()
     said = coos("--dry-run")
     assert "would log" in said and "(texture-lr)" in said and "(texture-knn)" in said
-    assert len(list(outbox.all_rows())) == 2
+    assert len(list(outbox.pending_models())) == 2
     said = coos()
     assert "registered texture-lr version 1" in said and "registered texture-knn version 1" in said
     assert "nothing waits" in coos()
@@ -128,7 +128,7 @@ def test_the_same_command_logs_what_is_kept_and_fits_nothing_again(trained, stor
     rows = train(trained)
     assert [row.model.version for row in rows] == ["1", "1"]
     assert rows[0].errors == {s: e.balanced_error for s, e in rows[0].evaluations.items()}
-    assert list(outbox.all_rows()) == []
+    assert list(outbox.pending_models()) == []
 
 
 def test_a_kept_row_of_another_release_is_refused_and_stays(trained, store):
@@ -136,15 +136,15 @@ def test_a_kept_row_of_another_release_is_refused_and_stays(trained, store):
     with pytest.raises(RunNotLoggedError):
         train(trained)
     store.come_back()
-    for row in outbox.all_rows():
+    for row in outbox.pending_models():
         facts = (row.folder / "row.json").read_text()
         (row.folder / "row.json").write_text(
             facts.replace('"package_version": "0.1.0"', '"package_version": "0.0.1"')
         )
     with pytest.raises(RegistryError, match=r"made by coos-mlflow 0\.0\.1"):
         coos()
-    assert len(list(outbox.all_rows())) == 2
-    for row in outbox.all_rows():
+    assert len(list(outbox.pending_models())) == 2
+    for row in outbox.pending_models():
         outbox.forget(row)
 
 
@@ -152,7 +152,7 @@ def test_a_full_cache_is_said_in_one_sentence(trained, store, small_disk, monkey
     disk = small_disk(50_000)
     monkeypatch.setattr(outbox, "_home", lambda: disk / "rows")
     with pytest.raises(OutputError, match="fitted row cannot be kept there"):
-        baselines.train(
+        baselines.train_rows(
             create("texture"),
             choose(str(trained.data)),
             rows=baselines.rows_of(create("texture"), ["lr"]),
@@ -190,7 +190,7 @@ def test_results_of_another_machine_are_logged_by_their_folder(stocked, make_pla
     with pytest.raises(RunNotLoggedError):
         scorer.score(make_plate(), tmp_path / "out")
     stocked.come_back()
-    for note in record.notes():
+    for note in outbox.pending_runs():
         note.forget()
     assert "nothing waits" in coos()
     (tmp_path / "out" / "notes").mkdir()
@@ -209,7 +209,7 @@ def test_results_that_were_removed_are_forgotten(stocked, make_plate, tmp_path):
     stocked.come_back()
     (tmp_path / "out" / "plate" / "predictions.parquet").unlink()
     assert "holds no such results any more" in coos()
-    (note,) = record.notes()
+    (note,) = outbox.pending_runs()
     note.forget()
 
 
@@ -225,13 +225,13 @@ def test_what_was_done_before_the_store_went_is_not_done_again(trained, store, m
 
     monkeypatch.setattr(versions, moment, gone)
     with pytest.raises(RunNotLoggedError, match="store is gone"):
-        baselines.train(
+        baselines.train_rows(
             create("texture"),
             choose(str(trained.data)),
             rows=baselines.rows_of(create("texture"), ["lr"]),
             overrides=OVERRIDES,
         )
-    (row,) = outbox.all_rows()
+    (row,) = outbox.pending_models()
     store.come_back()
     uri = row.logged()
     assert "registered texture-lr version 1" in coos()
@@ -240,7 +240,7 @@ def test_what_was_done_before_the_store_went_is_not_done_again(trained, store, m
     models = MlflowClient().search_logged_models(experiment_ids=[experiment.experiment_id])
     assert len(models) == 1
     assert f"models:/{versions.resolve('texture-lr').model_id}" == uri
-    assert outbox.all_rows() == []
+    assert outbox.pending_models() == []
 
 
 def test_who_interrupts_the_logging_can_log_it_later(stocked, make_plate, tmp_path, monkeypatch):
@@ -253,7 +253,7 @@ def test_who_interrupts_the_logging_can_log_it_later(stocked, make_plate, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         scorer.score(make_plate(), tmp_path / "out")
     stocked.come_back()
-    assert "logged" in coos() and record.notes() == []
+    assert "logged" in coos() and outbox.pending_runs() == []
 
 
 def test_what_was_made_for_another_store_waits_for_it(trained, store, tmp_path, monkeypatch):
@@ -264,12 +264,12 @@ def test_what_was_made_for_another_store_waits_for_it(trained, store, tmp_path, 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
     said = coos()
     assert said.count(f"waits for sqlite:///{tmp_path}/mlflow.db; --any-store logs it here") == 2
-    assert "nothing waits" in said and len(outbox.all_rows()) == 2
+    assert "nothing waits" in said and len(outbox.pending_models()) == 2
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    with outbox.all_rows()[0].held():
+    with outbox.pending_models()[0].lock():
         assert "is being logged by another process" in coos()
     assert coos().count("registered texture-") == 1
-    assert outbox.all_rows() == []
+    assert outbox.pending_models() == []
 
 
 def test_a_scoring_is_logged_where_no_cache_can_be_written(

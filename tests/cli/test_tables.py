@@ -27,7 +27,7 @@ def printed(monkeypatch, capsys):
         row("deeploc-knn", "knn"),
         row("vgg16-random-lr", "lr", trained=False, layer="conv3_3"),
     ]
-    show_rows(rows, SimpleNamespace(simulated=True))
+    show_rows(rows, simulated=True)
     return capsys.readouterr().out
 
 

@@ -17,7 +17,7 @@ from waiting import PATIENCE
 
 from coos_mlflow._utils import streams
 from coos_mlflow.cli.main import app
-from coos_mlflow.scoring.results import RESULTS
+from coos_mlflow.registry.results import RESULTS
 
 BIN = Path(sys.executable).parent
 NAMES = ("細胞", "emoji\U0001f52c", "a\u0308")
@@ -215,7 +215,7 @@ def test_nothing_is_written_into_a_file_that_takes_the_number_of_a_closed_stream
 ):
     """HDF5 and SQLite would open theirs as number 1, and a library's print would damage it."""
     code = (
-        "import os; from coos_mlflow import streams; streams.make_safe();"
+        "import os; from coos_mlflow._utils import streams; streams.make_safe();"
         "file = os.open('kept', os.O_WRONLY | os.O_CREAT); os.write(1, b'x'); os.write(2, b'x')"
     )
     assert bash(tmp_path, f'python -c "{code}" >&- 2>&- <&-').returncode == 0
@@ -249,7 +249,7 @@ def test_ranges_stay_legible_in_ascii(ascii_stream):
 def test_a_question_can_be_asked_and_answered_on_a_terminal(tmp_path):
     ours, theirs = pty.openpty()
     code = (
-        "import sys; from coos_mlflow import streams; streams.make_safe();"
+        "import sys; from coos_mlflow._utils import streams; streams.make_safe();"
         "print(input('細胞? ') + '!', sys.stdout.isatty())"
     )
     command = [sys.executable, "-c", code]

@@ -11,7 +11,7 @@ from waiting import PATIENCE, wait_until
 
 from coos_mlflow.errors import ServerError
 from coos_mlflow.scoring.remote import packed, patient_session, score_plate
-from coos_mlflow.serving.limits import JSON, PARQUET
+from coos_mlflow.serving.limits import JSON, NPY
 
 PASSWORD = "of-this-test-alone"
 
@@ -66,10 +66,10 @@ def test_the_client_goes_through_with_a_password_and_nobody_without(
             url + path, data=body, headers=headers, auth=auth, verify=certificate, timeout=PATIENCE
         ).status_code
 
-    assert post(packed(cells), PARQUET, password="another") == 401
-    assert post(packed(cells), PARQUET) == 200
+    assert post(packed(cells), NPY, password="another") == 401
+    assert post(packed(cells), NPY) == 200
     assert post(b"{}", JSON) == 400
-    assert post(bytes(64 * 2**20 + 1), PARQUET) == 413
+    assert post(bytes(65 * 2**20 + 1), NPY) == 413
     for path in ("/docs", "/version", "/openapi.json", "/invocations/more"):
         assert post(b"", JSON, path=path) == 404
     got = requests.get(

@@ -8,8 +8,9 @@ import pytest
 
 from coos_mlflow._utils.versions import __version__
 from coos_mlflow.errors import RegistryError
-from coos_mlflow.model import pyfunc
-from coos_mlflow.model.digests import SEAL, check_seal, seal
+from coos_mlflow.model import bundle as bundles
+from coos_mlflow.model.cell_model import CellModel
+from coos_mlflow.model.digests import DIGESTS, check_digests, write_digests
 from coos_mlflow.registry import versions
 from coos_mlflow.scoring.scorer import Scorer
 
@@ -19,7 +20,7 @@ def bundle(trained, tmp_path):
     """A copy of the model's files; anything that reads one before its digest fails."""
     files = Path(mlflow.artifacts.download_artifacts(trained.row("texture-rf").model.uri))
     copy = tmp_path / "bundle"
-    shutil.copytree(pyfunc.find_bundle(files), copy)
+    shutil.copytree(bundles.find(files), copy)
     return copy
 
 
@@ -28,19 +29,19 @@ def nothing_is_loaded(monkeypatch):
     def loaded(*_args, **_options):
         raise AssertionError("was loaded")
 
-    monkeypatch.setattr(pyfunc._skops, "load", loaded)
-    monkeypatch.setattr(pyfunc.Reference, "load", loaded)
+    monkeypatch.setattr(bundles._skops, "load", loaded)
+    monkeypatch.setattr(bundles.Reference, "load", loaded)
 
 
 def files_of(bundle: Path) -> list[Path]:
-    return [path for path in sorted(bundle.rglob("*")) if path.is_file() and path.name != SEAL]
+    return [path for path in sorted(bundle.rglob("*")) if path.is_file() and path.name != DIGESTS]
 
 
 def test_the_registry_knows_the_digest_of_what_was_logged(trained, bundle):
     model = trained.row("texture-rf").model
     assert len(model.digest) == 64
-    check_seal(bundle, model.digest)
-    assert seal(bundle) == model.digest
+    check_digests(bundle, model.digest)
+    assert write_digests(bundle) == model.digest
 
 
 def test_a_flipped_bit_of_any_file_is_refused_before_it_is_loaded(bundle, nothing_is_loaded):
@@ -52,35 +53,35 @@ def test_a_flipped_bit_of_any_file_is_refused_before_it_is_loaded(bundle, nothin
             flipped[place] ^= 1
             path.write_bytes(flipped)
             with pytest.raises(RegistryError, match=f"{path.name} is not the file that"):
-                pyfunc.CellClassifier().load(bundle)
+                CellModel.load(bundle)
         path.write_bytes(whole)
     with pytest.raises(AssertionError, match="was loaded"):
-        pyfunc.CellClassifier().load(bundle)
+        CellModel.load(bundle)
 
 
 def test_a_file_that_was_added_or_taken_away_is_named(bundle, nothing_is_loaded):
     (bundle / "more.skops").write_bytes(b"")
     with pytest.raises(RegistryError, match=r"more\.skops was added"):
-        pyfunc.CellClassifier().load(bundle)
+        CellModel.load(bundle)
     (bundle / "more.skops").unlink()
     (bundle / "classifier.skops").unlink()
     with pytest.raises(RegistryError, match=r"classifier\.skops is missing"):
-        pyfunc.CellClassifier().load(bundle)
+        CellModel.load(bundle)
 
 
 @pytest.mark.parametrize("said", [b"", b"[]", b"\xff", b"[" * 5000, b'{"a": 1}'])
 def test_digests_that_cannot_be_read_are_no_digests(bundle, nothing_is_loaded, said):
-    (bundle / SEAL).write_bytes(said)
+    (bundle / DIGESTS).write_bytes(said)
     with pytest.raises(RegistryError, match="train it again"):
-        pyfunc.CellClassifier().load(bundle)
+        CellModel.load(bundle)
 
 
 def test_files_of_another_model_under_new_digests_are_refused_by_the_registry(trained, bundle):
     """Who can write the artifacts can write the list of digests too, but not the registry."""
     other = trained.row("texture-knn").model
-    seal(bundle)
+    write_digests(bundle)
     with pytest.raises(RegistryError, match="not the one that was registered"):
-        pyfunc.CellClassifier().load(bundle, other.digest)
+        CellModel.load(bundle, other.digest)
 
 
 def test_tampered_artifacts_are_refused_by_the_scorer(trained, tmp_path, monkeypatch):
@@ -93,9 +94,9 @@ def test_tampered_artifacts_are_refused_by_the_scorer(trained, tmp_path, monkeyp
 
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", fetched)
     assert Scorer.load("texture-lr").model.digest == model.digest
-    found = pyfunc.find_bundle(files)
+    found = bundles.find(files)
     found.joinpath("model.json").write_text(found.joinpath("model.json").read_text() + " ")
-    seal(found)
+    write_digests(found)
     with pytest.raises(RegistryError, match="not the one that was registered"):
         Scorer.load("texture-lr")
 

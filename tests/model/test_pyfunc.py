@@ -22,8 +22,9 @@ from sklearn.tree import DecisionTreeClassifier
 
 from coos_mlflow.classifiers import fit
 from coos_mlflow.errors import RegistryError
-from coos_mlflow.model import pyfunc
-from coos_mlflow.model.digests import seal
+from coos_mlflow.model import bundle
+from coos_mlflow.model.cell_model import CellModel
+from coos_mlflow.model.digests import write_digests
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.schema import CLASSES
 from coos_mlflow.registry.artifacts import SERVED_PACKAGES, pinned
@@ -112,9 +113,9 @@ def test_a_model_of_another_feature_version_is_refused(trained, tmp_path, monkey
     text = said.read_text()
     said.write_text(text.replace('"representation_version": "1"', '"representation_version": "0"'))
     assert said.read_text() != text
-    seal(said.parent)
+    write_digests(said.parent)
     with pytest.raises(RegistryError, match="features of version 0"):
-        pyfunc.CellClassifier().load(said.parent)
+        CellModel.load(said.parent)
 
 
 @pytest.mark.parametrize(("field", "value"), [("left_child", 0), ("right_child", 9999)])
@@ -127,8 +128,8 @@ def test_a_tree_that_points_astray_is_refused_before_it_predicts(tmp_path, field
     tree.__setstate__(state)
     path = tmp_path / "classifier.skops"
     skops.io.dump(Pipeline([("classify", forest)]), path)
-    with pytest.raises(RegistryError, match="astray"):
-        pyfunc._load_classifier(path)
+    with pytest.raises(RegistryError, match="outside it"):
+        bundle.load_classifier(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -139,14 +140,19 @@ def test_a_tree_that_points_astray_is_refused_before_it_predicts(tmp_path, field
             make_pipeline(SelectFromModel(DecisionTreeClassifier()), RandomForestClassifier(2)),
             "holds a SelectFromModel",
         ),
-        (make_pipeline(OneVsRestClassifier(DecisionTreeClassifier())), "trees outside a forest"),
+        (
+            make_pipeline(OneVsRestClassifier(DecisionTreeClassifier())),
+            "trees outside a random forest",
+        ),
     ],
 )
-def test_a_tree_that_nobody_looks_at_is_refused(tmp_path, pipeline, words):
+def test_a_tree_that_is_not_checked_is_refused(tmp_path, pipeline, words):
     rng = np.random.default_rng(0)
-    skops.io.dump(pipeline.fit(rng.random((50, 4)), np.arange(50) % 7), tmp_path / "c.skops")
+    skops.io.dump(
+        pipeline.fit(rng.random((50, 4)), np.arange(50) % 7), tmp_path / "classifier.skops"
+    )
     with pytest.raises(RegistryError, match=words):
-        pyfunc._load_classifier(tmp_path / "c.skops")
+        bundle.load_classifier(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["knn", "lr", "rf"])
@@ -154,8 +160,8 @@ def test_what_this_package_fits_is_loaded(tmp_path, kind):
     chosen = {"n_estimators": 3} if kind == "rf" else {}
     X = np.random.default_rng(0).random((50, 4))
     fitted = fit.make(kind, chosen, fit.Protocol()).fit(X, np.arange(50) % 7)
-    skops.io.dump(fitted, tmp_path / "c.skops")
-    loaded = pyfunc._load_classifier(tmp_path / "c.skops")
+    skops.io.dump(fitted, tmp_path / "classifier.skops")
+    loaded = bundle.load_classifier(tmp_path)
     np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
 
 

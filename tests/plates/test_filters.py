@@ -17,7 +17,7 @@ from h5py import h5d, h5p, h5s, h5t
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.hdf5._filter_names import copy_without, name_of
-from coos_mlflow.plates.hdf5._packing import Filter, unpacked
+from coos_mlflow.plates.hdf5._packing import unpacked
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.summary import inspect
 
@@ -138,7 +138,7 @@ def test_scaleoffset_after_what_changes_lengths_is_refused(tmp_path, random_cell
 def test_packing_by_gzip_or_lzf_more_than_once_is_refused(tmp_path, random_cells, order) -> None:
     path = written(tmp_path / "p.h5", random_cells(4), *order)
     assert re.search(
-        r"more than one filter: .*gzip \(HDF5 filter 1\).*; expected gzip or lzf, once",
+        r"more than one filter: .*gzip \(HDF5 filter 1\).*; expected one of gzip, lzf, .*, once",
         refusal(path),
     )
 
@@ -201,9 +201,8 @@ def test_lzf_is_undone_as_h5py_undoes_it(tmp_path, kind: str) -> None:
             values = np.frombuffer(content, np.uint8)
             data = file.create_dataset("x", data=values, chunks=(length,), compression="lzf").id
             mask, packed = data.read_direct_chunk((0,))
-            parameters = data.get_create_plist().get_filter(0)[2]
         assert mask == 0 and len(packed) < length
-        assert unpacked(packed, [Filter(32000, parameters)], length) == content
+        assert unpacked(packed, [(32000, ())], length) == content
 
 
 @pytest.mark.parametrize(
@@ -231,7 +230,7 @@ def test_no_memory_is_taken_for_text_that_is_only_claimed_in_lzf(tmp_path, rando
         options = {"dtype": h5py.string_dtype(), "chunks": (2,), "compression": "lzf"}
         ids = file.create_dataset("plateIDs", data=["12345678"] * 2, **options).id
         mask, packed = ids.read_direct_chunk((0,))
-        raw = packed if mask else unpacked(packed, [Filter(32000, ())], 99)
+        raw = packed if mask else unpacked(packed, [(32000, ())], 32)
         assert raw[:4] == (8).to_bytes(4, "little") and len(raw) == 32
         ids.write_direct_chunk((0,), b"\x1f" + b"\xff" * 4 + raw[4:])  # a run of 32 bytes
     assert "/plateIDs: text of 4,294,967,295 bytes found" in refusal(path)
@@ -277,27 +276,25 @@ def test_only_a_number_of_bits_that_hdf5_obeys_leaves_a_chunk_as_it_is(
         (4, "szip"),
         (5, "nbit"),
         (307, "bzip2"),
-        (32001, "blosc"),
-        (32004, "lz4"),
-        (32008, "bitshuffle"),
         (32013, "zfp"),
-        (32015, "zstd"),
         (32017, "sz"),
+        (32024, "sz3"),
+        (32028, "sperr"),
         (32019, "jpeg"),
-        (32026, "blosc2"),
     ],
 )
 def test_a_filter_that_is_not_read_is_named(tmp_path, random_cells, code: int, name: str) -> None:
-    def optional(layout: h5p.PropDCID) -> None:
-        layout.set_filter(code, h5py.h5z.FLAG_OPTIONAL, (4, 16) if name == "szip" else None)
-
-    said = refusal(written(tmp_path / "p.h5", random_cells(4), optional))
+    path = written(tmp_path / "p.h5", random_cells(4), LZF)
+    content = path.read_bytes()
+    at = content.index(b"lzf\0") - 8
+    path.write_bytes(content[:at] + code.to_bytes(2, "little") + content[at + 2 :])
+    said = refusal(path)
     assert f"/data: packed by {name} (HDF5 filter {code}), expected " in said
     assert "h5repack -f GZIP=1 IN OUT` makes such a copy" in said
     assert ("pip install hdf5plugin" in said) is (name in HDF5PLUGIN)
 
 
-HDF5PLUGIN = {"bzip2", "blosc", "lz4", "bitshuffle", "zfp", "zstd", "sz", "blosc2"}
+HDF5PLUGIN = {"bzip2", "zfp", "sz", "sz3", "sperr"}
 
 
 def test_a_filter_that_nobody_registered_has_the_name_that_the_file_gives_it() -> None:

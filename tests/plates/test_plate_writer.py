@@ -198,7 +198,7 @@ def test_an_interrupt_waits_for_the_end_of_a_write(
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("moment", ["_new_file.PatientFile.__init__", "_hdf5.set_attributes"])
+@pytest.mark.parametrize("moment", ["hdf5.write.PatientFile.__init__", "writer.set_attributes"])
 def test_an_interrupt_while_a_plate_is_made_leaves_nothing(
     tmp_path, monkeypatch, number, interrupted, moment
 ) -> None:

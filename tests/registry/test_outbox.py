@@ -8,15 +8,15 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from coos_mlflow.registry import outbox
-from coos_mlflow.registry.outbox import KeptRow
+from coos_mlflow.registry.outbox import PendingModel
 from coos_mlflow.registry.runs import prepare_store, run
 
 
 @pytest.fixture
-def row(own_store, tmp_path) -> KeptRow:
+def row(own_store, tmp_path) -> PendingModel:
     prepare_store()
     (tmp_path / "row").mkdir()
-    return KeptRow(tmp_path / "row")
+    return PendingModel(tmp_path / "row")
 
 
 @pytest.mark.parametrize("left", ["", "models:/", "models:/m-0", "models:/m-" + "0" * 32])
@@ -51,7 +51,7 @@ def test_a_store_that_does_not_say_whether_a_model_is_there_is_not_taken_to_have
 
 
 def test_what_was_sent_leaves_no_lock(row):
-    with row.held():
+    with row.lock():
         assert row.lock_file.is_file()
     outbox.forget(row)
     assert not row.folder.exists() and not row.lock_file.exists()
@@ -62,7 +62,7 @@ def test_a_row_is_whole_or_is_none(row):
     assert not row.is_whole
     for facts in ("", "[]", '{"store": "s"}', '{"store": "", "tags": {"fingerprint": "f"}}'):
         (row.folder / "row.json").write_text(facts)
-        assert not KeptRow(row.folder).is_whole
+        assert not PendingModel(row.folder).is_whole
     (row.folder / "row.json").write_text('{"store": "s", "tags": {"fingerprint": "f"}}')
-    assert KeptRow(Path(row.folder)).is_whole
-    assert outbox.KeptRow(row.folder).store == "s"
+    assert PendingModel(Path(row.folder)).is_whole
+    assert outbox.PendingModel(row.folder).store == "s"

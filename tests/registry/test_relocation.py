@@ -38,7 +38,7 @@ def train(trained):
     texture = create("texture")
     rows = baselines.rows_of(texture, ["lr"])
     overrides = {"cv_folds": 2, "seed": 8}
-    return baselines.train(texture, choose(str(trained.data)), rows=rows, overrides=overrides)
+    return baselines.train_rows(texture, choose(str(trained.data)), rows=rows, overrides=overrides)
 
 
 @pytest.fixture

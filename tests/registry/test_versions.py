@@ -49,7 +49,7 @@ def test_training_the_same_again_makes_no_second_version(trained):
     overrides = {"search_samples": 2, "cv_folds": 2}
     data, texture = choose(str(trained.data)), create("texture")
     before = len(versions.versions("texture-lr"))
-    again = train.train(
+    again = train.train_rows(
         texture, data, rows=train.rows_of(texture, ["knn", "lr"]), overrides=overrides
     )
     assert [row.trained for row in again] == [False, False]
@@ -137,7 +137,9 @@ def test_a_registry_that_does_not_say_is_not_taken_for_an_empty_one(trained, mon
 def test_settings_that_a_classifier_does_not_use_make_no_second_version(trained):
     overrides = {"search_samples": 3, "cv_folds": 2, "neighbours": 11}
     data, texture = choose(str(trained.data)), create("texture")
-    again = train.train(texture, data, rows=train.rows_of(texture, ["lr"]), overrides=overrides)
+    again = train.train_rows(
+        texture, data, rows=train.rows_of(texture, ["lr"]), overrides=overrides
+    )
     assert [row.model.version for row in again] == ["1"]
 
 

@@ -1,11 +1,16 @@
 """What every representation in the folder must keep to, a new one too."""
 
+import inspect
 import json
 import re
+import subprocess
+import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
 
+from coos_mlflow import representations
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.representations import PROBABILITIES, create, names
@@ -131,3 +136,132 @@ def test_every_preset_can_be_made_and_overridden(key):
 def test_unknown_parameters_are_refused_with_the_known_ones(key):
     with pytest.raises(DataError, match=f"{key} has no parameter 'colour'"):
         create(key, colour="red")
+
+
+def settings_of(key):
+    made = import_module(f"coos_mlflow.representations.{key}").REPRESENTATION
+    return list(inspect.signature(made).parameters)
+
+
+@pytest.mark.parametrize(
+    ("key", "setting"), [(key, setting) for key in names() for setting in settings_of(key)]
+)
+def test_a_setting_of_another_type_is_refused_in_one_sentence(key, setting):
+    with pytest.raises(DataError) as caught:
+        create(key, **{setting: {"of": "no type"}})
+    assert re.fullmatch(
+        rf"{key} {setting}={{'of': 'no type'}} found, expected [^.]+\.", str(caught.value)
+    )
+
+
+SOURCE = """
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+
+from coos_mlflow.representations.base import Range, Representation
+
+
+class Histogram(Representation):
+    key, version, title, layers = "histogram", "1", "Histogram", ("counts",)
+
+    def __init__(
+        self,
+        seed: int = 0,
+        bins: Annotated[int, Range(1, 256)] = 16,
+        depth: Annotated[int | None, Range(least=2)] = None,
+        gain: Annotated[float, Range(above=0)] = 1.0,
+        offset: Annotated[float, Range(most=0)] = 0.0,
+        log: bool = False,
+        note: str = "",
+        norm: Literal["sum", "max"] = "sum",
+        edges: Sequence[float] = (0, 1.5),
+        free=None,
+    ):
+        self._params = locals() | {"edges": list(edges)}
+
+    def params(self):
+        return {name: v for name, v in self._params.items() if name not in ("self", "__class__")}
+
+    def feature_names(self, layer):
+        return tuple(f"bin {i}" for i in range(self._params["bins"]))
+
+    def compute(self, prepared, layers=None):
+        bins = self._params["bins"]
+        counts = [np.histogram(cell, bins)[0] for cell in prepared]
+        return {"counts": np.array(counts, np.float32).reshape(-1, bins)}
+
+
+REPRESENTATION = Histogram
+"""
+
+
+@pytest.fixture
+def histogram(tmp_path, monkeypatch):
+    """A representation that somebody has written in one file."""
+    (tmp_path / "histogram.py").write_text(SOURCE, encoding="utf-8")
+    monkeypatch.setattr(representations, "__path__", [*representations.__path__, str(tmp_path)])
+    yield "histogram"
+    sys.modules.pop("coos_mlflow.representations.histogram", None)
+    vars(representations).pop("histogram", None)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "expected"),
+    [
+        ("bins", "abc", "a whole number from 1 to 256"),
+        ("bins", 0, "a whole number from 1 to 256"),
+        ("bins", 257, "a whole number from 1 to 256"),
+        ("bins", 16.0, "a whole number from 1 to 256"),
+        ("bins", True, "a whole number from 1 to 256"),
+        ("bins", None, "a whole number from 1 to 256"),
+        ("seed", 1.5, "a whole number"),
+        ("depth", 1, "a whole number or null from 2 up"),
+        ("depth", "abc", "a whole number or null from 2 up"),
+        ("gain", 0, "a number above 0"),
+        ("gain", float("nan"), "a number above 0"),
+        ("gain", "1e-3", "a number above 0"),
+        ("offset", 0.5, "a number up to 0"),
+        ("log", 1, "true or false"),
+        ("note", 1, "a text"),
+        ("norm", "mean", "one of sum, max"),
+        ("norm", ["sum"], "one of sum, max"),
+        ("edges", [], "a list of one or more, each a number"),
+        ("edges", 1, "a list of one or more, each a number"),
+        ("edges", [0, "abc"], "a list of one or more, each a number"),
+    ],
+)
+def test_settings_of_a_new_file_are_checked_against_its_annotations(
+    histogram, setting, value, expected
+):
+    with pytest.raises(DataError) as caught:
+        create(histogram, **{setting: value})
+    assert str(caught.value) == f"{histogram} {setting}={value!r} found, expected {expected}."
+
+
+def test_settings_that_fit_their_annotations_are_taken(histogram):
+    fitting = {
+        "seed": -1,
+        "bins": 1,
+        "depth": 2,
+        "gain": 3,
+        "offset": -0.5,
+        "log": True,
+        "note": "abc",
+        "norm": "max",
+        "edges": [1, 0.5],
+        "free": {"any": "thing"},
+    }
+    assert create(histogram, **fitting).params() == fitting
+    assert create(histogram, depth=None, bins=256).params()["depth"] is None
+
+
+def test_settings_are_checked_without_torch():
+    code = (
+        "import sys; from coos_mlflow.representations import create; create('texture'); "
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

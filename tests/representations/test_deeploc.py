@@ -174,10 +174,10 @@ def test_the_quick_preset_gives_way_to_what_is_asked():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"crops": 3}, "crops=3 found, expected 1 or 5"),
-        ({"crops": [1]}, r"crops=\[1\] found, expected 1 or 5"),
-        ({"crops": 1.0}, r"crops=1.0 found, expected 1 or 5"),
-        ({"crops": True}, "crops=True found, expected 1 or 5"),
+        ({"crops": 3}, "crops=3 found, expected one of 1, 5"),
+        ({"crops": [1]}, r"crops=\[1\] found, expected one of 1, 5"),
+        ({"crops": 1.0}, r"crops=1.0 found, expected one of 1, 5"),
+        ({"crops": True}, "crops=True found, expected one of 1, 5"),
         ({"width": 0}, "width=0 found, expected a number above 0 and up to 10"),
         ({"width": math.inf}, "width=inf found, expected a number above 0 and up to 10"),
         ({"width": math.nan}, "width=nan found"),
@@ -192,7 +192,7 @@ def test_the_quick_preset_gives_way_to_what_is_asked():
         ({"learning_rate": math.inf}, "learning_rate=inf found, .* above 0 and up to 1,000,000"),
         ({"learning_rate": 1e300}, r"learning_rate=1e\+300 found"),
         ({"learning_rate": "1e-3"}, "learning_rate='1e-3' found"),
-        ({"seed": -1}, "seed=-1 found, expected a whole number from 0 to 4294967295"),
+        ({"seed": -1}, "seed=-1 found, expected a whole number from 0 to 4,294,967,295"),
         ({"seed": 1.5}, "seed=1.5 found"),
         ({"seed": "abc"}, "seed='abc' found"),
         ({"seed": 2**32}, "seed=4294967296 found"),

@@ -201,7 +201,7 @@ def test_parameters_make_it_again(made):
         ({"weights": "keras"}, "weights='keras' found, expected one of imagenet, random"),
         ({"seed": -1}, "seed=-1 found"),
         ({"seed": True}, "seed=True found"),
-        ({"seed": 2**32}, "seed=4294967296 found, expected a whole number from 0 to 4294967295"),
+        ({"seed": 2**32}, "seed=4294967296 found, expected a whole number from 0 to 4,294,967,295"),
     ],
 )
 def test_parameters_that_are_refused(params, sentence):

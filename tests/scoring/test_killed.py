@@ -14,15 +14,15 @@ import pandas as pd
 import pytest
 from forks import Forked, Forks
 
-from coos_mlflow.scoring.results import RESULTS
+from coos_mlflow.registry.results import RESULTS
 
 KILLS = int(os.environ.get("COOS_KILLS", "1"))
 """How often to kill; `COOS_KILLS=50 make test PYTEST=tests/test_killed.py` takes ten minutes."""
 
 CODE = """
-from coos_mlflow import answering, jobs
+from coos_mlflow.scoring import blocks, job
 from coos_mlflow.cli import coos_score
-answering.BATCH, jobs.BLOCK = 16, 32
+blocks.BATCH, job.BLOCK = 16, 32
 coos_score()
 """
 

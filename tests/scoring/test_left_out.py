@@ -110,7 +110,7 @@ def test_verdict_and_estimate_do_not_change_when_every_cell_comes_twice(
 def test_unusable_cells_of_all_blocks_count_together(scorer, make_plate, tmp_path, monkeypatch):
     """Workers see a block each; the last step sees the plate."""
     monkeypatch.setattr(job, "BLOCK", 10)
-    monkeypatch.setattr(scoring, "answer", lambda c, p, blocks, *a: one_by_one(c, p, blocks))
+    monkeypatch.setattr(scoring, "score_blocks", lambda c, p, blocks, *a: one_by_one(c, p, blocks))
     plate = make_plate(n=40)
     for row in (3, 13, 23):
         spoil(plate, row)
@@ -120,10 +120,10 @@ def test_unusable_cells_of_all_blocks_count_together(scorer, make_plate, tmp_pat
 
 
 def one_by_one(classifier, plate, blocks):
-    from coos_mlflow.scoring.blocks import answer
+    from coos_mlflow.scoring.blocks import score_blocks
 
     for block in blocks:
-        yield from answer(classifier, plate, [block])
+        yield from score_blocks(classifier, plate, [block])
 
 
 def test_a_served_model_gives_the_table_of_a_plate_with_an_unusable_cell(
@@ -148,7 +148,7 @@ def spoilt_data(trained, tmp_path):
 
 def test_training_on_an_unusable_cell_names_the_way_out(spoilt_data, own_store):
     with pytest.raises(DataError, match=r"training.hdf5:/data: cell 7, .*`--drop-bad` leaves"):
-        train.train(create("texture"), choose(str(spoilt_data)))
+        train.train_rows(create("texture"), choose(str(spoilt_data)))
 
 
 def test_training_without_bad_cells_says_how_many_were_left_out(
@@ -173,7 +173,7 @@ def test_training_without_bad_cells_says_how_many_were_left_out(
         np.testing.assert_array_equal(kept.images, np.delete(cells.images, 7, axis=0))
         np.testing.assert_array_equal(kept.wells, np.delete(cells.wells, 7))
         assert copy.attrs == sound.attrs
-    (row,) = train.train(create("texture"), data, rows=[(create("texture").layers[0], "knn")])
+    (row,) = train.train_rows(create("texture"), data, rows=[(create("texture").layers[0], "knn")])
     assert row.evaluations["test2"].n_cells == whole["test2"] - 1
 
 

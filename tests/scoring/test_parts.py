@@ -35,6 +35,7 @@ def part_of(block: Block, seed: int = 0) -> Part:
         rng.dirichlet(np.ones(7), n).astype(np.float32),
         rng.normal(size=(n, 12)).astype(np.float32),
         rng.normal(size=(n, len(RAW_FIGURES))).astype(np.float32),
+        rng.gamma(4, 0.3, n),
         rng.integers(0, 4, n).astype(np.int8),
         rng.integers(0, 2**64, n, np.uint64),
         {row: rng.integers(0, 65535, (2, 64, 64), np.uint16) for row in (0, n - 1)},
@@ -54,7 +55,7 @@ def test_a_part_comes_back_to_the_last_bit(job):
     assert found.block == wanted.block and found.looks.keys() == wanted.looks.keys() == {0, 4}
     for row, look in wanted.looks.items():
         np.testing.assert_array_equal(found.looks[row], look, strict=True)
-    for name in ("probabilities", "features", "raw", "flags", "digests"):
+    for name in ("probabilities", "features", "raw", "novelty", "flags", "digests"):
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), strict=True)
 
 

@@ -8,7 +8,7 @@ import pytest
 from coos_mlflow._utils import files
 from coos_mlflow._utils.files import check_folder, whole_folder
 from coos_mlflow.errors import OutputError
-from coos_mlflow.scoring.results import REPORT, RESULTS
+from coos_mlflow.registry.results import REPORT, RESULTS
 
 
 def refused(folder: Path, force: bool = False) -> str:

@@ -192,7 +192,7 @@ def test_a_bench_of_scoring_compares_two_sides(small, capsys, monkeypatch, name)
             assert sum(found[case]["phases"].values()) == pytest.approx(1, abs=0.01)
             assert {"represent", "classify"} <= set(found[case]["stages"])
     if name == "serve":
-        assert set(found["rows"]) == {f"{f} {n} 1" for f in ("JSON", "Parquet") for n in (1, 2)}
+        assert set(found["rows"]) == {f"{f} {n} 1" for f in ("JSON", ".npy") for n in (1, 2)}
         assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in found["rows"].values())
     if name == "score-peers":
         sides = found["texture-lr"]

@@ -16,8 +16,8 @@ import tifffile
 
 from coos_mlflow.cli import main
 from coos_mlflow.errors import DataError, OutputError
+from coos_mlflow.registry.results import RESULTS
 from coos_mlflow.scoring.parts import open_work
-from coos_mlflow.scoring.results import RESULTS
 from coos_mlflow.scoring.scorer import Scorer
 
 REFUSED, UNWRITTEN = DataError.exit_code, OutputError.exit_code

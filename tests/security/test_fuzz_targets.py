@@ -38,14 +38,23 @@ documents = st.dictionaries(
     nested | st.dictionaries(st.text(max_size=8), nested, max_size=3),
     max_size=3,
 ).map(lambda document: json.dumps(document).encode())
+pieces = [b"@C", b"@R", b"@A", b"@P", b"@G", b"[", b"]", b",", b'{"inputs":', b"}"]
 bodies = st.builds(
     lambda choice, headers, body: bytes([choice]) + headers + body,
     st.integers(0, 5),
     st.sampled_from([b"", b"application/json|gzip\n", b"application/json|br\n"]),
     documents | st.binary(max_size=60) | st.text(max_size=60).map(str.encode)
-    | st.lists(st.sampled_from([b"@C", b"@R", b"@T", b"@G", b"[", b"]", b",", b'{"inputs":', b"}"]))
-    .map(b"".join),
+    | st.lists(st.sampled_from(pieces)).map(b"".join),
 )  # fmt: skip
+
+words = st.text(st.characters(codec="latin-1"), max_size=20)
+literals = st.recursive(
+    st.integers() | st.booleans() | st.none() | st.floats() | words | st.binary(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.lists(inner, max_size=4).map(tuple),
+    max_leaves=8,
+).map(lambda value: repr(value).encode("latin-1", "replace").decode("latin-1"))
+descrs = st.sampled_from(["'<u2'", "'>f4'", "'|O'", "'2u2'", "'u2,u2'", "[('a', '<u2')]"])
+shapes = st.tuples(st.integers(-1, 3), st.just(2), st.just(64), st.just(64)).map(str)
 
 
 @briefly
@@ -60,7 +69,18 @@ def test_bodies_of_any_bytes(targets, data):
     targets["bodies"].try_bytes(data)
 
 
-@pytest.mark.parametrize(("name", "taken"), [("wells", 6), ("bodies", 6)])
+@briefly
+@given(
+    descr=descrs | literals | words,
+    shape=shapes | literals | words,
+    order=st.sampled_from(["True", "False", "0", ""]),
+)
+def test_headers_of_any_text(targets, descr, shape, order):
+    npy = targets["bodies"].npy(descr, shape, order)
+    targets["bodies"].try_bytes(b"\1" + npy)
+
+
+@pytest.mark.parametrize(("name", "taken"), [("wells", 6), ("bodies", 9)])
 def test_examples_reach_both_ends(targets, name, taken):
     target = targets[name]
     assert sum(map(target.try_bytes, target.EXAMPLES)) == taken

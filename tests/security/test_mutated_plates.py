@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from coos_mlflow.errors import DataError
-from coos_mlflow.plates.hdf5.verify import MAX_ROW_BYTES
+from coos_mlflow.plates.hdf5.chunks import MAX_ROW_BYTES
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.summary import inspect
 

@@ -21,7 +21,7 @@ from coos_mlflow.plates.file_names import check_names
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.summary import inspect
 from coos_mlflow.plates.tiff_pairs import find_pairs
-from coos_mlflow.scoring.results import RESULTS
+from coos_mlflow.registry.results import RESULTS
 from coos_mlflow.scoring.scorer import Scorer
 
 PATTERNS = ("*_gfp.tif", "*_rfp.tif")

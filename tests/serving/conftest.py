@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 import requests
 from waiting import PATIENCE
@@ -45,13 +44,3 @@ def ask(server: Any) -> Callable[..., requests.Response]:
         return requests.post(server.invocations, data=body, headers=said, timeout=PATIENCE)
 
     return post
-
-
-@pytest.fixture
-def taken() -> Iterator[Callable[[], int]]:
-    """Bytes that Arrow has taken since the test began, given back or not."""
-    usual, counted = pa.default_memory_pool(), pa.system_memory_pool()
-    before = counted.total_bytes_allocated()
-    pa.set_memory_pool(counted)
-    yield lambda: counted.total_bytes_allocated() - before
-    pa.set_memory_pool(usual)

@@ -1,104 +1,112 @@
-"""Bodies turned into cells: whatever writes Parquet, and what no header may hide."""
+"""Bodies turned into cells: whatever NumPy saves, and what no header may hide."""
 
 import importlib
 import io
-import itertools
 import sys
 import time
+import tracemalloc
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.scoring.remote import packed
 from coos_mlflow.serving.decoding import decode, media_type
-from coos_mlflow.serving.limits import JSON, PARQUET, RefusedRequestError
+from coos_mlflow.serving.limits import JSON, MAX_BYTES, MAX_CELLS, NPY
 
-FORMS = list(
-    itertools.product(
-        ("u1", "u2", "i4", "i8", "f2", "f4", "f8"),
-        ("1.0", "2.6"),
-        ("1.0", "2.0"),
-        (True, False),
-        ("none", "snappy", "zstd", "gzip", "brotli", "lz4"),
-    )
-)
+DTYPES = ("u1", "<u2", ">u2", "i4", ">i8", "u8", "f2", "f4", ">f4", "f8")
 
 
 @pytest.fixture
-def bombs(serving):
-    yield importlib.import_module("fuzz.parquet_bombs")
+def npy_lies(serving):
+    yield importlib.import_module("fuzz.npy_lies")
     for name in [name for name in sys.modules if name.partition(".")[0] == "fuzz"]:
         del sys.modules[name]
 
 
-def written(images: np.ndarray, **how) -> bytes:
-    offsets = np.arange(len(images) + 1) * 8192
-    column = pa.ListArray.from_arrays(offsets, images.reshape(-1))
+def saved(images: np.ndarray, version: tuple[int, int] = (1, 0)) -> bytes:
     sink = io.BytesIO()
-    pq.write_table(pa.table({"cell": column}), sink, **how)
+    np.lib.format.write_array(sink, images, version)
     return sink.getvalue()
 
 
-def test_whatever_writes_parquet_is_read(cells):
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_whatever_numpy_saves_is_read(cells, dtype, version, order):
     images = cells[:4] % 120 + np.arange(64, dtype=np.uint16) % 7
-    for dtype, version, pages, dictionary, compression in FORMS:
-        body = written(
-            images.astype(dtype),
-            version=version,
-            data_page_version=pages,
-            use_dictionary=dictionary,
-            compression=compression,
-            row_group_size=3,
-            data_page_size=20_000,
-            write_page_checksum=dictionary,
-        )
-        np.testing.assert_array_equal(decode(body, PARQUET), images)
-    for encoding in ("BYTE_STREAM_SPLIT", "DELTA_BINARY_PACKED"):
-        body = written(images.astype("i4"), use_dictionary=False, column_encoding=encoding)
-        np.testing.assert_array_equal(decode(body, PARQUET), images)
+    found = decode(saved(images.astype(dtype, order=order), version), NPY)
+    assert found.dtype in (np.uint16, np.float32)
+    assert found.flags.c_contiguous and found.flags.aligned
+    np.testing.assert_array_equal(found, images)
 
 
 @pytest.mark.parametrize("dtype", ["u2", "f4"])
 def test_what_the_client_packs_comes_out_as_it_went_in(cells, dtype):
-    images = decode(packed(cells.astype(dtype)), PARQUET)
+    images = decode(packed(cells.astype(dtype)), NPY)
     assert images.dtype == dtype
     np.testing.assert_array_equal(images, cells)
 
 
-def test_an_honest_file_of_the_bombs_maker_is_read(bombs):
-    """Else it would be refused for being malformed, whatever it claims."""
-    table = pq.read_table(pa.BufferReader(bombs.run(8192)))
-    assert table.column(0).to_pylist() == [[7] * 8192]
-    with pytest.raises(DataError, match="7 stands in every pixel"):
-        decode(bombs.run(8192), PARQUET)
+def test_the_most_cells_of_a_request_fit_into_a_body(cells):
+    most = np.resize(cells, (MAX_CELLS, *cells.shape[1:])).astype(np.float32)
+    assert len(packed(most)) <= MAX_BYTES[NPY]
+    assert len(decode(packed(most), NPY)) == MAX_CELLS
 
 
-def test_a_page_that_lies_is_not_unpacked_and_would_be_by_who_believes_it(bombs, taken):
-    """200 bytes of 10**9 values would take 16 GB."""
-    bodies = [bombs.run(30_000_000, header) for header in ("honest", "twice", "type")]
-    before = taken()
-    for body in bodies:
-        assert len(body) < 300
-        told = pq.ParquetFile(pa.BufferReader(body)).metadata.row_group(0).column(0).num_values
-        assert told == 8192
-        with pytest.raises(RefusedRequestError, match="no Parquet file that can be read"):
-            decode(body, PARQUET)
-    assert taken() - before < 2**20
-    for body in bodies:
-        assert len(pq.read_table(pa.BufferReader(body)).column(0)[0]) == 30_000_000
-    assert taken() - before > 30_000_000
+@pytest.mark.parametrize("spaces", range(8))
+def test_a_header_of_any_length_leaves_cells_aligned(npy_lies, spaces):
+    body = npy_lies.npy(order="False" + " " * spaces)
+    found = decode(body, NPY)
+    assert found.flags.aligned
+    np.testing.assert_array_equal(found, npy_lies.cells(1))
 
 
-def test_every_bomb_is_refused_at_once(bombs):
-    for name, made in bombs.BOMBS.items():
+def test_every_lie_is_refused_in_no_time_and_no_memory(npy_lies):
+    assert len(decode(npy_lies.npy(), NPY)) == 1  # else all would be refused for their form
+    assert len(npy_lies.LIES) > 40
+    for name, made in npy_lies.LIES.items():
         body = made()
+        tracemalloc.start()
         began = time.process_time()
-        with pytest.raises(DataError):
-            decode(body, PARQUET)
-        assert time.process_time() - began < 2, name
+        with pytest.raises(DataError) as refused:
+            decode(body, NPY)
+        seconds, (_, peak) = time.process_time() - began, tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert str(refused.value).isprintable() and len(str(refused.value)) < 400, name
+        assert seconds < 0.5 and peak < 2**19, name
+
+
+@pytest.mark.parametrize(
+    ("lie", "status", "sentence"),
+    [
+        ("2**60 cells", 413, "1,152,921,504,606,846,976 cells found, expected at most 2,048"),
+        ("a negative number of cells", 400, "-1 cells found, expected at least one"),
+        ("no cells", 400, "no cells found"),
+        ("channels last", 400, r"shape \(1, 64, 64, 2\) has its channels last"),
+        ("more cells than there are", 400, "16,384 bytes after .* expected 32,768 for shape"),
+        ("fewer cells than there are", 400, "20,000 bytes after .* expected 16,384 for shape"),
+        ("a pickle", 400, "dtype object found, expected uint16 or float32"),
+        ("truth values", 400, "dtype bool found"),
+        ("version 3", 400, r"no \.npy header of version 1\.0 or 2\.0 found"),
+        ("a zip file", 400, r"no \.npy header"),
+        ("a header of 16 MiB", 400, r"no \.npy header"),
+    ],
+)
+def test_a_refusal_says_what_came_and_what_was_expected(npy_lies, lie, status, sentence):
+    with pytest.raises(DataError, match=sentence) as refused:
+        decode(npy_lies.LIES[lie](), NPY)
+    assert getattr(refused.value, "status", 400) == status
+
+
+def test_no_pickle_is_opened(npy_lies, monkeypatch):
+    opened = []
+    monkeypatch.setattr("pickle.load", lambda *_, **__: opened.append(1))
+    with pytest.raises(DataError):
+        decode(npy_lies.LIES["a pickle"](), NPY)
+    assert opened == []
+    np.load(io.BytesIO(npy_lies.LIES["a pickle"]()), allow_pickle=True)
+    assert opened == [1]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +115,7 @@ def test_every_bomb_is_refused_at_once(bombs):
         (JSON, JSON),
         ("APPLICATION/JSON ; charset=UTF-8", JSON),
         (f'{JSON}; charset="utf-8"', JSON),
-        (PARQUET, PARQUET),
+        (NPY, NPY),
     ],
 )
 def test_a_format_may_be_spelled_in_any_way_that_http_allows(said, kind):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from coos_mlflow.scoring.remote import packed
-from coos_mlflow.serving.limits import PARQUET
+from coos_mlflow.serving.limits import NPY
 
 PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
 BLOCKS = [
@@ -39,10 +39,10 @@ def test_the_python_of_the_page_gets_a_table(server, new_plate, tmp_path, monkey
 def test_the_commands_of_the_page_get_a_row_for_each_cell(server, cells, tmp_path):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    (tmp_path / "cells.parquet").write_bytes(packed(cells))
+    (tmp_path / "cells.npy").write_bytes(packed(cells))
     (tmp_path / "cells.json").write_text(json.dumps({"inputs": cells.tolist()}))
     commands = [*blocks("curl -H"), *blocks("gzip -c")]
-    assert len(commands) == 3 and PARQUET in commands[0]
+    assert len(commands) == 3 and NPY in commands[0]
     for command in commands:
         shell = command.replace(ADDRESS, server.url).replace("curl", "curl --silent")
         done = subprocess.run(

@@ -19,7 +19,7 @@ from coos_mlflow.errors import DataError, RegistryError, ServerError
 from coos_mlflow.scoring.remote import packed, patient_session, score_plate
 from coos_mlflow.scoring.scorer import Scorer
 from coos_mlflow.serving import route
-from coos_mlflow.serving.limits import PARQUET
+from coos_mlflow.serving.limits import NPY
 
 BIN = Path(sys.executable).parent
 
@@ -64,7 +64,7 @@ def test_a_busy_server_is_asked_again(trained, served_here, cells, make_plate, m
     """Requests that find no room are told so, and the client comes back."""
     url = served_here(trained.row("texture-lr").model.uri)
     monkeypatch.setattr(route, "MAX_AT_ONCE", 0)
-    answer = requests.post(f"{url}/invocations", packed(cells), headers={"Content-Type": PARQUET})
+    answer = requests.post(f"{url}/invocations", packed(cells), headers={"Content-Type": NPY})
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert answer.json()["error_code"] == "TEMPORARILY_UNAVAILABLE"
     waited = []
@@ -81,15 +81,15 @@ def test_a_busy_server_is_asked_again(trained, served_here, cells, make_plate, m
 def test_a_server_that_fails_says_no_more_than_that(
     trained, served_here, cells, monkeypatch, caplog
 ):
-    from coos_mlflow.model.pyfunc import CellClassifier
+    from coos_mlflow.model.cell_model import CellModel
 
     url = served_here(trained.row("texture-lr").model.uri)
 
     def broken(self, images):
         raise RuntimeError("secret of /home/somebody")
 
-    monkeypatch.setattr(CellClassifier, "score", broken)
-    answer = requests.post(f"{url}/invocations", packed(cells), headers={"Content-Type": PARQUET})
+    monkeypatch.setattr(CellModel, "score", broken)
+    answer = requests.post(f"{url}/invocations", packed(cells), headers={"Content-Type": NPY})
     assert answer.status_code == 500
     assert answer.json()["message"] == "The server failed on this request; its log says why."
     assert "secret" in caplog.text
@@ -216,22 +216,22 @@ def test_requests_that_nobody_waits_for_any_more_still_count_and_are_not_scored(
     trained, served_here, cells, monkeypatch
 ):
     """MLflow's time limit ends the waiting, not the thread."""
-    from coos_mlflow.model.pyfunc import CellClassifier
+    from coos_mlflow.model.cell_model import CellModel
 
     monkeypatch.setenv("MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT", "4")
     monkeypatch.setattr(route, "MAX_AT_ONCE", 3)
     url = served_here(trained.row("texture-lr").model.uri)
-    score, go_on, scored = CellClassifier.score, threading.Event(), []
+    score, go_on, scored = CellModel.score, threading.Event(), []
 
     def slow(self, images):
         scored.append(len(images))
         assert go_on.wait(PATIENCE)
         return score(self, images)
 
-    monkeypatch.setattr(CellClassifier, "score", slow)
+    monkeypatch.setattr(CellModel, "score", slow)
 
     def post(n=2):
-        headers = {"Content-Type": PARQUET}
+        headers = {"Content-Type": NPY}
         body = packed(cells[:n])
         return requests.post(
             f"{url}/invocations", body, headers=headers, timeout=PATIENCE

@@ -11,9 +11,10 @@ import requests
 from mlflow.pyfunc.scoring_server import infer_and_parse_data
 from waiting import PATIENCE
 
-from coos_mlflow.model.pyfunc import PROBABILITY_COLUMNS
+from coos_mlflow.model.cell_model import PROBABILITY_COLUMNS
+from coos_mlflow.scoring.remote import packed
 from coos_mlflow.serving.decoding import as_images
-from coos_mlflow.serving.limits import JSON, MAX_BYTES, MAX_CELLS, PARQUET
+from coos_mlflow.serving.limits import JSON, MAX_BYTES, MAX_CELLS, NPY
 
 REVEALING = re.compile(r"Traceback|File \"|\.py\b|site-packages|/[a-z]+/|0x[0-9a-f]{6}|\n")
 """Of the server: where it runs, what it is made of."""
@@ -21,21 +22,6 @@ REVEALING = re.compile(r"Traceback|File \"|\.py\b|site-packages|/[a-z]+/|0x[0-9a
 
 def inputs(values) -> str:
     return json.dumps({"inputs": values if isinstance(values, list) else values.tolist()})
-
-
-def flat(cells) -> list[np.ndarray]:
-    return list(np.reshape(cells, (len(cells), -1)))
-
-
-def parquet(column) -> bytes:
-    sink = io.BytesIO()
-    pd.DataFrame({"cell": column}).to_parquet(sink)
-    return sink.getvalue()
-
-
-def with_wells(cells) -> pd.DataFrame:
-    wells = pd.Index([f"B{number:02}" for number in range(len(cells))], name="Metadata_Well")
-    return pd.DataFrame({"cell": flat(cells), "Metadata_Column": 2}, index=wells)
 
 
 NAMED = {
@@ -66,10 +52,10 @@ def test_every_form_of_the_same_cells_gets_the_same_answer(ask, cells):
         table(ask(inputs(cells))),
         table(ask(json.dumps({"instances": cells.tolist(), "params": None}))),
         table(ask(inputs(cells.astype(float)), f"{JSON}; charset=UTF-8")),
-        *(table(ask(parquet(flat(cells.astype(d))), PARQUET)) for d in ("u2", "i8", "f4", "f8")),
+        *(table(ask(packed(cells.astype(d)), NPY)) for d in ("u2", ">u2", "i8", "f4", "f8")),
+        table(ask(packed(np.asfortranarray(cells)), NPY)),
         table(ask(b"\xef\xbb\xbf" + inputs(cells).encode())),
         *(table(ask(json.dumps(form(cells.tolist())))) for form in NAMED.values()),
-        table(ask(with_wells(cells).to_parquet(), PARQUET)),
     ]
     assert len(answers[0]) == len(cells)
     for other in answers[1:]:
@@ -96,7 +82,7 @@ WRONG_VALUES = {
     "infinite": (lambda c: _with(c, 1, np.inf), r"cell 1, .*: inf is not a finite number"),
     "no number": (
         lambda c: _with(c, 1, np.nan),
-        r"cell 1.*(nan is not a finite|a count that is missing)",
+        r"cell 1.*nan is not a finite",
     ),
     "constant once it is float32": (
         lambda c: np.where(np.arange(len(c)) == 4, 300 + 1e-9 * c.T, c.T).T,
@@ -110,7 +96,7 @@ WRONG_VALUES = {
 def test_a_wrong_value_is_named_with_its_cell_in_both_formats(ask, cells, case):
     change, sentence = WRONG_VALUES[case]
     changed = change(cells)
-    for answer in (ask(inputs(changed)), ask(parquet(flat(changed)), PARQUET)):
+    for answer in (ask(inputs(changed)), ask(packed(changed), NPY)):
         assert re.search(sentence, refused(answer, 400))
 
 
@@ -187,38 +173,38 @@ def test_what_is_no_json_of_cells_is_refused(ask, case):
     assert "the request" in refused(ask(BODIES[case]), 400)
 
 
-TABLES = {
-    "short": ([[1, 2, 3]], "cell 0 is a list of 3"),
-    "of texts": ([["a"]], "column of list<.*string"),
-    "of numbers": ([1, 2], "column of int64"),
-    "missing": ([np.zeros(8192, "u2").tolist(), None], "cell 1 is missing"),
-    "of truths": ([[True, False]], "column of list<.*bool"),
-    "empty": (pd.Series([], dtype=object), "column of null"),
+def pickled(cells) -> bytes:
+    sink = io.BytesIO()
+    np.save(sink, cells.astype(object), allow_pickle=True)
+    return sink.getvalue()
+
+
+ARRAYS = {
+    "nothing": (lambda _: b"", "no .npy header"),
+    "JSON": (lambda c: inputs(c).encode(), "no .npy header"),
+    "objects": (pickled, "dtype object"),
+    "truths": (lambda c: packed(c > 300), "dtype bool"),
+    "channels last": (lambda c: packed(np.moveaxis(c, 1, 3)), "channels last"),
+    "one cell alone": (lambda c: packed(c[0]), "3 axes"),
+    "flat": (lambda c: packed(c.reshape(len(c), -1)), r"shape \(12, 8192\) has 2 axes"),
+    "no cells": (lambda c: packed(c[:0]), "no cells"),
+    "cut off": (lambda c: packed(c)[:-1], "196,607 bytes after .* expected 196,608 for shape"),
+    "two arrays": (lambda c: packed(c) * 2, "expected 196,608 for shape"),
 }
 
 
-@pytest.mark.parametrize("case", TABLES)
-def test_a_table_of_anything_else_is_refused(ask, case):
-    column, sentence = TABLES[case]
-    assert re.search(sentence, refused(ask(parquet(column), PARQUET), 400))
-
-
-def test_a_missing_count_is_named_with_its_cell(ask, cells):
-    rows = [row.tolist() for row in flat(cells[:2])]
-    rows[1][9] = None
-    # pandas makes NaN of it in a column of floats; Arrow keeps it missing among integers.
-    assert "cell 1" in refused(ask(parquet(rows), PARQUET), 400)
-
-
-def test_two_columns_of_lists_are_refused_by_their_names(ask, cells):
-    frame = pd.DataFrame({"protein": flat(cells), "nucleus": flat(cells), "well": "B02"})
-    assert "columns 'protein', 'nucleus' of" in refused(ask(frame.to_parquet(), PARQUET), 400)
+@pytest.mark.parametrize("case", ARRAYS)
+def test_an_array_of_anything_else_is_refused(ask, cells, case):
+    made, sentence = ARRAYS[case]
+    assert re.search(sentence, refused(ask(made(cells), NPY), 400))
 
 
 @pytest.mark.parametrize(
     ("content_type", "named"),
     [
         (None, "nothing found"),
+        ("application/vnd.apache.parquet", "expected application/json or application/x-npy"),
+        ("application/octet-stream", "expected application/json or application/x-npy"),
         ("text/csv", "'text/csv' found"),
         ("text/plain", "'text/plain' found"),
         (f"{JSON}; charset=latin-1", "charset 'latin-1'"),
@@ -229,20 +215,13 @@ def test_other_formats_are_refused(ask, cells, content_type, named):
 
 
 def test_a_body_that_is_too_large_is_refused_with_a_sentence_not_a_broken_pipe(ask):
-    assert "more than 16 MiB" in refused(ask(b"0" * (MAX_BYTES[JSON] + 1)), 413)
+    for kind, said in ((JSON, "more than 16 MiB"), (NPY, "more than 65 MiB")):
+        assert said in refused(ask(bytes(MAX_BYTES[kind] + 1), kind), 413)
 
 
-def test_a_table_of_too_many_cells_is_refused_before_it_is_unpacked(ask):
-    cell = np.zeros(8192, "u2")
-    body = parquet([cell] * (MAX_CELLS + 1))
-    assert len(body) < 2**20
-    assert f"{MAX_CELLS + 1:,} cells found" in refused(ask(body, PARQUET), 413)
-
-
-def test_a_list_that_unpacks_to_more_than_a_cell_is_refused_before(ask):
-    body = parquet([np.zeros(20_000_000, "u1")])
-    assert len(body) < 2**20
-    assert "20,000,000 values in 1 cells" in refused(ask(body, PARQUET), 400)
+def test_more_cells_than_a_request_may_bring_are_refused(ask):
+    body = packed(np.zeros((MAX_CELLS + 1, 2, 64, 64), "u2"))
+    assert f"{MAX_CELLS + 1:,} cells found" in refused(ask(body, NPY), 413)
 
 
 def test_other_methods_and_places_are_refused(server):
@@ -254,7 +233,7 @@ def test_it_says_that_it_is_well_and_what_it_takes(server):
     assert requests.get(f"{server.url}/ping", timeout=PATIENCE).status_code == 200
     said = requests.get(f"{server.url}/openapi.json", timeout=PATIENCE).json()
     post = said["paths"]["/invocations"]["post"]
-    assert set(post["requestBody"]["content"]) == {JSON, PARQUET}
+    assert set(post["requestBody"]["content"]) == {JSON, NPY}
     assert {"200", "400", "413", "415", "503"} <= set(post["responses"])
     (coding,) = post["parameters"]
     assert coding["name"] == "Content-Encoding" and "gzip" in coding["schema"]["enum"]

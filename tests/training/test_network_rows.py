@@ -44,20 +44,20 @@ def figure_titles():
 def deeploc(data, figure_titles):
     made = create("deeploc", "quick", width=0.05, iterations=30, check_every=10, crops=1)
     rows = train.rows_of(made, ["own", "knn"])
-    return made, train.train(made, data, rows=rows, overrides=OVERRIDES)
+    return made, train.train_rows(made, data, rows=rows, overrides=OVERRIDES)
 
 
 @pytest.fixture(scope="module")
 def pci(data):
     made = create("pci", "quick", width=0.05, epochs=1, least_cells=2)
     rows = train.rows_of(made, ["knn"])
-    return train.train(made, data, rows=rows, overrides=OVERRIDES)
+    return train.train_rows(made, data, rows=rows, overrides=OVERRIDES)
 
 
 @pytest.fixture(scope="module")
 def vgg16(data):
     made = create("vgg16", weights="random", layers=["conv1_1"])
-    return train.train(made, data, rows=train.rows_of(made, ["knn"]), overrides=OVERRIDES)
+    return train.train_rows(made, data, rows=train.rows_of(made, ["knn"]), overrides=OVERRIDES)
 
 
 def test_a_network_that_answers_has_a_row_of_its_own(deeploc):
@@ -124,7 +124,9 @@ def test_the_champion_is_the_best_layer_by_cross_validation_on_training(pci):
 def test_training_again_recalls_every_row(deeploc, data):
     made, rows = deeploc
     asked = create("deeploc", **made.params())
-    again = train.train(asked, data, rows=train.rows_of(asked, ["own", "knn"]), overrides=OVERRIDES)
+    again = train.train_rows(
+        asked, data, rows=train.rows_of(asked, ["own", "knn"]), overrides=OVERRIDES
+    )
     assert [row.trained for row in again] == [False, False]
     assert [row.errors for row in again] == [row.errors for row in rows]
     assert asked.digest == made.digest
@@ -142,7 +144,7 @@ def test_random_weights_go_by_another_name(vgg16):
 def test_weights_that_are_not_here_are_said_before_any_run_begins(data):
     before = len(mlflow.search_runs(search_all_experiments=True))
     with pytest.raises(DataError, match="coos weights vgg16"):
-        train.train(create("vgg16"), data)
+        train.train_rows(create("vgg16"), data)
     assert len(mlflow.search_runs(search_all_experiments=True)) == before
 
 

@@ -1,7 +1,8 @@
-"""Verify the heaps that hold an HDF5 file's text of variable length.
+"""Read an HDF5 file's text of variable length from its heaps, without HDF5.
 
-HDF5 2.0.0 walks a damaged heap for ever, where nothing can interrupt it, so the sizes are
-checked before it is asked (HDF5 File Format Specification 3.0, section III.E, "Global Heap").
+HDF5 2.0.0 walks a damaged heap for ever, where nothing can interrupt it, and takes memory for a
+length before it looks whether the heap holds as much (the format: HDF5 File Format Specification
+3.0, section III.E, "Global Heap").
 """
 
 from __future__ import annotations
@@ -17,68 +18,93 @@ _SIGNATURE = b"GCOL\x01\x00\x00\x00"
 _ALIGNMENT = 8
 
 
-def check_heaps(path: Path, length_bytes: int) -> None:
-    """Refuse a file with a heap whose objects do not fill it exactly.
+class Heaps:
+    """The heaps of a file, each walked once.
 
     Parameters
     ----------
     path : Path
-    length_bytes : int
-        Bytes of a length, as the file's superblock says.
-
-    Raises
-    ------
-    DataError
+    address_bytes, length_bytes : int
+        Bytes of an address and of a length, as the file's superblock says.
+    base : int
+        Where in the file addresses count from.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        start = content.find(_SIGNATURE)
-        while start >= 0:
-            end = _heap_end(content, start, length_bytes)
-            if end is None:
-                raise DataError(
-                    f"{path}: the heap of variable-length text at byte {start:,} is damaged; "
-                    "copy or download the file again."
-                )
-            start = content.find(_SIGNATURE, end)
 
+    def __init__(self, path: Path, address_bytes: int, length_bytes: int, base: int) -> None:
+        self._path, self._length_bytes, self._base = path, length_bytes, base
+        with path.open("rb") as file:
+            self._content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._unwalked = len(self._content)
+        self._objects: dict[int, dict[int, tuple[int, int]]] = {}
+        address = f"<u{address_bytes}"
+        self._reference = np.dtype([("length", "<u4"), ("heap", address), ("object", "<u4")])
 
-def longest_text(references: bytes, address_bytes: int) -> int:
-    """Return the largest length in bytes that references to a heap claim.
+    def texts(self, references: np.ndarray, longest: int, where: str) -> list[bytes]:
+        """Return the texts that references stand for.
 
-    HDF5 2.0.0 takes memory for what is claimed before it looks whether the heap holds as much.
+        Parameters
+        ----------
+        references : ndarray of void
+            As the file holds them.
+        longest : int
+            Bytes that a text may have.
+        where : str
 
-    Parameters
-    ----------
-    references : bytes
-        One after the other, as the file holds them.
-    address_bytes : int
-        Bytes of an address, as the file's superblock says.
-    """
-    form = np.dtype([("length", "<u4"), ("object", f"V{address_bytes + 4}")])
-    return int(np.frombuffer(references, form)["length"].max(initial=0))
+        Raises
+        ------
+        DataError
+            For longer texts, damaged heaps and references to nothing.
+        """
+        found = np.ascontiguousarray(references).view(self._reference).ravel()
+        claimed = int(found["length"].max(initial=0))
+        if claimed > longest:
+            raise DataError(
+                f"{where}: text of {claimed:,} bytes found, expected at most {longest:,}."
+            )
+        return [self._text(*reference) for reference in found.tolist()]
 
+    def _text(self, length: int, address: int, index: int) -> bytes:
+        if not length:
+            return b""
+        start = self._base + address
+        if start not in self._objects:
+            self._objects[start] = self._walk(start)
+        at, size = self._objects[start].get(index, (0, -1))
+        if size < length:
+            raise self._damaged(start)
+        return self._content[at : at + length].partition(b"\0")[0]
 
-def _heap_end(content: mmap.mmap, start: int, length_bytes: int) -> int | None:
-    """Walk the objects of a heap; None where their sizes lead out of it."""
+    def _walk(self, start: int) -> dict[int, tuple[int, int]]:
+        """Return place and size of each object of a heap, by its number."""
+        position = start + _aligned(len(_SIGNATURE) + self._length_bytes)
+        header = _aligned(8 + self._length_bytes)
+        heap_bytes = self._length_at(start + len(_SIGNATURE))
+        end = start + heap_bytes
+        # Heaps upon each other would make a small file hours of work.
+        self._unwalked -= heap_bytes
+        signed = self._content[start : start + len(_SIGNATURE)] == _SIGNATURE
+        if not signed or self._unwalked < 0 or not position <= end <= len(self._content):
+            raise self._damaged(start)
+        objects = {}
+        while position + header <= end:
+            index = int.from_bytes(self._content[position : position + 2], "little")
+            size = self._length_at(position + 8)
+            # Free space (index 0) counts its own header, an object does not.
+            step = size if index == 0 else header + _aligned(size)
+            if step < header or position + step > end:
+                raise self._damaged(start)
+            objects[index] = (position + header, size)
+            position += step
+        return objects
 
-    def length_at(position: int) -> int:
-        return int.from_bytes(content[position : position + length_bytes], "little")
+    def _length_at(self, position: int) -> int:
+        return int.from_bytes(self._content[position : position + self._length_bytes], "little")
 
-    first = _aligned(len(_SIGNATURE) + length_bytes)
-    object_header = _aligned(8 + length_bytes)
-    end = start + length_at(start + len(_SIGNATURE))
-    if not start + first <= end <= len(content):
-        return None
-    position = start + first
-    while position + object_header <= end:
-        index = int.from_bytes(content[position : position + 2], "little")
-        size = length_at(position + 8)
-        # Free space (index 0) counts its own header, an object does not.
-        step = size if index == 0 else object_header + _aligned(size)
-        if step < object_header or position + step > end:
-            return None
-        position += step
-    return end
+    def _damaged(self, start: int) -> DataError:
+        return DataError(
+            f"{self._path}: the heap of variable-length text at byte {start:,} is damaged; "
+            "copy or download the file again."
+        )
 
 
 def _aligned(size: int) -> int:

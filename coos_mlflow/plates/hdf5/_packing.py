@@ -1,79 +1,63 @@
-"""What HDF5's filters have packed, undone here as far as it takes to know what comes out.
+"""Undo what HDF5's filters have done to a chunk, without HDF5 and without their plugins.
 
-The formats are those of H5Zdeflate.c, H5Zfletcher32.c and H5Zscaleoffset.c of HDF5,
-and of liblzf, which h5py brings.
+Whatever a chunk claims, no filter gives back more than the chunk's size and a few bytes. The
+formats are those of HDF5 (H5Zdeflate.c, H5Zshuffle.c, H5Zfletcher32.c), of h5py (lzf) and of the
+Python package hdf5plugin (the others); `_scale_offset` and `_blosc2` hold the two longer ones.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
-from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import imagecodecs
 import numpy as np
 
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.hdf5._blosc2 import without_blosc, without_blosc2
 from coos_mlflow.plates.hdf5._filter_names import copy_without, name_of
+from coos_mlflow.plates.hdf5._scale_offset import keeps_all_bits, without_scale_offset
 
 if TYPE_CHECKING:
     import h5py
 
-_DEFLATE, _SHUFFLE, _FLETCHER32, _SCALE_OFFSET, _LZF = 1, 2, 3, 6, 32000
-_CHECKSUM_BYTES = 4
-_LZF_LENGTH = 2
-_SCALE_OFFSET_TYPE, _SCALE_OFFSET_BITS, _SCALE_OFFSET_COUNT, _SCALE_OFFSET_SIZE = 0, 1, 2, 4
-# Which parameters of a filter say how much it unpacks.
-_FLOATS = 0  # H5Z_SO_FLOAT_DSCALE, the type of scaling for floats
-_SCALE_OFFSET_HEAD = 21
-_OVERHEAD = _SCALE_OFFSET_HEAD + 1 + _CHECKSUM_BYTES
-"""Bytes by which scaleoffset and fletcher32 together make a chunk larger than it was."""
+Filter = tuple[int, tuple[int, ...]]
+"""The number by which HDF5 knows a filter, and its parameters for a dataset."""
 
+Content = bytes | bytearray
 
-class Filter(NamedTuple):
-    """A step by which chunks are packed."""
+_OVERHEAD = 64
+"""More bytes than scaleoffset and fletcher32 together may add to a chunk."""
 
-    code: int
-    parameters: tuple[int, ...]
-
-    @property
-    def is_raw(self) -> bool:
-        """Whether this is scaleoffset told to keep all bits, which leaves a chunk as it is."""
-        if self.code != _SCALE_OFFSET or len(self.parameters) <= _SCALE_OFFSET_SIZE:
-            return False
-        bits = self.parameters[_SCALE_OFFSET_BITS]
-        # HDF5 takes a greater number of bits for a negative one, and then it does unpack.
-        return (
-            self.parameters[_SCALE_OFFSET_TYPE] != _FLOATS
-            and bits == 8 * self.parameters[_SCALE_OFFSET_SIZE]
-            and bits in (8, 16, 32, 64)
-        )
+_SHUFFLE, _SCALE_OFFSET = 2, 6
+_LOOPED_BYTES = 8
 
 
 def filters_of(dataset: h5py.Dataset, where: str) -> list[Filter]:
-    """Return the steps by which the chunks of a dataset are packed, in their order.
+    """Return the filters that the chunks of a dataset went through, in their order.
 
     Raises
     ------
     DataError
-        For filters whose work cannot be verified, for packing twice, and for an order that HDF5
-        does not always unpack.
+        For filters that are not read here, for packing twice, and for scaleoffset where HDF5 does
+        not always read back what was written.
     """
     properties = dataset.id.get_create_plist()
     found = [properties.get_filter(i) for i in range(properties.get_nfilters())]
     for code, _, _, name in found:
-        if code not in (_DEFLATE, _LZF, _SCALE_OFFSET, _SHUFFLE, _FLETCHER32):
+        if code not in _UNDO:
             raise DataError(
-                f"{where}: packed by {name_of(code, name)}, expected gzip, lzf, scaleoffset, "
-                f"shuffle or fletcher32; {copy_without(code)}."
+                f"{where}: packed by {name_of(code, name)}, expected gzip, lzf, blosc, blosc2, "
+                "zstd, lz4, bitshuffle, scaleoffset, shuffle or fletcher32; "
+                f"{copy_without(code)}."
             )
-    steps = [Filter(code, parameters) for code, _, parameters, _ in found]
-    codes = [step.code for step in steps]
+    steps = [(code, parameters) for code, _, parameters, _ in found]
+    codes = [code for code, _ in steps]
     names = ", ".join(map(name_of, codes))
-    if len([code for code in codes if code in (_DEFLATE, _LZF)]) > 1:
+    if sum(code in _COMPRESSORS for code in codes) > 1:
         raise DataError(
-            f"{where}: packed by more than one filter: {names}; expected gzip or lzf, once; "
-            "write the dataset again."
+            f"{where}: packed by more than one filter: {names}; expected one of gzip, lzf, blosc, "
+            "blosc2, zstd, lz4 and bitshuffle, once; write the dataset again."
         )
     if not _scaled_first(steps):
         raise DataError(
@@ -88,33 +72,34 @@ def filters_of(dataset: h5py.Dataset, where: str) -> list[Filter]:
     return steps
 
 
-def unpacked_length(packed: bytes, used: list[Filter], limit: int) -> int:
-    """Return to how many bytes a chunk unpacks; never `limit` where it does not unpack."""
-    if used and used[0].code == _SHUFFLE:
-        used = used[1:]  # undone last, it changes no length
-    scaled = [at for at, step in enumerate(used) if step.code == _SCALE_OFFSET and not step.is_raw]
-    if not scaled:
-        return len(unpacked(packed, used, limit))
-    (at,) = scaled
-    return _scaled_length(unpacked(packed, used[at + 1 :], limit), used[at].parameters)
+def unpacked(packed: Content, used: list[Filter], size: int) -> Content:
+    """Return what a chunk was before these filters packed it.
 
+    Parameters
+    ----------
+    packed : bytes
+        The chunk as the file holds it.
+    used : list of Filter
+        In the order in which they packed it.
+    size : int
+        Bytes of the unpacked chunk.
 
-def unpacked(packed: bytes, used: list[Filter], limit: int) -> bytes:
-    """Return what a chunk was before these steps packed it, all but scaleoffset undone.
+    Returns
+    -------
+    bytes, `size` of them
 
-    Nothing comes out of a chunk that is damaged or unpacks to much more than `limit`.
+    Raises
+    ------
+    ValueError
+        For a chunk that is damaged or unpacks to another size.
     """
     for code, parameters in reversed(used):
-        if code == _FLETCHER32:
-            packed = packed[:-_CHECKSUM_BYTES]
-        elif code == _DEFLATE:
-            packed = _inflated(packed, limit + _OVERHEAD)
-        elif code == _LZF:
-            # HDF5 takes as much memory as the parameter says.
-            claimed = parameters[_LZF_LENGTH] if len(parameters) > _LZF_LENGTH else 0
-            packed = _without_lzf(packed, limit + _OVERHEAD) if claimed <= limit else b""
-        elif code == _SHUFFLE:
-            packed = _unshuffled(packed, parameters)
+        try:
+            packed = _UNDO[code](packed, parameters, size + _OVERHEAD)
+        except (RuntimeError, ValueError, LookupError) as error:
+            raise ValueError(f"{name_of(code)}: {error}") from error
+    if len(packed) != size:
+        raise ValueError(f"{len(packed):,} bytes come out")
     return packed
 
 
@@ -125,90 +110,82 @@ def _scaled_first(steps: list[Filter]) -> bool:
     all bits, it hands on the size of the buffer instead of the chunk's, and what is undone after it
     goes wrong: HDF5 2.0.0 reads other counts than were written.
     """
-    places = [at for at, step in enumerate(steps) if step.code == _SCALE_OFFSET]
+    places = [at for at, (code, _) in enumerate(steps) if code == _SCALE_OFFSET]
     if not places:
         return True
-    before = [step.code for step in steps[: places[0]]]
-    harmless = not before or (before == [_SHUFFLE] and not steps[places[0]].is_raw)
+    before = [code for code, _ in steps[: places[0]]]
+    harmless = not before or (before == [_SHUFFLE] and not keeps_all_bits(steps[places[0]][1]))
     return len(places) == 1 and harmless
 
 
-def _scaled_length(packed: bytes, parameters: tuple[int, ...]) -> int:
-    """Return how many bytes of values come out of scaleoffset, 0 where too few bits are there.
-
-    HDF5 does not look whether they are. Behind 21 bytes, of which the first four say how many bits
-    a value has, come the values (H5Zscaleoffset.c of HDF5).
-    """
-    if len(parameters) <= _SCALE_OFFSET_SIZE:
-        return 0
-    count, size = parameters[_SCALE_OFFSET_COUNT], parameters[_SCALE_OFFSET_SIZE]
-    bits = int.from_bytes(packed[:4], "little")
-    if bits > 8 * size:
-        return 0
-    values = count * size if bits == 8 * size else count * bits // 8 + 1
-    return count * size if len(packed) >= _SCALE_OFFSET_HEAD + values else 0
-
-
-def _unshuffled(packed: bytes, parameters: tuple[int, ...]) -> bytes:
+def _without_shuffle(packed: Content, parameters: tuple[int, ...], limit: int) -> Content:
     """Put the bytes of each number together again; bytes that make none stand at the end."""
-    size = max(1, parameters[0]) if parameters else 1
+    size = max(1, parameters[0])
     whole = len(packed) // size * size
     numbers = np.frombuffer(packed, np.uint8, whole).reshape(size, whole // size)
-    return numbers.T.tobytes() + packed[whole:]
+    if size > _LOOPED_BYTES:
+        return numbers.T.tobytes() + packed[whole:]
+    unpacked = bytearray(packed)
+    rows = np.frombuffer(unpacked, np.uint8, whole).reshape(-1, size)
+    for byte in range(size):  # six times as fast as to transpose them
+        rows[:, byte] = numbers[byte]
+    return unpacked
 
 
-def _inflated(packed: bytes, limit: int) -> bytes:
-    """Return what zlib has packed, nothing where it is damaged or longer than `limit`."""
-    stream = zlib.decompressobj()
-    try:
-        unpacked = stream.decompress(packed, limit)
-    except zlib.error:
-        return b""
-    return unpacked if stream.eof else b""
+def _without_checksum(packed: Content, parameters: tuple[int, ...], limit: int) -> Content:
+    content, stored = packed[:-4], int.from_bytes(packed[-4:], "little")
+    if imagecodecs.h5checksum_fletcher32(content) != stored:
+        raise ValueError("the checksum is that of other bytes")
+    return content
 
 
-def _without_lzf(packed: bytes, limit: int) -> bytes:
-    """Return what LZF has packed, nothing where it is damaged or longer than `limit`."""
-    room = np.empty(limit, np.uint8)
-    length = _lzf()(np.frombuffer(packed, np.uint8), room)
-    return room[: max(length, 0)].tobytes()
+def _without_lz4(packed: Content, parameters: tuple[int, ...], limit: int) -> Content:
+    # The decoder wants to know the size, and takes memory for it.
+    size = _claimed(packed[:8], limit)
+    return imagecodecs.lz4h5_decode(packed, out=size)
 
 
-@cache
-def _lzf() -> Callable[[np.ndarray, np.ndarray], int]:
-    """Return the function that undoes LZF and says how many bytes came out, -1 where none can.
+def _without_bitshuffle(packed: Content, parameters: tuple[int, ...], limit: int) -> Content:
+    """Put the bits of numbers together again, after LZ4 or Zstandard gave back each block."""
+    size, block, compressor = (*parameters[2:5], 0)[:3]
+    if compressor == 0:
+        return imagecodecs.bitshuffle_decode(packed, itemsize=size, blocksize=block)
+    decode = {2: imagecodecs.lz4_decode, 3: imagecodecs.zstd_decode}[compressor]
+    total, block = _claimed(packed[:8], limit), int.from_bytes(packed[8:12], "big")
+    if not size or not block or block % (8 * size):
+        raise ValueError(f"blocks of {block} bytes, of numbers of {size}")
+    whole = total // (8 * size) * 8 * size  # eight numbers at a time, others are left as they are
+    at, parts = 12, []
+    for first in range(0, whole, block):
+        end = at + 4 + int.from_bytes(packed[at : at + 4], "big")
+        if end > len(packed):
+            raise ValueError("a block is cut short")
+        parts.append(decode(packed[at + 4 : end], out=min(block, whole - first)))
+        at = end
+    shuffled = b"".join([*parts, packed[at : at + total - whole]])
+    return imagecodecs.bitshuffle_decode(shuffled, itemsize=size, blocksize=block // size)
 
-    Each run either stands there or repeats what came before.
-    """
-    # Imported here: it takes a while, and few plates are packed so.
-    from numba import njit
 
-    @njit(cache=True, nogil=True)
-    def undo(packed, room):  # type: ignore[no-untyped-def]
-        at = length = 0
-        while at < len(packed):
-            control = int(packed[at])
-            at += 1
-            if control < 32:
-                run = control + 1
-                if at + run > len(packed) or length + run > len(room):
-                    return -1
-                room[length : length + run] = packed[at : at + run]
-                at += run
-            else:
-                run = (control >> 5) + 2
-                if run == 9 and at < len(packed):
-                    run += int(packed[at])
-                    at += 1
-                if at >= len(packed):
-                    return -1
-                back = ((control & 31) << 8) + int(packed[at]) + 1
-                at += 1
-                if back > length or length + run > len(room):
-                    return -1
-                for i in range(length, length + run):
-                    room[i] = room[i - back]
-            length += run
-        return length
+def _claimed(head: Content, limit: int) -> int:
+    """Return the size that a chunk claims, if it is no more than it may be."""
+    size = int.from_bytes(head, "big")
+    if size > limit:
+        raise ValueError(f"{size:,} bytes claimed")
+    return size
 
-    return undo
+
+_UNDO: dict[int, Callable[[Content, tuple[int, ...], int], Content]] = {
+    1: lambda packed, _, limit: imagecodecs.deflate_decode(packed, out=limit),
+    32000: lambda packed, _, limit: imagecodecs.lzf_decode(packed, out=limit),
+    32001: without_blosc,
+    32026: without_blosc2,
+    32015: lambda packed, _, limit: imagecodecs.zstd_decode(packed, out=limit),
+    32004: _without_lz4,
+    32008: _without_bitshuffle,
+    6: without_scale_offset,
+    2: _without_shuffle,
+    3: _without_checksum,
+}
+"""What undoes a filter: told the chunk, the filter's parameters, and how much may come out."""
+
+_COMPRESSORS = {1, 32000, 32001, 32026, 32015, 32004, 32008}

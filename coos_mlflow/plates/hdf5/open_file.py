@@ -1,4 +1,4 @@
-"""Careful access to HDF5 files that somebody else wrote; the only file that imports h5py."""
+"""Open HDF5 files that somebody else wrote, or say in one sentence why not."""
 
 from __future__ import annotations
 
@@ -14,19 +14,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from coos_mlflow._utils.signals import held
-from coos_mlflow.errors import CoosError, DataError, OutputError
+from coos_mlflow.errors import CoosError, DataError
 from coos_mlflow.plates.columns import MAX_ID_CHARACTERS, clean_ids, shown
 from coos_mlflow.plates.file_names import check_name
-from coos_mlflow.plates.hdf5._heap import check_heaps, longest_text
-from coos_mlflow.plates.hdf5.verify import Chunks
-
-MAX_CELLS = 50_000_000
-"""More cells than this (400 GB of 16-bit pixels) are a damaged or hostile header, not a plate."""
-
-_CHUNK_CACHE = {"rdcc_nbytes": 2**27, "rdcc_nslots": 100_003, "rdcc_w0": 1.0}
-# h5py's automatic chunks of COOS-7's shape, (2591, 1, 4, 4), span 85 MB from side to side as
-# float32; with a cache below that, each batch unpacks all of them again.
+from coos_mlflow.plates.hdf5.chunks import Entries
 
 _COLUMN_BLOCK_BYTES = 2**24
 _MAX_LINKS = 16
@@ -49,25 +40,8 @@ def reading(path: Path, what: str = "") -> Iterator[None]:
             reason = os.strerror(number)
             raise DataError(f"{place} cannot be read from the disk ({reason}).") from error
         raise DataError(
-            f"{place} cannot be read, the file is damaged ({_first_line(error)})."
+            f"{place} cannot be read, the file is damaged ({first_line(error)})."
         ) from error
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what h5py raises on a full or read-only disk into an `OutputError`."""
-    try:
-        # Where HDF5 calls `PatientFile`, what a signal raises would be a failed write.
-        with held(whatever_comes=True) as waiting:
-            try:
-                yield
-            finally:
-                waiting.obey()
-    except CoosError:
-        raise
-    except (OSError, RuntimeError) as error:
-        reason = "no space left on the disk" if _is_full(error) else _first_line(error)
-        raise OutputError(f"{path}: cannot be written ({reason}).") from error
 
 
 def open_file(path: Path) -> h5py.File:
@@ -102,7 +76,7 @@ def open_file(path: Path) -> h5py.File:
             f"expected {_SIGNATURE.hex(' ')}."
         )
     try:
-        return h5py.File(path, "r", **_CHUNK_CACHE)
+        return h5py.File(path, "r")
     except _H5PY_ERRORS as error:
         raise DataError(_why_not_open(path, error)) from error
 
@@ -167,42 +141,15 @@ def _follow_links(file: h5py.File, name: str, where: str) -> str:
     return "/".join(done)
 
 
-def check_stored(dataset: h5py.Dataset, where: str, file_bytes: int) -> None:
-    """Refuse a dataset that claims more than the file holds, before anything is allocated.
-
-    Raises
-    ------
-    DataError
-        For absurd lengths and values that were never written.
-    """
-    if dataset.shape[0] > MAX_CELLS:
-        raise DataError(
-            f"{where}: {dataset.shape[0]:,} entries claimed by a file of {file_bytes:,} bytes, "
-            f"expected at most {MAX_CELLS:,}."
-        )
-    if dataset.chunks is None:
-        claimed = math.prod(dataset.shape) * dataset.dtype.itemsize
-        stored, unit = dataset.id.get_storage_size(), "bytes"
-    else:
-        sides = zip(dataset.shape, dataset.chunks, strict=True)
-        claimed = math.prod(-(-length // chunk) for length, chunk in sides)
-        stored, unit = dataset.id.get_num_chunks(), "chunks"
-    if stored < claimed:
-        raise DataError(
-            f"{where}: shape {dataset.shape} needs {claimed:,} {unit}, but the file holds "
-            f"{stored:,}; it was not written to its end."
-        )
-
-
-def read_ids(dataset: h5py.Dataset, chunks: Chunks, where: str) -> np.ndarray:
+def read_ids(dataset: h5py.Dataset, entries: Entries, where: str) -> np.ndarray:
     """Read a whole id column as printable text.
 
     Parameters
     ----------
     dataset : h5py.Dataset, shape (n,) or (n, 1)
         Text of fixed or variable length, integers, or floats with whole values.
-    chunks : Chunks
-        Its chunks, verified.
+    entries : Entries
+        Its entries.
 
     Returns
     -------
@@ -212,48 +159,18 @@ def read_ids(dataset: h5py.Dataset, chunks: Chunks, where: str) -> np.ndarray:
     text = h5py.check_string_dtype(dtype) is not None
     if not text and dtype.kind not in "uif":
         raise DataError(f"{where}: dtype {shown(dtype)} found, expected text or whole numbers.")
-    if dtype.kind == "O":
-        _check_free_text(dataset, chunks, where)
     if dtype.kind == "S" and dtype.itemsize > 4 * MAX_ID_CHARACTERS:
         raise DataError(
             f"{where}: text of {dtype.itemsize:,} bytes an entry found, "
             f"expected at most {4 * MAX_ID_CHARACTERS:,}."
         )
+    n = dataset.shape[0]
     step = max(1, _COLUMN_BLOCK_BYTES // max(64, dtype.itemsize))
     blocks = [
-        clean_ids(dataset[first : first + step].ravel().tolist(), where, first)
-        for first in range(0, dataset.shape[0], step)
+        clean_ids(entries.read(first, min(first + step, n)).ravel().tolist(), where, first)
+        for first in range(0, n, step)
     ]
     return np.concatenate(blocks)
-
-
-def _check_free_text(dataset: h5py.Dataset, chunks: Chunks, where: str) -> None:
-    """Refuse text of variable length that HDF5 would never end reading, or find no memory for."""
-    address_bytes, length_bytes = dataset.file.id.get_create_plist().get_sizes()
-    check_heaps(Path(dataset.file.filename), length_bytes)
-    for references in _references(dataset, chunks, where):
-        longest = longest_text(references, address_bytes)
-        if longest > 4 * MAX_ID_CHARACTERS:
-            raise DataError(
-                f"{where}: text of {longest:,} bytes found, expected at most "
-                f"{4 * MAX_ID_CHARACTERS:,}."
-            )
-
-
-def _references(dataset: h5py.Dataset, chunks: Chunks, where: str) -> Iterator[bytes]:
-    """Yield the references to heaps that a dataset of variable-length text consists of."""
-    if dataset.chunks:
-        yield from chunks.contents()
-        return
-    offset = dataset.id.get_offset()
-    if offset is None:
-        raise DataError(
-            f"{where}: text of variable length inside the header of the dataset found, expected "
-            f"it in the file; `h5repack -l {shown(dataset.name[1:])}:CONTI` puts it there."
-        )
-    with Path(dataset.file.filename).open("rb") as file:
-        file.seek(offset)
-        yield file.read(dataset.shape[0] * chunks.entry_bytes)
 
 
 def filters(dataset: h5py.Dataset) -> str:
@@ -287,12 +204,6 @@ def plain_attributes(file: h5py.File) -> dict[str, Any]:
     return plain
 
 
-def set_attributes(file: h5py.File, attributes: dict[str, Any]) -> None:
-    """Store numbers and text in the form that `plain_attributes` reads."""
-    for name, value in attributes.items():
-        file.attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
-
-
 def _why_not_open(path: Path, error: Exception) -> str:
     message = str(error)
     size = path.stat().st_size
@@ -313,20 +224,16 @@ def _why_not_open(path: Path, error: Exception) -> str:
         if held:
             return f"{path}: another program has the file open to write to it; close it there."
         return (
-            f"{path}: the file cannot be locked, as on some network disks ({_first_line(error)}); "
+            f"{path}: the file cannot be locked, as on some network disks ({first_line(error)}); "
             "set HDF5_USE_FILE_LOCKING=FALSE while no program writes to it."
         )
     return (
         f"{path}: the HDF5 file is damaged, or the program that wrote it was stopped ({size:,} "
-        f"bytes; {_first_line(error)}); copy, download or write it again."
+        f"bytes; {first_line(error)}); copy, download or write it again."
     )
 
 
-def _is_full(error: BaseException) -> bool:
-    number = getattr(error, "errno", None)
-    return number == errno.ENOSPC or f"errno = {errno.ENOSPC}" in str(error)
-
-
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of what HDF5 says, as printable text."""
     lines = str(error).strip("'\"").splitlines()
     return shown(lines[0] if lines else type(error).__name__, 300)

@@ -1,12 +1,20 @@
-"""An HDF5 file being written, which no failing write reaches: HDF5 would corrupt its own memory."""
+"""Write HDF5 files; HDF5 never sees a write fail, for then it would corrupt its own memory."""
 
 from __future__ import annotations
 
+import errno
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
+
+from coos_mlflow._utils.signals import held
+from coos_mlflow.errors import CoosError, OutputError
+from coos_mlflow.plates.hdf5.open_file import first_line
 
 
 class PatientFile(io.FileIO):
@@ -70,3 +78,31 @@ class NewFile:
         finally:
             self._raw.close()
         self.check()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what h5py raises on a full or read-only disk into an `OutputError`."""
+    try:
+        # Where HDF5 calls `PatientFile`, what a signal raises would be a failed write.
+        with held(whatever_comes=True) as waiting:
+            try:
+                yield
+            finally:
+                waiting.obey()
+    except CoosError:
+        raise
+    except (OSError, RuntimeError) as error:
+        reason = "no space left on the disk" if _is_full(error) else first_line(error)
+        raise OutputError(f"{path}: cannot be written ({reason}).") from error
+
+
+def set_attributes(file: h5py.File, attributes: dict[str, Any]) -> None:
+    """Store numbers and text in the form that `plain_attributes` reads."""
+    for name, value in attributes.items():
+        file.attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
+
+
+def _is_full(error: BaseException) -> bool:
+    number = getattr(error, "errno", None)
+    return number == errno.ENOSPC or f"errno = {errno.ENOSPC}" in str(error)

@@ -1,1 +1,5 @@
-"""The drift report: scores and assessment to one plain dict, and from there to one HTML file."""
+"""Pages made from drift.json alone: the report of a plate file as HTML and Markdown, an overview.
+
+`summary` collects the values, `headline` words the verdict, `html`, `markdown` and `overview` fill
+the templates in the folder ``templates``.
+"""

@@ -1,4 +1,4 @@
-"""The cells of a report: what they are examples of, grouped by class, and chosen to fit."""
+"""The example cells of a report, grouped by class and role, and fewer where they do not fit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ReferencePicture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What the page shows that no JSON holds.
+    """The pictures of a page; drift.json holds everything else.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def _cell(cell: dict[str, Any], numbers: dict[tuple[str, str], int]) -> dict[str
 
 
 def _reference(cells: Sequence[ReferencePicture], label: int) -> list[dict[str, Any]]:
-    """Return the reference cells of a class, of each split no more than are shown."""
+    """Return the reference cells of a class, at most `REFERENCE_CELLS` of each split."""
     return [
         {
             "picture": cell.picture,
@@ -130,14 +130,14 @@ def _reference(cells: Sequence[ReferencePicture], label: int) -> list[dict[str, 
 def trimmed(
     groups: list[dict[str, Any]], wells: set[int], per_role: int, per_well: int
 ) -> list[dict[str, Any]]:
-    """Return the groups with fewer cells, each cell's picture once among those of the wells.
+    """Return the groups with fewer cells. A cell shown in a role is not repeated for its well.
 
     Parameters
     ----------
     groups : list of dict
         What `class_groups` returned.
     wells : set of int
-        Numbers of the wells on the page's maps; cells of other wells could not be asked for.
+        Numbers of the wells on the page's maps. Cells of other wells could not be chosen.
     per_role : int
         Cells of each class in each role.
     per_well : int

@@ -1,4 +1,7 @@
-"""Estimated errors of a report: overall, per class, and how far the estimators were off before."""
+"""Errors of a report: estimated for the file, per class, and measured on the splits.
+
+The record compares each estimator's earlier estimates with the measured errors.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,16 @@ from typing import Any
 
 from coos_mlflow.drift.error_estimate import ESTIMATED
 from coos_mlflow.plates.schema import CLASSES, SPLIT_MEANINGS, SPLIT_TITLES, SPLITS
-from coos_mlflow.reports.plate import answer, wording
+from coos_mlflow.reports.plate import wording
+from coos_mlflow.reports.plate.headline import assumptions
 from coos_mlflow.reports.plate.wording import NO_BREAK
 
 BASELINE = "baseline"
-"""Key of the estimator that any other must beat."""
+"""Key of the estimator that the others are compared with."""
 
 
 def error_figures(drift: dict[str, Any]) -> dict[str, Any]:
-    """Return what is drawn of the file's estimate: the error beside the splits', and recalls."""
+    """Return the estimated error of the file, beside those of the splits, and its recalls."""
     estimate = wording.estimate(drift["error"])
     title = "This plate" if len(drift["plates"]) == 1 else "These plates"
     overall = [{"key": "new", "title": title, **estimate}]
@@ -33,7 +37,7 @@ def error_figures(drift: dict[str, Any]) -> dict[str, Any]:
     ends = [value for row in overall for value in (row["value"], row["high"]) if value is not None]
     return {
         "estimate": estimate,
-        "premise": answer.premise(drift),
+        "assumptions": assumptions(drift),
         "overall": overall,
         "axis": min(max([*ends, 5.0]) * 1.1, 100.0),
         "recalls": _recalls(drift["error"]),
@@ -41,7 +45,7 @@ def error_figures(drift: dict[str, Any]) -> dict[str, Any]:
 
 
 def _recalls(error: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the estimated recall, in %, of each class that is held to be on the plate."""
+    """Return the estimated recall, in %, of each class that the estimate counts as present."""
     rows = []
     for label in error["classes"]:
         value, low, high = (
@@ -57,24 +61,25 @@ def _recalls(error: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def record(drift: dict[str, Any]) -> dict[str, Any]:
-    """Return how far each estimator would have been off on Test1..4, beside today's answer.
+    """Return how far each estimator was off on Test1..4, beside its estimate for this file.
 
     Returns
     -------
     dict
-        ``splits``: title and true error of each; ``rows``: an estimator each, the baseline last.
+        ``splits``: title and measured error of each. ``rows``: one estimator each, the baseline
+        last.
     """
-    said = drift["error_record"]
-    splits = [s for s in SPLITS if any(s in e["splits"] for e in said["estimators"])]
+    record = drift["error_record"]
+    splits = [s for s in SPLITS if any(s in e["splits"] for e in record["estimators"])]
     truths = {
         split: entry["splits"][split]["truth"]
-        for entry in said["estimators"]
+        for entry in record["estimators"]
         for split in splits
         if split in entry["splits"]
     }
     known = drift["model_errors"].get("test1", {}).get("balanced_error")
-    answered = drift["error"]["answer"] == ESTIMATED
-    today = {BASELINE: known} | (drift["error"]["estimators"] if answered else {})
+    estimated = drift["error"]["answer"] == ESTIMATED
+    estimates = {BASELINE: known} | (drift["error"]["estimators"] if estimated else {})
     return {
         "splits": [
             {"title": SPLIT_TITLES[split], "truth": truths[split], "key": split} for split in splits
@@ -83,30 +88,27 @@ def record(drift: dict[str, Any]) -> dict[str, Any]:
             {
                 "title": entry["title"],
                 "meaning": entry["meaning"],
-                "chosen": answered and entry["key"] == said["chosen"],
+                "chosen": estimated and entry["key"] == record["chosen"],
                 "baseline": entry["key"] == BASELINE,
-                "today": today.get(entry["key"]),
+                "here": estimates.get(entry["key"]),
                 "splits": [_attempt(entry["splits"].get(split)) for split in splits],
             }
-            for entry in said["estimators"]
+            for entry in record["estimators"]
         ],
     }
 
 
 def _attempt(attempt: dict[str, Any] | None) -> dict[str, Any]:
-    """Return an estimate and in words by how many points it missed the truth."""
+    """Return an estimate and by how many points it was too high: signed, and in words."""
     if attempt is None or attempt["estimate"] is None or attempt["off"] is None:
-        return {"estimate": None, "off": ""}
-    off = abs(attempt["off"])
-    side = "low" if attempt["estimate"] < attempt["truth"] else "high"
-    return {
-        "estimate": attempt["estimate"],
-        "off": f"{off:.1f} too {side}" if off >= 0.05 else "right",
-    }
+        return {"estimate": None, "points": 0.0, "off": ""}
+    points = round(attempt["off"], 1)
+    words = f"{abs(points):.1f} too {'high' if points > 0 else 'low'}" if points else "right"
+    return {"estimate": attempt["estimate"], "points": points, "off": words}
 
 
 def split_errors(drift: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return true balanced error and recalls of each split; a recall is None without cells."""
+    """Return measured error and recalls of each split; a class without cells has recall None."""
     training = wording.LEFT_OUT[drift["reference"]["training_predictions"]]
     meanings = SPLIT_MEANINGS | {"training": training}
     return [

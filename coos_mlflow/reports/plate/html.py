@@ -1,4 +1,7 @@
-"""Renders the summary as one self-contained HTML file."""
+"""Renders the summary as one self-contained HTML file of limited size.
+
+Open it to change what is left out of a page that would be too large.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,13 @@ from functools import partial
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from coos_mlflow.plates.schema import CLASS_ABBREVIATIONS, CLASSES
-from coos_mlflow.reports.plate import figures
 from coos_mlflow.reports.plate.cells import trimmed
-from coos_mlflow.reports.plate.figures.svg import symbol
+from coos_mlflow.reports.templating import environment
 
 SIZE_LIMIT = 3_000_000
-"""Bytes that a report may take, whatever the size of the plate."""
+"""Largest size of a report in bytes, for a plate of any size."""
 
 _CONTENTS = (
     (6, 3, 4),
@@ -31,13 +31,14 @@ _CONTENTS = (
     (1, 0, 1),
     (0, 0, 0),
 )
-"""From all to the least: cells in each role of a class, roles of each well's cells, plate maps."""
+"""Contents to try, the fullest first, until a page is within `SIZE_LIMIT`. Each is the number of
+cells shown in each role of a class, of roles shown for each well, and of plates with maps."""
 
 _SCRIPT = "report.js"
 
 
 def render(summary: dict[str, Any]) -> str:
-    """Return the page of a summary, with fewer cells or maps where it would grow too big.
+    """Return the page of a summary, with fewer cells or maps where it would be too large.
 
     Parameters
     ----------
@@ -47,44 +48,23 @@ def render(summary: dict[str, Any]) -> str:
     Returns
     -------
     str
-        HTML of at most `SIZE_LIMIT` bytes in UTF-8, which asks the network for nothing.
+        HTML of at most `SIZE_LIMIT` bytes in UTF-8 that makes no network requests.
     """
-    script = Markup(
-        files("coos_mlflow.reports.plate").joinpath("templates", _SCRIPT).read_text("utf-8")
-    )
-    make = partial(
-        environment().get_template("report.html").render,
-        axis=figures.axis_of(summary["ladder"]),
-        class_names=CLASSES,
-        class_short=CLASS_ABBREVIATIONS,
-        script=script,
-        script_hash=_hash(script),
-    )
+    script = Markup(files("coos_mlflow.reports").joinpath("templates", _SCRIPT).read_text("utf-8"))
+    template = environment().get_template("report.html")
+    fill = partial(template.render, script=script, script_hash=_hash(script))
     page = ""
     for per_role, per_well, n_maps in _CONTENTS:
         maps = summary["maps"][:n_maps]
         wells = {well["id"] for drawn in maps for well in drawn["wells"]}
         cells = trimmed(summary["cells"], wells, per_role, per_well)
-        page = make(**summary | {"maps": maps, "cells": cells})
+        page = fill(**summary | {"maps": maps, "cells": cells})
         if len(page.encode("utf-8")) <= SIZE_LIMIT:
             break
     return page
 
 
-def environment() -> Environment:
-    """Return where pages are made from the templates beside this file, escaping what they get."""
-    pages = Environment(
-        loader=PackageLoader("coos_mlflow.reports.plate"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.globals |= {"figures": figures, "symbol": symbol}
-    return pages
-
-
 def _hash(script: str) -> str:
-    """Return what a content security policy calls the one script that may run."""
+    """Return the hash by which the page's content security policy allows its one script."""
     digest = hashlib.sha256(script.encode("utf-8")).digest()
     return "sha256-" + base64.b64encode(digest).decode("ascii")

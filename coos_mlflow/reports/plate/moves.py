@@ -1,4 +1,4 @@
-"""What moved on a plate: its raw-image figures, and effect sizes beside those of the splits."""
+"""Differences of a plate from Training: raw-image figures, and effect sizes beside the splits'."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def raw_moves(drift: dict[str, Any], plates: list[dict[str, Any]]) -> dict[str, 
 
 
 def _short(move: dict[str, Any]) -> str:
-    """Return the figure's name without its channel, which stands above it."""
+    """Return the figure's name without its channel, which is in the heading."""
     return str(move["figure"]).removeprefix(f"{move['channel']} ")
 
 

@@ -1,4 +1,7 @@
-"""Turns drift.json and pictures into the one plain dict that the report shows."""
+"""Collects what a report shows, from drift.json and pictures, into one plain dict.
+
+The HTML and the Markdown templates take their variables from it. Open it to add a value to a page.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ import numpy as np
 from coos_mlflow.drift import CANNOT_TELL, SHIFTED
 from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.plates.schema import CLASS_ABBREVIATIONS, CLASSES, SPLIT_TITLES, SPLITS
-from coos_mlflow.reports.plate import answer, wording
+from coos_mlflow.reports.plate import wording
 from coos_mlflow.reports.plate.cells import Pictures, class_groups
 from coos_mlflow.reports.plate.estimates import error_figures, record, split_errors
+from coos_mlflow.reports.plate.headline import far_outside, headline
 from coos_mlflow.reports.plate.moves import effects, raw_moves
 from coos_mlflow.reports.plate.wells import plate_maps
 from coos_mlflow.reports.plate.wording import shown
@@ -28,55 +32,55 @@ VIEW_MEANINGS = {
     "raw": "brightness, contrast, focus and so on",
 }
 
-LEAST_FOUND = 0.02
-"""Share of the labels from which a class is said to be found; a few are mistakes on any plate."""
+MIN_SHARE = 0.02
+"""Smallest share of the labels of a class that is called present; any plate has a few mistakes."""
 
-MOST_PLATES = 50
-"""Plates that the page lists; the farthest come first."""
+MAX_PLATES = 50
+"""Largest number of plates that a page lists; the farthest come first."""
 
-MOST_MAPS = 4
-"""Plates whose map is drawn; the farthest come first."""
+MAX_MAPS = 4
+"""Largest number of plates whose maps are drawn; the farthest come first."""
 
 
 def summarise(
     drift: dict[str, Any], pictures: Pictures, *, command: str | None = None
 ) -> dict[str, Any]:
-    """Collect all that the report shows; every number in it is a number of drift.json.
+    """Collect all that a report shows. Every number in it is a number of drift.json.
 
     Parameters
     ----------
     drift : dict
         The content of drift.json, schema 4.
     pictures : Pictures
-        Of its cells and of the reference's.
+        Of the cells of drift.json and of reference cells.
     command : str, optional
-        The command line, the one thing on the page that is not in drift.json.
+        The command line, which drift.json does not hold.
 
     Returns
     -------
     dict
-        Plain values, but for the pictures, which are bytes.
+        Plain values, except pictures, which are bytes.
     """
     plates = farthest_first(drift["plates"])
     return {
         "title": shown(drift["plate_file"]["name"]),
-        "verdict": answer.verdict(drift),
+        "headline": headline(drift),
         "simulated": wording.simulated(**drift["simulated"]),
         "key_figures": _key_figures(drift),
         "notes": wording.notes(drift),
         "model": {key: shown(drift["model"][key]) for key in ("name", "version")},
         "trained_on": shown(drift["model"]["trained_on"]),
-        "plates": [_plate_row(plate) for plate in plates[:MOST_PLATES]],
-        "plates_left_out": max(0, len(plates) - MOST_PLATES),
+        "plates": [_plate_row(plate) for plate in plates[:MAX_PLATES]],
+        "plates_left_out": max(0, len(plates) - MAX_PLATES),
         "several": len(plates) > 1,
-        "beyond": answer.far_outside(drift),
-        "ladder": _ladder(drift, plates[:MOST_PLATES]),
+        "far_outside": far_outside(drift),
+        "comparison": _comparison(drift, plates[:MAX_PLATES]),
         "compared": _compared(drift),
         "error": error_figures(drift),
         "record": record(drift),
         "errors": split_errors(drift),
         "shares": _shares(drift),
-        "maps": plate_maps(drift, [plate["plate"] for plate in plates[:MOST_MAPS]]),
+        "maps": plate_maps(drift, [plate["plate"] for plate in plates[:MAX_MAPS]]),
         "n_plates": len(plates),
         "cells": class_groups(drift, pictures),
         "moves": raw_moves(drift, plates),
@@ -86,7 +90,7 @@ def summarise(
 
 
 def farthest_first(plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return plates of drift.json, the farthest first, those that were not placed last."""
+    """Sort plates of drift.json: the farthest first, those without a distance last."""
     return sorted(plates, key=lambda plate: np.inf if plate["score"] is None else -plate["score"])
 
 
@@ -101,12 +105,12 @@ def _key_figures(drift: dict[str, Any]) -> list[dict[str, str]]:
         figures.insert(0, ("plates", f"{named}"))
         figures.append(("plates shifted", f"{shifted}"))
     elif plates[0]["verdict"] != CANNOT_TELL:
-        # Beyond the reach of m ranks a p rests on the distribution of distances alone.
+        # m ranks give no p below `smallest_p`; a smaller one rests on an assumed distribution.
         p, least = plates[0]["t_p"], plates[0]["smallest_p"]
         words = f"{p:.2g}" if p >= least else f"≤ {least:.2g}"
-        figures.append(("p, the least of three views, adjusted", words))
-    figures.append(("plates to compare with, m", f"{reference['m']}"))
-    figures.append(("smallest p that m allows", f"{reference['smallest_p']:.2g}"))
+        figures.append(("smallest p of three views, adjusted", words))
+    figures.append(("reference plates, m", f"{reference['m']}"))
+    figures.append(("smallest possible p", f"{reference['smallest_p']:.2g}"))
     return [{"label": label, "value": value} for label, value in figures]
 
 
@@ -126,17 +130,17 @@ def _plate_row(plate: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compared(drift: dict[str, Any]) -> str:
-    """Say which classes of a lone plate were compared, which were not, and its rank."""
+    """Return which classes of a single plate were compared, and its rank; empty for several."""
     if len(drift["plates"]) > 1:
         return ""
     (plate,) = drift["plates"]
     known = {label for one in drift["reference"]["ladder"]["training"] for label in one["classes"]}
     shares = enumerate(plate["class_shares"]["predicted"])
-    left = [n for n, share in shares if share >= LEAST_FOUND and n not in plate["classes"]]
+    others = [n for n, share in shares if share >= MIN_SHARE and n not in plate["classes"]]
     groups = {
         "Compared": plate["classes"],
-        "Too few cells to compare": [label for label in left if label in known],
-        "Carried by too few Training plates": [label for label in left if label not in known],
+        "Too few cells to compare": [label for label in others if label in known],
+        "On too few Training plates to compare": [label for label in others if label not in known],
     }
     words = [
         f"{title}: {', '.join(CLASSES[label] for label in labels)}."
@@ -150,14 +154,14 @@ def _compared(drift: dict[str, Any]) -> str:
     return " ".join(words)
 
 
-def _ladder(drift: dict[str, Any], plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return for each view its title, usual limit and rows of marks: the plates, then splits."""
+def _comparison(drift: dict[str, Any], plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return for each view its title, usual limit and rows of marks: plates first, then splits."""
     placed = [plate for plate in plates if plate["score"] is not None]
-    lone = placed[0] if len(placed) == 1 else None
-    judged = lone if lone and lone["verdict"] != CANNOT_TELL else None
+    single = placed[0] if len(placed) == 1 else None
+    judged = single if single and single["verdict"] != CANNOT_TELL else None
     splits = drift["reference"]["ladder"]
     title = "This plate" if len(plates) == 1 else "These plates"
-    panels = []
+    views = []
     for view in VIEWS:
         rows = [{"key": "new", "title": title, "marks": _marks(placed, view)}]
         rows += [
@@ -165,18 +169,18 @@ def _ladder(drift: dict[str, Any], plates: list[dict[str, Any]]) -> list[dict[st
             for split in SPLITS
             if splits.get(split)
         ]
-        panels.append(
+        views.append(
             {
                 "view": view,
                 "title": VIEW_TITLES[view],
                 "meaning": VIEW_MEANINGS[view],
                 "usual": min((plate["usual"][view] for plate in placed), default=None),
                 "p": judged["view_p"][view] if judged else None,
-                "distance": lone["distances"][view] if lone else None,
+                "distance": single["distances"][view] if single else None,
                 "rows": rows,
             }
         )
-    return panels
+    return views
 
 
 def _marks(plates: list[dict[str, Any]], view: str) -> list[dict[str, Any]]:
@@ -201,14 +205,14 @@ def _shares(drift: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _provenance(drift: dict[str, Any], command: str | None) -> list[tuple[str, str]]:
-    """Return where all this comes from as rows of text."""
+    """Return names and values of the files, versions and settings behind a report."""
     keys = ("plate_file", "model", "versions", "seed", "settings", "schema_version")
     rows = _flat({key: drift[key] for key in keys if key in drift})
     return rows if command is None else [*rows, ("command", wording.without_controls(command))]
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return names and values of a tree as rows of text."""
+    """Return names and values of nested dicts as pairs of text."""
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
         name = f"{prefix}{key}".replace("_", " ")

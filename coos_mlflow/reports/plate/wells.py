@@ -1,4 +1,4 @@
-"""The wells of a report: their place on the plate, cells, classes, confidence and distance."""
+"""The wells of a report: their positions on the plate, cells, classes, confidence and distance."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from coos_mlflow.drift.edge_wells import drawn_size
 from coos_mlflow.plates.schema import CLASS_ABBREVIATIONS
 from coos_mlflow.reports.plate.wording import plate_words, shown
 
-_LEAST_SHARE = 0.005
+_MIN_SHARE = 0.005
 
 
 def plate_maps(drift: dict[str, Any], plates: list[str]) -> list[dict[str, Any]]:
-    """Return for each plate with wells these, how they are placed, and its edge beside the inside.
+    """Return the map of each plate that has wells: its wells, its size, and its edge effect.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def plate_maps(drift: dict[str, Any], plates: list[str]) -> list[dict[str, Any]]
 
 
 def _well(number: int, well: dict[str, Any], several: bool) -> dict[str, Any]:
-    """Return a well with its number in drift.json, which ties it to its cells, and its figures."""
+    """Return a well and its figures; ``id`` is its number in drift.json, as its cells have it."""
     name = shown(well["well"])
     label = int(np.argmax(well["shares"]))
     return {
@@ -65,12 +65,10 @@ def _well(number: int, well: dict[str, Any], several: bool) -> dict[str, Any]:
 
 
 def _figures(well: dict[str, Any]) -> str:
-    """Return the figures of a well in words, its classes from the commonest on."""
+    """Return the figures of a well in words, its commonest class first."""
     shares = sorted(enumerate(well["shares"]), key=lambda pair: -pair[1])
     classes = ", ".join(
-        f"{CLASS_ABBREVIATIONS[label]} {share:.0%}"
-        for label, share in shares
-        if share > _LEAST_SHARE
+        f"{CLASS_ABBREVIATIONS[label]} {share:.0%}" for label, share in shares if share > _MIN_SHARE
     )
     distance = "unknown" if well["distance"] is None else f"{well['distance']:.1f}"
     return (

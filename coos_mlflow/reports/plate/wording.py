@@ -1,4 +1,4 @@
-"""How the report puts things: plates by their names, verdicts, figures and estimates."""
+"""Words for names, verdicts, numbers and estimates, shared by pages and the terminal."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from coos_mlflow.drift import CANNOT_TELL, IN_RANGE
 from coos_mlflow.drift.error_estimate import ESTIMATED
 from coos_mlflow.plates.flags import left_out_sentences
 
-MOST_NAME = 40
-"""Characters of an id that the page shows."""
+MAX_NAME_LENGTH = 40
+"""Largest number of characters of a name that a page shows."""
 
-MOST_NAMED = 5
-"""Plates that a sentence names; the others are counted."""
+MAX_NAMED = 5
+"""Largest number of plates that a sentence names; the others are counted."""
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
-"""Keeps a sign of percent on the line of its number."""
+"""Keeps a percent sign on the line of its number."""
 
 LEFT_OUT = {
     "plates": "each plate predicted by a fit on the other plates",
-    "network": "each plate predicted by a classifier fitted on the others, above a network that "
-    "has learnt from all",
-    "cells": "held-out cells of plates that the network was taught on",
+    "network": "each plate predicted by a classifier fitted on the others, on features of a "
+    "network trained on all",
+    "cells": "held-out cells of plates that the network was trained on",
 }
-"""What the reference's figures of Training are; on its own cells a fit looks better than it is."""
+"""How Training was predicted; on the cells of its own fit a model looks better than it is."""
 
 
 def without_controls(text: str) -> str:
-    """Return a text in which control and direction characters are visible as what they are."""
+    """Replace control and text-direction characters by the replacement character."""
     return "".join(
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter).startswith("C") else letter
         for letter in text
@@ -36,28 +36,28 @@ def without_controls(text: str) -> str:
 
 
 def shown(name: object) -> str:
-    """Return a name as text fit for a page: no control or direction characters, not too long."""
-    text = without_controls(str(name)[: MOST_NAME + 1])
-    return text if len(text) <= MOST_NAME else text[: MOST_NAME - 1] + "…"
+    """Return a name without control characters, of at most `MAX_NAME_LENGTH` characters."""
+    text = without_controls(str(name)[: MAX_NAME_LENGTH + 1])
+    return text if len(text) <= MAX_NAME_LENGTH else text[: MAX_NAME_LENGTH - 1] + "…"
 
 
 def plate_words(plate: str) -> str:
-    """Return what to call a plate, which has no name where the file has no ids."""
+    """Return "plate NAME"; the name is empty where the file has no plate ids."""
     return f"plate {shown(plate)}" if plate else "plate without a name"
 
 
 def plates_words(plates: list[dict[str, Any]]) -> str:
-    """Return what to call plates of drift.json in a sentence."""
+    """Return "plates NAME, NAME and 2 more" for plates of drift.json."""
     if len(plates) == 1:
         return plate_words(plates[0]["plate"])
     names = [shown(plate["plate"]) or "without a name" for plate in plates]
-    more = len(names) - MOST_NAMED
-    listed = ", ".join(names[:MOST_NAMED])
+    more = len(names) - MAX_NAMED
+    listed = ", ".join(names[:MAX_NAMED])
     return f"plates {listed}" + (f" and {more} more" if more > 0 else "")
 
 
 def standing(plate: dict[str, Any]) -> str:
-    """Return the verdict on one plate in few words, and whether it is the farthest ever met."""
+    """Return the verdict on one plate, and whether it is farther than all known plates."""
     if not plate["beyond"]:
         return str(plate["verdict"])
     far = "farther than all known" if plate["verdict"] == IN_RANGE else "far outside"
@@ -65,7 +65,7 @@ def standing(plate: dict[str, Any]) -> str:
 
 
 def notes(drift: dict[str, Any]) -> list[str]:
-    """Return how well ids were read and which cells the figures leave out, in sentences."""
+    """Return sentences on how well ids were read and which cells the figures leave out."""
     read, left_out = drift["well_ids"], drift["left_out"]
     notes = []
     if read and drift["wells"]:
@@ -82,12 +82,12 @@ def notes(drift: dict[str, Any]) -> list[str]:
     return notes + left_out_sentences(left_out["unusable"], left_out["copies"], n_cells)
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def percent(value: float) -> str:
-    """Return a figure in % with one digit; without it from 10 on, where it would be noise."""
+    """Return a figure in % with one decimal below 10 and none from 10 on."""
     return f"{value:.{0 if value >= 9.95 else 1}f}{NO_BREAK}%"
 
 
@@ -102,31 +102,31 @@ def estimate(error: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``value``, ``low``, ``high`` and ``wrong``, the plain share of labels, in % (None where it
-        cannot be told), ``headline``, ``range``, ``words`` (both in one), ``wrong_words`` and
-        ``reason``.
+        In %, or None where there is no estimate: ``value``, its range ``low`` to ``high``, and
+        ``wrong``, the share of labels that are wrong. As text: ``value_words``, ``range_words``,
+        ``words`` (value and range), ``wrong_words`` and ``reason``.
     """
     if error["answer"] != ESTIMATED or error["balanced_error"] is None:
         figures = dict.fromkeys(("value", "low", "high", "wrong"))
-        words = {"headline": "Cannot tell", "range": "", "words": CANNOT_TELL, "wrong_words": ""}
+        words = {"value_words": "Cannot tell", "range_words": "", "words": CANNOT_TELL}
+        words["wrong_words"] = ""
     else:
         value, low, high = error["balanced_error"], error["low"], error["high"]
         wrong = error["wrong_labels"]
         digits = 1 if value < 3 or high < 9.95 else 0
-        headline = f"{value:.{digits}f}{NO_BREAK}%"
-        spread = f"{low:.{digits}f} to {high:.{digits}f}{NO_BREAK}%"
+        value_words = f"{value:.{digits}f}{NO_BREAK}%"
+        range_words = f"{low:.{digits}f} to {high:.{digits}f}{NO_BREAK}%"
         figures = {"value": value, "low": low, "high": high, "wrong": wrong}
-        words = {"headline": headline, "range": spread, "words": f"{headline} ({spread})"}
+        words = {"value_words": value_words, "range_words": range_words}
+        words["words"] = f"{value_words} ({range_words})"
         words["wrong_words"] = f"{wrong:.{1 if wrong < 3 else digits}f}{NO_BREAK}%"
     return {**figures, **words, "reason": error["reason"]}
 
 
 def simulated(*, plate: bool, model: bool) -> str | None:
-    """Say that the plate, or what the model was trained on, is simulated, or return None."""
-    if plate and model:
-        return "Simulated data: the plate and what the model was trained on are not microscopy."
-    if plate:
-        return "Simulated data: the plate is not microscopy."
-    if model:
-        return "Simulated data: what the model was trained on is not microscopy."
-    return None
+    """Return a sentence that the plate, or the model's training data, is simulated, or None."""
+    sources = ["the plate"] * plate + ["the training data of the model"] * model
+    if not sources:
+        return None
+    are = "is" if len(sources) == 1 else "are"
+    return f"Simulated data: {' and '.join(sources)} {are} not microscopy."

@@ -8,13 +8,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Generic
+from typing import Annotated, Any, ClassVar, Generic
 
 import numpy as np
 import torch
 
 from coos_mlflow.errors import DataError
-from coos_mlflow.representations.base import Representation
+from coos_mlflow.representations.base import Range, Representation
 from coos_mlflow.representations.nn.inference import CELLS_AT_A_TIME, Network, inference_network
 from coos_mlflow.representations.nn.networks import (
     Tensors,
@@ -28,6 +28,14 @@ from coos_mlflow.representations.nn.networks import (
     write_tensors,
 )
 from coos_mlflow.representations.nn.precision import BF16, FP32, check_precision
+
+Width = Annotated[float, Range(above=0, most=10)]
+"""At 10 a hundred times the weights: a thousand million for DeepLoc, 4.4 GB."""
+
+Rate = Annotated[float, Range(above=0, most=1_000_000)]
+"""Far beyond a rate at which anything is learnt, and fit for float32."""
+
+Count = Annotated[int, Range(1)]
 
 
 class NetworkRepresentation(Representation, Generic[Network]):

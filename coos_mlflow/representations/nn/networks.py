@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,17 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from coos_mlflow.errors import DataError, OutputError, RegistryError
+from coos_mlflow._utils.files import whole_file
+from coos_mlflow.errors import OutputError, RegistryError
 from coos_mlflow.representations.nn.precision import AUTO, BF16
-
-LARGEST_SEED = 2**32 - 1
-"""The largest that NumPy, scikit-learn and torch all take."""
-
-LARGEST_WIDTH = 10
-"""A hundred times the weights: a thousand million for DeepLoc, 4.4 GB."""
-
-LARGEST_NUMBER = 1e6
-"""Of any other setting: far beyond a rate at which anything is learnt, and fit for float32."""
 
 Tensors = dict[str, torch.Tensor]
 
@@ -42,29 +33,6 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def check_positive(whose: str, most: float = LARGEST_NUMBER, **settings: Any) -> None:
-    """Refuse settings that are no numbers above 0 and up to `most`."""
-    for name, value in settings.items():
-        number = isinstance(value, float) or is_whole(value)
-        if not number or not 0 < value <= most:
-            raise DataError(
-                f"{whose} {name}={value!r} found, expected a number above 0 and up to {most:,.0f}."
-            )
-
-
-def is_whole(value: Any) -> bool:
-    """Tell whether something is a whole number; True and False are none."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def check_whole(whose: str, least: int, most: int | None = None, **settings: Any) -> None:
-    """Refuse settings that are no whole numbers from `least` up, or up to `most`."""
-    limits = f"from {least} up" if most is None else f"from {least} to {most}"
-    for name, value in settings.items():
-        if not is_whole(value) or value < least or (most is not None and value > most):
-            raise DataError(f"{whose} {name}={value!r} found, expected a whole number {limits}.")
-
-
 def scaled(channels: int, width: float) -> int:
     """Return a layer's number of channels in a network of another width, at least 1."""
     return max(1, round(channels * width))
@@ -74,13 +42,14 @@ def uses_bf16(precision: str, device: torch.device) -> bool:
     """Return whether a precision means bfloat16 on a device.
 
     "auto" means bfloat16 where the device has instructions for it. Elsewhere bfloat16 is emulated
-    and slower than float32.
+    and slower than float32. torch before 2.6 cannot query a processor; "auto" is float32 there.
     """
     if precision != AUTO:
         return precision == BF16
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
 
 
 def autocast(device: torch.device, bf16: bool) -> AbstractContextManager[Any]:
@@ -145,18 +114,13 @@ def write_tensors(path: Path, tensors: Tensors, facts: dict[str, Any]) -> None:
     OutputError
         Where the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"facts": json.dumps(facts, sort_keys=True), _DIGEST: digest_of(plain)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(plain, partial, metadata=metadata)
-        partial.chmod(0o644)  # safetensors writes 0o600, but caches and stores are shared
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
+        with whole_file(path) as partial:
+            save_file(plain, partial, metadata=metadata)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written ({error}).") from error
 
 

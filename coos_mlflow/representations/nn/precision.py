@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from coos_mlflow.errors import DataError
 
-PRECISIONS = (AUTO, FP32, BF16) = ("auto", "fp32", "bf16")
+Precision = Literal["auto", "fp32", "bf16"]
+
+PRECISIONS = (AUTO, FP32, BF16) = get_args(Precision)
 """Bfloat16 where the device has instructions for it, else single; always single; bfloat16."""
 
 

@@ -1,4 +1,4 @@
-"""Draws Table 3: error by split, one line per model, one panel per representation."""
+"""Draws the figure of Table 3: error by split, one line per model, one panel per representation."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _STYLES: dict[str, dict[str, Any]] = {
     "lr": {"linestyle": "-", "marker": "s"},
     "rf": {"linestyle": "--", "marker": "^"},
 }
-"""Of the classifiers, so that colour is not needed to tell them."""
+"""Lines and marks of the classifiers, which can be told apart without colour."""
 
 
 _PNG_COLOURS = 256
 
 _TICKS = (0, 0.5, 1, 2, 5, 10, 20, 30, 50, 70, 100)
-_LEAST_TOP = 10.0
+_MIN_TOP = 10.0
 _LABEL_GAP = 0.052
-"""Between the names of two lines, as a share of the height of a panel."""
+"""Smallest distance between the names of two lines, as a share of the height of a panel."""
 
 
 def png(table: Table, palette: Palette = LIGHT) -> bytes:
-    """Return the figure as a PNG file of few colours, the same bytes for the same table."""
+    """Return the figure as PNG with 256 colours. The same table gives the same bytes."""
     drawn, small = io.BytesIO(), io.BytesIO()
     errors_figure(table, palette).savefig(drawn, dpi=110)
     with Image.open(drawn) as picture:
@@ -48,8 +48,8 @@ def png(table: Table, palette: Palette = LIGHT) -> bytes:
 def errors_figure(table: Table, palette: Palette = LIGHT) -> Figure:
     """Draw the balanced error of every filled row by split.
 
-    The axis is that of square roots: it holds the zeros of forests on Training, which a logarithm
-    does not, and still tells 1 % from 2 %.
+    The axis is a square root. It shows the error of 0 that forests have on Training, which a
+    logarithmic axis cannot, and it still separates 1 % from 2 %.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ def errors_figure(table: Table, palette: Palette = LIGHT) -> Figure:
 
 
 def _panel(ax: Axes, table: Table, features: list[str], number: int, palette: Palette) -> None:
-    """Draw the models of one representation, those of the others in grey behind them."""
+    """Draw the models of one representation, with all other models in grey behind them."""
     errors = [entry.error(split) for entry in table.filled for split in SPLITS]
-    height = math.sqrt(1.05 * max(_LEAST_TOP, *errors))
+    height = math.sqrt(1.05 * max(_MIN_TOP, *errors))
     _frame(ax, height, palette)
     own = [entry for entry in table.filled if entry.line.features == features[number]]
     for entry in table.filled:
@@ -89,22 +89,22 @@ def _panel(ax: Axes, table: Table, features: list[str], number: int, palette: Pa
             ax.plot(_heights(entry), color=palette.line, linewidth=0.8, zorder=1)
     layers = list(dict.fromkeys(entry.line.layer for entry in own if entry.line.layer))
     base = colour_of(features[number], features)
-    looks = [_look(entry, _shade(base, layers, entry.line.layer, palette)) for entry in own]
-    for entry, look in zip(own, looks, strict=True):
-        ax.plot(_heights(entry), zorder=3, **look)
-    _label_lines(ax, own, looks, height, palette.ink)
+    styles = [_line_style(entry, _shade(base, layers, entry.line.layer, palette)) for entry in own]
+    for entry, style in zip(own, styles, strict=True):
+        ax.plot(_heights(entry), zorder=3, **style)
+    _label_lines(ax, own, styles, height, palette.ink)
     ax.set_title(shown(features[number]), color=palette.ink, loc="left", fontweight="bold")
 
 
 def colour_of(title: str, features: Sequence[str]) -> str:
-    """Return the colour of a representation, the same in whatever rows a table has.
+    """Return the colour of a representation. It does not depend on the rows of the table.
 
     Parameters
     ----------
     title : str
         Of the representation.
     features : sequence of str
-        Titles of all that are drawn; those that the paper does not have come after its four.
+        Titles of all that are drawn. Those that are not in the paper come after its four.
     """
     order = list(dict.fromkeys([*(triple[0] for triple in published()), *features]))
     return COLOURS[order.index(title) % len(COLOURS)]
@@ -124,7 +124,7 @@ def _frame(ax: Axes, height: float, palette: Palette) -> None:
     ax.spines[:].set_visible(False)
 
 
-def _look(entry: Entry, colour: tuple[float, ...]) -> dict[str, Any]:
+def _line_style(entry: Entry, colour: tuple[float, ...]) -> dict[str, Any]:
     style = _STYLES.get(entry.line.kind, _STYLES["own"])
     return {"color": colour, "linewidth": 1.7, "markersize": 4.5, **style}
 
@@ -134,7 +134,7 @@ def _heights(entry: Entry) -> list[float]:
 
 
 def _shade(base: str, layers: list[str], layer: str, palette: Palette) -> tuple[float, ...]:
-    """Return the representation's colour, lighter for early layers and darker for late ones."""
+    """Return the colour of a representation: lighter for early layers, darker for late ones."""
     from matplotlib.colors import to_rgb
 
     amount = palette.alone
@@ -146,36 +146,41 @@ def _shade(base: str, layers: list[str], layer: str, palette: Palette) -> tuple[
 
 
 def _label_lines(
-    ax: Axes, entries: list[Entry], looks: list[dict[str, Any]], height: float, ink: str
+    ax: Axes, entries: list[Entry], styles: list[dict[str, Any]], height: float, ink: str
 ) -> None:
-    """Write the name of each line at its end, moved apart where they would lie on each other."""
+    """Write the name of each line at its end, moved apart where names would overlap."""
     end = len(SPLITS) - 1
     order = sorted(range(len(entries)), key=lambda number: entries[number].error(SPLITS[-1]))
     ends = [_heights(entries[number])[-1] for number in order]
     placed = spread(ends, _LABEL_GAP * height, top=0.98 * height)
     for number, at, place in zip(order, ends, placed, strict=True):
         name = " ".join(part for part in entries[number].line.triple[1:] if part)
-        colour = looks[number]["color"]
+        colour = styles[number]["color"]
         ax.plot([end + 0.07, end + 0.25], [at, place], color=colour, linewidth=0.6, zorder=2)
         sample = [end + 0.29, end + 0.47, end + 0.65]
-        ax.plot(sample, [place] * 3, markevery=[1], zorder=3, **looks[number])
+        ax.plot(sample, [place] * 3, markevery=[1], zorder=3, **styles[number])
         ax.text(end + 0.72, place, shown(name), color=ink, fontsize=8.5, va="center")
 
 
 def spread(places: Sequence[float], gap: float, top: float = math.inf) -> list[float]:
-    """Move ascending places apart until they are a gap apart, each as little as can be.
+    """Move ascending places apart until neighbours differ by `gap`.
 
-    The sum of squared moves is least: isotonic regression of what is left of the places when the
-    gaps below them are taken away.
+    The sum of squared moves is the smallest possible: an isotonic regression of the places after
+    the gaps below each are subtracted.
 
     Parameters
     ----------
     places : sequence of float
-        In ascending order, none below 0; nor will be what is returned.
+        In ascending order, none below 0.
     gap : float
-        Least distance of two.
+        Smallest distance of two neighbours.
     top : float
-        Nothing is moved beyond it, as long as there is room below.
+        Largest place that is returned, as long as there is room below.
+
+    Returns
+    -------
+    list of float
+        None below 0.
     """
     from sklearn.isotonic import isotonic_regression
 

@@ -1,4 +1,7 @@
-"""The paper's Table 3: which rows it has, what each reaches here, what was published for it."""
+"""The rows of the paper's Table 3, their published errors, and their errors trained here.
+
+Open it to change which rows there are; `coos_mlflow.training.table3.files` writes the table.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,12 @@ from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import SPLIT_TITLES
 from coos_mlflow.representations import Representation, create, names
 from coos_mlflow.training.row import KIND_TITLES, OWN, kinds_of
-from coos_mlflow.training.train import Row, train
+from coos_mlflow.training.train import Row, train_rows
 
 COOS7 = "COOS-7"
 
 HEADINGS = SPLIT_TITLES | {"training": "Train"}
-"""What the paper's Table 3 calls the splits."""
+"""Names of the splits in the paper's Table 3."""
 
 Triple = tuple[str, str, str]
 """Features, layer and model as the published table spells them, such as ("PCI", "Conv3", "RF")."""
@@ -50,15 +53,15 @@ class Line:
     Parameters
     ----------
     key : str
-        What `--rows` selects by, such as ``"pci-conv3-lr"``.
+        Name that `--rows` matches, such as ``"pci-conv3-lr"``.
     representation : str
-        Its key.
+        Key of the representation.
     layer : str
-        Its key; empty for a network that classifies itself.
+        Key of the layer; empty for a network that is its own classifier.
     kind : str
         A key of `coos_mlflow.training.row.KIND_TITLES`.
     features, layer_title : str
-        What the table calls representation and layer.
+        Titles of representation and layer in the table.
     """
 
     key: str
@@ -70,7 +73,7 @@ class Line:
 
     @property
     def model(self) -> str:
-        """What the table calls the classifier."""
+        """Title of the classifier in the table."""
         return KIND_TITLES[self.kind]
 
     @property
@@ -80,25 +83,25 @@ class Line:
 
     @property
     def title(self) -> str:
-        """The row's first three columns in one."""
+        """The row's first three columns, joined."""
         return " ".join(part for part in self.triple if part)
 
     @property
     def published(self) -> dict[str, float]:
-        """The paper's errors by split; empty for what the paper does not have."""
+        """The paper's errors by split; empty for a row that is not in the paper."""
         return published().get(self.triple, {})
 
 
 def all_lines(preset: str = AUTO) -> list[Line]:
-    """Return every row there is: the paper's in its order, then other representations'."""
+    """Return all rows: those of the paper in its order, then those of other representations."""
     order = list(dict.fromkeys(features for features, _, _ in published()))
-    found = [create(key, preset) for key in names()]
-    found.sort(key=lambda r: order.index(r.title) if r.title in order else len(order))
-    return [line for representation in found for line in lines_of(representation)]
+    representations = [create(key, preset) for key in names()]
+    representations.sort(key=lambda r: order.index(r.title) if r.title in order else len(order))
+    return [line for representation in representations for line in lines_of(representation)]
 
 
 def lines_of(representation: Representation) -> list[Line]:
-    """Return the rows of one representation: by itself where it answers, then layer by layer."""
+    """Return the rows of one representation: its own classifier, if any, then layer by layer."""
     kinds = kinds_of(representation)
     own = [("", kind) for kind in kinds if kind == OWN]
     fitted = [(layer, kind) for layer in representation.layers for kind in kinds if kind != OWN]
@@ -119,18 +122,18 @@ def _line(representation: Representation, layer: str, kind: str) -> Line:
 
 
 def choose_lines(lines: Sequence[Line], patterns: str) -> list[Line]:
-    """Return the rows whose keys match any of some shell patterns, in the table's order.
+    """Return the rows whose keys match any of the shell patterns, in the table's order.
 
     Parameters
     ----------
     lines : sequence of Line
     patterns : str
-        Such as ``"texture-*,pci-conv?-lr"``.
+        Separated by commas, such as ``"texture-*,pci-conv?-lr"``.
 
     Raises
     ------
     DataError
-        For a pattern that matches nothing.
+        If a pattern matches no row.
     """
     wanted = [pattern.strip() for pattern in patterns.split(",")]
     for pattern in wanted:
@@ -148,9 +151,9 @@ class Entry:
     ----------
     line : Line
     rows : tuple of Row
-        One a seed; empty where something is missing.
+        One for each seed; empty if the weights are missing.
     missing : str
-        What is missing and how to get it, in a few words.
+        In a few words, which weights are missing and how to get them.
     """
 
     line: Line
@@ -166,26 +169,26 @@ class Entry:
         return fmean(self.errors(split))
 
     def deviation(self, split: str) -> float | None:
-        """Return the standard deviation over seeds (n - 1 in its denominator); None with one."""
+        """Return the standard deviation over seeds (denominator n - 1); None with one seed."""
         return stdev(self.errors(split)) if len(self.rows) > 1 else None
 
     def interval(self, split: str) -> tuple[float, float] | None:
-        """Return the 95 % interval of the error in %; None with several seeds, or where none is."""
+        """Return the 95 % interval of the error in %; None if there is none, or several seeds."""
         low, high = self.evaluation(split).interval
         return None if np.isnan(low) else (low, high)
 
     def evaluation(self, split: str) -> Evaluation:
-        """Return the evaluation; with several seeds that of all their predictions together."""
-        found = [row.evaluations[split] for row in self.rows]
-        if len(found) == 1:
-            return found[0]
-        confusion = np.sum([evaluation.confusion for evaluation in found], axis=0)
+        """Return the evaluation of a split, with the predictions of all seeds taken together."""
+        evaluations = [row.evaluations[split] for row in self.rows]
+        if len(evaluations) == 1:
+            return evaluations[0]
+        confusion = np.sum([evaluation.confusion for evaluation in evaluations], axis=0)
         return Evaluation(confusion, (float("nan"), float("nan")))
 
 
 @dataclass(frozen=True)
 class Table:
-    """All rows that were asked for, and what they were measured on.
+    """The requested rows, and the data and settings that they were measured with.
 
     Parameters
     ----------
@@ -210,7 +213,7 @@ class Table:
 
     @property
     def filled(self) -> list[Entry]:
-        """The rows that lack nothing."""
+        """The rows with results."""
         return [entry for entry in self.entries if entry.rows]
 
     @property
@@ -220,7 +223,7 @@ class Table:
 
 
 def _silent(words: str) -> None:
-    """Say nothing."""
+    """Print nothing."""
 
 
 def fill(
@@ -232,10 +235,9 @@ def fill(
     settings: dict[str, Any] | None = None,
     say: Callable[[str], None] = _silent,
 ) -> Table:
-    """Train what is missing of some rows and return all of them.
+    """Train the rows that are not registered yet, and return all rows.
 
-    Every row is registered as soon as it is made, so that an interrupted table goes on where it
-    was.
+    Every row is registered as soon as it is trained, so an interrupted table continues from there.
 
     Parameters
     ----------
@@ -244,11 +246,11 @@ def fill(
     preset : str
         "auto", "paper" or "quick".
     seeds : sequence of int
-        Of networks, searches and classifiers; each row is made once with every one.
+        Of networks, searches and classifiers. Each row is trained once for every seed.
     settings : dict, optional
         Fields of `coos_mlflow.classifiers.protocol.Protocol` that differ from the preset.
     say : callable
-        Told in a few words how far the table is.
+        Called with a line about the progress.
     """
     preset, settings = choose_preset(preset, data), settings or {}
     missing = _missing_weights({line.representation for line in lines}, preset, say)
@@ -256,8 +258,8 @@ def fill(
     for key in dict.fromkeys(line.representation for line in lines):
         wanted = [line for line in lines if line.representation == key]
         for seed in seeds if key not in missing else ():
-            made = create(key, preset, seed=seed)
-            _train(wanted, made, data, preset, settings | {"seed": seed}, filled, say)
+            representation = create(key, preset, seed=seed)
+            _train(wanted, representation, data, preset, settings | {"seed": seed}, filled, say)
     entries = [
         Entry(line, tuple(filled[line.key]), missing.get(line.representation, "")) for line in lines
     ]
@@ -274,16 +276,16 @@ def fill(
 
 @dataclass(frozen=True)
 class Lack:
-    """What keeps a representation out of the table: a sentence, and words for its rows."""
+    """Why a representation has no results: as a sentence, and in a few words for its rows."""
 
     sentence: str
     words: str
 
 
 def lack_of(representation: Representation) -> Lack | None:
-    """Return what keeps a representation out of the table, or None.
+    """Return why a representation cannot be in the table, or None if it can.
 
-    Stand-ins, such as a network with random weights, have no row: they go by another name.
+    A substitute, such as a network with random weights, has another name and therefore no row.
     """
     name, key = representation.name, representation.key
     try:
@@ -297,21 +299,21 @@ def lack_of(representation: Representation) -> Lack | None:
 
 
 def short_lack(key: str, *, damaged: bool = False) -> str:
-    """Return what a row says whose representation lacks its weights, or cannot read them."""
+    """Return the words in a row whose representation has no weights, or damaged ones."""
     if damaged:
         return f"weights damaged: coos weights {key} --force"
     return f"weights missing: coos weights {key}"
 
 
 def _missing_weights(keys: set[str], preset: str, say: Callable[[str], None]) -> dict[str, str]:
-    """Return what the rows say of the representations that cannot be had; explain each once."""
-    found = {}
+    """Return the words for rows without usable weights by representation; explain each once."""
+    missing = {}
     for key in sorted(keys):
         lack = lack_of(create(key, preset))
         if lack:
             say(lack.sentence)
-            found[key] = lack.words
-    return found
+            missing[key] = lack.words
+    return missing
 
 
 def _train(
@@ -323,19 +325,19 @@ def _train(
     filled: dict[str, list[Row]],
     say: Callable[[str], None],
 ) -> None:
-    """Add to `filled` the rows of one representation with one seed, each as soon as it is made."""
-    coming = iter(lines)
+    """Train one representation with one seed, and add each row to `filled` when it is ready."""
+    remaining = iter(lines)
     numbers = {key: number for number, key in enumerate(filled, 1)}
 
     def on_row(row: Row) -> None:
-        key = next(coming).key
+        key = next(remaining).key
         filled[key].append(row)
-        reached = f"{row.errors['test1']:.1f} % on {SPLIT_TITLES['test1']}"
+        error = f"{row.errors['test1']:.1f} % on {SPLIT_TITLES['test1']}"
         seed = f", seed {overrides['seed']}" if overrides["seed"] else ""
-        say(f"row {numbers[key]} of {len(filled)}: {key}{seed}, {reached}")
+        say(f"row {numbers[key]} of {len(filled)}: {key}{seed}, {error}")
 
     say(f"{representation.title} ...")
-    train(
+    train_rows(
         representation,
         data,
         rows=[(line.layer or representation.layers[0], line.kind) for line in lines],

@@ -1,4 +1,7 @@
-"""From a filled Table 3 to one plain dict: what is best, what is confused, what each cell says."""
+"""Collects what the pages of Table 3 show into one plain dict: cells, best results, confusions.
+
+Open it to change a text or a number of the pages; `coos_mlflow.training.table3.files` writes them.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,16 @@ from coos_mlflow.training.row import KIND_TITLES, OWN
 from coos_mlflow.training.table3.rows import HEADINGS, Entry, Table, Triple, published
 
 OURS, PUBLISHED, DIFFERENCE = "ours", "published", "difference"
-"""Keys of the groups of columns."""
+"""Keys of the column groups."""
 
 SIMULATED_WORDS = (
-    "Simulated cells: no figure here says anything about COOS-7 or a real microscope, and what was "
-    "published was measured on other cells, so the two cannot be compared."
+    "Simulated cells: no figure here says anything about COOS-7 or a real microscope. The "
+    "published errors were measured on other cells, so the two cannot be compared."
 )
 
 _END_TO_END = (
-    f"Train of {KIND_TITLES[OWN]} rows: on all cells of Training, also on those that were held out "
-    "from the fit to choose the iteration, a fifth for DeepLoc."
+    f"Train of {KIND_TITLES[OWN]} rows: on all cells of Training. They include the cells that were "
+    "held out from the fit to choose the iteration (a fifth for DeepLoc)."
 )
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -33,11 +36,10 @@ _Key = TypeVar("_Key", bound=Hashable)
 def best_errors(
     errors: Mapping[_Key, Mapping[str, float]], group_of: Callable[[_Key], str]
 ) -> set[tuple[_Key, str]]:
-    """Return the row and split of the least error of each group on each test split.
+    """Return row and split of the smallest error of each group on each test split.
 
     "The best results for each feature representation method on each test dataset are bolded"
-    (Lu et al. 2019, section 3.1). Errors that look alike in a table with one decimal are tied,
-    and all of them are best.
+    (Lu et al. 2019, section 3.1). Errors that are equal to one decimal are tied: all are best.
 
     Parameters
     ----------
@@ -45,28 +47,28 @@ def best_errors(
     group_of : callable
         Gives the representation of a row.
     """
-    found = set()
+    best = set()
     for split in SPLITS[1:]:
-        least: dict[str, float] = {}
+        smallest: dict[str, float] = {}
         for row, by_split in errors.items():
             group = group_of(row)
-            least[group] = min(least.get(group, np.inf), round(by_split[split], 1))
-        found |= {
+            smallest[group] = min(smallest.get(group, np.inf), round(by_split[split], 1))
+        best |= {
             (row, split)
             for row, by_split in errors.items()
-            if round(by_split[split], 1) == least[group_of(row)]
+            if round(by_split[split], 1) == smallest[group_of(row)]
         }
-    return found
+    return best
 
 
 def best_published() -> set[tuple[Triple, str]]:
-    """Return row and split of the errors that the paper's table has in bold."""
+    """Return row and split of the errors that are bold in the paper's table."""
     return best_errors(published(), lambda triple: triple[0])
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Cells of one class that were given another.
+    """Cells of one class that were predicted as another.
 
     Parameters
     ----------
@@ -89,13 +91,13 @@ class Confusion:
 
 
 def class_shares(confusion: np.ndarray) -> np.ndarray:
-    """Return a confusion matrix (7, 7) as shares of the true classes, 0 where one has no cell."""
+    """Return a confusion matrix (7, 7) as shares of each true class, 0 for one without cells."""
     cells = confusion.sum(axis=1, keepdims=True)
     return np.divide(confusion, cells, out=np.zeros(confusion.shape), where=cells > 0)
 
 
 def common_confusions(shares: np.ndarray, most: int = 2) -> list[Confusion]:
-    """Return the commonest confusions, the largest share of a true class first.
+    """Return the confusions with the largest shares of their true class, the largest first.
 
     Parameters
     ----------
@@ -105,12 +107,12 @@ def common_confusions(shares: np.ndarray, most: int = 2) -> list[Confusion]:
     wrong = shares * (1 - np.eye(len(CLASSES)))
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
-    found = [Confusion(int(t), int(c), float(wrong[t, c])) for t, c in pairs]
-    return [confusion for confusion in found if confusion.share > 0]
+    confusions = [Confusion(int(t), int(c), float(wrong[t, c])) for t, c in pairs]
+    return [confusion for confusion in confusions if confusion.share > 0]
 
 
 def summarise(table: Table) -> dict[str, Any]:
-    """Return all that a page of the table says, as text and plain numbers.
+    """Collect everything that a page of the table shows, as text and plain numbers.
 
     Returns
     -------
@@ -140,7 +142,7 @@ def summarise(table: Table) -> dict[str, Any]:
 
 
 def caption(table: Table) -> str:
-    """Return the caption of the paper's Table 3, with the data that these errors are of."""
+    """Return the caption of the paper's Table 3, with the name of the data used here."""
     on = "COOS-7 Datasets" if table.comparable else f"the Data Set {shown(table.dataset)}"
     on = "Simulated Cells" if table.simulated else on
     return f"Class-Balanced Error (%) of Classification Models on {on}"
@@ -158,7 +160,7 @@ def _groups(table: Table) -> list[dict[str, str]]:
 
 
 def _is_first(table: Table, number: int) -> bool:
-    """Tell whether a row opens another representation than the row above it."""
+    """Whether a row has another representation than the row above it."""
     features = [entry.line.features for entry in table.entries]
     return number == 0 or features[number] != features[number - 1]
 
@@ -213,29 +215,29 @@ def _our_cell(entry: Entry, split: str, bold: bool) -> dict[str, Any]:
 def _intro(table: Table) -> str:
     n, seeds = len(table.seeds), ", ".join(map(str, table.seeds))
     if n == 1:
-        return f"Seed {seeds}. Intervals hold 95 % of 1,000 draws of wells within their plates."
+        return f"Seed {seeds}. Intervals hold 95 % of 1,000 bootstrap draws of wells within plates."
     return (
-        f"Mean ± standard deviation over n = {n} seeds ({seeds}) on the same cells; what does not "
-        "depend on chance deviates by 0."
+        f"Mean ± standard deviation over n = {n} seeds ({seeds}) on the same cells. The deviation "
+        "is 0 where nothing is drawn at random."
     )
 
 
 def _notes(table: Table) -> list[str]:
     bold = (
-        "Bold: the best result for each feature representation method on each test dataset, of "
-        "ours among the rows here."
+        "Bold: the best result for each feature representation method on each test dataset; for "
+        "our results, among the rows of this table."
     )
     notes = [bold, "Train: on the cells of the fit, as in the paper."]
     if any(entry.line.kind == OWN for entry in table.filled):
         notes.append(_END_TO_END)
     notes.append(f"Preset {table.preset}.")
     if len(table.filled) < len(table.entries):
-        notes.append("Rows without sound weights have no result of ours.")
+        notes.append("Rows with missing or damaged weights have no result of ours.")
     return notes
 
 
 def _overall(table: Table) -> list[dict[str, Any]]:
-    """Return for each split the commonest confusions of the mean over all models."""
+    """Return the commonest confusions of each split, from shares averaged over all models."""
     if not table.filled:
         return []
     return [

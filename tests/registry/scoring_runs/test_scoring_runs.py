@@ -17,12 +17,12 @@ from PIL import Image
 from coos_mlflow._utils.timings import Timings
 from coos_mlflow.errors import DataError, OutputError, RegistryError
 from coos_mlflow.registry import scoring_runs
+from coos_mlflow.registry.results import RESULTS
 from coos_mlflow.registry.scoring_runs import COLUMNS, farthest, read_history
 from coos_mlflow.registry.versions import ModelRef
 from coos_mlflow.reports.history_figure import DPI, INCHES, MARKS, history_figure, write
 from coos_mlflow.scoring import record as scored_module
 from coos_mlflow.scoring.job import Job, Stamp
-from coos_mlflow.scoring.results import RESULTS
 
 
 def test_runs_come_back_with_all_that_they_say_the_newest_last(put, model):
@@ -230,10 +230,10 @@ def test_changes_of_version_are_marked():
     ("plate", "model", "words"),
     [
         (False, False, None),
-        (True, True, "Simulated: all plates (hollow marks) and what the model was trained on"),
+        (True, True, "Simulated: all plates (hollow marks) and the training data of the model"),
         ([True] + [False] * 5, False, "Simulated: 1 of 6 plates (hollow marks)"),
         (False, [True, True] + [False] * 4,
-         "Simulated: what the model of 2 of 6 scorings was trained on"),
+         "Simulated: the training data of the model of 2 of 6 scorings"),
     ],
 )  # fmt: skip
 def test_the_title_says_what_is_simulated(plate, model, words):
@@ -292,7 +292,7 @@ def test_a_figure_is_not_replaced_unasked(tmp_path):
     [
         ("a.pdf", DataError, r"\.png or \.svg"),
         ("png", DataError, "ending ''"),
-        ("nowhere/a.png", OutputError, "no folder"),
+        ("nowhere/a.png", OutputError, "does not exist"),
     ],
 )
 def test_a_file_that_cannot_be_a_figure_is_refused(tmp_path, name, error, words):

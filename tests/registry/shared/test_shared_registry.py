@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -24,11 +27,11 @@ from coos_mlflow.errors import RegistryError
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.registry import versions as registry
 from coos_mlflow.registry.artifacts import read_evaluations
-from coos_mlflow.registry.retry import patiently
+from coos_mlflow.registry.results import DRIFT, REPORT, REPORT_MD
+from coos_mlflow.registry.retry import RETRY_SECONDS, with_retry
 from coos_mlflow.registry.runs import TRAINING_EXPERIMENT, prepare_store, run
 from coos_mlflow.registry.store_uri import sqlite_file
 from coos_mlflow.representations import create
-from coos_mlflow.scoring.results import DRIFT, REPORT, REPORT_MD
 from coos_mlflow.training import train as baselines
 from coos_mlflow.training.data import choose
 
@@ -50,7 +53,7 @@ def train(trained, classifiers: list[str], **overrides: object) -> list[baseline
     data, texture = choose(str(trained.data)), create("texture")
     wanted = baselines.rows_of(texture, classifiers)
     asked = {"search_samples": 2, "cv_folds": 2} | overrides
-    return baselines.train(texture, data, rows=wanted, overrides=asked)
+    return baselines.train_rows(texture, data, rows=wanted, overrides=asked)
 
 
 def one_of_each_fingerprint(name: str) -> list[str]:
@@ -297,18 +300,38 @@ def test_only_what_may_pass_is_tried_again(monkeypatch):
             raise refusals.pop(0)
         return "done"
 
-    assert patiently(act) == "done"
+    assert with_retry(act) == "done"
     refusals[:] = [MlflowException("no permission", PERMISSION_DENIED)]
     with pytest.raises(MlflowException, match="no permission"):
-        patiently(act)
+        with_retry(act)
     refusals[:] = [MlflowException("locked", TEMPORARILY_UNAVAILABLE)] * 2
     with pytest.raises(MlflowException, match="locked"):
-        patiently(act, patience=0)
+        with_retry(act, seconds=0)
+
+
+def test_a_signal_ends_the_wait():
+    def act() -> None:
+        raise MlflowException("away", TEMPORARILY_UNAVAILABLE)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    kept = signal.signal(signal.SIGUSR1, interrupt)
+    sending = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1))
+    sending.start()
+    began = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            with_retry(act, RETRY_SECONDS)
+    finally:
+        sending.join()
+        signal.signal(signal.SIGUSR1, kept)
+    assert time.monotonic() - began < RETRY_SECONDS / 2
 
 
 def test_a_store_that_was_waited_for_in_vain_is_not_waited_for_again(monkeypatch):
     monkeypatch.setattr("coos_mlflow.registry.retry._PAUSE", (0, 0))
-    monkeypatch.setattr("coos_mlflow.registry.retry.PATIENCE", 1)
+    monkeypatch.setattr("coos_mlflow.registry.retry.RETRY_SECONDS", 1)
     tries = []
 
     def act() -> None:
@@ -316,18 +339,18 @@ def test_a_store_that_was_waited_for_in_vain_is_not_waited_for_again(monkeypatch
         if len(tries) > 1:
             raise MlflowException("away", TEMPORARILY_UNAVAILABLE)
 
-    patiently(act)
+    with_retry(act)
     with pytest.raises(MlflowException):
-        patiently(act)
+        with_retry(act)
     waited = len(tries)
     assert waited > 3
     with pytest.raises(MlflowException):
-        patiently(act)
+        with_retry(act)
     assert len(tries) == waited + 1
     del tries[:]
-    patiently(act)  # it is back
+    with_retry(act)  # it is back
     with pytest.raises(MlflowException):
-        patiently(act)
+        with_retry(act)
     assert len(tries) > 3
     del tries[:]
-    patiently(act)
+    with_retry(act)

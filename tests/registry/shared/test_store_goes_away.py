@@ -31,7 +31,7 @@ def sync(*options: str) -> str:
 def fit(trained, kind):
     texture, data = create("texture"), choose(str(trained.data))
     rows = train.rows_of(texture, [kind])
-    return train.train(texture, data, rows=rows, overrides={"cv_folds": 2, "seed": 3})
+    return train.train_rows(texture, data, rows=rows, overrides={"cv_folds": 2, "seed": 3})
 
 
 @pytest.mark.slow
@@ -39,7 +39,7 @@ def test_a_killed_server_costs_no_result(
     trained, new_plate, tmp_path, monkeypatch, start_server, empty_store
 ):
     forget_experiment(monkeypatch)
-    monkeypatch.setattr(retry, "PATIENCE", 0)
+    monkeypatch.setattr(retry, "RETRY_SECONDS", 0)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     database = f"sqlite:///{shutil.copy(empty_store, tmp_path)}"
     server = start_server(database, tmp_path)

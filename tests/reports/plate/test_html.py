@@ -72,7 +72,7 @@ def test_the_answer_comes_first(scored):
 def test_an_estimate_far_outside_what_is_known_stands_back(scored, make_entry, distance):
     text = text_of(scored([make_entry(verdict="shifted", distance=distance)]))
     far = distance > 10
-    assert ('class="answer doubtful"' in text) == far
+    assert ('class="estimate doubtful"' in text) == far
     assert ("the cells are of these classes at all" in text) == far
 
 
@@ -80,7 +80,7 @@ def test_every_section_is_there(scored, make_entry):
     page = page_of(scored([make_entry("a"), make_entry("b", "shifted", 3.0)]))
     ids = [attributes.get("id") for tag, attributes in page.elements if tag == "section"]
     assert ids == [
-        "ladder", "plates", "error", "shares", "maps", "cells", "moves", "provenance",
+        "comparison", "plates", "error", "shares", "maps", "cells", "moves", "provenance",
     ]  # fmt: skip
 
 
@@ -234,7 +234,7 @@ def test_each_well_tells_its_figures_in_each_map(scored):
     ("wells", "words"),
     [
         (("A01", "B02", "H12"), "Drawn as a 96-well plate, since all wells fit on one."),
-        (("one", "two"), "The well ids tell no position"),
+        (("one", "two"), "The well ids give no position"),
         (("A01", "C03", "D13"), "At the edge of the plate"),
     ],
 )
@@ -268,8 +268,8 @@ def test_letters_of_wells_tell_the_classes_apart():
 
 
 def test_splits_differ_in_shape_as_well_as_in_colour(scored):
-    panel = summarise(*scored())["ladder"][0]
-    drawn = figures.ladder(panel, 0.3, 4)
+    panel = summarise(*scored())["comparison"][0]
+    drawn = figures.plate_comparison(panel, 0.3, 4)
     shapes = {}
     for key, shape in re.findall(r'class="mark (\w+)" transform="[^"]*" d="([^"]*)"', drawn):
         shapes.setdefault(key, set()).add(shape)
@@ -278,8 +278,8 @@ def test_splits_differ_in_shape_as_well_as_in_colour(scored):
 
 
 def test_the_axis_holds_every_mark(scored, make_entry):
-    ladder = summarise(*scored([make_entry(verdict="shifted", distance=70.0)]))["ladder"]
-    low, high = figures.axis_of(ladder)
+    comparison = summarise(*scored([make_entry(verdict="shifted", distance=70.0)]))["comparison"]
+    low, high = figures.comparison_axis(comparison)
     assert low < 0.5
     assert high > 70
 

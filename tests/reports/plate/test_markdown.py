@@ -7,8 +7,9 @@ import unicodedata
 
 import pytest
 
-from coos_mlflow.reports.plate.markdown import WIDTH, escaped, render_markdown, table
+from coos_mlflow.reports.plate.markdown import WIDTH, laid_out, render_markdown
 from coos_mlflow.reports.plate.summary import summarise
+from coos_mlflow.reports.templating import escaped_markdown
 
 
 def report_of(arguments, **more) -> str:
@@ -54,11 +55,12 @@ def test_tables_are_aligned_and_narrow(scored, make_entry, n):
 
 
 def test_columns_are_as_wide_as_their_widest_cell():
-    assert table(["a", "bb"], [["one", "1"], ["x|y", "12345"]]).splitlines() == [
-        "| a    |    bb |",
-        "| ---- | ----: |",
-        "| one  |     1 |",
-        "| x\\|y | 12345 |",
+    rows = ["| a | bb | c |", "| --- | --: | --: |", "| one | 1 |  |", "| x\\|y | 12345 | d |"]
+    assert laid_out("\n".join(rows)).splitlines() == [
+        "| a    |    bb |   c |",
+        "| ---- | ----: | --: |",
+        "| one  |     1 |     |",
+        "| x\\|y | 12345 |   d |",
     ]
 
 
@@ -89,5 +91,26 @@ def test_hostile_names_are_text(scored, make_entry, name):
     assert max(len(line) for line in text.splitlines()) <= WIDTH
 
 
+def with_texts_replaced(value, text):
+    """Return a summary whose texts are all `text`, except keys that the template compares."""
+    if isinstance(value, dict):
+        keep = ("key", "view")
+        return {k: v if k in keep else with_texts_replaced(v, text) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_texts_replaced(part, text) for part in value]
+    return text if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_every_text_of_the_summary_is_escaped(scored, make_entry, n):
+    plates = [make_entry(str(k), "shifted", 2.2) for k in range(n)]
+    drift, pictures = scored(plates, simulated=(True, True))
+    drift["left_out"]["nameless"] = 3
+    summary = summarise(drift, pictures, command="coos-score plate.h5")
+    text = render_markdown(with_texts_replaced(summary, "<b>`a`|[c](d)\n#\0"))
+    assert text.count("a\\`\\|") > 100
+    assert not re.search(r"(?<!\\)[<`\[]|\n#\0", text)
+
+
 def test_escapes_are_those_of_commonmark():
-    assert escaped("a_b*c<d>[e]|`\\#") == "a\\_b\\*c\\<d\\>\\[e\\]\\|\\`\\\\\\#"
+    assert escaped_markdown("a_b*c<d>[e]|`\\#") == "a\\_b\\*c\\<d\\>\\[e\\]\\|\\`\\\\\\#"

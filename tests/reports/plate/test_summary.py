@@ -10,7 +10,7 @@ from coos_mlflow.plates.schema import CLASSES, SPLITS
 from coos_mlflow.reports.plate.cells import trimmed
 from coos_mlflow.reports.plate.html import render
 from coos_mlflow.reports.plate.markdown import render_markdown
-from coos_mlflow.reports.plate.summary import MOST_PLATES, summarise
+from coos_mlflow.reports.plate.summary import MAX_PLATES, summarise
 from coos_mlflow.reports.plate.wording import LEFT_OUT, estimate, shown
 
 
@@ -20,26 +20,26 @@ def summary_of(arguments, **more):
 
 def test_the_estimate_has_a_figure_a_range_and_the_plain_share(scored):
     error = summary_of(scored())["error"]
-    assert error["estimate"]["headline"] == "6\xa0%"
-    assert error["estimate"]["range"] == "4 to 10\xa0%"
+    assert error["estimate"]["value_words"] == "6\xa0%"
+    assert error["estimate"]["range_words"] == "4 to 10\xa0%"
     assert error["estimate"]["wrong_words"] == "5\xa0%"
-    assert error["premise"] == "if each well holds one protein"
+    assert error["assumptions"] == "if each well holds one protein"
 
 
 def test_cannot_tell_shows_no_p_and_no_mark(scored, make_entry):
     summary = summary_of(scored([make_entry(verdict="cannot tell", error=None)]))
-    assert summary["verdict"]["trust"] == "Take the labels as unverified."
-    assert not any(figure["label"].startswith("p,") for figure in summary["key_figures"])
+    assert summary["headline"]["trust"] == "Take the labels as unverified."
+    assert not any(figure["label"].startswith("smallest p of") for figure in summary["key_figures"])
     assert "Rank p" not in summary["compared"]
-    assert summary["ladder"][0]["rows"][0] == {"key": "new", "title": "This plate", "marks": []}
-    assert (summary["ladder"][0]["usual"], summary["ladder"][0]["p"]) == (None, None)
-    assert summary["error"]["estimate"]["headline"] == "Cannot tell"
+    assert summary["comparison"][0]["rows"][0] == {"key": "new", "title": "This plate", "marks": []}
+    assert (summary["comparison"][0]["usual"], summary["comparison"][0]["p"]) == (None, None)
+    assert summary["error"]["estimate"]["value_words"] == "Cannot tell"
     assert summary["error"]["recalls"] == []
 
 
 def test_a_plate_that_cannot_be_judged_shows_its_distance_without_a_p(scored, make_entry):
     summary = summary_of(scored([make_entry(verdict="cannot tell", distance=30.0, error=None)]))
-    assert {(panel["distance"], panel["p"]) for panel in summary["ladder"]} == {(30.0, None)}
+    assert {(panel["distance"], panel["p"]) for panel in summary["comparison"]} == {(30.0, None)}
     assert summary["plates"][0]["p"] is None
     assert set(summary["plates"][0]["view_p"].values()) == {None}
     assert "Rank p" not in summary["compared"]
@@ -72,8 +72,8 @@ def test_an_answer_of_cannot_tell_hides_a_number_that_came_with_it():
     [
         (False, False, None),
         (True, False, "Simulated data: the plate is not microscopy."),
-        (False, True, "Simulated data: what the model was trained on is not microscopy."),
-        (True, True, "Simulated data: the plate and what the model was trained on are not"),
+        (False, True, "Simulated data: the training data of the model is not microscopy."),
+        (True, True, "Simulated data: the plate and the training data of the model are not"),
     ],
 )
 def test_simulated_data_is_named(scored, plate, model, words):
@@ -83,16 +83,16 @@ def test_simulated_data_is_named(scored, plate, model, words):
 
 def test_m_and_the_smallest_p_are_key_figures(scored):
     figures = {f["label"]: f["value"] for f in summary_of(scored())["key_figures"]}
-    assert figures["plates to compare with, m"] == "20"
-    assert figures["smallest p that m allows"] == "0.048"
-    assert figures["p, the least of three views, adjusted"] == "0.5"
+    assert figures["reference plates, m"] == "20"
+    assert figures["smallest possible p"] == "0.048"
+    assert figures["smallest p of three views, adjusted"] == "0.5"
     assert figures["cells"] == "300"
 
 
 def test_the_p_that_decides_goes_no_lower_than_m_plates_allow(scored, make_entry):
     summary = summary_of(scored([make_entry(verdict="shifted", distance=3.0)]))
     figures = {f["label"]: f["value"] for f in summary["key_figures"]}
-    assert figures["p, the least of three views, adjusted"] == "\N{LESS-THAN OR EQUAL TO} 0.048"
+    assert figures["smallest p of three views, adjusted"] == "\N{LESS-THAN OR EQUAL TO} 0.048"
 
 
 def test_a_lone_plate_says_which_classes_were_compared(scored, make_entry):
@@ -104,14 +104,14 @@ def test_a_lone_plate_says_which_classes_were_compared(scored, make_entry):
     assert summarise(drift, pictures)["compared"] == words
     drift["plates"][0]["class_shares"]["predicted"] = [0.5, 0.019, 0.3, 0, 0, 0.03, 0.151]
     said = summarise(drift, pictures)["compared"]
-    assert "compare: Cytosol. Carried by too few Training plates: Nuclear Envelope." in said
+    assert "compare: Cytosol. On too few Training plates to compare: Nuclear Envelope." in said
     assert summary_of(scored([make_entry("a"), make_entry("b")]))["compared"] == ""
 
 
-def test_the_ladder_has_a_row_for_each_split_in_each_view_and_its_p(scored):
-    ladder = summary_of(scored())["ladder"]
-    assert [panel["view"] for panel in ladder] == list(VIEWS)
-    for panel in ladder:
+def test_the_comparison_has_a_row_for_each_split_in_each_view_and_its_p(scored):
+    comparison = summary_of(scored())["comparison"]
+    assert [panel["view"] for panel in comparison] == list(VIEWS)
+    for panel in comparison:
         assert [row["key"] for row in panel["rows"]] == ["new", *SPLITS]
         assert panel["rows"][0]["marks"][0]["words"] == "plate P7"
         assert panel["rows"][0]["marks"][0]["distance"] == 0.9
@@ -119,12 +119,12 @@ def test_the_ladder_has_a_row_for_each_split_in_each_view_and_its_p(scored):
 
 
 def test_the_farthest_plates_come_first_and_the_rest_are_counted(scored, make_entry):
-    plates = [make_entry(f"p{n}", "shifted", 2 + n / 10) for n in range(MOST_PLATES + 5)]
+    plates = [make_entry(f"p{n}", "shifted", 2 + n / 10) for n in range(MAX_PLATES + 5)]
     plates.append(make_entry("last", "cannot tell"))
     summary = summary_of(scored(plates))
-    assert summary["plates"][0]["plate"] == f"p{MOST_PLATES + 4}"
-    assert (len(summary["plates"]), summary["plates_left_out"]) == (MOST_PLATES, 6)
-    assert summary["maps"][0]["plate"] == f"plate p{MOST_PLATES + 4}"
+    assert summary["plates"][0]["plate"] == f"p{MAX_PLATES + 4}"
+    assert (len(summary["plates"]), summary["plates_left_out"]) == (MAX_PLATES, 6)
+    assert summary["maps"][0]["plate"] == f"plate p{MAX_PLATES + 4}"
 
 
 def test_the_estimators_record_names_the_chosen_one_and_ends_with_the_baseline(scored):
@@ -134,7 +134,7 @@ def test_the_estimators_record_names_the_chosen_one_and_ends_with_the_baseline(s
     assert [row["baseline"] for row in record["rows"]] == [False, False, True]
     assert record["rows"][0]["splits"][2]["off"] == "0.7 too low"
     assert record["rows"][1]["splits"][2]["off"] == "1.9 too high"
-    assert [row["today"] for row in record["rows"]] == [6.4, 6.4, 4.1]
+    assert [row["here"] for row in record["rows"]] == [6.4, 6.4, 4.1]
 
 
 def test_recalls_are_those_of_the_classes_held_to_be_on_the_plate(scored):

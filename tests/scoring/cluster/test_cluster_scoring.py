@@ -16,10 +16,10 @@ from waiting import wait_until
 
 from coos_mlflow._utils.cluster import connect
 from coos_mlflow.errors import ClusterError, CoosError, DataError
+from coos_mlflow.registry.results import RESULTS
 from coos_mlflow.scoring import job
 from coos_mlflow.scoring.cluster import score_on
 from coos_mlflow.scoring.record import Scored
-from coos_mlflow.scoring.results import RESULTS
 from coos_mlflow.scoring.scorer import Scorer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -186,7 +186,7 @@ metadata.version = version
 
 SLOW = """
 import time
-from coos_mlflow import cluster_worker
+from coos_mlflow.scoring import cluster_tasks
 def slowly(*arguments, plain=cluster_worker.answer_block):  # Dask loads this twice
     time.sleep(0.1)
     return plain(*arguments)
@@ -195,7 +195,7 @@ cluster_worker.answer_block = slowly
 """Nobody can come too late to end something before all blocks are answered."""
 
 OTHER_VERSION = """
-from coos_mlflow import cluster
+from coos_mlflow._utils import cluster
 
 def versions(known=cluster.versions):
     return known() | {"numpy": "1.0.0"}

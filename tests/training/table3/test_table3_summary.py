@@ -157,7 +157,7 @@ def test_rows_without_weights_keep_the_published_numbers(make_table):
         "8.4",
     ]
     assert len(summary["details"]) == 16
-    assert "Rows without sound weights have no result of ours." in summary["notes"]
+    assert "Rows with missing or damaged weights have no result of ours." in summary["notes"]
 
 
 def test_every_row_and_split_has_confusions_recalls_and_words(make_table):

@@ -1,22 +1,26 @@
-"""The report's pictures: hand-placed SVG that follows the page's colours, and cells as WebP."""
+"""The figures of the pages: SVG drawn by hand, and cells as small pictures.
+
+SVG takes its colours from the page's style sheet, so that figures follow a dark page.
+"""
 
 from coos_mlflow.reports.plate.figures.cells import data_uri
 from coos_mlflow.reports.plate.figures.effects import effect_strip, raw_moves
-from coos_mlflow.reports.plate.figures.intervals import interval_rows, small_interval
-from coos_mlflow.reports.plate.figures.ladder import axis_of, ladder
+from coos_mlflow.reports.plate.figures.estimates import class_shares, interval_rows, small_interval
 from coos_mlflow.reports.plate.figures.maps import FAR_WELL, colour_scale, plate_map
-from coos_mlflow.reports.plate.figures.shares import class_shares
+from coos_mlflow.reports.plate.figures.plate_comparison import comparison_axis, plate_comparison
+from coos_mlflow.reports.plate.figures.svg import symbol
 
 __all__ = [
     "FAR_WELL",
-    "axis_of",
     "class_shares",
     "colour_scale",
+    "comparison_axis",
     "data_uri",
     "effect_strip",
     "interval_rows",
-    "ladder",
+    "plate_comparison",
     "plate_map",
     "raw_moves",
     "small_interval",
+    "symbol",
 ]

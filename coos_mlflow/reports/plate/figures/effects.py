@@ -1,4 +1,4 @@
-"""What moved: raw-image figures on an axis of robust z, effect sizes beside those of the splits."""
+"""What differs on a plate: raw-image figures on an axis of robust z, and effect sizes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from coos_mlflow.reports.plate.figures.svg import mark, svg
+from coos_mlflow.reports.plate.figures.svg import label, mark, svg, usual_band
 
 
-def raw_moves(rows: list[dict[str, Any]], at: float, high: float) -> Markup:
-    """Draw the robust z of raw-image figures on a square-root axis, moved ones filled.
+def raw_moves(rows: list[dict[str, Any]], moved_at: float, high: float) -> Markup:
+    """Draw the robust z of raw-image figures on a square-root axis; moved ones are filled.
 
     Parameters
     ----------
     rows : list of dict
         Of one channel of the summary's ``moves``.
-    at : float
-        Robust z from which a figure is said to have moved.
+    moved_at : float
+        Robust z from which a figure counts as moved.
     high : float
         Robust z at the ends of the axis.
     """
@@ -30,22 +30,19 @@ def raw_moves(rows: list[dict[str, Any]], at: float, high: float) -> Markup:
     def x(z: float) -> float:
         return centre + math.copysign(math.sqrt(min(abs(z), high) / high), z) * half
 
-    near, far = x(-at), x(at)
     parts = [
-        f'<rect class="usual" x="{near:.1f}" y="{top}" width="{far - near:.1f}" '
-        f'height="{bottom - top}"/>',
+        usual_band(x(-moved_at), x(moved_at), top, bottom),
         f'<line class="grid" x1="{centre}" x2="{centre}" y1="{top}" y2="{bottom}"/>',
     ]
     for number, row in enumerate(rows):
         y = top + step * (number + 0.5)
-        moved = " moved" if row["moved"] else ""
         title = escape(f"{row['figure']}: {row['words']}, robust z {row['z']:.1f}")
         parts.append(
-            f'<g class="move{moved}"><title>{title}</title>'
-            f'<text class="row long" x="{left - 8}" y="{y + 4}">{escape(row["short"])}</text>'
+            f'<g class="move{" moved" if row["moved"] else ""}"><title>{title}</title>'
+            f"{label(row['short'], left - 8, y + 4)}"
             f'<line class="stem" x1="{centre}" x2="{x(row["z"]):.1f}" y1="{y}" y2="{y}"/>'
             f'<circle class="dot" cx="{x(row["z"]):.1f}" cy="{y}" r="4.5"/>'
-            f'<text class="value" x="{width - 50}" y="{y + 4}">{escape(row["words"])}</text></g>'
+            f"{label(row['words'], width - 50, y + 4, 'value')}</g>"
         )
     return svg(width, bottom + 4, "Raw-image figures against the reference plates", parts)
 

@@ -1,4 +1,4 @@
-"""Maps of a plate: wells at their places, coloured by what they hold."""
+"""Maps of a plate: wells at their positions, coloured by class, confidence, distance or cells."""
 
 from __future__ import annotations
 
@@ -13,28 +13,27 @@ from coos_mlflow.plates.wells import row_letters
 from coos_mlflow.reports.plate.figures.svg import svg
 
 WELL = 17
-"""Side of a well in units of the drawing; the rectangle in it, 2 less, is sized by the page."""
+"""Side of a well in units of the drawing. The style sheet draws its rectangle 2 smaller."""
 
 UNPLACED_COLUMNS = 24
-"""Wells side by side where ids tell no place: as many as on a 384-well plate."""
+"""Wells in a row where ids give no position: as many as on a 384-well plate."""
 
 FAR_WELL = 4.0
-"""Distance at which the colours of the map end."""
+"""Distance of the last colour of the scale."""
 
 _CIVIDIS = ((0, 34, 78), (66, 78, 108), (124, 123, 120), (187, 173, 108), (254, 232, 56))
 """Five stops of matplotlib's cividis, made for colour-blind readers (Nunez et al. 2018)."""
 
 
 def plate_map(plate: dict[str, Any], quantity: str) -> Markup:
-    """Draw the wells of a plate at their places, or row after row where ids say no place.
+    """Draw the wells of a plate at their positions, or row by row where ids give no position.
 
     Parameters
     ----------
     plate : dict
         One of the summary's ``maps``.
     quantity : str
-        ``"class"``, ``"confidence"``, ``"distance"`` or ``"cells"``, whose colours end at the
-        plate's ``most_cells``.
+        ``"class"``, ``"confidence"``, ``"distance"`` or ``"cells"``.
     """
     wells, placed, most_cells = plate["wells"], plate["placed"], plate["most_cells"]
     rows, columns = plate["rows"], plate["columns"]
@@ -82,7 +81,7 @@ def _square(well: dict[str, Any], quantity: str, most_cells: int, x: int, y: int
 
 
 def position_of(well: dict[str, Any], quantity: str, most_cells: int) -> float:
-    """Return where a well stands on the colour scale, 0 to 1.
+    """Return the position of a well on the colour scale, 0 to 1.
 
     Confidence runs from 0 to 100 %, distance from 0 to `FAR_WELL`, cells from 0 to `most_cells`.
     """

@@ -1,8 +1,12 @@
-"""What all drawings share: the marks of the splits, an axis's ticks, the SVG element."""
+"""The parts that several SVG figures share: marks, labels, axes and the SVG element.
+
+Functions return SVG as text. They escape the words that they are given.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from markupsafe import Markup, escape
 
@@ -14,12 +18,22 @@ SYMBOLS: dict[str, str] = {
     "test3": "M0 4.6 4.6-3.6H-4.6Z",
     "test4": "M-4.4-1.6H-1.6V-4.4H1.6V-1.6H4.4V1.6H1.6V4.4H-1.6V1.6H-4.4Z",
 }
-"""Outline of the mark of a new plate and of each split, so that colour is not needed to tell them:
-diamond, disc, square, triangle up, triangle down, cross."""
+"""Outline of the mark of a new plate and of each split: diamond, disc, square, triangle up,
+triangle down, cross. The shapes tell them apart without colour."""
+
+Scale = Callable[[float], float]
+
+
+def linear(high: float, left: float, right: float) -> Scale:
+    """Return the function that maps values 0 to `high` to x from `left` to `right`.
+
+    Values above `high` are drawn at `right`.
+    """
+    return lambda value: left + min(value, high) / high * (right - left)
 
 
 def mark(key: str, x: float, y: float, title: str, size: float = 1) -> str:
-    """Draw the mark of `key`, one of `SYMBOLS`, with what it tells when pointed at."""
+    """Draw the mark `key` of `SYMBOLS`, with a title that shows when it is pointed at."""
     scale = "" if size == 1 else f" scale({size:g})"
     return (
         f'<path class="mark {key}" transform="translate({x:.1f} {y:.1f}){scale}" '
@@ -28,35 +42,48 @@ def mark(key: str, x: float, y: float, title: str, size: float = 1) -> str:
 
 
 def symbol(key: str) -> Markup:
-    """Draw the mark of `key` alone, small enough to stand in a line of text."""
+    """Draw the mark `key` of `SYMBOLS` at the size of a letter."""
     path = f'<path class="mark {key}" d="{SYMBOLS[key]}"/>'
     return Markup(f'<svg class="symbol" viewBox="-9 -9 18 18" aria-hidden="true">{path}</svg>')
 
 
+def label(words: str, x: float, y: float, style: str = "row long") -> str:
+    """Write the label of a row, whose baseline is at `y`; `style` names CSS classes."""
+    return f'<text class="{style}" x="{x:g}" y="{y:g}">{escape(words)}</text>'
+
+
+def usual_band(left: float, right: float, top: float, bottom: float) -> str:
+    """Draw the tinted range of usual values."""
+    return (
+        f'<rect class="usual" x="{left:.1f}" y="{top:g}" width="{right - left:.1f}" '
+        f'height="{bottom - top:g}"/>'
+    )
+
+
 def grid(ticks: list[tuple[float, str]], top: float, bottom: float) -> list[str]:
-    """Draw upright lines at x of `ticks` with their labels below."""
+    """Draw vertical lines at the x of `ticks`, with their labels below."""
     return [
         f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top:g}" y2="{bottom:g}"/>'
-        f'<text class="tick" x="{x:.1f}" y="{bottom + 15:g}">{label}</text>'
-        for x, label in ticks
+        f'<text class="tick" x="{x:.1f}" y="{bottom + 15:g}">{words}</text>'
+        for x, words in ticks
     ]
 
 
 def round_ticks(high: float, most: int = 5) -> list[float]:
-    """Return 0 and round numbers up to `high`, at most `most` steps of 1, 2 or 5 x 10^n."""
+    """Return 0 and round numbers up to `high`, in at most `most` steps of 1, 2 or 5 x 10^n."""
     exponents = range(math.floor(math.log10(high)) - 1, math.ceil(math.log10(high)) + 1)
     steps = [step * 10.0**exponent for exponent in exponents for step in (1, 2, 5)]
     step = next(step for step in steps if high / step <= most)
     return [step * number for number in range(math.floor(high / step + 1e-9) + 1)]
 
 
-def svg(width: float, height: float, label: str, parts: list[str], role: str = "img") -> Markup:
-    """Wrap parts, whose texts their makers escaped, into an SVG element.
+def svg(width: float, height: float, title: str, parts: list[str], role: str = "img") -> Markup:
+    """Wrap parts, whose words are escaped already, into an SVG element.
 
     Parameters
     ----------
     role : str
         ``"img"``, or ``"group"`` for a drawing whose parts can be chosen.
     """
-    head = f'<svg viewBox="0 0 {width:g} {height:g}" role="{role}" aria-label="{escape(label)}" '
+    head = f'<svg viewBox="0 0 {width:g} {height:g}" role="{role}" aria-label="{escape(title)}" '
     return Markup(f'{head}style="max-width:{width * 1.25:g}px">{"".join(parts)}</svg>')

@@ -1,4 +1,7 @@
-"""The answer of the first screen: the verdict, and whether to trust the labels."""
+"""The first block of a page: the verdict on the file, and what to do with its labels.
+
+Open it to change the sentences that tell a reader whether to use, check or discard the labels.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,8 @@ from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
 from coos_mlflow.drift.estimators import estimators
 from coos_mlflow.reports.plate.wording import estimate, percent, plates_words
 
-MOST_ERROR = 20.0
-"""Balanced error, or share of wrong labels, in % above which labels are not called usable, even on
-known plates."""
+MAX_USABLE_ERROR = 20.0
+"""Largest balanced error, or share of wrong labels, in % at which labels are called usable."""
 
 _KNOWN_PLATES = {
     "plates": "On Training plates that it was fitted without",
@@ -18,14 +20,18 @@ _KNOWN_PLATES = {
     "cells": "On held-out cells of the Training plates, on which its network was taught",
 }
 
+_ALWAYS_A_CLASS = (
+    "The model gives every cell one of its seven classes, even a cell that belongs to none of them."
+)
+
 
 def far_outside(drift: dict[str, Any]) -> bool:
-    """Tell whether any plate of a file that is not in range is farther than all known plates."""
+    """Whether a file is not in range and has a plate farther away than all known plates."""
     return drift["verdict"] != IN_RANGE and any(plate["beyond"] for plate in drift["plates"])
 
 
-def premise(drift: dict[str, Any]) -> str:
-    """Return what the estimate takes for granted in few words, or nothing."""
+def assumptions(drift: dict[str, Any]) -> str:
+    """Return the assumptions of the estimated error as "if ... and ...", or an empty string."""
     conditions = []
     if estimators()[drift["error_record"]["chosen"]].needs_wells:
         conditions.append("each well holds one protein")
@@ -35,8 +41,8 @@ def premise(drift: dict[str, Any]) -> str:
     return f"if {' and '.join(conditions)}" if known and conditions else ""
 
 
-def verdict(drift: dict[str, Any]) -> dict[str, str]:
-    """Return the answer of the first screen.
+def headline(drift: dict[str, Any]) -> dict[str, str]:
+    """Return the verdict on a file and what to do with its labels.
 
     Parameters
     ----------
@@ -46,14 +52,15 @@ def verdict(drift: dict[str, Any]) -> dict[str, str]:
     Returns
     -------
     dict
-        ``key`` for style sheets, ``words``, ``reason``, ``trust`` and ``advice``.
+        ``key`` (a CSS class), ``verdict``, ``reason``, ``trust`` (one sentence on whether to use
+        the labels) and ``advice`` (why, and what to look at).
     """
-    words = drift["verdict"]
-    answers = {IN_RANGE: _in_range, CANNOT_TELL: _cannot_tell, SHIFTED: _shifted}
-    trust, advice = answers[words](drift)
+    verdict = drift["verdict"]
+    sentences = {IN_RANGE: _in_range, CANNOT_TELL: _cannot_tell, SHIFTED: _shifted}
+    trust, advice = sentences[verdict](drift)
     return {
-        "key": words.replace(" ", "-"),
-        "words": _capital(words),
+        "key": verdict.replace(" ", "-"),
+        "verdict": _capital(verdict),
         "reason": drift["reason"],
         "trust": trust,
         "advice": advice,
@@ -83,28 +90,28 @@ def _ordinary_plate(drift: dict[str, Any]) -> tuple[str, str]:
 def _ordinary(drift: dict[str, Any], they_are: str, they_look: str) -> tuple[str, str]:
     error, known = estimate(drift["error"]), _known_error(drift)
     training = drift["model_errors"]["training"]["balanced_error"]
-    if training > MOST_ERROR:
+    if training > MAX_USABLE_ERROR:
         trust = (
             f"The {they_are} ordinary; the model's balanced error is {percent(training)} even on "
             "plates that it knows."
         )
         return trust, f"{_own_error(drift)} {known}"
     if error["value"] is None:
-        trust = f"Check the labels: the {they_look} ordinary, but the error cannot be told."
+        trust = f"Check the labels: the {they_look} ordinary, but the error cannot be estimated."
         return trust, known
     if _is_large(error):
-        many = f"The {they_look} ordinary, yet many labels seem to be wrong. Look at the cells."
-        return "Check the labels before using them.", f"{many} {known}"
+        advice = f"The {they_look} ordinary, yet many labels seem to be wrong. Look at the cells."
+        return "Check the labels before using them.", f"{advice} {known}"
     wrong = error["wrong_words"]
     return f"The labels can be used; about {wrong} are estimated to be wrong.", known
 
 
 def _is_large(error: dict[str, Any]) -> bool:
-    return error["value"] is not None and max(error["value"], error["wrong"]) > MOST_ERROR
+    return error["value"] is not None and max(error["value"], error["wrong"]) > MAX_USABLE_ERROR
 
 
 def _known_error(drift: dict[str, Any]) -> str:
-    """Say how good the model was on Training, and how that is known."""
+    """Return the balanced error on Training, and on which cells it was measured."""
     where = _KNOWN_PLATES[drift["reference"]["training_predictions"]]
     training = drift["model_errors"]["training"]["balanced_error"]
     return f"{where}, the model's balanced error was {percent(training)}."
@@ -112,10 +119,10 @@ def _known_error(drift: dict[str, Any]) -> str:
 
 def _own_error(drift: dict[str, Any]) -> str:
     error = estimate(drift["error"])
-    whose = _these(drift)
+    plates = _these(drift)
     if error["value"] is None:
-        return f"On {whose} the balanced error cannot be told."
-    return f"On {whose} the balanced error is estimated to be {error['words']}."
+        return f"On {plates} the balanced error cannot be estimated."
+    return f"On {plates} the balanced error is estimated to be {error['words']}."
 
 
 def _these(drift: dict[str, Any]) -> str:
@@ -129,8 +136,8 @@ def _cannot_tell(drift: dict[str, Any]) -> tuple[str, str]:
         names = "the plate" if len(drift["plates"]) == 1 else plates_words(beyond)
         lie = "lies" if len(beyond) == 1 else "lie"
         return f"Do not use the labels{_of_some(beyond, drift)}.", (
-            f"{_capital(names)} {lie} farther than every plate that the model knows, and it must "
-            f"answer with one of its seven classes whatever it is shown.{_also_shifted(drift)}"
+            f"{_capital(names)} {lie} farther than every plate that the model knows. "
+            f"{_ALWAYS_A_CLASS}{_also_shifted(drift)}"
         )
     if _is_large(estimate(drift["error"])):
         return "Check the labels before using them.", (
@@ -144,13 +151,13 @@ def _cannot_tell(drift: dict[str, Any]) -> tuple[str, str]:
             f"of the file cannot be judged. {look}"
         )
     return "Take the labels as unverified.", (
-        "Nothing here shows that they are wrong, and nothing shows that the model works on "
+        "No figure here shows that the labels are wrong, and none shows that the model works on "
         f"{_these(drift)}. {look}"
     )
 
 
 def _also_shifted(drift: dict[str, Any]) -> str:
-    """Name the plates that are shifted, but not beyond all that the model knows."""
+    """Return a sentence that names shifted plates within the distances that the model knows."""
     plates = drift["plates"]
     others = [plate for plate in plates if plate["verdict"] == SHIFTED and not plate["beyond"]]
     return f" Check the labels of {plates_words(others)} as well." if others else ""
@@ -159,24 +166,23 @@ def _also_shifted(drift: dict[str, Any]) -> str:
 def _shifted(drift: dict[str, Any]) -> tuple[str, str]:
     beyond = [plate for plate in drift["plates"] if plate["beyond"]]
     if beyond:
-        such = "a plate like this one" if len(beyond) == 1 else "such plates"
+        such = "a plate like this one" if len(beyond) == 1 else "plates like these"
         return f"Do not use the labels{_of_some(beyond, drift)}.", (
-            f"The model has never met {such}, and it must answer with one of its seven classes "
-            f"whatever it is shown.{_also_shifted(drift)}"
+            f"The model has never met {such}. {_ALWAYS_A_CLASS}{_also_shifted(drift)}"
         )
     if estimate(drift["error"])["value"] is None:
         return "Check the labels before using them.", (
-            "The errors measured on known plates need not hold here: they may be as low, or "
-            "several times as high. Look at the cells below, class by class."
+            "The error here may be as low as the errors measured on known plates, or several times "
+            "as high. Look at the cells below, class by class."
         )
     return "Check the labels before using them.", (
-        "The estimate is made from known plates, and on a shifted plate estimates tend to promise "
-        "too much. Look at the cells below, class by class."
+        "The estimate is made from known plates. On a shifted plate such an estimate tends to be "
+        "too low. Look at the cells below, class by class."
     )
 
 
 def _of_some(plates: list[dict[str, Any]], drift: dict[str, Any]) -> str:
-    """Return " of plates ..." where these are not all."""
+    """Return " of plates ...", or an empty string where these are all plates."""
     return "" if len(plates) == len(drift["plates"]) else f" of {plates_words(plates)}"
 
 

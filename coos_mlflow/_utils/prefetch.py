@@ -1,0 +1,46 @@
+"""Read ahead in a thread, so that steps of a stream of work run side by side."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+DEPTH = 3
+"""Items ahead of the consumer, the one under way included: neither waits for the other's jitter."""
+
+_END = object()
+
+
+def prefetch(source: Iterable[T], depth: int = DEPTH) -> Generator[T]:
+    """Iterate over `source` in a thread of its own, a few items ahead of the consumer.
+
+    Where `source` is itself a generator over another `prefetch`, each works in its own thread.
+
+    Parameters
+    ----------
+    source : iterable
+        What it raises is raised at the consumer, behind the items before it.
+    depth : int
+        Items that are read before they are asked for.
+
+    Yields
+    ------
+    object
+        The items of `source`, in order. A consumer that stops early waits for the item under way
+        (`contextlib.closing`), and no other is read.
+    """
+    items = iter(source)
+    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as thread:
+        ahead = deque(thread.submit(next, items, _END) for _ in range(depth))
+        try:
+            while (item := ahead.popleft().result()) is not _END:
+                ahead.append(thread.submit(next, items, _END))
+                yield item  # type: ignore[misc]
+        finally:
+            thread.shutdown(cancel_futures=True)
+            if isinstance(items, Generator):
+                items.close()

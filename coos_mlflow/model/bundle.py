@@ -1,0 +1,143 @@
+"""A trained model on disk: a folder of files without pickle, and their digests.
+
+bundle/
+  model.json          representation, parameters, layer, version of the package
+  classifier.skops    the fitted pipeline; missing where the representation classifies by itself
+  reference/          what drift reports compare with
+  digests.json        SHA-256 of every other file
+  ...                 what the representation learned, such as weights
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import Pipeline
+
+from coos_mlflow import __version__
+from coos_mlflow.classifiers.fit import step_types
+from coos_mlflow.drift.reference import Reference
+from coos_mlflow.errors import RegistryError
+from coos_mlflow.model import _skops
+from coos_mlflow.model.digests import check_digests, write_digests
+from coos_mlflow.representations import Representation
+
+ARTIFACT = "bundle"
+"""Name of the folder, among the artifacts of a logged model."""
+
+DESCRIPTION = "model.json"
+
+_CLASSIFIER = "classifier.skops"
+_REFERENCE = "reference"
+
+_FOREST_NODES = "sklearn.tree._tree.Tree"
+"""skops leaves this type to its caller. `_is_sound` checks the node indices."""
+
+
+def save(
+    folder: Path,
+    representation: Representation,
+    layer: str,
+    classifier: Pipeline | None,
+    reference: Reference,
+) -> str:
+    """Write all that a model needs into `folder`, and return the digest of the whole."""
+    description = {
+        "representation": representation.key,
+        "representation_version": representation.version,
+        "params": representation.params(),
+        "layer": layer,
+        "classifier": classifier is not None,
+        "package_version": __version__,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True))
+    representation.save(folder)
+    if classifier is not None:
+        _skops.dump(classifier, folder / _CLASSIFIER)
+    reference.save(folder / _REFERENCE)
+    return write_digests(folder)
+
+
+def find(files: Path) -> Path | None:
+    """Return the bundle among the files of a logged model, None where it has none."""
+    bundle = files / "artifacts" / ARTIFACT
+    return bundle if (bundle / DESCRIPTION).is_file() else None
+
+
+def read_description(folder: Path, digest: str | None = None) -> dict[str, Any]:
+    """Check the digests of a bundle's files, then read its description.
+
+    Parameters
+    ----------
+    digest : str, optional
+        What `save` returned, as the registry has it.
+
+    Raises
+    ------
+    RegistryError
+        When a file is not the one that was saved.
+    """
+    check_digests(folder, digest)
+    description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text())
+    return description
+
+
+def load_reference(folder: Path) -> Reference:
+    """Load what drift reports compare with."""
+    return Reference.load(folder / _REFERENCE)
+
+
+def example_cell(folder: Path) -> np.ndarray:
+    """Return one cell of Training as a request brings it, uint16 (1, 2, 64, 64)."""
+    return load_reference(folder).cells.images[:1]
+
+
+def load_classifier(folder: Path) -> Pipeline:
+    """Load the classifier of a bundle, and refuse one that this package does not fit.
+
+    Raises
+    ------
+    RegistryError
+    """
+    path = folder / _CLASSIFIER
+    loaded = _skops.load(path, trusted=[_FOREST_NODES])
+    if not isinstance(loaded, Pipeline):
+        raise RegistryError(f"{path.name} holds a {type(loaded).__name__}, expected a Pipeline.")
+    known = step_types()
+    if unknown := [step for _, step in loaded.steps if type(step) not in known]:
+        raise RegistryError(
+            f"{path.name} holds a {type(unknown[0]).__name__}, which this package does not fit; "
+            f"expected {', '.join(sorted(step.__name__ for step in known))}."
+        )
+    if isinstance(loaded[-1], RandomForestClassifier):
+        if not _is_sound(loaded[-1]):
+            raise RegistryError(f"{path.name} holds a tree whose nodes point outside it.")
+    elif _skops.get_untrusted_types(file=path):
+        raise RegistryError(
+            f"{path.name} holds trees outside a random forest, which are not checked."
+        )
+    return loaded
+
+
+def _is_sound(forest: RandomForestClassifier) -> bool:
+    """Tell whether no prediction of a forest can walk out of bounds or in circles.
+
+    scikit-learn builds depth first, so that children stand behind their parent; it follows node
+    indices without a check.
+    """
+    for tree in (member.tree_ for member in forest.estimators_):
+        node = np.arange(tree.node_count)
+        leaf = tree.children_left == -1
+        if any(len(column) != len(node) for column in (tree.children_right, leaf, tree.value)):
+            return False
+        for child in (tree.children_left, tree.children_right):
+            if (((child <= node) | (child >= len(node))) & ~leaf).any():
+                return False
+        if not (((tree.feature >= 0) & (tree.feature < forest.n_features_in_)) | leaf).all():
+            return False
+    return True

@@ -1,0 +1,139 @@
+"""A trained model in memory: cells in; class probabilities and features for drift out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from coos_mlflow import __version__
+from coos_mlflow._utils.versions import check_fits
+from coos_mlflow.classifiers.fit import class_probabilities
+from coos_mlflow.drift.reference import Reference
+from coos_mlflow.errors import RegistryError
+from coos_mlflow.model import bundle
+from coos_mlflow.plates.schema import CLASSES
+from coos_mlflow.representations import PROBABILITIES, Representation, create
+from coos_mlflow.representations.nn.precision import AUTO, FP32
+
+PROBABILITY_COLUMNS = tuple(f"p_{label}" for label in range(len(CLASSES)))
+
+
+@dataclass(frozen=True)
+class CellScores:
+    """What a model says of some cells.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float32, shape (n, 7)
+    features : ndarray of float32, shape (n, d)
+        Principal components of the representation, for the drift assessment.
+    """
+
+    probabilities: np.ndarray
+    features: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Most probable class 0..6 of each cell, int64, shape (n,)."""
+        return self.probabilities.argmax(axis=1)
+
+    def table(self) -> pd.DataFrame:
+        """Return label, class_name and p_0..p_6, one row a cell."""
+        labels = self.labels
+        table = pd.DataFrame({"label": labels, "class_name": np.array(CLASSES)[labels]})
+        probabilities = pd.DataFrame(
+            self.probabilities, columns=list(PROBABILITY_COLUMNS), dtype=float
+        )
+        return table.join(probabilities)
+
+
+@dataclass
+class CellModel:
+    """A representation, one of its layers, a classifier on it, and the drift reference.
+
+    Without a classifier the representation classifies by itself, and the layer serves the drift
+    report alone.
+    """
+
+    representation: Representation
+    layer: str
+    classifier: Pipeline | None
+    reference: Reference
+
+    @classmethod
+    def load(cls, folder: Path, digest: str | None = None) -> CellModel:
+        """Load the bundle in `folder`.
+
+        Parameters
+        ----------
+        folder : Path
+        digest : str, optional
+            What `coos_mlflow.model.bundle.save` returned, as the registry has it.
+
+        Raises
+        ------
+        RegistryError
+            When its files are not those that were saved, or the installed package is not one that
+            computes what it was trained on.
+        """
+        description = bundle.read_description(folder, digest)
+        check_fits(description["package_version"], f"The model {description['representation']}")
+        representation = create(description["representation"], **description["params"])
+        _check_version(representation, description)
+        representation.restore(folder)
+        return cls(
+            representation,
+            description["layer"],
+            bundle.load_classifier(folder) if description["classifier"] else None,
+            bundle.load_reference(folder),
+        )
+
+    def prepare(self, precision: str) -> str:
+        """Make ready to score in a precision, and return the one that is used.
+
+        "auto" is bfloat16 where the device has it and the network's own probabilities are the
+        answer. A classifier on features answers in single precision: bfloat16 changes one label
+        in a hundred of a logistic regression (docs/benchmarks.md), none of DeepLoc's own.
+
+        Raises
+        ------
+        DataError
+            For an unknown precision.
+        """
+        if precision == AUTO and self.classifier is not None:
+            precision = FP32
+        return self.representation.prepare(precision)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """What the representation is to compute."""
+        return (self.layer, PROBABILITIES) if self.classifier is None else (self.layer,)
+
+    def classify(self, features: dict[str, np.ndarray]) -> CellScores:
+        """Turn the features that the representation computed for `layers` into scores."""
+        if self.classifier is None:
+            probabilities = features[PROBABILITIES]
+        else:
+            probabilities = class_probabilities(self.classifier, features[self.layer])
+        projected = self.reference.projection.project(features[self.layer])
+        return CellScores(probabilities.astype(np.float32), projected)
+
+    def score(self, images: np.ndarray) -> CellScores:
+        """Score cells that have passed `check_images`; uint16 or float32 (n, 2, 64, 64)."""
+        return self.classify(self.representation.transform(images, self.layers))
+
+
+def _check_version(representation: Representation, description: dict[str, Any]) -> None:
+    trained = description["representation_version"]
+    if representation.version != trained:
+        package = description["package_version"]
+        raise RegistryError(
+            f"The model was trained on {representation.key} features of version {trained} "
+            f"(coos-mlflow {package}); coos-mlflow {__version__} computes version "
+            f"{representation.version}: install coos-mlflow=={package} or train again."
+        )

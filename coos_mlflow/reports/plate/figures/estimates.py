@@ -1,0 +1,86 @@
+"""Estimates in %: errors and recalls with their ranges, and shares of the classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from coos_mlflow.reports.plate.figures.svg import Scale, grid, label, linear, mark, round_ticks, svg
+
+_SHORT_TITLE = 12
+
+
+def interval_rows(rows: list[dict[str, Any]], high: float, title: str) -> Markup:
+    """Draw a row for each value: its mark, its range as a line, and both in words.
+
+    Parameters
+    ----------
+    rows : list of dict
+        ``key`` of the mark, ``title``, ``value`` (in %, None where unknown), ``low`` and ``high``
+        (None without a range) and ``words``.
+    high : float
+        End of the axis in %, which begins at 0.
+    title : str
+        Of the drawing, for screen readers.
+    """
+    width, right, top, step = 430, 300, 6, 26
+    left = 178 if any(len(row["title"]) > _SHORT_TITLE for row in rows) else 100
+    bottom = top + step * len(rows)
+    x = linear(high, left, right)
+    parts = grid([(x(tick), f"{tick:g} %") for tick in round_ticks(high, 4)], top, bottom)
+    for number, row in enumerate(rows):
+        y = top + step * (number + 0.5)
+        new = row["key"] == "new"
+        style = "row long strong" if new else "row long"
+        parts += [label(row["title"], left - 12, y + 4, style), _range(row, x, y)]
+        if row["value"] is not None:
+            words = f"{row['title']}: {row['words']}"
+            parts.append(mark(row["key"], x(row["value"]), y, words, 0.7 if new else 1))
+        parts.append(label(row["words"], right + 12, y + 4, "value"))
+    return svg(width, bottom + 22, title, parts)
+
+
+def _range(row: dict[str, Any], x: Scale, y: float) -> str:
+    if row["low"] is None or row["high"] is None:
+        return ""
+    low, high = x(row["low"]), x(row["high"])
+    return (
+        f'<path class="range" d="M{low:.1f} {y - 5:g}v10M{low:.1f} {y:g}H{high:.1f}'
+        f'M{high:.1f} {y - 5:g}v10"/>'
+    )
+
+
+def small_interval(estimate: dict[str, Any], high: float) -> Markup:
+    """Draw one estimate with its range for the cell of a table; nothing without an estimate."""
+    if estimate["value"] is None:
+        return Markup("")
+    width, height, margin = 150, 18, 8
+    x = linear(high, margin, width - margin)
+    parts = [
+        f'<path class="base" d="M{margin} 9H{width - margin}"/>',
+        _range(estimate, x, 9),
+        f'<circle class="point" cx="{x(estimate["value"]):.1f}" cy="9" r="4"/>',
+    ]
+    return svg(width, height, f"Estimated error {estimate['words']}", parts)
+
+
+def class_shares(shares: list[dict[str, Any]]) -> Markup:
+    """Draw the predicted share of each class as a bar and the corrected one as a mark."""
+    width, left, step, top = 440, 178, 27, 4
+    x = linear(max(max(s["predicted"], s["corrected"]) for s in shares), left, width - 108)
+    parts = []
+    for number, share in enumerate(shares):
+        y = top + number * step
+        bar, corrected = x(share["predicted"]), x(share["corrected"])
+        title = f"{share['name']}: predicted {share['predicted']:.1%}, "
+        title += f"corrected {share['corrected']:.1%}"
+        words = f"{share['predicted']:.0%}, corr. {share['corrected']:.0%}"
+        parts.append(
+            f"<g><title>{escape(title)}</title>{label(share['name'], left - 10, y + 15)}"
+            f'<rect class="bar c{share["label"]}" x="{left}" y="{y + 3}" '
+            f'width="{max(bar - left, 1):.1f}" height="16" rx="2"/>'
+            f'<path class="corrected" d="M{corrected:.1f} {y}v22"/>'
+            f"{label(words, max(bar, corrected) + 7, y + 15, 'value')}</g>"
+        )
+    return svg(width, top * 2 + step * len(shares), "Shares of the classes", parts)

@@ -1,0 +1,157 @@
+"""Score plates from Python: what `coos_mlflow.score` and `coos_mlflow.load_model` do."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from coos_mlflow.registry.results import PREDICTIONS, REPORT
+from coos_mlflow.scoring.record import Scored
+from coos_mlflow.scoring.scorer import Scorer
+
+
+@dataclass(frozen=True)
+class ScoringResult:
+    """The labels of a plate, and whether they can be trusted.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        One row a cell, the columns of `coos_mlflow.scoring.predictions.SCHEMA`.
+    wells : DataFrame
+        One row a well: plate, well, row, column, n_cells, the share of each predicted class,
+        confidence, and distance from the reference cells.
+    verdict : {"in range", "shifted", "cannot tell"}
+        How the plate compares with those that the model was trained and tested on.
+    reason : str
+        Why, in a sentence or two.
+    estimated_error : float or None
+        Balanced error in %; None where it cannot be estimated.
+    error_range : (float, float) or None
+        Its range in %.
+    report : Path or None
+        ``report.html``; None where no folder was written.
+    folder : Path or None
+        Of all results.
+    run_id : str or None
+        The MLflow run; None where no folder was written.
+    drift : dict
+        The content of ``drift.json``: every number of the report.
+    """
+
+    predictions: pd.DataFrame
+    wells: pd.DataFrame
+    verdict: str
+    reason: str
+    estimated_error: float | None
+    error_range: tuple[float, float] | None
+    report: Path | None
+    folder: Path | None
+    run_id: str | None
+    drift: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """Return the verdict and the estimated error in one line."""
+        error = "unknown" if self.estimated_error is None else f"{self.estimated_error:.1f} %"
+        cells = f"{len(self.predictions):,} cells"
+        return f"<ScoringResult: {cells}, {self.verdict}, estimated balanced error {error}>"
+
+
+def load_model(name: str, precision: str = "auto") -> Scorer:
+    """Load a registered model.
+
+    Parameters
+    ----------
+    name : str
+        ``texture-lr`` (its champion), ``texture-lr@alias``, ``texture-lr/3`` or ``models:/...``,
+        in the tracking store that MLflow uses.
+    precision : {"auto", "fp32", "bf16"}
+        Of networks; "auto" is bfloat16 for a network's own classes where the processor has it.
+
+    Returns
+    -------
+    Scorer
+        `score` takes it in place of a name. Its `predict` labels an array of cells.
+
+    Raises
+    ------
+    CoosError
+        When the model is not there, or does not fit the installed version.
+
+    Examples
+    --------
+    >>> model = coos_mlflow.load_model("texture-lr")  # doctest: +SKIP
+    >>> model.predict(images)["class_name"]  # doctest: +SKIP
+    """
+    return Scorer.load(name, precision)
+
+
+def score(
+    plate: str | Path, model: str | Scorer, out: str | Path | None = None, *, force: bool = False
+) -> ScoringResult:
+    """Label every cell of a plate, with a verdict on the plate.
+
+    Parameters
+    ----------
+    plate : path
+        A plate file (HDF5).
+    model : str or Scorer
+        The name of a registered model, or what `load_model` returned.
+    out : path, optional
+        Results and report are written into a folder of the plate's name in it, and an MLflow run
+        is logged, as by `coos-score`. Without it nothing is kept.
+    force : bool
+        Replace results that are in `out` already.
+
+    Returns
+    -------
+    ScoringResult
+
+    Raises
+    ------
+    CoosError
+        When the plate or the model cannot be used, or results cannot be written.
+
+    Examples
+    --------
+    >>> result = coos_mlflow.score("new_plate.h5", "texture-lr")  # doctest: +SKIP
+    >>> result.verdict, result.estimated_error  # doctest: +SKIP
+    ('shifted', 13.9)
+    """
+    scorer = load_model(model) if isinstance(model, str) else model
+    if out is not None:
+        return _result(scorer.score(Path(plate), Path(out), force=force), kept=True)
+    with tempfile.TemporaryDirectory(prefix="coos-score-") as folder:
+        return _result(scorer.score(Path(plate), Path(folder), log=False), kept=False)
+
+
+def _result(scored: Scored, kept: bool) -> ScoringResult:
+    drift = scored.drift
+    error = drift["error"] or {}
+    estimate = error.get("balanced_error")
+    return ScoringResult(
+        predictions=pd.read_parquet(scored.folder / PREDICTIONS),
+        wells=_wells(drift),
+        verdict=drift["verdict"],
+        reason=drift["reason"],
+        estimated_error=estimate,
+        error_range=None if estimate is None else (error["low"], error["high"]),
+        report=scored.folder / REPORT if kept else None,
+        folder=scored.folder if kept else None,
+        run_id=scored.run_id,
+        drift=drift,
+    )
+
+
+def _wells(drift: dict[str, Any]) -> pd.DataFrame:
+    """Return the wells of drift.json, their shares of classes in columns named by class."""
+    classes = drift["class_shares"]["classes"]
+    return pd.DataFrame(
+        {name: value for name, value in well.items() if name != "shares"}
+        | dict(zip(classes, well["shares"], strict=True))
+        for well in drift["wells"]
+    )

@@ -1,0 +1,65 @@
+"""Put the package's own route in the place of `/invocations` in MLflow's scoring server."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from coos_mlflow.errors import RegistryError
+from coos_mlflow.serving.openapi import documented
+from coos_mlflow.serving.route import Score, request_handler
+
+PATH = "/invocations"
+
+_SERVER = "mlflow.pyfunc.scoring_server"
+
+
+def take_over(score: Score) -> bool:
+    """Make the scoring server that is starting in this process, if one is, ask `score`.
+
+    `mlflow models serve` imports a module that loads the model and then makes a FastAPI app, whose
+    `/invocations` becomes ours. MLflow has no hook for it, so the class of the next app is.
+
+    Parameters
+    ----------
+    score : callable
+        Turns cells, checked, uint16 or float32 (n, 2, 64, 64), into a table of one row a cell.
+
+    Returns
+    -------
+    bool
+        Whether a server is starting.
+    """
+    if f"{_SERVER}.app" not in sys.modules:
+        return False
+    import fastapi
+
+    # A model may be loaded twice before the app is made.
+    plain = getattr(fastapi.FastAPI, "plain", fastapi.FastAPI)
+
+    class GuardedApp(plain):  # type: ignore[misc, valid-type]
+        plain: Any
+
+        def __init__(self, **options: Any) -> None:
+            fastapi.FastAPI = plain  # type: ignore[misc]
+            super().__init__(title="Classifier of COOS-7", **options)
+
+        def post(self, path: str, **options: Any) -> Callable[..., Any]:
+            add = super().post
+            if path != PATH:
+                return add(path, **options)
+            return lambda theirs: add(PATH, **documented())(request_handler(score))
+
+    GuardedApp.plain = plain
+    fastapi.FastAPI = GuardedApp  # type: ignore[misc]
+    # Should another MLflow make its app in another way, it must not answer unguarded.
+    sys.modules[_SERVER].invocations = _unguarded  # type: ignore[attr-defined]
+    return True
+
+
+def _unguarded(*_: Any) -> None:
+    raise RegistryError(
+        "This MLflow's scoring server is not one that coos-mlflow can guard; serve the model with "
+        "the version in its requirements.txt."
+    )

@@ -1,0 +1,70 @@
+"""Cells in NumPy's `.npy` format, whose header states shape and dtype before the data."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
+
+from coos_mlflow.errors import DataError
+from coos_mlflow.plates.schema import check_shape
+from coos_mlflow.serving.limits import WHERE, RefusedRequestError, check_count
+
+_MAX_HEADER = 256
+"""Bytes up to the data, no more of which are read: `numpy.save` writes 128 before cells."""
+
+_HEADER_READERS = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
+"""By version of the format. Version 3.0 differs in names of fields alone, which cells have not."""
+
+
+def from_npy(body: bytes) -> np.ndarray:
+    """Return the array in a `.npy` body.
+
+    Parameters
+    ----------
+    body : bytes
+
+    Returns
+    -------
+    ndarray, shape (n, 2, 64, 64)
+        Read-only, of the dtype that the header states: any integer or float. Only an array in
+        Fortran order, or one behind a header of odd length, is copied.
+
+    Raises
+    ------
+    RefusedRequestError
+        400 for a header that cannot be read, or data of another length than it states; 413 for
+        more than `MAX_CELLS`.
+    DataError
+        For another shape or dtype.
+    """
+    shape, fortran_order, dtype, start = _header(body[:_MAX_HEADER])
+    check_shape(shape, dtype, WHERE)
+    if shape[0] < 0:
+        raise DataError(f"{WHERE}: {shape[0]} cells found, expected at least one.")
+    check_count(shape[0])
+    expected, found = math.prod(shape) * dtype.itemsize, len(body) - start
+    if found != expected:
+        raise RefusedRequestError(
+            f"{WHERE}: {found:,} bytes after the .npy header found, expected {expected:,} for "
+            f"shape {shape} of {dtype}."
+        )
+    values = np.frombuffer(body, dtype, offset=start)
+    images = values.reshape(shape, order="F" if fortran_order else "C")
+    return np.require(images, requirements=["C_CONTIGUOUS", "ALIGNED"])
+
+
+def _header(beginning: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Return shape, whether the order is Fortran's, dtype, and where the data starts."""
+    stream = io.BytesIO(beginning)
+    try:
+        shape, fortran_order, dtype = _HEADER_READERS[read_magic(stream)](stream)
+    # NumPy passes the text to ast, tokenize and np.dtype, which raise a dozen kinds of errors.
+    except Exception as error:
+        raise RefusedRequestError(
+            f"{WHERE}: no .npy header of version 1.0 or 2.0 found, expected the bytes that "
+            "numpy.save writes for an array of shape (N, 2, 64, 64)."
+        ) from error
+    return shape, fortran_order, dtype, stream.tell()
