@@ -250,30 +250,29 @@ def names() -> tuple[str, ...]:
 
 
 def create(key: str, preset: str = "paper", **params: Any) -> Representation:
-    """Make the representation called `key`; its file is imported only now.
+    """Create the representation called `key`; only its file is imported.
 
     Parameters
     ----------
     key : str
         One of `names`.
     preset : str
-        Where parameters come from that are not given; see `Representation.presets`.
+        Source of parameters that are not given; see `Representation.presets`.
     **params
-        What the class takes; a ``seed`` is dropped where nothing is random.
+        Parameters of the class. A ``seed`` is dropped where nothing is random.
 
     Raises
     ------
     DataError
-        For a key that no file in this folder has, or a parameter that is unknown or does not
-        fit its annotation.
+        For an unknown key, or a parameter that is unknown or does not fit its annotation.
     """
     if key not in names():
         raise DataError(
             f"Representation {key!r} is not known; this version has {', '.join(names())}."
         )
-    made: type[Representation] = import_module(f"{__package__}.{key}").REPRESENTATION
-    if "seed" not in inspect.signature(made).parameters:
+    cls: type[Representation] = import_module(f"{__package__}.{key}").REPRESENTATION
+    if "seed" not in inspect.signature(cls).parameters:
         params.pop("seed", None)
-    settings = made.presets.get(preset, {}) | params
-    check_settings(key, made, settings)
-    return made(**settings)
+    settings = cls.presets.get(preset, {}) | params
+    check_settings(key, cls, settings)
+    return cls(**settings)

@@ -1,4 +1,4 @@
-"""Train a representation's classifiers by name: what `coos_mlflow.train` and `coos train` do."""
+"""Training of a representation's classifiers by name, for `coos_mlflow.train` and `coos train`."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ def train(
     settings : mapping, optional
         Parameters of the representation.
     protocol : mapping, optional
-        Fields of `coos_mlflow.classifiers.fit.Protocol` that differ from the preset.
+        Fields of `coos_mlflow.classifiers.protocol.Protocol` that differ from the preset.
     scale : float
-        Of simulated data; 1 is the size of COOS-7.
+        Size of simulated data; 1 is the size of COOS-7.
     seed : int
-        Of all that is random.
+        Seed of all random numbers.
     drop_bad : bool
         Leave out cells that cannot be used, such as those with a constant channel.
     resume : bool
-        Go on with a network's training that was stopped.
+        Resume a stopped training of a network.
     on_data : callable, optional
         Called with the data and the preset before the training begins.
 
@@ -75,10 +75,10 @@ def train(
     settings = {"seed": seed} | dict(settings or {})
     overrides = {"seed": seed} | dict(protocol or {})
     check_protocol(preset, overrides)
-    # Made once by the preset "paper", so that wrong settings are refused before data are simulated.
-    wanted = create(representation, **settings)
-    wanted.require()
-    rows = rows_of(wanted, classifiers, layers)
+    # The first one only checks settings, rows and weights, before data are simulated.
+    checked = create(representation, **settings)
+    checked.require()
+    rows = rows_of(checked, classifiers, layers)
     chosen = choose(data, scale, seed, drop_bad=drop_bad)
     preset = choose_preset(preset, chosen)
     if on_data:

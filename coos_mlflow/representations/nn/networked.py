@@ -30,10 +30,10 @@ from coos_mlflow.representations.nn.networks import (
 from coos_mlflow.representations.nn.precision import BF16, FP32, check_precision
 
 Width = Annotated[float, Range(above=0, most=10)]
-"""At 10 a hundred times the weights: a thousand million for DeepLoc, 4.4 GB."""
+"""A width of 10 has a hundred times the weights: a thousand million for DeepLoc, 4.4 GB."""
 
 Rate = Annotated[float, Range(above=0, most=1_000_000)]
-"""Far beyond a rate at which anything is learnt, and fit for float32."""
+"""The limit is far above any useful learning rate and within float32."""
 
 Count = Annotated[int, Range(1)]
 
