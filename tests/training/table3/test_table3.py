@@ -25,7 +25,7 @@ from coos_mlflow.training.table3.rows import (
 
 
 def test_the_published_numbers_are_those_of_the_shared_file(shared_file):
-    packaged = Path(table3.__file__).with_name("table3.csv").read_bytes()
+    packaged = Path(table3.__file__).with_name("published.csv").read_bytes()
     assert packaged == shared_file("table3.csv").read_bytes()
 
 
@@ -71,7 +71,7 @@ def fakes() -> dict[str, dict]:
     return {
         "anew": {"title": "Anew", "layers": ("a", "b")},
         "deeploc": {
-            "title": "DeepLoc", "layers": ("fc2",), "layer_titles": {"fc2": "FC2"}, "answers": True,
+            "title": "DeepLoc", "layers": ("fc2",), "layer_titles": {"fc2": "FC2"}, "classifies": True,
         },
         "pci": {"title": "PCI", "layers": pci, "layer_titles": {c: c.title() for c in pci}},
         "texture": {"title": "Texture", "layers": ("haralick",)},
@@ -153,7 +153,7 @@ def trained(monkeypatch, folder_of_fakes, make_table):
         for entry in make_table(lines).entries:
             on_row(entry.rows[0])
 
-    monkeypatch.setattr(table3, "train", train)
+    monkeypatch.setattr(table3, "train_rows", train)
     return asked
 
 
@@ -249,7 +249,7 @@ def test_an_error_in_training_ends_the_table(trained, data, monkeypatch):
     def train(*args, **kwargs):
         raise DataError("no.")
 
-    monkeypatch.setattr(table3, "train", train)
+    monkeypatch.setattr(table3, "train_rows", train)
     with pytest.raises(DataError, match=r"no\."):
         fill(choose_lines(all_lines(), "texture-lr"), data)
 
