@@ -1,4 +1,4 @@
-"""How good predictions are: balanced error, recall per class, confusion, and intervals."""
+"""Metrics of predictions: confusion, recall per class, balanced error, bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pandas as pd
 from coos_mlflow.plates.schema import CLASSES
 
 _DRAWS = 1000
-"""Bootstrap repetitions: the ends of a 95 % interval then vary by some 2 % of its width."""
+"""Bootstrap repetitions; the ends of a 95 % interval then vary by about 2 % of its width."""
 
 
 @dataclass(frozen=True)
 class WellCounts:
-    """Predictions counted by well: what intervals are drawn from.
+    """Confusion matrices by well, from which bootstrap intervals are drawn.
 
     Parameters
     ----------
@@ -32,13 +32,13 @@ class WellCounts:
 
     @classmethod
     def from_rows(cls, rows: list[list[Any]]) -> WellCounts:
-        """Make again what `as_rows` has told."""
+        """Return the counts that `as_rows` returned."""
         plates, wells, *counted = zip(*rows, strict=True) if rows else [()] * 5
         true, predicted, cells = np.array(counted, np.int64)
         return _by_well(np.array(plates), np.array(wells), true, predicted, cells)
 
     def as_rows(self) -> list[list[Any]]:
-        """Return ``[plate, well, true, predicted, cells]`` wherever there are cells, JSON-ready."""
+        """Return ``[plate, well, true, predicted, cells]`` for all counts above 0, JSON-ready."""
         return [
             [str(self.plates[w]), str(self.wells[w]), int(t), int(p), int(self.counts[w, t, p])]
             for w, t, p in np.argwhere(self.counts)
@@ -46,20 +46,20 @@ class WellCounts:
 
     @property
     def vary(self) -> bool:
-        """Whether there is a plate with wells to draw from: of one well nobody knows how far."""
+        """Whether some plate has two or more wells, which the bootstrap needs."""
         return len(self.plates) > len(np.unique(self.plates))
 
     def drawn_errors(self, draws: int, seed: int) -> np.ndarray:
-        """Return the balanced error in % (draws,) of wells drawn, with replacement, in each plate.
+        """Return the balanced error in % (draws,) of wells drawn with replacement in each plate.
 
-        Cells of a well resemble each other, so drawing cells would promise too much. The same
-        wells are drawn for all models on the same cells.
+        Cells of a well resemble each other, so drawing cells would give too narrow an interval.
+        For the same seed, the same wells are drawn for all models on the same cells.
         """
         weights = _draw_wells(self.plates, draws, np.random.default_rng(seed))
         return _balanced_errors(np.einsum("dw,wij->dij", weights, self.counts))
 
     def same_cells(self, other: WellCounts) -> bool:
-        """Tell whether both count the same number of cells of each class in each well."""
+        """Return whether both have the same number of cells of each class in each well."""
         return (
             np.array_equal(self.plates, other.plates)
             and np.array_equal(self.wells, other.wells)
@@ -69,7 +69,7 @@ class WellCounts:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions of one split against its labels.
+    """Predictions of one split compared with its labels.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Evaluation:
     interval : tuple of float
         95 % interval of the balanced error in %; NaN where no plate has two wells.
     by_well : WellCounts, optional
-        None for what no one model has predicted.
+        None where the counts are not those of one model.
     """
 
     confusion: np.ndarray
@@ -92,7 +92,7 @@ class Evaluation:
 
     @property
     def recalls(self) -> list[float]:
-        """Recall per class 0..6; NaN for a class that the split does not hold."""
+        """Recall per class 0..6; NaN for a class without cells."""
         return [float(r) for r in recalls(self.confusion)]
 
     @property
@@ -101,15 +101,15 @@ class Evaluation:
         return int(self.confusion.sum())
 
     @classmethod
-    def from_dict(cls, said: dict[str, Any]) -> Evaluation:
-        """Make again what `as_dict` has told."""
-        low, high = (np.nan if bound is None else bound for bound in said["interval"])
-        wells = said.get("wells")
+    def from_dict(cls, values: dict[str, Any]) -> Evaluation:
+        """Return the evaluation that `as_dict` returned."""
+        low, high = (np.nan if bound is None else bound for bound in values["interval"])
+        wells = values.get("wells")
         by_well = None if wells is None else WellCounts.from_rows(wells)
-        return cls(np.array(said["confusion"], np.int64), (low, high), by_well)
+        return cls(np.array(values["confusion"], np.int64), (low, high), by_well)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything, JSON-ready, NaN as None."""
+        """Return all fields and metrics, JSON-ready, NaN as None."""
         return {
             "balanced_error": self.balanced_error,
             "interval": [None if np.isnan(bound) else bound for bound in self.interval],
@@ -136,9 +136,11 @@ def evaluate(
     labels, predicted : ndarray of int64, shape (n,)
         Classes 0..6.
     plates, wells : ndarray of str, shape (n,)
-        Where each cell was.
+        Plate and well of each cell.
     draws : int
         Bootstrap repetitions.
+    seed : int
+        Seed of the bootstrap.
     """
     by_well = _by_well(plates, wells, labels, predicted, 1)
     interval = _middle(by_well.drawn_errors(draws, seed)) if by_well.vary else (np.nan, np.nan)
@@ -148,16 +150,16 @@ def evaluate(
 def difference(
     of: Evaluation, than: Evaluation, *, draws: int = _DRAWS, seed: int = 0
 ) -> tuple[float, float] | None:
-    """Return the 95 % interval of how much the balanced error of one exceeds another's, in %.
+    """Return the 95 % interval of the balanced error of `of` minus that of `than`, in %.
 
-    Both have predicted the same cells, and are judged on the same wells in each repetition: what
-    makes a well hard for both cancels, so that it tells apart what two intervals that overlap do
-    not.
+    Both are evaluated on the same wells in each bootstrap repetition. The difficulty of a well,
+    which is the same for both, cancels. The interval can therefore exclude 0 where the intervals
+    of the two errors overlap.
 
     Returns
     -------
     tuple of float or None
-        None where their wells hold other numbers of cells, or no plate has two wells.
+        None where the two are not of the same cells, or no plate has two wells.
     """
     one, other = of.by_well, than.by_well
     if one is None or other is None or not (one.vary and one.same_cells(other)):
@@ -166,7 +168,7 @@ def difference(
 
 
 def confusion_table(evaluation: Evaluation) -> pd.DataFrame:
-    """Return the confusion matrix as a table with class names."""
+    """Return the confusion matrix with class names."""
     names = pd.Index(CLASSES, name="true class")
     return pd.DataFrame(evaluation.confusion, index=names, columns=list(CLASSES))
 
@@ -185,13 +187,13 @@ def _by_well(
 
 
 def _middle(drawn: np.ndarray) -> tuple[float, float]:
-    """Return what the middle 95 % lie between."""
+    """Return the bounds of the central 95 %."""
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return float(low), float(high)
 
 
 def _draw_wells(plates: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Return (draws, wells) multiplicities: within a plate, as many wells as it has."""
+    """Return multiplicities (draws, wells); each plate draws as many wells as it has."""
     weights = np.zeros((draws, len(plates)))
     for plate in np.unique(plates):
         (members,) = np.nonzero(plates == plate)
@@ -201,7 +203,7 @@ def _draw_wells(plates: np.ndarray, draws: int, rng: np.random.Generator) -> np.
 
 
 def recalls(confusions: np.ndarray) -> np.ndarray:
-    """Return recalls (..., 7) of confusions (..., 7, 7), NaN where a class has no cell."""
+    """Return recalls (..., 7) of confusions (..., 7, 7), NaN for a class without cells."""
     cells = confusions.sum(axis=-1)
     right = np.einsum("...ii->...i", confusions)
     return np.divide(right, cells, out=np.full(cells.shape, np.nan), where=cells > 0)

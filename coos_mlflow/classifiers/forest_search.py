@@ -1,7 +1,7 @@
 """The search for a forest's parameters: the paper's random search, or successive halving.
 
-The random search fits 500 forests. Each error goes to a journal as soon as it is known, and a
-search that was killed goes on from there.
+The random search fits 500 forests. Each error is written to a journal at once, and an interrupted
+search resumes from the journal.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FOREST_GRID: dict[str, list[Any]] = {
 SEARCHES = ("random", "halving")
 
 FINALISTS = 3
-"""Draws that successive halving leaves, at most, to be compared on all cells."""
+"""Maximum number of draws that successive halving leaves to be compared on all cells."""
 
 Fold = tuple[np.ndarray, np.ndarray]
 """Rows to fit on, rows held out."""
@@ -50,23 +50,23 @@ Fold = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched, on which cells.
+    """The forest, the cells, the folds and the method of a search.
 
     Parameters
     ----------
     forest : Pipeline
-        Its last step is the forest, with its seed.
+        Unfitted; its last step is the forest, with its seed.
     X : ndarray of float32, shape (n, d)
     y : ndarray of int64, shape (n,)
     folds : sequence of Fold
     samples : int
         Draws from the grid.
     seed : int
-        Of the draws, and of the cells that successive halving begins with.
+        Seed of the draws, and of the cells with which successive halving starts.
     method : str
-        One of `SEARCHES`. "random" fits every draw on every fold; "halving" fits all of them on
-        few cells, the best third on three times as many, and so on, and only the last few on
-        every fold.
+        One of `SEARCHES`. "random" fits every draw on every fold. "halving" fits all draws on few
+        cells, the best third on three times as many, and so on, and only the last few on every
+        fold.
     grid : dict of list
         Values of the forest's parameters.
     """
@@ -81,59 +81,59 @@ class Search:
     grid: dict[str, list[Any]] = field(default_factory=lambda: FOREST_GRID)
 
     def draws(self) -> list[dict[str, Any]]:
-        """Return the forests' parameters to choose from."""
+        """Return the random draws of the forest's parameters."""
         return list(ParameterSampler(self.grid, self.samples, random_state=self.seed))
 
     def identity(self) -> str:
-        """Hash all on which an error in the journal depends."""
+        """Return the SHA-256 of everything on which an error in the journal depends."""
         settings = {
             "forest": self.forest[-1].get_params(),
             "draws": self.draws(),
             "method": self.method,
             "scikit-learn": sklearn.__version__,
         }
-        said = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for array in (self.X, self.y, *(rows for fold in self.folds for rows in fold)):
-            said.update(f"{array.dtype}{array.shape}".encode())
-            said.update(np.ascontiguousarray(array).data)
-        return said.hexdigest()
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
 
 def search_forest(search: Search, journal: Path | None = None) -> tuple[dict[str, Any], float]:
-    """Return the draw with the least balanced error in cross-validation, and that error in %.
+    """Return the draw with the smallest balanced error in cross-validation, and that error in %.
 
     Parameters
     ----------
     search : Search
     journal : Path, optional
-        A file that takes a line of JSON for each finished fit. Where it holds lines of the same
-        search, their fits are not made again; one of another search is replaced.
+        A file with a line of JSON for each finished fit. Fits that are in a journal of the same
+        search are not repeated; the journal of another search is replaced.
 
     Returns
     -------
     params : dict
     cv_error : float
-        The mean over the whole folds, whatever the method.
+        The mean over the folds of all cells, with either method.
 
     Raises
     ------
     OutputError
-        When the journal cannot be written.
+        Where the journal cannot be written.
     """
     draws = search.draws()
-    with _open_journal(journal, search) as known:
+    with _open_journal(journal, search) as record:
         candidates = list(range(len(draws)))
         if search.method == "halving":
-            candidates = known.finalists or _halve(search)
-            known.leave(candidates)
-        _cross_validate(search, draws, candidates, known)
-    errors = [np.mean([known.errors[c, f] for f in range(len(search.folds))]) for c in candidates]
+            candidates = record.finalists or _halve(search)
+            record.add_finalists(candidates)
+        _cross_validate(search, draws, candidates, record)
+    errors = [np.mean([record.errors[c, f] for f in range(len(search.folds))]) for c in candidates]
     best = int(np.argmin(errors))
     return draws[candidates[best]], float(errors[best])
 
 
-def least_cells(y: np.ndarray, folds: int) -> int:
-    """Return how many cells scikit-learn's successive halving begins with at least."""
+def min_cells_for_halving(y: np.ndarray, folds: int) -> int:
+    """Return the number of cells that scikit-learn's successive halving needs at its start."""
     return 2 * folds * len(np.unique(y))
 
 
@@ -145,18 +145,18 @@ def balanced_error(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def _cross_validate(
-    search: Search, draws: list[dict[str, Any]], candidates: list[int], known: _Journal
+    search: Search, draws: list[dict[str, Any]], candidates: list[int], journal: _Journal
 ) -> None:
-    """Make the fits that the journal does not know, side by side, and note their errors."""
+    """Run the fits that are not in the journal, in parallel, and add their errors to it."""
     folds = range(len(search.folds))
-    wanted = [(candidate, fold) for candidate in candidates for fold in folds]
-    missing = [key for key in wanted if key not in known.errors]
+    fits = [(candidate, fold) for candidate in candidates for fold in folds]
+    missing = [key for key in fits if key not in journal.errors]
     jobs = [(draws[candidate], candidate, fold) for candidate, fold in missing]
-    with progress("RF cross-validation", total=len(wanted), unit="fits") as advance:
-        advance(len(wanted) - len(missing))
-        # In the order in which they end: a long fit keeps no other out of the journal.
+    with progress("RF cross-validation", total=len(fits), unit="fits") as advance:
+        advance(len(fits) - len(missing))
+        # Unordered, so that finished fits enter the journal while a longer one still runs.
         for candidate, fold, error in spread(_error, search, jobs, ordered=False):
-            known.note(candidate, fold, error)
+            journal.add_error(candidate, fold, error)
             advance(1)
 
 
@@ -171,10 +171,10 @@ def _error(
 
 
 def _halve(search: Search) -> list[int]:
-    """Return the numbers of the draws that scikit-learn's successive halving leaves, best first.
+    """Return the indices of the draws that scikit-learn's successive halving leaves, best first.
 
-    It ends on a third of the cells: the last step, on all of them, is the cross-validation that
-    also ends the random search, so that errors compare and fits go to the journal.
+    It ends on a third of the cells. The last step, on all of them, is the same cross-validation as
+    that of the random search: errors are comparable, and its fits enter the journal.
     """
     with progress("RF successive halving", unit="fits") as advance:
 
@@ -183,11 +183,13 @@ def _halve(search: Search) -> list[int]:
             return -balanced_error(y, forest.predict(X))
 
         halving = HalvingRandomSearchCV(
-            search.forest[-1],  # trees ask for no scaling
+            search.forest[-1],  # trees need no scaling
             search.grid,
             n_candidates=search.samples,
             min_resources="exhaust",
-            max_resources=max(len(search.y) // 3, least_cells(search.y, len(search.folds))),
+            max_resources=max(
+                len(search.y) // 3, min_cells_for_halving(search.y, len(search.folds))
+            ),
             random_state=search.seed,
             cv=list(search.folds),
             scoring=score,
@@ -198,41 +200,41 @@ def _halve(search: Search) -> list[int]:
         )
         with parallel_config(backend="threading"):
             halving.fit(search.X, search.y)
-    found = halving.cv_results_
-    (left,) = np.nonzero(found["iter"] == found["iter"].max())
-    ranked = left[np.argsort(-found["mean_test_score"][left], kind="stable")]
+    results = halving.cv_results_
+    (last,) = np.nonzero(results["iter"] == results["iter"].max())
+    ranked = last[np.argsort(-results["mean_test_score"][last], kind="stable")]
     draws = search.draws()
-    return [draws.index(found["params"][i]) for i in ranked[:FINALISTS]]
+    return [draws.index(results["params"][i]) for i in ranked[:FINALISTS]]
 
 
 class _Journal:
-    """Errors of finished fits by candidate and fold, and what successive halving left."""
+    """Errors of finished fits by candidate and fold, and the finalists of successive halving."""
 
     def __init__(self) -> None:
         self.errors: dict[tuple[int, int], float] = {}
         self.finalists: list[int] = []
         self.file: FileIO | None = None
 
-    def note(self, candidate: int, fold: int, error: float) -> None:
+    def add_error(self, candidate: int, fold: int, error: float) -> None:
         self.errors[candidate, fold] = error
         self._write({"candidate": candidate, "fold": fold, "error": error})
 
-    def leave(self, finalists: list[int]) -> None:
+    def add_finalists(self, finalists: list[int]) -> None:
         if self.finalists != finalists:
             self.finalists = finalists
             self._write({"finalists": finalists})
 
     def resume(self, file: FileIO, identity: str) -> None:
-        """Recall a file's lines, up to one that a kill has cut; go on writing behind them."""
+        """Read the file's entries up to the first incomplete line, and append after them."""
         lines = file.readall().splitlines(keepends=True)
         intact = 0
-        if lines and _parsed(lines[0]) == {"search": identity}:
+        if lines and _parse(lines[0]) == {"search": identity}:
             intact = len(lines[0])
             for line in lines[1:]:
-                said = _parsed(line)
-                if said is None:
+                entry = _parse(line)
+                if entry is None:
                     break
-                self._recall(said)
+                self._restore(entry)
                 intact += len(line)
         self.file = file
         file.seek(intact)
@@ -240,23 +242,24 @@ class _Journal:
         if not intact:
             self._write({"search": identity})
 
-    def _recall(self, said: dict[str, Any]) -> None:
-        if "finalists" in said:
-            self.finalists = said["finalists"]
+    def _restore(self, entry: dict[str, Any]) -> None:
+        if "finalists" in entry:
+            self.finalists = entry["finalists"]
         else:
-            self.errors[said["candidate"], said["fold"]] = said["error"]
+            self.errors[entry["candidate"], entry["fold"]] = entry["error"]
 
-    def _write(self, said: dict[str, Any]) -> None:
+    def _write(self, entry: dict[str, Any]) -> None:
         if self.file is None:
             return
-        line = json.dumps(said).encode() + b"\n"
-        with _refusals_of(Path(str(self.file.name))):
+        line = json.dumps(entry).encode() + b"\n"
+        with _name_journal_in_errors(Path(str(self.file.name))):
+            # An unbuffered file may write a part of the line where the disk is full.
             if self.file.write(line) < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    """Return what a line says, or None for one that was cut."""
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """Return a line's entry, or None for an incomplete line."""
     try:
         return json.loads(line) if line.endswith(b"\n") else None
     except ValueError:
@@ -269,21 +272,22 @@ def _open_journal(path: Path | None, search: Search) -> Iterator[_Journal]:
     if path is None:
         yield journal
         return
-    with _refusals_of(path):
+    with _name_journal_in_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-        file = path.open("r+b", buffering=0)  # a line is on its way to the disk when written
+        file = path.open("r+b", buffering=0)  # a killed process loses no finished line
     with file:
         journal.resume(file, search.identity())
         yield journal
 
 
 @contextmanager
-def _refusals_of(path: Path) -> Iterator[None]:
+def _name_journal_in_errors(path: Path) -> Iterator[None]:
+    """Turn an `OSError` into an `OutputError` that names the journal."""
     try:
         yield
     except OSError as error:
         raise OutputError(
             f"{path}: the journal of the forest search cannot be written ({error.strerror}); "
-            "make room or choose a folder that can be written."
+            "free some space, or set COOS_CACHE to a folder that can be written."
         ) from error

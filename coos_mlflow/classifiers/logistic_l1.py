@@ -3,13 +3,13 @@
 liblinear (Fan et al. 2008), scikit-learn's solver when the paper was written, minimises for each
 class
 
-    sum_j |w_j| + C sum_i log(1 + exp(-s_i x_i w)),    s_i = 1 for the class and -1 for the rest,
+    sum_j |w_j| + C sum_i log(1 + exp(-s_i x_i w)),    s_i = 1 for the class and -1 for the rest.
 
-where the intercept is one more weight, as penalised as the others. Both it (newGLMNET, Yuan et
-al. 2012) and this file take Newton steps, each of them a lasso on weighted cells. liblinear goes
-through all cells in each sweep of coordinates, and features as collinear as texture's need
-thousands of sweeps; here scikit-learn's lasso reads the Gram matrix instead, and a sweep no
-longer depends on the number of cells.
+The intercept is one more weight, penalised like the others. liblinear (newGLMNET, Yuan et al. 2012)
+and this file both take Newton steps, each of which solves a lasso on weighted cells. liblinear
+passes over all cells in each sweep of coordinates, and features as collinear as texture's need
+thousands of sweeps. Here scikit-learn's lasso works on the Gram matrix, so that the cost of a sweep
+does not depend on the number of cells.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ from threadpoolctl import threadpool_limits
 from coos_mlflow._utils.progress import progress
 
 TOLERANCE = 1e-7
-"""Share of the objective below which a step's gain ends the search."""
+"""The Newton steps end when a step gains less than this share of the objective."""
 
-STEPS = 200
-"""Bound on Newton steps; about 15 are taken, 50 where the lasso runs into its own bound."""
+MAX_STEPS = 200
+"""Limit of Newton steps; about 15 are needed, 50 where the lasso reaches `MAX_SWEEPS`."""
 
-SWEEPS = 5000
-"""Bound on a lasso's sweeps: from there on another Newton step gains more."""
+MAX_SWEEPS = 5000
+"""Limit of a lasso's sweeps; beyond it another Newton step gains more."""
 
-LEAST_CURVATURE = 1e-6
-"""Bounds a cell's weight p (1 - p) from below, by whose root its residual is divided."""
+MIN_CURVATURE = 1e-6
+"""Lower limit of a cell's weight p (1 - p); its residual is divided by the weight's root."""
 
-HALVINGS = 20
-SUFFICIENT = 0.01
-"""Line search: bound on halvings, and Armijo's constant; both as in newGLMNET."""
+MAX_HALVINGS = 20
+SUFFICIENT_DECREASE = 0.01
+"""Line search: limit of halvings, and Armijo's constant; both as in newGLMNET."""
 
 
-def fit_side_by_side(
+def fit_in_parallel(
     pipeline: Pipeline, X: np.ndarray, y: np.ndarray, subsets: Sequence[np.ndarray], title: str
 ) -> list[Pipeline]:
     """Fit scaling and logistic regression on several subsets of cells, on all cores.
 
-    Every class of every subset is a fit of its own, on one core, so that no digit depends on how
-    many cores there are.
+    Each class of each subset is fitted on one core, so that the digits do not depend on the number
+    of cores.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def fit_side_by_side(
     subsets : sequence of ndarray of int64
         Rows of each fit.
     title : str
-        Of the progress bar.
+        Title of the progress bar.
 
     Returns
     -------
@@ -76,24 +76,24 @@ def fit_side_by_side(
     labels = [_positive_labels(y[rows]) for rows in subsets]
     total = sum(len(positive) for positive in labels)
     weights = []
-    with one_core_a_fit(), progress(title, total=total, unit="fits") as advance:
+    with one_core_per_fit(), progress(title, total=total, unit="fits") as advance:
         scalers = [clone(pipeline[0]).fit(X[rows]) for rows in subsets]
         jobs = _jobs(scalers, labels, X, y, subsets, pipeline[-1].estimator.C)
-        for found in Parallel(n_jobs=-1, prefer="threads", return_as="generator")(jobs):
-            weights.append(found)
+        for solution in Parallel(n_jobs=-1, prefer="threads", return_as="generator")(jobs):
+            weights.append(solution)
             advance(1)
-    in_turn = iter(weights)
+    remaining = iter(weights)
     return [
-        _assemble(pipeline, scaler, y[rows], [next(in_turn) for _ in positive])
+        _assemble(pipeline, scaler, y[rows], [next(remaining) for _ in positive])
         for scaler, rows, positive in zip(scalers, subsets, labels, strict=True)
     ]
 
 
 @contextmanager
-def one_core_a_fit() -> Iterator[None]:
-    """Hold BLAS to one core, and lassos that end at their bound to silence, around `minimise`.
+def one_core_per_fit() -> Iterator[None]:
+    """Limit BLAS to one core and silence the convergence warnings of lassos, around `minimise`.
 
-    Both are settings of the process: no fit may change them while others run beside it.
+    Both are settings of the whole process, so they are set once around all parallel fits.
     """
     with (
         threadpool_limits(limits=1, user_api="blas"),
@@ -120,7 +120,7 @@ def minimise(design: np.ndarray, positive: np.ndarray, inverse_penalty: float) -
     """
     weights, margins = np.zeros(design.shape[1]), np.zeros(len(design))
     objective = _objective(weights, margins, positive, inverse_penalty)
-    for _ in range(STEPS):
+    for _ in range(MAX_STEPS):
         residuals = expit(margins) - positive
         accuracy = TOLERANCE * objective
         step = _lasso(design, weights, margins, residuals, inverse_penalty, accuracy) - weights
@@ -128,15 +128,15 @@ def minimise(design: np.ndarray, positive: np.ndarray, inverse_penalty: float) -
         slope = inverse_penalty * (residuals @ change)
         slope += np.abs(weights + step).sum() - np.abs(weights).sum()
         length = 1.0
-        for _ in range(HALVINGS):
-            there = weights + length * step, margins + length * change
-            reached = _objective(*there, positive, inverse_penalty)
-            if reached <= objective + SUFFICIENT * length * slope:
+        for _ in range(MAX_HALVINGS):
+            candidate = weights + length * step, margins + length * change
+            new_objective = _objective(*candidate, positive, inverse_penalty)
+            if new_objective <= objective + SUFFICIENT_DECREASE * length * slope:
                 break
             length /= 2
-        gain = objective - reached
+        gain = objective - new_objective
         if gain > 0:
-            (weights, margins), objective = there, reached
+            (weights, margins), objective = candidate, new_objective
         if gain <= accuracy:
             break
     return weights
@@ -157,16 +157,16 @@ def _lasso(
     inverse_penalty: float,
     accuracy: float,
 ) -> np.ndarray:
-    """Return the weights that minimise the objective with its losses made quadratic.
+    """Return the weights that minimise the objective's quadratic approximation.
 
-    That is a lasso of weighted cells (iteratively reweighted least squares): with p the
-    probabilities, cells weigh C p (1 - p), and the target is where their margins should go.
+    This is a lasso on weighted cells (iteratively reweighted least squares). A cell with
+    probability p has the weight C p (1 - p); its target is the working response of that method.
     """
-    off = np.abs(residuals)
-    root = np.sqrt(inverse_penalty * np.maximum(off * (1 - off), LEAST_CURVATURE))
+    distance = np.abs(residuals)  # p or 1 - p
+    root = np.sqrt(inverse_penalty * np.maximum(distance * (1 - distance), MIN_CURVATURE))
     weighted = design * root[:, None]
     target = root * margins - inverse_penalty * residuals / root
-    found = lasso_path(
+    path = lasso_path(
         weighted,
         target,
         alphas=[1 / len(design)],
@@ -174,10 +174,10 @@ def _lasso(
         Xy=weighted.T @ target,
         coef_init=weights.copy(),
         tol=accuracy / (target @ target),
-        max_iter=SWEEPS,
+        max_iter=MAX_SWEEPS,
         check_input=False,
     )
-    return found[1][:, 0]
+    return path[1][:, 0]
 
 
 def _jobs(
@@ -188,7 +188,7 @@ def _jobs(
     subsets: Sequence[np.ndarray],
     inverse_penalty: float,
 ) -> Iterator[Any]:
-    """Scale a subset once for all its classes, when its turn comes."""
+    """Yield a job for each class of each subset; a subset is scaled only when its jobs start."""
     for scaler, positive, rows in zip(scalers, labels, subsets, strict=True):
         scaled = scaler.transform(X[rows])
         design = np.ones((len(rows), X.shape[1] + 1), order="F")
@@ -198,7 +198,7 @@ def _jobs(
 
 
 def _positive_labels(y: np.ndarray) -> np.ndarray:
-    """Return the classes to tell from the rest: of two, the second suffices; of one, none."""
+    """Return the classes to fit against the rest: the second of two classes, none of one."""
     classes = np.unique(y)
     return classes if len(classes) > 2 else classes[1:]
 
@@ -206,7 +206,7 @@ def _positive_labels(y: np.ndarray) -> np.ndarray:
 def _assemble(
     pipeline: Pipeline, scaler: StandardScaler, y: np.ndarray, weights: list[np.ndarray]
 ) -> Pipeline:
-    """Return what `pipeline.fit` would: fitted estimators, with these weights."""
+    """Return the pipeline as `pipeline.fit` would, with the given weights."""
     if not weights:
         constant = DummyClassifier().fit(np.zeros((len(y), 1)), y)
         return Pipeline([("scale", scaler), ("classify", constant)])
@@ -215,9 +215,9 @@ def _assemble(
     one_vs_rest.classes_ = one_vs_rest.label_binarizer_.classes_
     one_vs_rest.n_features_in_ = scaler.n_features_in_
     one_vs_rest.estimators_ = []
-    for found in weights:
-        one = clone(one_vs_rest.estimator)
-        one.classes_, one.n_features_in_ = np.array([0, 1]), scaler.n_features_in_
-        one.coef_, one.intercept_ = found[None, :-1], found[-1:]
-        one_vs_rest.estimators_.append(one)
+    for solution in weights:
+        binary = clone(one_vs_rest.estimator)
+        binary.classes_, binary.n_features_in_ = np.array([0, 1]), scaler.n_features_in_
+        binary.coef_, binary.intercept_ = solution[None, :-1], solution[-1:]
+        one_vs_rest.estimators_.append(binary)
     return Pipeline([("scale", scaler), ("classify", one_vs_rest)])

@@ -109,18 +109,18 @@ def weights(
         raise DataError(f"{model!r} needs no published weights, only {published.key} does.")
     console = _stdout()
     console.print(f"Licence: {published.licence}\nPlease cite: {published.citation}", markup=False)
-    if vgg16.kept_at().exists() and not force:
-        vgg16.kept_weights()
-        console.print(f"There already: {vgg16.kept_at()}", markup=False)
+    if vgg16.weights_path().exists() and not force:
+        vgg16.read_cached_weights()
+        console.print(f"There already: {vgg16.weights_path()}", markup=False)
         return
     if file is None:
         total = published.megabytes * 1_000_000
         with progress("Downloading", total=total, unit="bytes") as advance:
-            vgg16.keep_weights(on_progress=advance)
+            vgg16.cache_weights(on_progress=advance)
     else:
         with progress(f"Reading {file.name}"):
-            vgg16.keep_weights(file)
-    console.print(f"Verified and kept: {vgg16.kept_at()}", markup=False)
+            vgg16.cache_weights(file)
+    console.print(f"Verified and kept: {vgg16.weights_path()}", markup=False)
 
 
 def unpack(

@@ -73,8 +73,8 @@ def table3(
 
     with progress("Starting"):
         from coos_mlflow._utils.files import check_folder
+        from coos_mlflow.classifiers.protocol import check_protocol, choose_preset
         from coos_mlflow.cli import tables
-        from coos_mlflow.training import train
         from coos_mlflow.training.data import choose
         from coos_mlflow.training.table3 import files
         from coos_mlflow.training.table3.rows import all_lines, choose_lines
@@ -83,14 +83,14 @@ def table3(
     wanted = range(seed, seed + seeds)
     if wanted[-1] >= 2**32:
         raise DataError(f"--seed {seed} --seeds {seeds} found; the last seed passes 4294967295.")
-    train.check_protocol(preset, settings)
+    check_protocol(preset, settings)
     lines = choose_lines(all_lines(preset), rows)
     check_folder(out, force, files.FILES)
     if dry_run:
         print_lines(lines, preset, wanted)
         return
     chosen = choose(data, scale, seed, drop_bad=drop_bad)
-    tables.say_data(chosen, train.choose_preset(preset, chosen))
+    tables.say_data(chosen, choose_preset(preset, chosen))
     typer.echo(_seed_words(wanted))
     table = files.make(
         lines,

@@ -19,7 +19,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
 from coos_mlflow import __version__
-from coos_mlflow.classifiers.fit import steps
+from coos_mlflow.classifiers.fit import step_types
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.model import _skops
@@ -108,7 +108,7 @@ def load_classifier(folder: Path) -> Pipeline:
     loaded = _skops.load(path, trusted=[_FOREST_NODES])
     if not isinstance(loaded, Pipeline):
         raise RegistryError(f"{path.name} holds a {type(loaded).__name__}, expected a Pipeline.")
-    known = steps()
+    known = step_types()
     if unknown := [step for _, step in loaded.steps if type(step) not in known]:
         raise RegistryError(
             f"{path.name} holds a {type(unknown[0]).__name__}, which this package does not fit; "

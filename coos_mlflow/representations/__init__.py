@@ -1,4 +1,7 @@
-"""Representations: images in, named feature matrices out. One file each, found by its name."""
+"""Representations turn images into named feature matrices; each is one file, found by its name.
+
+`base` holds the contract and `create`; `nn` holds the networks and their training.
+"""
 
 import sys
 from types import ModuleType

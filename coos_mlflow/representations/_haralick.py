@@ -1,15 +1,15 @@
 """Haralick's thirteen features by an exact sparse co-occurrence kernel.
 
-The same numbers as ``mahotas.features.haralick(image, distance=d, return_mean=True)`` (Coelho
-2013, doi:10.5334/jors.ac; Haralick et al. 1973, doi:10.1109/TSMC.1973.4309314), in a fraction of
-the time. Three facts carry the speed:
+It gives the same numbers as ``mahotas.features.haralick(image, distance=d, return_mean=True)``
+(Coelho 2013, doi:10.5334/jors.ac; Haralick et al. 1973, doi:10.1109/TSMC.1973.4309314) in a
+fraction of the time, for three reasons:
 
-- a 64x64 image has at most 4,096 pairs of pixels at an offset, so nearly all of the 65,536
-  entries of its co-occurrence matrix are zero: only the touched ones are visited and cleared;
-- the matrix is symmetric, so one triangle is counted, its two marginals are one, and
-  HXY1 = HXY2 = 2 HX;
-- counts are whole numbers, so moments are exact integer sums and every ``c log2(c)`` comes
-  from a table.
+- A 64x64 image has at most 4,096 pairs of pixels at an offset, so nearly all of the 65,536
+  entries of its co-occurrence matrix are zero. Only the touched entries are visited and cleared.
+- The matrix is symmetric. One triangle is counted, the two marginals are equal, and
+  HXY1 = HXY2 = 2 HX.
+- Counts are whole numbers. Moments are exact integer sums, and every ``c log2(c)`` comes from a
+  table.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _haralick_all(images, distances, clogc, features):  # type: ignore[no-untype
 
 @njit(cache=True, nogil=True)
 def _count_pairs(image, dy, dx, matrix, touched):  # type: ignore[no-untyped-def]
-    """Count unordered pairs of values at an offset; return how many entries were touched."""
+    """Count unordered pairs of values at an offset; return the number of touched entries."""
     height, width = image.shape
     first = max(0, -dx)
     used = 0
@@ -108,7 +108,7 @@ def _count_pairs(image, dy, dx, matrix, touched):  # type: ignore[no-untyped-def
 
 @njit(cache=True, nogil=True)
 def _marginal(image, dy, dx):  # type: ignore[no-untyped-def]
-    """Count each value once for every pair that it takes part in."""
+    """Count each value once for every pair that contains it."""
     height, width = image.shape
     marginal = np.zeros(LEVELS, np.int64)
     for y in range(height):

@@ -1,4 +1,4 @@
-"""Settings of a representation, checked against the annotations of its ``__init__``."""
+"""Check of a representation's settings against the annotations of its ``__init__``."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from coos_mlflow.errors import DataError
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that a setting may be, as in ``bins: Annotated[int, Range(1, 256)]``.
+    """Limits of a number, as in ``bins: Annotated[int, Range(1, 256)]``.
 
     Parameters
     ----------
     least, most : float, optional
-        Both are allowed themselves. Without one there is no limit on its side.
+        Inclusive limits; None is no limit.
     above : float, optional
-        Instead of `least`; not allowed itself.
+        Exclusive lower limit, instead of `least`.
     """
 
     least: float | None = None
@@ -47,38 +47,38 @@ class Range:
 
 
 Seed = Annotated[int, Range(0, 2**32 - 1)]
-"""Up to the largest that NumPy, scikit-learn and torch all take."""
+"""Seeds up to the largest that NumPy, scikit-learn and torch all accept."""
 
 
 class _Expected(NamedTuple):
-    """What an annotation allows, in words and as a test."""
+    """The values that an annotation allows, in words and as a predicate."""
 
     words: str
     fits: Callable[[Any], bool]
 
 
-def check_settings(key: str, made: type, settings: Mapping[str, Any]) -> None:
-    """Refuse settings that a representation does not take.
+def check_settings(key: str, cls: type, settings: Mapping[str, Any]) -> None:
+    """Check settings against the annotations of a representation's ``__init__``.
 
-    The annotations that are checked: int, float (which takes an int too), bool, str, `Literal`,
-    ``Sequence`` or ``list`` of one of these (with one item or more), ``X | None``, and a number
-    within a `Range`. A setting with another annotation, or none, may be anything.
+    Checked annotations are int, float (which accepts an int), bool, str, `Literal`, a non-empty
+    ``Sequence`` or ``list`` of these, ``X | None``, and numbers with a `Range`. A setting with
+    another annotation, or none, may have any value.
 
     Parameters
     ----------
     key : str
-        What the sentence calls the representation.
-    made : type
-        Its class.
+        Name of the representation in the message.
+    cls : type
+        Class of the representation.
     settings : mapping
-        What its ``__init__`` is about to be called with.
+        Arguments for its ``__init__``.
 
     Raises
     ------
     DataError
-        Names the first setting that is unknown or does not fit, and says what was expected.
+        Naming the first setting that is unknown or does not fit, and the expected values.
     """
-    known = inspect.signature(made, eval_str=True).parameters
+    known = inspect.signature(cls, eval_str=True).parameters
     for name, value in settings.items():
         if name not in known:
             raise DataError(f"{key} has no parameter {name!r}; it takes {', '.join(known)}.")
@@ -93,16 +93,16 @@ def _expected(annotation: Any) -> _Expected:
         limits = [extra for extra in annotation.__metadata__ if isinstance(extra, Range)]
         return _within(_expected(arguments[0]), limits)
     if origin in (Union, UnionType):
-        some = [_expected(argument) for argument in arguments]
+        options = [_expected(argument) for argument in arguments]
         return _Expected(
-            " or ".join(one.words for one in some),
-            lambda value: any(one.fits(value) for one in some),
+            " or ".join(option.words for option in options),
+            lambda value: any(option.fits(value) for option in options),
         )
     if origin is Literal:
-        # 1, 1.0 and True are equal, and not the same.
+        # Types are compared too, since 1 == 1.0 == True.
         return _Expected(
             f"one of {', '.join(map(str, arguments))}",
-            lambda value: any(type(value) is type(one) and value == one for one in arguments),
+            lambda value: any(type(value) is type(arg) and value == arg for arg in arguments),
         )
     if origin in (Sequence, list):
         item = _expected(arguments[0])
@@ -120,7 +120,8 @@ def _within(expected: _Expected, limits: Sequence[Range]) -> _Expected:
         " ".join((expected.words, *map(str, limits))),
         lambda value: (
             expected.fits(value)
-            and all(value in limit for limit in limits if _is_number(value))  # or it is null
+            # None has no limits to keep.
+            and all(value in limit for limit in limits if _is_number(value))
         ),
     )
 

@@ -1,4 +1,7 @@
-"""The contract of a representation, and how one is found by its key."""
+"""The contract of a representation (`Representation`), and how one is created by its key.
+
+Read this file before adding a representation.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from coos_mlflow.representations._settings import Range, Seed, check_settings
 from coos_mlflow.representations.nn.precision import FP32, check_precision
 
 if TYPE_CHECKING:
-    from coos_mlflow.representations.nn.training import Workshop
+    from coos_mlflow.representations.nn.training import TrainingContext
 
 __all__ = [
     "PROBABILITIES",
@@ -31,72 +34,73 @@ __all__ = [
 ]
 
 PROBABILITIES = "softmax"
-"""The layer whose seven columns are class probabilities, of a network that classifies itself."""
+"""The layer with seven columns of class probabilities, of a network that classifies by itself."""
 
 VALIDATION_ERROR = "validation_error"
-"""What `Representation.learnt` calls the balanced error in % on the held-out cells."""
+"""Key in `Representation.training_summary`: balanced error in % on the held-out cells."""
 
 
 class Representation(ABC):
-    """Turns cells into features; each public file of this folder holds one, under its stem.
+    """Turns cells into features.
 
-    The file declares ``REPRESENTATION = <its class>``. The class only stores parameters when it
-    is made; what it has to learn from Training it learns in `fit`, or gets from `restore`.
-    `create` checks the parameters against the annotations of ``__init__``, such as
-    ``bins: Annotated[int, Range(1, 256)] = 16``; see `_settings.check_settings`.
+    Each public file of this folder holds one representation, whose key is the file's stem, and
+    declares it as ``REPRESENTATION = <its class>``. The constructor only stores parameters.
+    `create` checks them against the annotations of ``__init__``, such as
+    ``bins: Annotated[int, Range(1, 256)] = 16``; see `_settings.check_settings`. Weights come from
+    `fit`, which trains on Training, or from `restore`.
     """
 
     key: ClassVar[str]
     """The file's stem, such as ``"texture"``."""
 
     version: ClassVar[str]
-    """Changes whenever the same cells would give other features; part of the cache's key."""
+    """To be changed whenever the same cells would give other features; part of the cache's key."""
 
     title: str
-    """What tables and figures call it."""
+    """Name in tables and figures."""
 
     layers: tuple[str, ...]
-    """The feature matrices on offer, in order."""
+    """Names of the feature matrices, in order."""
 
     layer_titles: ClassVar[dict[str, str]] = {}
-    """What the paper's Table 3 calls a layer; empty for a representation of one nameless layer."""
+    """Layer names in the paper's Table 3; empty for a representation with one unnamed layer."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     """Parameters of the presets "paper" and "quick" that differ from the class's defaults."""
 
-    learns: ClassVar[bool] = False
-    """Whether `fit` has something to do."""
+    trainable: ClassVar[bool] = False
+    """Whether `fit` trains anything."""
 
-    answers: ClassVar[bool] = False
-    """Whether it also gives the layer `PROBABILITIES`, so that it needs no classifier."""
+    classifies: ClassVar[bool] = False
+    """Whether it also has the layer `PROBABILITIES`, so that it needs no classifier."""
 
     packages: ClassVar[tuple[str, ...]] = ()
-    """What a served model of it needs beyond what every model needs."""
+    """Packages that a served model needs in addition to those of every model."""
 
     @property
     def name(self) -> str:
-        """What its registered models' names begin with; its key, unless it is not the real one."""
+        """First part of its registered models' names: the key, except for control variants."""
         return self.key
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what was learnt or loaded; empty where `params` say everything."""
+        """SHA-256 of the trained or loaded weights; empty where `params` determine the features."""
         return ""
 
     @property
-    def learnt(self) -> dict[str, float]:
-        """What there is to say of how it learnt, such as the error on cells it did not see."""
+    def training_summary(self) -> dict[str, float]:
+        """Figures of the training, such as the error on held-out cells; empty by default."""
         return {}
 
     @abstractmethod
     def params(self) -> dict[str, Any]:
-        """Return everything besides `version` on which the features depend, JSON-ready.
+        """Return all settings on which the features depend, JSON-ready.
 
-        They are what `create` takes to make it again.
+        `create` takes them to build the same representation again.
         """
 
-    def lesson_params(self) -> dict[str, Any]:
-        """Return those of `params` on which the result of `fit` depends; all by default."""
+    def training_params(self) -> dict[str, Any]:
+        """Return the part of `params` on which the result of `fit` depends; all by default."""
         return self.params()
 
     @abstractmethod
@@ -104,10 +108,10 @@ class Representation(ABC):
         """Return the names of the columns of a layer."""
 
     def prepare(self, precision: str = FP32) -> str:
-        """Make ready to compute features at speed, in single precision or in bfloat16.
+        """Build the fast form for inference, in single precision or in bfloat16.
 
-        Without it, or after other weights came, features are computed in single precision.
-        To prepare again, or to go back to the other precision, costs nothing.
+        Until this is called, and again after new weights are loaded, features are computed in
+        single precision. Repeated calls and changes of precision cost nothing.
 
         Parameters
         ----------
@@ -118,7 +122,7 @@ class Representation(ABC):
         Returns
         -------
         str
-            The precision that features will have: "fp32" or "bf16".
+            The precision now in use: "fp32" or "bf16".
 
         Raises
         ------
@@ -129,9 +133,9 @@ class Representation(ABC):
         return FP32
 
     def preprocess(self, images: np.ndarray) -> np.ndarray:
-        """Turn raw counts into what `compute` takes: work on each cell by itself.
+        """Turn raw counts into the input of `compute`, each cell independently of the others.
 
-        Safe in any thread, also while another is in `compute`.
+        Thread-safe, also while another thread is in `compute`.
 
         Parameters
         ----------
@@ -141,7 +145,7 @@ class Representation(ABC):
         Returns
         -------
         ndarray, shape (n, ...)
-            The same counts by default.
+            By default the counts unchanged.
         """
         return images
 
@@ -149,84 +153,84 @@ class Representation(ABC):
     def compute(
         self, prepared: np.ndarray, layers: Sequence[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """Compute the features of cells that `preprocess` has prepared.
+        """Compute the features of preprocessed cells.
 
         Parameters
         ----------
         prepared : ndarray, shape (n, ...)
-            From `preprocess`.
+            Output of `preprocess`.
         layers : sequence of str, optional
-            The layers to compute; all of `layers`, and `PROBABILITIES` where it answers, by
-            default.
+            The layers to compute. By default all of `layers`, and `PROBABILITIES` where the
+            representation classifies.
 
         Returns
         -------
         dict of str to ndarray, shape (n, d), float32
-            One matrix for each layer asked for, at least.
+            One matrix for at least each requested layer.
         """
 
     def transform(
         self, images: np.ndarray, layers: Sequence[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """Compute the features of some cells: `preprocess`, then `compute`."""
+        """Compute the features of raw images: `preprocess`, then `compute`."""
         return self.compute(self.preprocess(images), layers)
 
-    def asked_for(self, layers: Sequence[str] | None) -> tuple[str, ...]:
+    def requested_layers(self, layers: Sequence[str] | None) -> tuple[str, ...]:
         """Return the layers to compute, all by default.
 
         Raises
         ------
         DataError
-            For one that it was not made with.
+            For a layer that was not given to the constructor.
         """
-        asked = self.layers if layers is None else tuple(layers)
-        for layer in asked:
+        requested = self.layers if layers is None else tuple(layers)
+        for layer in requested:
             if layer not in self.layers:
                 raise DataError(
-                    f"{type(self).title} layer {layer!r} was not asked for when it was made; it "
-                    f"has {', '.join(self.layers)}."
+                    f"{type(self).title} layer {layer!r} found, expected one of the layers that it "
+                    f"was created with: {', '.join(self.layers)}."
                 )
-        return asked
+        return requested
 
     def require(self) -> None:  # noqa: B027 - most need nothing
-        """Refuse to go on where something is missing that cannot be computed, such as weights.
+        """Check that everything that must be downloaded, such as published weights, is there.
 
         Raises
         ------
         MissingWeightsError
-            Saying how to get it.
+            Naming the command that gets them.
         """
 
-    def fit(self, training: CellBatch, workshop: Workshop) -> None:  # noqa: B027 - most learn nothing
-        """Learn from the cells of Training; nothing by default.
+    def fit(self, training: CellBatch, context: TrainingContext) -> None:  # noqa: B027 - most are not trained
+        """Train on the cells of Training; does nothing by default.
 
         Parameters
         ----------
         training : CellBatch
             All cells of the split, with their plates and wells.
-        workshop : Workshop
-            Where checkpoints go, and who is told how it goes.
+        context : TrainingContext
+            Folder of the checkpoints, and callbacks for metrics and figures.
         """
 
     def held_out(self, n_cells: int) -> np.ndarray:
-        """Return which of the `n_cells` cells of Training were kept out of `fit`.
+        """Return which of the `n_cells` cells of Training were held out of `fit`.
 
         Returns
         -------
         ndarray of bool, shape (n_cells,)
-            All, for what learns nothing or nothing from labels.
+            All True for a representation that is not trained, or trained without labels.
         """
         return np.ones(n_cells, bool)
 
-    def save(self, folder: Path) -> None:  # noqa: B027 - most learn nothing
-        """Write what was learnt into `folder`; nothing by default."""
+    def save(self, folder: Path) -> None:  # noqa: B027 - most have no weights
+        """Write the weights into `folder`; does nothing by default."""
 
-    def restore(self, folder: Path) -> None:  # noqa: B027 - most learn nothing
-        """Read what `save` wrote; nothing by default."""
+    def restore(self, folder: Path) -> None:  # noqa: B027 - most have no weights
+        """Read what `save` wrote; does nothing by default."""
 
 
-def in_order(whose: str, layers: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
-    """Return some of a network's layers in the order of `known`, which has them all.
+def ordered_layers(whose: str, layers: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
+    """Return the given layers of a network in the order of `known`, which lists all of them.
 
     Raises
     ------
@@ -246,30 +250,29 @@ def names() -> tuple[str, ...]:
 
 
 def create(key: str, preset: str = "paper", **params: Any) -> Representation:
-    """Make the representation called `key`; its file is imported only now.
+    """Create the representation called `key`; only its file is imported.
 
     Parameters
     ----------
     key : str
         One of `names`.
     preset : str
-        Where parameters come from that are not given; see `Representation.presets`.
+        Source of parameters that are not given; see `Representation.presets`.
     **params
-        What the class takes; a ``seed`` is dropped where nothing is random.
+        Parameters of the class. A ``seed`` is dropped where nothing is random.
 
     Raises
     ------
     DataError
-        For a key that no file in this folder has, or a parameter that is unknown or does not
-        fit its annotation.
+        For an unknown key, or a parameter that is unknown or does not fit its annotation.
     """
     if key not in names():
         raise DataError(
             f"Representation {key!r} is not known; this version has {', '.join(names())}."
         )
-    made: type[Representation] = import_module(f"{__package__}.{key}").REPRESENTATION
-    if "seed" not in inspect.signature(made).parameters:
+    cls: type[Representation] = import_module(f"{__package__}.{key}").REPRESENTATION
+    if "seed" not in inspect.signature(cls).parameters:
         params.pop("seed", None)
-    settings = made.presets.get(preset, {}) | params
-    check_settings(key, made, settings)
-    return made(**settings)
+    settings = cls.presets.get(preset, {}) | params
+    check_settings(key, cls, settings)
+    return cls(**settings)

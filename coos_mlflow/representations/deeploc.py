@@ -1,4 +1,4 @@
-"""DeepLoc: a convolutional network taught the seven classes; features of its last hidden layer.
+"""DeepLoc: a network trained on the seven classes, and the features of its last hidden layer.
 
 Lu et al. 2019, section 3.1: "a fully supervised 11-layer CNN", trained "for 10,000 iterations with
 a batch size of 128 on 80% of the Training dataset", the best iteration "(at intervals of 500)" on
@@ -24,49 +24,50 @@ from coos_mlflow.representations.nn.deeploc_network import (
     FULLY_CONNECTED,
     DeepLocNetwork,
     augmented,
-    averaged_answers,
+    averaged_outputs,
     stretch,
 )
-from coos_mlflow.representations.nn.networked import Count, Networked, Rate, Width
+from coos_mlflow.representations.nn.networked import Count, NetworkRepresentation, Rate, Width
 from coos_mlflow.representations.nn.networks import Tensors, best_device, scaled
 from coos_mlflow.representations.nn.precision import Precision
-from coos_mlflow.representations.nn.training import Lesson, Plan, Workshop, train
+from coos_mlflow.representations.nn.training import Plan, TrainingContext, TrainingTask, train
 
 FC2 = "fc2"
 
 HELD_OUT = 0.2
 """Share of Training that chooses the iteration (Lu et al. 2019, section 3.1)."""
 
-SMALLEST_BATCH = 2
-"""Batch normalisation has no variance of one cell."""
+MIN_BATCH = 2
+"""Batch normalisation needs a variance, which one cell does not have."""
 
-_JUDGED_AT_A_TIME = 64
+_VALIDATION_BATCH = 64
 
 _HELD_OUT = "held_out"
+"""Name of the tensor of held-out rows in the file of weights."""
 
 _BLOCK = 1024
-"""Cells of Training stretched at a time: percentiles take several times an image's memory."""
+"""Cells of Training stretched at once; percentiles need several times an image's memory."""
 
 
-class DeepLoc(Networked[DeepLocNetwork]):
+class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
     """The paper's supervised baseline.
 
     Parameters
     ----------
     width : float
-        Factor on every number of channels; 1 is the paper's.
+        Factor on every number of channels; 1 is the paper's network.
     iterations, batch : int
-        Steps of the optimiser, and cells in each, two at least.
+        Steps of the optimiser, and cells in each step, at least two.
     learning_rate, decay, decay_every : float, float, int
         Adam's rate is ``learning_rate * decay ** (iteration // decay_every)``.
     check_every : int
         Iterations between validations.
     crops : int
-        60x60 crops over which an answer is averaged, 5 (centre and corners, DeepLoc's) or 1.
+        60x60 crops over which the output is averaged: 5 (centre and corners, as DeepLoc) or 1.
     seed : int
-        Of the weights, the split 80/20, the batches and the augmentation.
+        Seed of the weights, the split 80/20, the batches and the augmentation.
     precision : str
-        Of training: "auto", "fp32" or "bf16". That of answers is up to `prepare`.
+        Precision of training: "auto", "fp32" or "bf16". `prepare` sets that of inference.
     """
 
     key = "deeploc"
@@ -74,11 +75,11 @@ class DeepLoc(Networked[DeepLocNetwork]):
     title = "DeepLoc"
     layers = (FC2,)
     layer_titles: ClassVar[dict[str, str]] = {FC2: "FC2"}
-    learns = True
-    answers = True
+    trainable = True
+    classifies = True
     packages = ("numba", "safetensors", "torch")
     file = "deeploc.safetensors"
-    beside = (_HELD_OUT,)
+    extra_tensors = (_HELD_OUT,)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {
             "width": 0.25,
@@ -93,7 +94,7 @@ class DeepLoc(Networked[DeepLocNetwork]):
         self,
         width: Width = 1.0,
         iterations: Count = 10_000,
-        batch: Annotated[int, Range(SMALLEST_BATCH)] = 128,
+        batch: Annotated[int, Range(MIN_BATCH)] = 128,
         learning_rate: Rate = 0.1,
         decay: Annotated[float, Range(above=0, most=1)] = 0.96,
         decay_every: Count = 25,
@@ -115,41 +116,41 @@ class DeepLoc(Networked[DeepLocNetwork]):
         self.precision = precision
 
     def params(self) -> dict[str, Any]:
-        """Return the settings of network and training."""
+        """Return the settings of the network and its training."""
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     def feature_names(self, layer: str = FC2) -> tuple[str, ...]:
-        """Return FC2 1, FC2 2, ..., or the classes for the probabilities."""
+        """Return FC2 1, FC2 2, ...; for the probabilities the names of the classes."""
         if layer == PROBABILITIES:
             return CLASSES
         return tuple(f"FC2 {i + 1}" for i in range(scaled(FULLY_CONNECTED, self.width)))
 
     @property
-    def learnt(self) -> dict[str, float]:
-        """The iteration that was kept, and its balanced error in % on the held-out cells."""
+    def training_summary(self) -> dict[str, float]:
+        """The best iteration, and its balanced error in % on the held-out cells."""
         return self._facts
 
-    def fit(self, training: CellBatch, workshop: Workshop) -> None:
+    def fit(self, training: CellBatch, context: TrainingContext) -> None:
         """Train on 80 % of Training and keep the iteration that is best on the other 20 %."""
         device = best_device()
         plan = Plan(self.iterations, self.batch, self.check_every, self.seed, self.precision)
-        learnt = train(self.lesson(training, device), plan, workshop, device)
-        self._use(learnt.tensors, self.title)
-        self._facts = {"best_iteration": learnt.best_iteration}
-        if learnt.error is not None:
-            self._facts[VALIDATION_ERROR] = learnt.error
+        result = train(self.training_task(training, device), plan, context, device)
+        self._use(result.tensors, self.title)
+        self._facts = {"best_iteration": result.best_iteration}
+        if result.error is not None:
+            self._facts[VALIDATION_ERROR] = result.error
 
-    def lesson(self, training: CellBatch, device: torch.device) -> Lesson:
-        """Return what there is to learn from the cells of Training, 80 % of them."""
+    def training_task(self, training: CellBatch, device: torch.device) -> TrainingTask:
+        """Return the task of classifying 80 % of the cells of Training."""
         if training.labels is None:
-            raise DataError("DeepLoc learns from labels, and these cells have none.")
-        taught, held_out = _split(training.labels, self.seed)
-        self._beside = {_HELD_OUT: torch.from_numpy(held_out)}
-        return _Classification(self, training, taught, held_out, device)
+            raise DataError("DeepLoc is trained on labels, and these cells have none.")
+        fitted, held_out = _split(training.labels, self.seed)
+        self._extra_tensors = {_HELD_OUT: torch.from_numpy(held_out)}
+        return _Classification(self, training, fitted, held_out, device)
 
     def held_out(self, n_cells: int) -> np.ndarray:
-        """Return which cells of Training chose the iteration and taught nothing else."""
-        return np.isin(np.arange(n_cells), self._beside.get(_HELD_OUT, ()))
+        """Return the cells of Training that only chose the best iteration, as a mask (n_cells,)."""
+        return np.isin(np.arange(n_cells), self._extra_tensors.get(_HELD_OUT, ()))
 
     def preprocess(self, images: np.ndarray) -> np.ndarray:
         """Stretch each image by its own percentiles; see `stretch`."""
@@ -160,18 +161,18 @@ class DeepLoc(Networked[DeepLocNetwork]):
     ) -> dict[str, np.ndarray]:
         """Compute FC2 and the probabilities; see `Representation.compute`."""
 
-        def answer(network: DeepLocNetwork, cells: torch.Tensor) -> Tensors:
-            probabilities, fc2 = averaged_answers(network, cells, self.crops)
+        def outputs(network: DeepLocNetwork, cells: torch.Tensor) -> Tensors:
+            probabilities, fc2 = averaged_outputs(network, cells, self.crops)
             return {PROBABILITIES: probabilities, FC2: fc2}
 
-        return self._answers(prepared, answer)
+        return self._infer(prepared, outputs)
 
     def _build(self) -> DeepLocNetwork:
         return DeepLocNetwork(self.width)
 
 
-class _Classification(Lesson):
-    """Cross-entropy on augmented crops of the taught cells; balanced error on the held-out ones."""
+class _Classification(TrainingTask):
+    """Cross-entropy on augmented crops of the fitted cells; balanced error of the held-out ones."""
 
     network: DeepLocNetwork
 
@@ -179,23 +180,24 @@ class _Classification(Lesson):
         self,
         settings: DeepLoc,
         cells: CellBatch,
-        taught: np.ndarray,
+        fitted: np.ndarray,
         held_out: np.ndarray,
         device: torch.device,
     ):
         self.settings = settings
         self.network = DeepLocNetwork(settings.width, settings.seed)
-        self.n_cells = len(taught)
+        self.n_cells = len(fitted)
         # All of Training stays on the device: 1.4 GB for the 41,456 cells of COOS-7.
+        # Channels last: `augmented` then gathers whole pixels.
         self._images = torch.empty(
-            (len(taught), IMAGE_SIZE, IMAGE_SIZE, len(CHANNELS)), device=device
+            (len(fitted), IMAGE_SIZE, IMAGE_SIZE, len(CHANNELS)), device=device
         )
-        _stretch_into(self._images.permute(0, 3, 1, 2), cells.images, taught)
-        self._judged = torch.empty((len(held_out), *CELL_SHAPE), device=device)
-        _stretch_into(self._judged, cells.images, held_out)
+        _stretch_into(self._images.permute(0, 3, 1, 2), cells.images, fitted)
+        self._held_out_images = torch.empty((len(held_out), *CELL_SHAPE), device=device)
+        _stretch_into(self._held_out_images, cells.images, held_out)
         labels = np.asarray(cells.labels, np.int64)
-        self._labels = torch.from_numpy(labels[taught]).to(device)
-        self._truth = labels[held_out]
+        self._labels = torch.from_numpy(labels[fitted]).to(device)
+        self._held_out_labels = labels[held_out]
 
     def optimiser(self) -> torch.optim.Optimizer:
         return TensorFlowAdam(self.network.parameters(), self.settings.learning_rate)
@@ -215,25 +217,25 @@ class _Classification(Lesson):
 
     def validation_error(self) -> float:
         parts = [
-            averaged_answers(self.network, block, self.settings.crops)[0].argmax(dim=1).cpu()
-            for block in self._judged.split(_JUDGED_AT_A_TIME)
+            averaged_outputs(self.network, block, self.settings.crops)[0].argmax(dim=1).cpu()
+            for block in self._held_out_images.split(_VALIDATION_BATCH)
         ]
         predicted = torch.cat(parts).numpy()
-        return 100 * (1 - float(balanced_accuracy_score(self._truth, predicted)))
+        return 100 * (1 - float(balanced_accuracy_score(self._held_out_labels, predicted)))
 
 
-def _stretch_into(place: torch.Tensor, images: np.ndarray, rows: np.ndarray) -> None:
-    """Put the stretched cells `rows` into a tensor (len(rows), 2, 64, 64), a block at a time."""
+def _stretch_into(target: torch.Tensor, images: np.ndarray, rows: np.ndarray) -> None:
+    """Write the stretched cells `rows` to a tensor (len(rows), 2, 64, 64), block by block."""
     for start in range(0, len(rows), _BLOCK):
         block = stretch(images[rows[start : start + _BLOCK]])
-        place[start : start + _BLOCK] = torch.from_numpy(block)
+        target[start : start + _BLOCK] = torch.from_numpy(block)
 
 
 def _split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows that teach and those held out, 80 % and 20 % of each class, sorted."""
+    """Return the sorted rows to fit on and to hold out, 80 % and 20 % of each class."""
     rows = np.arange(len(labels))
     try:
-        taught, held = train_test_split(
+        fitted, held_out = train_test_split(
             rows, test_size=HELD_OUT, stratify=labels, random_state=seed
         )
     except ValueError as error:
@@ -241,7 +243,7 @@ def _split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
             f"Training holds {len(labels)} cells of {len(np.unique(labels))} classes, too few to "
             "keep a fifth of each class for validation."
         ) from error
-    return np.sort(taught), np.sort(held)
+    return np.sort(fitted), np.sort(held_out)
 
 
 REPRESENTATION = DeepLoc

@@ -1,4 +1,4 @@
-"""PCI, paired cell inpainting: features learnt from images alone, without labels.
+"""PCI, paired cell inpainting: features of a network trained on images alone, without labels.
 
 Lu et al. 2019, section 3.1: "a self-supervised method designed for microscopy images", trained
 "unsupervised on the Training dataset exclusively"; features "from all layers of the source cell
@@ -17,9 +17,9 @@ import torch
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.schema import CellBatch
-from coos_mlflow.representations.base import Range, Seed, in_order
+from coos_mlflow.representations.base import Range, Seed, ordered_layers
 from coos_mlflow.representations.nn.inpainting import Inpainting
-from coos_mlflow.representations.nn.networked import Count, Networked, Rate, Width
+from coos_mlflow.representations.nn.networked import Count, NetworkRepresentation, Rate, Width
 from coos_mlflow.representations.nn.networks import best_device, scaled
 from coos_mlflow.representations.nn.pairs import Pairs
 from coos_mlflow.representations.nn.pci_network import (
@@ -30,38 +30,38 @@ from coos_mlflow.representations.nn.pci_network import (
     unit_range,
 )
 from coos_mlflow.representations.nn.precision import Precision
-from coos_mlflow.representations.nn.training import Plan, Workshop, train
+from coos_mlflow.representations.nn.training import Plan, TrainingContext, train
 
 REPORTED = ("conv3", "conv4", "conv5")
-"""Layers in the paper's Table 3."""
+"""The layers in the paper's Table 3."""
 
 
-class PCI(Networked[Encoder]):
+class PCI(NetworkRepresentation[Encoder]):
     """The paper's self-supervised baseline.
 
-    It never sees a label, so no cell of Training is held out; but it has seen the images of
-    Training's plates, which a score on those plates flatters a little.
+    It is trained without labels, so no cell of Training is held out. It has seen the images of
+    Training's plates, so scores on those plates are slightly too good.
 
     Parameters
     ----------
     layers : sequence of str
-        Those of the source encoder that are features, "conv1" to "conv5".
+        Layers of the source encoder that are features, "conv1" to "conv5".
     width : float
-        Factor on every number of channels; 1 is the paper's.
+        Factor on every number of channels; 1 is the paper's network.
     epochs, batch : int
-        Passes over the cells that take part, and cells in each step of the optimiser. A step takes
-        what is left of one pass and the rest from the next; the last one is filled likewise.
+        Passes over the paired cells, and cells in each step of the optimiser. A batch that one
+        pass does not fill is filled from the next pass, also after the last one.
     learning_rate : float
-        Of Adam.
+        Adam's rate.
     least_cells : int
-        Cells that a well needs to take part; a well that was imaged on two days, or on two
+        Minimum cells of a well; smaller wells are left out. A well imaged on two days, or on two
         microscopes, counts as two.
     seed : int
-        Of the weights, the batches, the pairs and the flips.
+        Seed of the weights, the batches, the pairs and the flips.
     precision : str
-        Of training: "auto", "fp32" or "bf16". That of features is up to `prepare`.
+        Precision of training: "auto", "fp32" or "bf16". `prepare` sets that of inference.
     check_every : int
-        Iterations between checkpoints, each with a picture; what is learnt does not depend on it.
+        Iterations between checkpoints, each with a figure; the weights do not depend on it.
     """
 
     key = "pci"
@@ -69,11 +69,11 @@ class PCI(Networked[Encoder]):
     title = "PCI"
     layers: tuple[str, ...] = REPORTED
     layer_titles: ClassVar[dict[str, str]] = {name: name.title() for name in SOURCE_CHANNELS}
-    learns = True
+    trainable = True
     file = "pci.safetensors"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        # Two to three minutes on two cores at simulated scale 0.05: small steps are few there, so
-        # they are larger, and the wells are those of the smallest simulation.
+        # Two to three minutes on two cores at simulated scale 0.05. There are few steps, so each
+        # is larger; least_cells fits the wells of the smallest simulation.
         "quick": {
             "width": 0.125,
             "epochs": 20,
@@ -97,7 +97,7 @@ class PCI(Networked[Encoder]):
         check_every: Count = 500,
     ):
         super().__init__()
-        self.layers = in_order("PCI", layers, SOURCE_CHANNELS)
+        self.layers = ordered_layers("PCI", layers, SOURCE_CHANNELS)
         self.width = width
         self.epochs = epochs
         self.batch = batch
@@ -108,41 +108,41 @@ class PCI(Networked[Encoder]):
         self._check_every = check_every
 
     def params(self) -> dict[str, Any]:
-        """Return the settings of network and training, and the layers."""
+        """Return the settings of the network and its training, and the layers."""
         settings = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         return settings | {"layers": list(self.layers)}
 
-    def lesson_params(self) -> dict[str, Any]:
-        """Return the settings without the layers: all five are learnt, whichever are asked for."""
+    def training_params(self) -> dict[str, Any]:
+        """Return the settings without the layers: all five are trained in any case."""
         return {name: value for name, value in self.params().items() if name != "layers"}
 
     def feature_names(self, layer: str) -> tuple[str, ...]:
-        """Return Conv3 1, Conv3 2, ...: a layer's channels."""
+        """Return Conv3 1, Conv3 2, ..., one for each channel of a layer."""
         channels = scaled(SOURCE_CHANNELS[layer], self.width)
         return tuple(f"{self.layer_titles[layer]} {i + 1}" for i in range(channels))
 
     @property
-    def learnt(self) -> dict[str, float]:
-        """How many cells took part, for how many iterations, and the loss at the end."""
+    def training_summary(self) -> dict[str, float]:
+        """Number of paired cells and of iterations, and the final loss."""
         return self._facts
 
-    def fit(self, training: CellBatch, workshop: Workshop) -> None:
+    def fit(self, training: CellBatch, context: TrainingContext) -> None:
         """Train on the images of Training and keep the source encoder as it is at the end."""
         device = best_device()
-        lesson = self.lesson(training, device)
-        iterations = math.ceil(self.epochs * lesson.n_cells / min(self.batch, lesson.n_cells))
+        task = self.training_task(training, device)
+        iterations = math.ceil(self.epochs * task.n_cells / min(self.batch, task.n_cells))
         plan = Plan(iterations, self.batch, self._check_every, self.seed, self.precision)
-        history = train(lesson, plan, workshop, device).history
+        history = train(task, plan, context, device).history
         self._facts = {
-            "paired_cells": lesson.n_cells,
+            "paired_cells": task.n_cells,
             "iterations": iterations,
             "loss": history[-1]["loss"],
         }
-        encoder = lesson.network.source.state_dict()
+        encoder = task.network.source.state_dict()
         self._use({name: tensor.cpu() for name, tensor in encoder.items()}, "PCI")
 
-    def lesson(self, training: CellBatch, device: torch.device) -> Inpainting:
-        """Return what there is to learn from the cells of Training, in wells that are full."""
+    def training_task(self, training: CellBatch, device: torch.device) -> Inpainting:
+        """Return the inpainting task on the wells of Training with enough cells."""
         if training.plates is None or training.wells is None:
             raise DataError(
                 "PCI pairs cells of one well, and these cells lack plateIDs or wellIDs."
@@ -164,9 +164,9 @@ class PCI(Networked[Encoder]):
     def compute(
         self, prepared: np.ndarray, layers: Sequence[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """Compute the largest activations of some layers; see `Representation.compute`."""
-        asked = self.asked_for(layers)
-        return self._answers(prepared, lambda encoder, cells: encoder.features(cells, asked))
+        """Compute the largest activation of each channel; see `Representation.compute`."""
+        requested = self.requested_layers(layers)
+        return self._infer(prepared, lambda encoder, cells: encoder.features(cells, requested))
 
     def _build(self) -> Encoder:
         return source_encoder(self.width)

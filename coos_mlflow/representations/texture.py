@@ -1,4 +1,4 @@
-"""Texture: Haralick's features at five scales and four of intensity, 69 in all.
+"""Texture: Haralick's features at five scales and four features of intensity, 69 in all.
 
 Lu et al. 2019, section 3.1: the image rescaled to [0, 1], texture of the first channel at five
 scales, then mean, sum and standard deviation of its intensity and its correlation with the
@@ -21,13 +21,13 @@ from coos_mlflow.representations.base import Range, Representation
 LAYER = "haralick"
 
 INTENSITY_FEATURES = ("protein mean", "protein sum", "protein sd", "protein-nucleus correlation")
-"""The sum is 4,096 times the mean: of their coefficients in a fit only the sum is determined."""
+"""The sum is 4,096 times the mean, so a linear fit determines only their coefficients' sum."""
 
-LARGEST_SCALE = 32
-"""Beyond half a crop's side too few pairs, or blocks, are left."""
+MAX_SCALE = 32
+"""Half a crop's side; at larger scales too few pairs, or blocks, remain."""
 
 _BLOCK = 64
-"""Cells a thread takes at a time: small enough that all cores end together."""
+"""Cells in a thread's unit of work: small enough that all cores end at about the same time."""
 
 
 class Texture(Representation):
@@ -40,7 +40,7 @@ class Texture(Representation):
     reading : {"distance", "downsample"}
         "distance": a scale is the distance between the two pixels of a pair, as in CellProfiler.
         "downsample": a scale is the side of the blocks over which the image is averaged before
-        pairs at distance 1 are counted. The paper fits both.
+        pairs at distance 1 are counted. The paper's text allows both.
     """
 
     key = "texture"
@@ -51,18 +51,18 @@ class Texture(Representation):
 
     def __init__(
         self,
-        scales: Sequence[Annotated[int, Range(1, LARGEST_SCALE)]] = (1, 2, 4, 8, 16),
+        scales: Sequence[Annotated[int, Range(1, MAX_SCALE)]] = (1, 2, 4, 8, 16),
         reading: Literal["distance", "downsample"] = "distance",
     ):
         self.scales = tuple(scales)
         self.reading = reading
 
     def params(self) -> dict[str, Any]:
-        """Return the scales and their reading."""
+        """Return the scales and how they are read."""
         return {"scales": list(self.scales), "reading": self.reading}
 
     def feature_names(self, layer: str = LAYER) -> tuple[str, ...]:
-        """Return the names of the columns, scale by scale, the intensities last."""
+        """Return the names of the columns: texture scale by scale, then intensities."""
         textures = (f"{name}, {self.reading} {s}" for s in self.scales for name in FEATURES)
         return (*textures, *INTENSITY_FEATURES)
 
@@ -88,29 +88,29 @@ class Texture(Representation):
 
 
 def quantise(images: np.ndarray) -> np.ndarray:
-    """Stretch each image (n, height, width) from its minimum and maximum to 8 bit."""
-    found = np.zeros(images.shape, np.uint8)
-    _quantise_all(images, found)
-    return found
+    """Map the range of each image (n, height, width) to 0..255; constant images become 0."""
+    levels = np.zeros(images.shape, np.uint8)
+    _quantise_all(images, levels)
+    return levels
 
 
 @njit(cache=True, nogil=True)
-def _quantise_all(images, found):  # type: ignore[no-untyped-def]
+def _quantise_all(images, levels):  # type: ignore[no-untyped-def]
     for i in range(len(images)):
         low = np.float64(images[i].min())
         spread = np.float64(images[i].max()) - low
         if spread > 0:
             for y in range(images.shape[1]):
                 for x in range(images.shape[2]):
-                    found[i, y, x] = np.uint8(np.rint((images[i, y, x] - low) / spread * 255))
+                    levels[i, y, x] = np.uint8(np.rint((images[i, y, x] - low) / spread * 255))
 
 
 def block_mean(images: np.ndarray, side: int) -> np.ndarray:
-    """Average (n, h, w) over blocks of side x side pixels, dropping an incomplete border."""
+    """Average (n, h, w) over blocks of side x side pixels; incomplete blocks are dropped."""
     n, height, width = images.shape
     rows, columns = height // side, width // side
-    kept = images[:, : rows * side, : columns * side]
-    return kept.reshape(n, rows, side, columns, side).mean(axis=(2, 4))
+    whole = images[:, : rows * side, : columns * side]
+    return whole.reshape(n, rows, side, columns, side).mean(axis=(2, 4))
 
 
 def intensities(images: np.ndarray) -> np.ndarray:
@@ -119,19 +119,19 @@ def intensities(images: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     images : ndarray of float32, shape (n, 2, height, width)
-        Raw counts; the protein is rescaled to [0, 1] here, the correlation has no scale.
+        Raw counts. The protein is rescaled to [0, 1] here; the correlation does not depend on it.
 
     Returns
     -------
     ndarray of float64, shape (n, 4)
     """
-    found = np.zeros((len(images), len(INTENSITY_FEATURES)))
-    _intensities_all(images, found)
-    return found
+    features = np.zeros((len(images), len(INTENSITY_FEATURES)))
+    _intensities_all(images, features)
+    return features
 
 
 @njit(cache=True, nogil=True)
-def _intensities_all(images, found):  # type: ignore[no-untyped-def]
+def _intensities_all(images, features):  # type: ignore[no-untyped-def]
     pixels = images.shape[2] * images.shape[3]
     for i in range(len(images)):
         protein, nucleus = images[i, 0], images[i, 1]
@@ -152,11 +152,11 @@ def _intensities_all(images, found):  # type: ignore[no-untyped-def]
                 square_n += n * n
                 product += p * n
         if spread > 0:
-            found[i, 0] = (mean_p - low) / spread
-            found[i, 1] = pixels * found[i, 0]
-            found[i, 2] = np.sqrt(square_p / pixels) / spread
+            features[i, 0] = (mean_p - low) / spread
+            features[i, 1] = pixels * features[i, 0]
+            features[i, 2] = np.sqrt(square_p / pixels) / spread
         if square_p > 0 and square_n > 0:
-            found[i, 3] = product / np.sqrt(square_p * square_n)
+            features[i, 3] = product / np.sqrt(square_p * square_n)
 
 
 REPRESENTATION = Texture

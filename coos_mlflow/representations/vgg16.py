@@ -1,4 +1,4 @@
-"""VGG16: activations of a network that has learnt from photographs, and nothing from cells.
+"""VGG16: activations of a network trained on photographs, not on cells.
 
 Lu et al. 2019, section 3.1: "a pre-trained VGG16 model", the first channel "converted and rescaled
 [...] to 8-bit RGB", features "from all layers (max-pooling convolutional layers)", the top three
@@ -14,18 +14,18 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from coos_mlflow.errors import MissingWeightsError, RegistryError
-from coos_mlflow.representations.base import Seed, in_order
+from coos_mlflow.representations.base import Seed, ordered_layers
 from coos_mlflow.representations.nn import vgg16_weights as published_weights
-from coos_mlflow.representations.nn.networked import Networked
+from coos_mlflow.representations.nn.networked import NetworkRepresentation
 from coos_mlflow.representations.nn.networks import Tensors, read_tensors, write_tensors
 from coos_mlflow.representations.nn.vgg16_network import (
     CONVOLUTIONS,
     PUBLISHED,
     Vgg16Network,
+    convolutions_up_to,
     eight_bit,
     random_weights,
-    shapes_of,
-    up_to,
+    tensor_shapes,
     zero_centred,
 )
 
@@ -43,21 +43,21 @@ _TERMS = {
     "licence": PUBLISHED.licence,
     "citation": PUBLISHED.citation,
 }
-"""What the licence asks to be said wherever the weights go."""
+"""Attribution that the licence demands; it is stored with the weights."""
 
 
-class VGG16(Networked[Vgg16Network]):
+class VGG16(NetworkRepresentation[Vgg16Network]):
     """The paper's pre-trained baseline.
 
     Parameters
     ----------
     layers : sequence of str
-        Some of conv1_1 ... conv5_3.
+        Layers from conv1_1 to conv5_3.
     weights : {"imagenet", "random"}
-        "random" is the same architecture with weights that nobody has trained: a control, and
-        what tests use.
+        "random" is the same architecture with untrained weights, a control and a stand-in in
+        tests.
     seed : int
-        Of random weights.
+        Seed of random weights.
     """
 
     key = "vgg16"
@@ -71,7 +71,7 @@ class VGG16(Networked[Vgg16Network]):
         self, layers: Sequence[str] = REPORTED, weights: Source = "imagenet", seed: Seed = 0
     ) -> None:
         super().__init__()
-        self.layers = in_order("VGG16", layers, CONVOLUTIONS)
+        self.layers = ordered_layers("VGG16", layers, CONVOLUTIONS)
         self.weights = weights
         self.seed = seed
         if weights == RANDOM:
@@ -79,11 +79,11 @@ class VGG16(Networked[Vgg16Network]):
 
     @property
     def name(self) -> str:
-        """Keeps models on random weights apart from VGG16."""
+        """The key, with "-random" for random weights, which are a control and not VGG16."""
         return self.key if self.weights == IMAGENET else f"{self.key}-{self.weights}"
 
     def params(self) -> dict[str, Any]:
-        """Return layers and weights, and the seed where weights are drawn."""
+        """Return the layers and the kind of weights, and the seed of random ones."""
         drawn = {"seed": self.seed} if self.weights == RANDOM else {}
         return {"layers": list(self.layers), "weights": self.weights} | drawn
 
@@ -95,55 +95,55 @@ class VGG16(Networked[Vgg16Network]):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights that the layers need."""
+        """SHA-256 of the weights up to the deepest layer."""
         self._loaded()
         return self._digest
 
     def require(self) -> None:
-        """Refuse to go on without sound weights; see `Representation.require`."""
+        """Check that undamaged weights are there; see `Representation.require`."""
         self._loaded()
 
     def preprocess(self, images: np.ndarray) -> np.ndarray:
-        """Bring the protein, the only channel that is looked at, to 8 bit; see `eight_bit`."""
+        """Bring the protein channel to 8 bit and drop the nucleus; see `eight_bit`."""
         return eight_bit(images[:, 0])
 
     def compute(
         self, prepared: np.ndarray, layers: Sequence[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """Compute the greatest activation of each filter; see `Representation.compute`."""
-        asked = self.asked_for(layers)
-        return self._answers(prepared, lambda network, cells: network(zero_centred(cells), asked))
+        """Compute the largest activation of each filter; see `Representation.compute`."""
+        requested = self.requested_layers(layers)
+        return self._infer(prepared, lambda network, cells: network(zero_centred(cells), requested))
 
     def _build(self) -> Vgg16Network:
         return Vgg16Network(self.layers)
 
     def _load(self) -> None:
-        needed = up_to(self.layers)
+        needed = convolutions_up_to(self.layers)
         if self.weights == RANDOM:
             self._use(random_weights(needed, self.seed), "random weights")
             return
-        kept = kept_weights()
-        self._use({key: kept[key] for key in shapes_of(needed)}, str(kept_at()))
+        cached = read_cached_weights()
+        self._use({key: cached[key] for key in tensor_shapes(needed)}, str(weights_path()))
         self._facts = dict(_TERMS)
 
 
-def kept_at() -> Path:
-    """Return where the ImageNet weights are kept on this machine."""
-    # Imported here: a served model carries its weights and looks for no cache.
+def weights_path() -> Path:
+    """Return the path of the ImageNet weights in the cache."""
+    # Imported here: a served model carries its weights and needs no cache.
     from coos_mlflow._utils.cache import cache_home
 
     return cache_home() / "weights" / FILE
 
 
-def kept_weights() -> Tensors:
-    """Return the thirteen convolutions that `keep_weights` has kept.
+def read_cached_weights() -> Tensors:
+    """Return the thirteen convolutions that `cache_weights` wrote.
 
     Raises
     ------
     MissingWeightsError
-        When there are none, or they are damaged.
+        Where the file is missing or damaged.
     """
-    path = kept_at()
+    path = weights_path()
     if not path.exists():
         raise MissingWeightsError(
             f"{path}: {PUBLISHED.title}'s weights are not on this machine; `coos weights "
@@ -159,20 +159,20 @@ def kept_weights() -> Tensors:
         ) from error
 
 
-def keep_weights(
+def cache_weights(
     file: Path | None = None, on_progress: Callable[[int], None] | None = None
 ) -> None:
-    """Fetch the ImageNet weights, or take them from a copy, and keep the convolutions.
+    """Download the ImageNet weights, or read a copy, and write the convolutions to the cache.
 
     Raises
     ------
     DataError, DownloadError, OutputError
-        As `coos_mlflow.representations.nn.vgg16_weights.obtain`; weights kept before stay.
+        As `coos_mlflow.representations.nn.vgg16_weights.obtain`; cached weights then stay.
     """
     from coos_mlflow._utils.cache import make_cache_home
 
     make_cache_home()
-    path = kept_at()
+    path = weights_path()
     tensors = published_weights.obtain(PUBLISHED, path.parent, file, on_progress)
     write_tensors(path, tensors, _TERMS)
 

@@ -1,4 +1,9 @@
-"""Simulated COOS-7: cells, microscope and experiment, deterministic by seed."""
+"""Simulated COOS-7: cells, microscope and experiment, deterministic by seed.
+
+`experiment` writes data sets and plates, `layout` plans them, `population` and `classes` hold the
+parameters. `tissue`, `organelles` and `diffuse` draw cells, `microscope` images them, and `render`
+joins both for one well.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A contact sheet, classes by splits, for eyes that judge whether cells look like cells."""
+"""A contact sheet of example cells, classes by splits, for inspection by eye."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LabelledCells = tuple[np.ndarray, np.ndarray]
 """Images (n, 2, 64, 64) and labels (n,)."""
 
 STRETCH = (0.2, 99.8)
-"""Percentiles of an image shown as black and white; the paper rescales each image alike."""
+"""Percentiles of an image that are shown as black and white; the paper rescales each image too."""
 
 NUCLEUS_RGB = (0.35, 0.45, 1.0)
 PROTEIN_RGB = (0.45, 1.0, 0.35)
@@ -38,7 +38,7 @@ def contact_sheet(
     title: str | None = None,
     force: bool = False,
 ) -> Path:
-    """Draw a few cells of every class and split into a PNG.
+    """Draw a few cells of each class and split into a PNG.
 
     Parameters
     ----------
@@ -50,11 +50,11 @@ def contact_sheet(
     composite : bool
         Show the nucleus in blue under the protein in green; otherwise the protein alone.
     seed : int
-        Which cells are drawn by lot.
+        Seed of the random choice of cells.
     title : str or None
-        What to write above; by default whether the cells are simulated.
+        Title; by default "Simulated cells" or "Cells".
     force : bool
-        Replace a picture that is there.
+        Replace an existing file.
 
     Returns
     -------
@@ -63,9 +63,9 @@ def contact_sheet(
     Raises
     ------
     DataError
-        Where a split has no labels or fewer cells of a class than are to be shown.
+        Where a split has no labels, or too few cells of a class.
     OutputError
-        Where the picture is there already, or cannot be written.
+        Where the file exists already, or cannot be written.
     """
     if Path(out_png).exists() and not force:
         raise OutputError(f"{out_png}: is there already; --force replaces it.")
@@ -83,7 +83,7 @@ def contact_sheet(
 
 
 def _choose(labels: np.ndarray, count: int, rng: np.random.Generator, where: str) -> np.ndarray:
-    """Return indices (7, count) of cells drawn by lot, class by class."""
+    """Return indices (7, count) of randomly chosen cells, class by class."""
     rows = []
     for label, name in enumerate(CLASSES):
         cells = np.flatnonzero(labels == label)
@@ -100,7 +100,7 @@ def _pick(
 
 
 def _read(path: Path, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the chosen cells of a file, shape (7, count, 2, 64, 64), reading no others."""
+    """Return random cells of a file, shape (7, count, 2, 64, 64); only these are read."""
     with open_plate(path) as plate:
         if plate.labels is None:
             raise DataError(f"{path}: no /labels found, expected the classes of the cells.")
@@ -115,7 +115,7 @@ def _is_simulated(path: Path) -> bool:
 
 
 def stretch(images: np.ndarray) -> np.ndarray:
-    """Return images (..., 64, 64) rescaled one by one to [0, 1] between their percentiles."""
+    """Return images (..., 64, 64), each rescaled to [0, 1] between its percentiles."""
     low, high = np.percentile(images, STRETCH, axis=(-2, -1), keepdims=True)
     return np.clip((images - low) / np.maximum(high - low, 1.0), 0.0, 1.0)
 
@@ -171,5 +171,5 @@ def _draw(blocks: list[np.ndarray], splits: list[str], path: Path, title: str, c
 
 
 def _wrapped() -> list[str]:
-    """Return the class names with the last word on a line of its own where they are long."""
+    """Return the class names; long names have their last word on a second line."""
     return ["\n".join(name.rsplit(" ", 1)) if len(name) > 16 else name for name in CLASSES]

@@ -31,13 +31,13 @@ from coos_mlflow.simulate.render import render_well
 ALL_CLASSES = tuple(range(len(CLASSES)))
 
 Cells = dict[str, np.ndarray]
-"""`images` and the columns that `PlateWriter.append` takes, all of one length."""
+"""`images` and the columns of `PlateWriter.append`, all of the same length."""
 
 Progress = Callable[[int], None]
 
 
 def state_of(plan: WellPlan, seed: int) -> WellState:
-    """Return what the cells of a well share, from the effects of its day, plate and well."""
+    """Return the state of a well from the effects of its day, plate and well."""
     key = (*plan.stream, plan.number)
     plate = draw_effects(layout.stream(seed, layout.PLATE, *key), "plate")
     unit = draw_effects(layout.stream(seed, layout.UNIT, *key, plan.label), "plate")
@@ -49,7 +49,7 @@ def state_of(plan: WellPlan, seed: int) -> WellState:
 
 
 def simulate_well(plan: WellPlan, seed: int) -> dict[str, Cells]:
-    """Return the cells of a well by split; they depend on the plan and the seed alone."""
+    """Return the cells of a well by split; they depend only on the plan and the seed."""
     key = (*plan.stream, plan.number, plan.row, plan.column, 1)
     rng = layout.stream(seed, layout.WELL, *key)
     per_field = plan.cells_per_field()
@@ -79,26 +79,26 @@ def _columns(plan: WellPlan, images: np.ndarray, fields: np.ndarray) -> Cells:
 def simulate_wells(
     plans: Sequence[WellPlan], seed: int, jobs: int | None = None
 ) -> Iterator[dict[str, Cells]]:
-    """Yield the wells in the plans' order, a few at work at a time.
+    """Yield the wells in the plans' order, several computed in parallel.
 
-    Threads suffice: drawing, filters and noise release the interpreter's lock.
+    Threads suffice, since drawing, filters and noise release Python's global lock.
 
     Parameters
     ----------
     plans : sequence of WellPlan
     seed : int
     jobs : int or None
-        Wells at work at once; None for one per core. The cells are the same for any number.
+        Number of threads; None for one per core. The cells do not depend on it.
     """
     jobs = jobs or os.cpu_count() or 1
-    waiting: deque[Future] = deque()
+    pending: deque[Future] = deque()
     with ThreadPoolExecutor(jobs) as pool:
         for plan in plans:
-            waiting.append(pool.submit(simulate_well, plan, seed))
-            if len(waiting) > 2 * jobs:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(simulate_well, plan, seed))
+            if len(pending) > 2 * jobs:  # bounds the memory
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def simulate_dataset(
@@ -115,17 +115,18 @@ def simulate_dataset(
     Parameters
     ----------
     folder : path
-        Made if missing.
+        Created if missing.
     scale : float
-        1 gives the cells of the paper's Table 2; less thins wells and cells of a well alike.
+        1 gives the cells of the paper's Table 2. Smaller scales have fewer wells and fewer cells in
+        each.
     seed : int
-        The same seed and scale give the same files.
+        The same seed and scale give the same cells.
     jobs : int or None
-        Wells at work at once; None for one per core.
+        Number of threads; None for one per core.
     on_progress : callable or None
-        Told the number of cells done since it was last called.
+        Called with the number of cells written since the last call.
     force : bool
-        Replace files that are already there.
+        Replace existing files.
 
     Returns
     -------
@@ -137,7 +138,7 @@ def simulate_dataset(
     DataError
         For a scale outside ]0, 1].
     OutputError
-        Where a file is there already, or cannot be written.
+        Where a file exists already, or cannot be written.
     """
     plans = layout.plan_dataset(scale, seed)
     folder = Path(folder)
@@ -170,16 +171,16 @@ def simulate_plate(
     Parameters
     ----------
     path : path
-        The file to make.
+        The file to write.
     like : str
         "training", "test1" (the same population), "test2" (border wells), "test3" or "test4".
     classes : sequence of int
         Classes on the plate.
     seed : int
-        Which plate; different seeds give independent plates, none of them a data set's.
+        Different seeds give independent plates, none of which is in a simulated data set.
     shift : float
-        Severity: 0 moves the population's mean back to that of Training, 1 is the split's,
-        2 twice as far.
+        Factor on the split's shift from the mean of Training: 0 is no shift, 1 the split's own, 2
+        twice as far.
     wells_per_class, cells_per_well : int
     jobs, on_progress, force
         As in `simulate_dataset`.
@@ -193,7 +194,7 @@ def simulate_plate(
     DataError
         For an unknown split or classes, or more wells than a plate has.
     OutputError
-        Where the file is there already, or cannot be written.
+        Where the file exists already, or cannot be written.
     """
     plans = layout.plan_plate(like, classes, seed, wells_per_class, cells_per_well, shift)
     path = Path(path)
@@ -235,7 +236,7 @@ def _write(
     on_progress: Progress | None,
     force: bool,
 ) -> None:
-    """Write wells that share their splits, each split to its file."""
+    """Simulate wells of the same splits and write each split to its file."""
     with ExitStack() as stack:
         writers = {}
         for split in plans[0].cells:
@@ -252,7 +253,7 @@ def _write(
 
 
 def _attributes(seed: int, **more: Any) -> dict[str, Any]:
-    """Return what a simulated file says of itself."""
+    """Return the attributes of a simulated file."""
     return {
         "simulated": True,
         "simulator": f"coos_mlflow {coos_mlflow.__version__}",
@@ -269,7 +270,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _refuse_existing(paths: Any, force: bool) -> None:
-    """Fail before hours of work rather than at the first file in the way."""
+    """Check for existing files before hours of work."""
     for path in paths:
         if path.exists() and not force:
             raise OutputError(

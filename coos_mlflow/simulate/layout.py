@@ -1,6 +1,6 @@
-"""Which well of which plate holds how many cells of which class: the plan of an experiment.
+"""The plan of an experiment: plates, wells, classes, and numbers of cells.
 
-Nothing is drawn here; a plan says everything about a well but its cells.
+A `WellPlan` holds everything about a well except its cells, which `experiment` simulates.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.schema import CLASSES, SPLITS
+from coos_mlflow.simulate.classes import PROTEIN_CLASSES
 from coos_mlflow.simulate.population import MICROSCOPES, SHIFTS
 
 TABLE_2 = dict(zip(SPLITS, (41456, 10364, 17021, 32596, 30772), strict=True))
@@ -22,20 +23,17 @@ ROWS, COLUMNS = 16, 24
 """A 384-well plate."""
 
 WELLS_PER_UNIT = {"training": 8, "test2": 3, "test3": 8, "test4": 8}
-"""Wells of one class on one plate (Lu et al. 2019, section 2.2; for Test2, where the paper says
-none, three give wells as full as those of Training). Test1 is cells of the Training wells."""
+"""Wells of one class on one plate (Lu et al. 2019, section 2.2). The paper gives no number for
+Test2; three give wells as full as those of Training. Test1 is cells of the Training wells."""
 
 MIN_WELLS, MIN_CELLS_PER_WELL, MIN_TEST1_PER_WELL = 2, 6, 2
-"""Below these a smaller scale does not thin, so that wells stay wells; chosen."""
+"""Smaller scales do not go below these, so that wells remain statistically useful; chosen."""
 
 CELLS_PER_FIELD, MAX_FIELDS = 18.5, 20
 """The microscope takes 10 to 20 images of a well (Lu et al. 2019, section 2.2)."""
 
-PROLIFERATION = (1.00, 1.06, 0.95, 1.03, 0.92, 1.08, 0.97)
-"""Relative number of cells by class: lines grow at different rates; chosen."""
-
 WELL_CELLS_SD = 0.12
-"""Deviation of the log of a well's number of cells; chosen."""
+"""Standard deviation of the log of a well's number of cells; chosen."""
 
 PLATES: dict[str, tuple[tuple[int, ...], ...]] = {
     "training": (
@@ -45,18 +43,19 @@ PLATES: dict[str, tuple[tuple[int, ...], ...]] = {
     "test3": ((0, 1), (2, 3), (4, 5), (6, 0), (1,), (2,), (3,), (4,), (5,), (6,)),
     "test4": ((0, 4), (1, 2), (3, 5), (6,)),
 }
-"""Classes on each physical plate: each class on 4, 2 and 1 plates, one or two to a plate, four
-plates on the other microscope (Lu et al. 2019, section 2.2); which go together is chosen."""
+"""Classes on each physical plate. Each class is on 4, 2 and 1 plates, with one or two classes to a
+plate and four plates on the other microscope (Lu et al. 2019, section 2.2). The combinations are
+chosen."""
 
 PLATE_NUMBERS = {"training": (1, 70), "test3": (72, 92), "test4": (92, 96)}
-"""Ranges of the running numbers of the 95 plates: Test3 holds the latest experiments of its
+"""Ranges of the plates' running numbers, out of 95. Test3 has the latest experiments of its
 microscope; the ranges are chosen."""
 
 PLATES_PER_DAY = 2
-"""Plates imaged on one day share its effects; chosen."""
+"""Plates imaged on one day, which share the day's effects; chosen."""
 
 MAX_SEVERITY = 5.0
-"""Shifts beyond this many times a split's own would leave no cells to see; chosen."""
+"""Largest multiple of a split's shift; beyond it cells are no longer visible; chosen."""
 
 LAYOUT, DAY, PLATE, UNIT, WELL = range(5)
 """First entries of the spawn keys of the random streams, one for each purpose."""
@@ -64,24 +63,24 @@ LAYOUT, DAY, PLATE, UNIT, WELL = range(5)
 
 @dataclass(frozen=True)
 class WellPlan:
-    """One well: its place, its ids, and how many cells each split takes of it.
+    """One well: its position, its ids, and the number of its cells in each split.
 
     Parameters
     ----------
     population : str
         Key of `population.SHIFTS`.
     label, row, column : int
-        Class 0..6; position counted from 1.
+        Class 0..6; row and column counted from 1.
     plate, date, microscope : str
         Ids.
     number, day : int
-        The plate and day as numbers, for the random streams.
+        Numbers of the plate and the day, for the random streams.
     cells : dict of str to int
-        Split to number of cells; Training wells give to "training" and "test1".
+        Number of cells by split; Training wells have cells of "training" and "test1".
     stream : tuple of int
-        Further spawn key that keeps data sets and single plates apart.
+        Additional spawn key, by which single plates differ from the plates of data sets.
     severity : float
-        Multiplies the population's mean shift.
+        Factor on the population's mean shift.
     """
 
     population: str
@@ -103,19 +102,19 @@ class WellPlan:
         return sum(self.cells.values())
 
     def well_id(self, field_number: int) -> str:
-        """Return the id as COOS-7 spells it: row, column, field, three digits each."""
+        """Return the id as in COOS-7: row, column and field with three digits each."""
         return f"{self.row:03d}{self.column:03d}{field_number:03d}"
 
     def cells_per_field(self) -> list[int]:
-        """Return how many cells each field gives."""
+        """Return the number of cells of each field."""
         fields = min(max(round(self.n_cells / CELLS_PER_FIELD), 1), MAX_FIELDS)
         return [len(part) for part in np.array_split(np.arange(self.n_cells), fields)]
 
 
 def apportion(total: int, weights: np.ndarray) -> np.ndarray:
-    """Share out `total` in proportion to `weights`, in whole numbers that sum to it.
+    """Divide `total` in proportion to `weights` into whole numbers, by largest remainders.
 
-    Largest remainders win; at ties the earlier one.
+    Of equal remainders the earlier one is rounded up first.
     """
     exact = total * np.asarray(weights, float) / np.sum(weights)
     shares = np.floor(exact).astype(int)
@@ -125,7 +124,7 @@ def apportion(total: int, weights: np.ndarray) -> np.ndarray:
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
-    """Return the random stream of one purpose, independent of all others."""
+    """Return the random generator of one purpose, independent of all others."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
@@ -135,7 +134,7 @@ def _check_seed(seed: int) -> None:
 
 
 def wells_per_unit(split: str, scale: float) -> int:
-    """Return how many wells one class has on one plate at a scale."""
+    """Return the number of wells of one class on one plate at a scale."""
     full = WELLS_PER_UNIT["training" if split == "test1" else split]
     return min(full, max(MIN_WELLS, round(full * math.sqrt(scale))))
 
@@ -159,8 +158,8 @@ def planned_cells(scale: float) -> dict[str, int]:
     for split, full in TABLE_2.items():
         plates = PLATES["training" if split in ("test1", "test2") else split]
         wells = wells_per_unit(split, scale) * sum(len(classes) for classes in plates)
-        least = MIN_TEST1_PER_WELL if split == "test1" else MIN_CELLS_PER_WELL
-        planned[split] = min(full, max(round(full * scale), least * wells))
+        minimum = MIN_TEST1_PER_WELL if split == "test1" else MIN_CELLS_PER_WELL
+        planned[split] = min(full, max(round(full * scale), minimum * wells))
     return planned
 
 
@@ -172,19 +171,19 @@ def well_positions(rng: np.random.Generator, border: bool, count: int) -> list[t
     DataError
         Where the plate has fewer such wells.
     """
-    places = [
+    positions = [
         (row, column)
         for row in range(1, ROWS + 1)
         for column in range(1, COLUMNS + 1)
         if (row in (1, ROWS) or column in (1, COLUMNS)) == border
     ]
-    if count > len(places):
+    if count > len(positions):
         kind = "border" if border else "inner"
         raise DataError(
-            f"{count} {kind} wells asked for, a 384-well plate has {len(places)}; "
+            f"{count} {kind} wells asked for, a 384-well plate has {len(positions)}; "
             "ask for fewer wells or classes."
         )
-    return [places[i] for i in rng.permutation(len(places))[:count]]
+    return [positions[i] for i in rng.permutation(len(positions))[:count]]
 
 
 def plan_dataset(scale: float, seed: int) -> list[WellPlan]:
@@ -208,17 +207,18 @@ def plan_dataset(scale: float, seed: int) -> list[WellPlan]:
 def _plan_population(
     population: str, scale: float, seed: int, planned: dict[str, int]
 ) -> list[WellPlan]:
-    home = "training" if population == "test2" else population
-    rng = stream(seed, LAYOUT, list(PLATES).index(home))
-    low, high = PLATE_NUMBERS[home]
-    numbers = np.sort(rng.permutation(np.arange(low, high))[: len(PLATES[home])])
-    order = rng.permutation(len(PLATES[home]))
+    # Test2 wells lie on the plates of Training; the same stream gives them the same numbers.
+    plates = "training" if population == "test2" else population
+    rng = stream(seed, LAYOUT, list(PLATES).index(plates))
+    low, high = PLATE_NUMBERS[plates]
+    numbers = np.sort(rng.permutation(np.arange(low, high))[: len(PLATES[plates])])
+    order = rng.permutation(len(PLATES[plates]))
     wells = []
     for number, i in zip(numbers.tolist(), order, strict=True):
-        wells += _plan_plate(rng, population, PLATES[home][i], number, scale)
-    weights = np.array([PROLIFERATION[well.label] for well in wells])
-    crowd = stream(seed, LAYOUT, 10 + list(SHIFTS).index(population))
-    weights *= np.exp(WELL_CELLS_SD * crowd.standard_normal(len(wells)))
+        wells += _plan_plate(rng, population, PLATES[plates][i], number, scale)
+    weights = np.array([PROTEIN_CLASSES[well.label].growth for well in wells])
+    counts_rng = stream(seed, LAYOUT, 10 + list(SHIFTS).index(population))
+    weights *= np.exp(WELL_CELLS_SD * counts_rng.standard_normal(len(wells)))
     splits = ("training", "test1") if population == "training" else (population,)
     for split in splits:
         for well, cells in zip(wells, apportion(planned[split], weights), strict=True):
@@ -229,10 +229,10 @@ def _plan_population(
 def _plan_plate(
     rng: np.random.Generator, population: str, classes: Sequence[int], number: int, scale: float
 ) -> list[WellPlan]:
-    """Place the wells of a plate; the positions at scale 1 hold those of every smaller scale."""
+    """Plan the wells of a plate; smaller scales use a subset of the positions at scale 1."""
     inner = well_positions(rng, False, len(classes) * WELLS_PER_UNIT["training"])
     border = well_positions(rng, True, len(classes) * WELLS_PER_UNIT["test2"])
-    places = border if population == "test2" else inner
+    positions = border if population == "test2" else inner
     wells = wells_per_unit(population, scale)
     day = number // PLATES_PER_DAY
     return [
@@ -249,7 +249,7 @@ def _plan_plate(
             cells={},
         )
         for k, label in enumerate(classes)
-        for row, column in places[k :: len(classes)][:wells]
+        for row, column in positions[k :: len(classes)][:wells]
     ]
 
 
@@ -288,7 +288,7 @@ def plan_plate(
         )
     key = (1 + list(SHIFTS).index(like),)
     rng = stream(seed, LAYOUT, *key)
-    places = well_positions(rng, "edge" in SHIFTS[like], wells_per_class * len(classes))
+    positions = well_positions(rng, "edge" in SHIFTS[like], wells_per_class * len(classes))
     return [
         WellPlan(
             population=like,
@@ -305,5 +305,5 @@ def plan_plate(
             severity=severity,
         )
         for k, label in enumerate(classes)
-        for row, column in places[k :: len(classes)]
+        for row, column in positions[k :: len(classes)]
     ]

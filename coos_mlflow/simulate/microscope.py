@@ -22,10 +22,10 @@ WATER_INDEX = 1.333
 """Refractive index of the immersion water."""
 
 CAMERA_PIXEL_UM = 6.45
-"""Pixel of the interline CCDs of the time (Sony ICX285); chosen, as no open record says which."""
+"""Pixel of an interline CCD of the time (Sony ICX285); chosen, as no open record names it."""
 
 BINNING = 2
-"""Chosen: with it a 64-pixel crop spans 20.6 um, one cultured mouse cell."""
+"""Chosen, so that a 64-pixel crop spans 20.6 um, one cultured mouse cell."""
 
 PIXEL_UM = CAMERA_PIXEL_UM * BINNING / MAGNIFICATION
 """0.3225 um in the specimen."""
@@ -37,13 +37,13 @@ PROTEIN_EMISSION_UM = 0.510
 """Green fluorescent protein: emission peak 507 to 510 nm (Tsien 1998, Annu. Rev. Biochem. 67)."""
 
 NUCLEUS_EMISSION_UM = 0.680
-"""A far-red DNA dye such as DRAQ5; the paper does not name the dye, so that this is chosen."""
+"""A far-red DNA dye such as DRAQ5; chosen, as the paper does not name the dye."""
 
 READ_NOISE_E = 8.0
 """Electrons, within the 5 to 15 of Murphy and Davidson 2012, chapter 14; the value is chosen."""
 
 OFFSET_COUNTS = 100.0
-"""Chosen: a usual electronic offset of a cooled CCD."""
+"""A usual electronic offset of a cooled CCD; chosen."""
 
 COUNTS_PER_E = 1.6
 """Gain in counts per electron; chosen."""
@@ -53,12 +53,13 @@ MAX_COUNT = 65535
 
 
 class Instrument(NamedTuple):
-    """One microscope in the state of one well (see `population.EFFECTS`).
+    """Settings of the microscope for one well (see `population.EFFECTS`).
 
-    `pixel_um` in the specimen; `blur` multiplies the point spread's width; `defocus_um`
-    is the focal plane's distance from the cells' middle; `haze` the share of light that comes
-    from out of focus; `falloff` the loss of illumination at the field's corner; `background`
-    photons per pixel; `offset` counts; `gain` counts per electron; `read_noise` electrons.
+    `pixel_um` is measured in the specimen. `blur` multiplies the width of the point spread.
+    `defocus_um` is the distance of the focal plane from the cells' middle. `haze` is the share of
+    light from out of focus, `falloff` the loss of illumination in the field's corners. `background`
+    is in photons per pixel, `offset` in counts, `gain` in counts per electron, and `read_noise` in
+    electrons.
     """
 
     pixel_um: float
@@ -76,8 +77,8 @@ def focal_sigma_um(wavelength_um: float) -> float:
     """Return the standard deviation of the point spread in focus.
 
     The paraxial wide-field model in two dimensions, sigma = sqrt(2) / (k NA) with
-    k = 2 pi / wavelength (Zhang, Zerubia and Olivo-Marin 2007, Appl. Opt. 46:1819);
-    the pinholes of a disk sharpen it little laterally, which is left out.
+    k = 2 pi / wavelength (Zhang, Zerubia and Olivo-Marin 2007, Appl. Opt. 46:1819). The small
+    lateral sharpening by the disk's pinholes is left out.
     """
     return math.sqrt(2.0) * wavelength_um / (2.0 * math.pi * NUMERICAL_APERTURE)
 
@@ -95,14 +96,14 @@ def psf_sigma_px(instrument: Instrument, wavelength_um: float) -> float:
 
 
 HAZE_SIGMA_UM = 1.9
-"""Width of the light that passes neighbouring pinholes from out of focus; chosen."""
+"""Width of the out-of-focus light that passes neighbouring pinholes; chosen."""
 
 _COARSE = 4
-"""The haze is smooth: it is computed on squares of this many pixels (chosen)."""
+"""Side in pixels of the squares on which the haze, which is smooth, is computed; chosen."""
 
 
 def optical_image(scene: np.ndarray, instrument: Instrument, wavelength_um: float) -> np.ndarray:
-    """Blur a scene as the microscope does.
+    """Blur a scene by the point spread and add haze.
 
     Parameters
     ----------
@@ -110,7 +111,7 @@ def optical_image(scene: np.ndarray, instrument: Instrument, wavelength_um: floa
         Photons per pixel.
     instrument : Instrument
     wavelength_um : float
-        Emission.
+        Emission wavelength.
 
     Returns
     -------
@@ -120,7 +121,7 @@ def optical_image(scene: np.ndarray, instrument: Instrument, wavelength_um: floa
     sigma = psf_sigma_px(instrument, wavelength_um)
     sharp = ndimage.gaussian_filter(scene, sigma, mode="reflect", truncate=3.5)
     coarse = _shrink(sharp)
-    # Binning and bilinear enlarging widen by 1/12 + 1/6 squared squares themselves.
+    # Binning adds a variance of 1/12 and bilinear enlarging one of 1/6 (in squares of _COARSE).
     wide = math.sqrt((HAZE_SIGMA_UM / instrument.pixel_um / _COARSE) ** 2 - 0.25)
     veil = ndimage.gaussian_filter(coarse, wide, mode="nearest", truncate=3.0)
     _mix(sharp, veil, instrument.haze)
@@ -129,7 +130,7 @@ def optical_image(scene: np.ndarray, instrument: Instrument, wavelength_um: floa
 
 @njit(cache=True, nogil=True)
 def _shrink(image: np.ndarray) -> np.ndarray:
-    """Return the means of squares of _COARSE pixels; those at the border may be cut."""
+    """Return the means of squares of _COARSE pixels; squares at the border may be smaller."""
     height, width = image.shape
     rows, columns = (height + _COARSE - 1) // _COARSE, (width + _COARSE - 1) // _COARSE
     total = np.zeros((rows, columns), np.float32)
@@ -143,7 +144,7 @@ def _shrink(image: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _mix(sharp: np.ndarray, veil: np.ndarray, share: float) -> None:
-    """Replace a share of `sharp`, in place, by `veil` enlarged bilinearly."""
+    """Replace a share of `sharp` by the bilinearly enlarged `veil`, in place."""
     rows, columns = veil.shape
     for y in range(sharp.shape[0]):
         v = min(max((y + 0.5) / _COARSE - 0.5, 0.0), rows - 1.0)
@@ -162,9 +163,9 @@ def _mix(sharp: np.ndarray, veil: np.ndarray, share: float) -> None:
 def illumination(top: int, left: int, size: int, instrument: Instrument) -> np.ndarray:
     """Return the relative illumination of a square of the field.
 
-    It falls with the squared distance from the field's centre, 1 there and 1 - `falloff` in
-    the corners, the usual shape that flat-field correction removes (Singh et al. 2014,
-    J. Microsc. 256:231).
+    It falls with the squared distance from the field's centre, from 1 there to 1 - `falloff` in the
+    corners. Flat-field correction removes this usual shape (Singh et al. 2014, J. Microsc.
+    256:231).
 
     Returns
     -------
@@ -179,11 +180,11 @@ def illumination(top: int, left: int, size: int, instrument: Instrument) -> np.n
 
 
 def expose(rng: np.random.Generator, photons: np.ndarray, instrument: Instrument) -> np.ndarray:
-    """Return 16-bit counts for the photo-electrons expected in each pixel.
+    """Return 16-bit counts for the expected photo-electrons in each pixel.
 
-    Photon and background light arrive as Poisson noise, the readout adds Gaussian noise:
-    variance = gain^2 (mean electrons + read_noise^2), the photon transfer line of
-    Janesick 2007, Photon Transfer.
+    Photons and background have Poisson noise, and the readout adds Gaussian noise:
+    variance = gain^2 (mean electrons + read_noise^2), the photon transfer line of Janesick 2007,
+    Photon Transfer.
 
     Parameters
     ----------
@@ -224,7 +225,7 @@ def _to_counts(
     offset: float,
     counts: np.ndarray,
 ) -> None:
-    """Fill `counts`, flat arrays throughout."""
+    """Write to `counts`; all arrays are one-dimensional."""
     for i in range(len(electrons)):
         value = round((electrons[i] + read_noise * noise[i]) * gain + offset)
         counts[i] = min(max(value, 0), MAX_COUNT)

@@ -1,11 +1,11 @@
-"""The seven compartments as geometry: where the protein of each class lies in a cell.
+"""Compartments as geometry: filaments and vesicles, and `draw_protein` for any class.
 
-Filaments and vesicles are drawn here, what fills space in `diffuse`. Lengths in `OrganelleShape`
-are pixels, amounts are expected photons per cell; the widths are those of the structures
-themselves, the microscope's blur comes later. Mitochondria about 0.5 um wide and some um long,
-peroxisomes of 0.1 to 1 um, early endosomes of some tenths of a um and a Golgi beside the nucleus
-are textbook orders of size (Alberts et al., Molecular Biology of the Cell, chapters 12 to 14);
-the exact figures, spreads, shares and angles below are chosen.
+Compartments that fill space are in `diffuse`. Lengths in `OrganelleShape` are pixels, amounts are
+expected photons per cell. Widths are those of the structures; the microscope's blur is added later.
+Textbook orders of size (Alberts et al., Molecular Biology of the Cell, chapters 12 to 14):
+mitochondria are about 0.5 um wide and some um long, peroxisomes 0.1 to 1 um, early endosomes some
+tenths of a um, and the Golgi lies beside the nucleus. The exact figures, spreads, shares and angles
+below are chosen.
 """
 
 from __future__ import annotations
@@ -15,27 +15,21 @@ import math
 import numpy as np
 from numba import njit
 
-from coos_mlflow.simulate.diffuse import CYTOSOL, ER, FREE, fill, tubule_mesh
+from coos_mlflow.simulate.classes import (
+    CYTOSOL,
+    ENDOSOME,
+    GOLGI,
+    IMM,
+    PEROXISOME,
+    PROTEIN_CLASSES,
+)
+from coos_mlflow.simulate.diffuse import fill, tubule_mesh
 from coos_mlflow.simulate.tissue import Cells, Maps, OrganelleShape, radius_at
 
 _TWO_PI = 2.0 * math.pi
 
-IMM, GOLGI, PEROXISOME, ENDOSOME = 1, 2, 3, 4
-"""Labels of the compartments drawn here, in the order of `cells.CLASSES`."""
-
-
-POOL_PATTERNS = (FREE, FREE, ER, FREE, ER, FREE, ER)
-"""Where each class keeps its unbound protein: membrane proteins of the secretory pathway and
-of the nuclear envelope are made in the ER and wait there, those of mitochondria and peroxisomes
-are imported from the cytosol (Alberts et al., Molecular Biology of the Cell, chapter 12)."""
-
-NUMBERS = {IMM: (38.0, 0.0), GOLGI: (16.0, 0.0), PEROXISOME: (36.0, 0.3), ENDOSOME: (17.0, 0.3)}
-"""Expected number of organelles, or of a ribbon's stacks, in the slice of a cell, and the
-deviation of its log between cells; chosen, the counts in one confocal slice of cultured cells
-being tens of mitochondria and peroxisomes and fewer early endosomes."""
-
 POOL_SPREAD = 0.35
-"""Deviation of the log of the unbound share between cells of a well; chosen."""
+"""Standard deviation of the log of the unbound share between cells of a well; chosen."""
 
 
 @njit(cache=True, nogil=True)
@@ -54,7 +48,7 @@ def _spot(canvas: np.ndarray, y: float, x: float, sigma: float, amount: float) -
 
 @njit(cache=True, nogil=True)
 def _vesicle(canvas: np.ndarray, y: float, x: float, radius: float, amount: float) -> None:
-    """Add a vesicle whose membrane is labelled: a small ring, filled where not resolved."""
+    """Add a vesicle with a labelled membrane: a small ring, or a spot below the resolution."""
     if radius < 1.3:
         _spot(canvas, y, x, max(0.6 * radius, 0.45), amount)
         return
@@ -73,7 +67,7 @@ def _vesicle(canvas: np.ndarray, y: float, x: float, radius: float, amount: floa
 
 @njit(cache=True, nogil=True)
 def _in_cytoplasm(maps: Maps, cell: int, y: float, x: float) -> bool:
-    """Return whether a point lies in this cell's cytoplasm."""
+    """Return whether a point is in this cell's cytoplasm."""
     size = maps.owner.shape[0]
     row, column = round(y), round(x)
     if row < 0 or column < 0 or row >= size or column >= size:
@@ -89,7 +83,10 @@ def _in_cytoplasm(maps: Maps, cell: int, y: float, x: float) -> bool:
 def _random_point(
     rng: np.random.Generator, cells: Cells, maps: Maps, cell: int, decay: float, point: np.ndarray
 ) -> bool:
-    """Put a random point of the cytoplasm into `point`; rarer by exp(-rim/decay) far out."""
+    """Write a random point of the cytoplasm to `point`; return False after 30 failed trials.
+
+    The density of points falls as exp(-distance from the nucleus / decay).
+    """
     size = maps.owner.shape[0]
     for _ in range(30):
         angle = rng.random() * _TWO_PI
@@ -119,7 +116,7 @@ def _filament(
     sigma: float,
     amount: float,
 ) -> None:
-    """Walk a curved filament through the cytoplasm, turning back where the cytoplasm ends."""
+    """Draw a curved filament as a random walk that turns at the cytoplasm's border."""
     step = max(0.9 * sigma, 0.6)
     steps = max(int(length / step), 1)
     y, x = point[0], point[1]
@@ -144,7 +141,7 @@ def _mitochondria(
     amounts: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """Curved filaments, 1 to 6 um long and 0.4 um wide, running around the nucleus."""
+    """Draw curved filaments around the nucleus, 1 to 6 um long and 0.4 um wide."""
     for cell in range(len(amounts)):
         if amounts[cell] <= 0.0:
             continue
@@ -176,7 +173,7 @@ def _golgi(
     amounts: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """A ribbon of stacks along one side of the nucleus, with a few pieces around."""
+    """Draw a ribbon of stacks along one side of the nucleus, with a few pieces elsewhere."""
     for cell in range(len(amounts)):
         if amounts[cell] <= 0.0:
             continue
@@ -215,7 +212,7 @@ def _peroxisomes(
     amounts: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """Small dots, below the resolution, spread through the whole cytoplasm."""
+    """Draw small dots, below the resolution, in the whole cytoplasm."""
     for cell in range(len(amounts)):
         if amounts[cell] <= 0.0:
             continue
@@ -242,7 +239,7 @@ def _endosomes(
     amounts: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """Fewer, larger vesicles near the nucleus, most of them on the side of the Golgi."""
+    """Draw fewer, larger vesicles near the nucleus, mostly on the side of the Golgi."""
     for cell in range(len(amounts)):
         if amounts[cell] <= 0.0:
             continue
@@ -295,22 +292,23 @@ def draw_protein(
     canvas : ndarray of float32, shape (size, size)
         Added to in place, photons per pixel before blur.
     """
+    protein = PROTEIN_CLASSES[label]
     amounts = photons * cells.level * _touching(cells, canvas.shape[0])
     pool = shape.pool * np.exp(POOL_SPREAD * rng.standard_normal(len(amounts)))
     pool = np.zeros_like(pool) if label == CYTOSOL else np.clip(pool, 0.0, 0.9)
     tile = tubule_mesh(rng, shape)
     if label in _DRAWERS:
-        number, spread = NUMBERS[label]
-        expected = number * shape.number * np.exp(spread * rng.standard_normal(len(amounts)))
+        noise = np.exp(protein.organelles_spread * rng.standard_normal(len(amounts)))
+        expected = protein.organelles * shape.number * noise
         counts = rng.poisson(expected)
         each = (1.0 - pool) * amounts / expected
         _DRAWERS[label](rng, canvas, cells, maps, shape, each, counts)
     else:
         fill(rng, canvas, cells, maps, label, shape, tile, (1.0 - pool) * amounts)
-    fill(rng, canvas, cells, maps, POOL_PATTERNS[label], shape, tile, pool * amounts)
+    fill(rng, canvas, cells, maps, protein.pool_pattern, shape, tile, pool * amounts)
 
 
 def _touching(cells: Cells, size: int) -> np.ndarray:
-    """Return for each cell whether any of it can lie on the patch."""
+    """Return for each cell whether its bounding square overlaps the patch."""
     reach = cells.outline.max(axis=1)[:, None]
     return ((cells.centre > -reach) & (cells.centre < size + reach)).all(axis=1)

@@ -1,10 +1,11 @@
-"""The populations that plates come from: every factor, its random effects and its shifts.
+"""The populations of plates: every factor, its random effects and its shifts.
 
 A factor is log-normal: base * exp(day + plate + well effects + severity * shift). Plates of
-Training, Test3 and Test4 share the variance components and differ in their means. The bases are
-chosen, sizes of the order of cultured mouse cells, but for the instrument's, which come from
-`microscope`. All standard deviations and shifts are chosen, such that a plate explains a few per
-cent of the variance between cells and the shifts several standard deviations of a plate.
+Training, Test3 and Test4 have the same variance components and different means.
+
+The bases are chosen, with sizes of the order of cultured mouse cells; the instrument's bases come
+from `microscope`. All standard deviations and shifts are chosen. Plates explain a few per cent of
+the variance between cells, and a shift is several standard deviations of a plate.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from coos_mlflow.simulate import microscope
+from coos_mlflow.simulate.classes import PROTEIN_CLASSES
 from coos_mlflow.simulate.microscope import Instrument
 from coos_mlflow.simulate.tissue import OrganelleShape, TissueShape
 
 
 class Effect(NamedTuple):
-    """How one factor varies: its base, deviations by level, and shifts of the log mean."""
+    """Variation of one factor: base, standard deviations of the log by level, shifts of the log."""
 
     base: float
     day: float = 0.0
@@ -72,15 +74,7 @@ UNIT_FACTORS = frozenset(
     ["photons", "level_spread", "pool", "number", "width", "length", "gather", "fragments",
      "exclusion"]
 )  # fmt: skip
-"""Factors of the stable line that expresses a protein: each class of a plate draws its own."""
-
-CELL_PHOTONS = (110000.0, 90000.0, 45000.0, 40000.0, 55000.0, 160000.0, 65000.0)
-"""Photons that a cell of mean expression sends, by class; chosen, so that brightness alone
-tells no class from all others."""
-
-CLASS_POOL = (0.6, 0.8, 1.0, 1.2, 1.5, 1.0, 0.6)
-"""Multiplies `pool` by class: Rab5-like endosomal proteins exchange with the cytosol, membrane
-proteins of ER and nuclear envelope do not; the figures are chosen."""
+"""Factors of the cell line that expresses a protein: drawn for each class of a plate."""
 
 SHIFTS: dict[str, tuple[str, ...]] = {
     "training": (),
@@ -89,10 +83,10 @@ SHIFTS: dict[str, tuple[str, ...]] = {
     "test3": ("drift",),
     "test4": ("transfer",),
 }
-"""Which shifts act on the wells of a split."""
+"""Shifts, as fields of `Effect`, of the wells of a split."""
 
 MICROSCOPES = {split: "opera-2" if split == "test4" else "opera-1" for split in SHIFTS}
-"""Ids by split: Test4 was imaged on another instrument of the same make."""
+"""Microscope ids by split: Test4 was imaged on another instrument of the same make."""
 
 Logs = dict[str, float]
 
@@ -100,7 +94,7 @@ Logs = dict[str, float]
 def draw_effects(rng: np.random.Generator, level: str) -> Logs:
     """Return the random effect of one day, plate or well on the log of every factor.
 
-    Every factor takes one draw, so that changing one deviation leaves the others' values.
+    Every factor uses one random number, so that changing one deviation keeps the other effects.
     """
     return {
         name: getattr(effect, level) * rng.standard_normal() for name, effect in EFFECTS.items()
@@ -108,12 +102,12 @@ def draw_effects(rng: np.random.Generator, level: str) -> Logs:
 
 
 def merge_unit(plate: Logs, unit: Logs) -> Logs:
-    """Return the plate's effects with those of the line of one class in place of its own."""
+    """Return the plate's effects, with those of `unit` for the factors of the cell line."""
     return {name: (unit if name in UNIT_FACTORS else plate)[name] for name in EFFECTS}
 
 
 def mean_shift(split: str, severity: float = 1.0) -> Logs:
-    """Return the shift of every log mean of a split's population, times `severity`."""
+    """Return the shift of every factor's log mean in a split's population, times `severity`."""
     return {
         name: severity * sum(getattr(effect, kind) for kind in SHIFTS[split])
         for name, effect in EFFECTS.items()
@@ -121,7 +115,7 @@ def mean_shift(split: str, severity: float = 1.0) -> Logs:
 
 
 class WellState(NamedTuple):
-    """Everything that the cells of one well share."""
+    """The parameters that all cells of one well share."""
 
     tissue: TissueShape
     organelles: OrganelleShape
@@ -132,30 +126,31 @@ class WellState(NamedTuple):
 
 
 def well_state(label: int, *effects: Logs) -> WellState:
-    """Return the state of a well of one class from all effects that act on it."""
+    """Return the state of a well of one class, given all effects on it."""
     value = {
         name: effect.base * math.exp(sum(logs[name] for logs in effects))
         for name, effect in EFFECTS.items()
     }
     scale = 1.0 / value["pixel_um"]
-    # Larger pixels gather the light of more specimen.
+    # A larger pixel collects the light of a larger area.
     light = (value["pixel_um"] / microscope.PIXEL_UM) ** 2
     for name in ("spacing", "cell_radius", "nucleus_radius"):
         value[name] *= scale
     value["background"] *= light
     value["haze"] = min(value["haze"], 0.8)
-    value["pool"] = min(value["pool"] * CLASS_POOL[label], 0.85)
+    protein = PROTEIN_CLASSES[label]
+    value["pool"] = min(value["pool"] * protein.pool, 0.85)
     value["scale"] = scale
     return WellState(
-        tissue=_take(TissueShape, value),
-        organelles=_take(OrganelleShape, value),
-        instrument=_take(Instrument, value),
+        tissue=_from_values(TissueShape, value),
+        organelles=_from_values(OrganelleShape, value),
+        instrument=_from_values(Instrument, value),
         level_spread=value["level_spread"],
-        cell_photons=value["photons"] * CELL_PHOTONS[label],
+        cell_photons=value["photons"] * protein.photons,
         nucleus_photons=value["nucleus_photons"] * light,
     )
 
 
-def _take(kind, value):  # type: ignore[no-untyped-def]
-    """Return a NamedTuple of the values that bear its fields' names."""
+def _from_values(kind, value):  # type: ignore[no-untyped-def]
+    """Return a NamedTuple of the values with its fields' names."""
     return kind(**{name: value[name] for name in kind._fields})

@@ -1,4 +1,4 @@
-"""One well as images: patches of tissue are drawn, imaged and cut into cells."""
+"""Images of one well: patches of tissue are drawn, imaged and cut into cells."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from coos_mlflow.simulate.population import WellState
 from coos_mlflow.simulate.tissue import Cells, divide, draw_nuclei, grow_cells
 
 CENTRING_PX = 1.0
-"""Standard deviation of a crop's centre around the nucleus's, as segmentation errs; chosen."""
+"""Standard deviation of a crop's centre around the nucleus, as an error of segmentation; chosen."""
 
 FIELD_DEFOCUS = 0.25
-"""Deviation of the log of defocus between the fields of a well (chosen)."""
+"""Standard deviation of the log of defocus between the fields of a well; chosen."""
 
 _HALF = IMAGE_SIZE // 2
 
@@ -29,7 +29,7 @@ def draw_scene(
     scene : ndarray of float32, shape (2, size, size)
         Photons per pixel of protein and nucleus dye.
     cells : Cells
-        What was drawn.
+        The cells of the scene.
     """
     cells = grow_cells(rng, size, state.tissue, state.level_spread)
     maps = divide(cells, size)
@@ -43,7 +43,7 @@ def draw_scene(
 def image_scene(
     rng: np.random.Generator, scene: np.ndarray, instrument: microscope.Instrument
 ) -> np.ndarray:
-    """Return the photo-electrons expected from a scene somewhere in the field.
+    """Return the expected photo-electrons of a scene at a random position of the field.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def image_scene(
 
 
 def render_field(rng: np.random.Generator, label: int, state: WellState, wanted: int) -> np.ndarray:
-    """Return `wanted` cells of one field, each with the neighbours that lie beside it.
+    """Return `wanted` cells of one field, each with the neighbours on its crop.
 
     Returns
     -------
@@ -71,19 +71,20 @@ def render_field(rng: np.random.Generator, label: int, state: WellState, wanted:
     """
     jitter = np.exp(FIELD_DEFOCUS * rng.standard_normal())
     instrument = state.instrument._replace(defocus_um=state.instrument.defocus_um * jitter)
-    cut: list[np.ndarray] = []
-    while len(cut) < wanted:
-        side = state.tissue.spacing * np.sqrt(1.12 * (wanted - len(cut)) + 2.0)
+    crops: list[np.ndarray] = []
+    while len(crops) < wanted:
+        # A patch slightly larger than the missing cells need on average.
+        side = state.tissue.spacing * np.sqrt(1.12 * (wanted - len(crops)) + 2.0)
         size = min(IMAGE_SIZE + 4 + int(side), microscope.FIELD_SHAPE[0])
         scene, cells = draw_scene(rng, label, state, size)
         electrons = image_scene(rng, scene, instrument)
-        cut += _crops(rng, electrons, cells.centre)
-    photons = np.stack(cut[:wanted])
+        crops += _crops(rng, electrons, cells.centre)
+    photons = np.stack(crops[:wanted])
     return microscope.expose(rng, photons, instrument)
 
 
 def _crops(rng: np.random.Generator, image: np.ndarray, centres: np.ndarray) -> list[np.ndarray]:
-    """Cut every cell whose crop lies wholly on the patch, in random order."""
+    """Return the crops of all cells that lie wholly on the patch, in random order."""
     corners = np.rint(centres + CENTRING_PX * rng.standard_normal(centres.shape)).astype(int)
     corners = rng.permutation(corners - _HALF)
     inside = ((corners >= 0) & (corners <= image.shape[1] - IMAGE_SIZE)).all(axis=1)
@@ -95,17 +96,17 @@ def _crops(rng: np.random.Generator, image: np.ndarray, centres: np.ndarray) -> 
 def render_well(
     rng: np.random.Generator, label: int, state: WellState, per_field: list[int]
 ) -> np.ndarray:
-    """Return the cells of a well, field after field.
+    """Return the cells of a well, field by field.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-        The well's own, so that no other well changes its cells.
+        The well's own generator, so that its cells do not depend on other wells.
     label : int
         Class 0..6.
     state : WellState
     per_field : list of int
-        Cells wanted of each field.
+        Number of cells of each field.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""A patch of cultured cells: where they lie, their outlines, their nuclei.
+"""A patch of cultured cells: positions, outlines and stained nuclei.
 
-Lengths are pixels of the patch; callers convert from micrometres, so that another pixel size
-shows the same tissue at another sampling. Figures without a source are chosen.
+Lengths are pixels of the patch. Callers convert from micrometres, so that another pixel size shows
+the same tissue with another sampling. Figures without a source are chosen.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ import numpy as np
 from numba import njit
 
 OUTLINE_ANGLES = 64
-"""Directions in which an outline's radius is tabulated: a power of two (chosen)."""
+"""Number of directions in which an outline's radius is tabulated; must be a power of two."""
 
 MARGIN_PX = 30
-"""Cells are placed this far outside the patch, so that its border is as crowded as its middle."""
+"""Cells are also placed within this distance of the patch, so that its border is as crowded as its
+middle."""
 
 _TWO_PI = 2.0 * math.pi
 
 
 class TissueShape(NamedTuple):
-    """How the cells of one well look, in pixels and fractions (see `population.EFFECTS`)."""
+    """Morphology of the cells of one well, in pixels and fractions (see `population.EFFECTS`)."""
 
     spacing: float
     cell_radius: float
@@ -34,12 +35,12 @@ class TissueShape(NamedTuple):
 
 
 class OrganelleShape(NamedTuple):
-    """How the compartments of one well look (see `population.EFFECTS`).
+    """Morphology of the compartments of one well (see `population.EFFECTS`).
 
-    `scale` is pixels per micrometre; `number`, `width` and `length` multiply the class's own
-    figures; `gather` multiplies how closely organelles keep to the nucleus or to one another;
-    `fragments` is the share of a ribbon or filament that lies in pieces; `pool` the share of
-    the protein that is diffuse; `exclusion` how far the cytosol's protein avoids the nucleus.
+    `scale` is pixels per micrometre. `number`, `width` and `length` multiply the figures of a
+    class. `gather` divides the distances of organelles from the nucleus or from one another.
+    `fragments` is the share of ribbons or filaments in pieces, `pool` the share of unbound protein.
+    `exclusion` is the degree to which the cytosol's protein avoids the nucleus.
     """
 
     scale: float
@@ -55,8 +56,9 @@ class OrganelleShape(NamedTuple):
 class Cells(NamedTuple):
     """The cells of a patch.
 
-    `centre` is (n, 2) in y, x; `outline` and `nucleus` are (n, OUTLINE_ANGLES) radii around it;
-    `polarity` is the direction of the Golgi, `level` the expression relative to the well's.
+    `centre` (n, 2) is y, x. `outline` and `nucleus` (n, OUTLINE_ANGLES) are radii around it.
+    `polarity` (n,) is the direction of the Golgi, `level` (n,) the expression relative to the
+    well's mean.
     """
 
     centre: np.ndarray
@@ -67,10 +69,10 @@ class Cells(NamedTuple):
 
 
 class Maps(NamedTuple):
-    """What belongs to which cell, pixel by pixel, all (height, width).
+    """The cell at each pixel, all of shape (height, width).
 
-    `owner` is the index of the cell or -1, `body` its thickness from 0 outside to 1,
-    `rim` the signed distance to its nuclear envelope in pixels (negative inside the nucleus).
+    `owner` is the index of the cell or -1, `body` its thickness from 0 outside to 1, and `rim` the
+    signed distance to its nuclear envelope in pixels, negative inside the nucleus.
     """
 
     owner: np.ndarray
@@ -87,13 +89,13 @@ def smoothstep(value: float) -> float:
 
 @njit(cache=True, nogil=True)
 def radius_at(outline: np.ndarray, angle: float) -> float:
-    """Return the outline's radius in a direction, between its tabulated ones."""
+    """Return the outline's radius in a direction, interpolated between tabulated ones."""
     return _radius_between(outline, (angle % _TWO_PI) / _TWO_PI * OUTLINE_ANGLES)
 
 
 @njit(cache=True, nogil=True)
 def _radius_between(outline: np.ndarray, position: float) -> float:
-    """Return the radius at a position 0..OUTLINE_ANGLES of the table, which closes on itself."""
+    """Return the radius at a position 0..OUTLINE_ANGLES of the periodic table."""
     low = int(position)
     part = position - low
     low &= OUTLINE_ANGLES - 1
@@ -102,9 +104,10 @@ def _radius_between(outline: np.ndarray, position: float) -> float:
 
 @njit(cache=True, nogil=True)
 def _table_position(dy: float, dx: float) -> float:
-    """Return a direction as a position in an outline's table, a third of atan2's cost.
+    """Return the position of a direction in an outline's table, at a third of atan2's cost.
 
-    arctan by the polynomial of Abramowitz and Stegun 1964, 4.4.49, error below 1e-5 rad.
+    The arctangent is the polynomial of Abramowitz and Stegun 1964, 4.4.49, with an error below
+    1e-5 rad.
     """
     across, along = abs(dy), abs(dx)
     high, low = max(across, along), min(across, along)
@@ -127,7 +130,7 @@ def _table_position(dy: float, dx: float) -> float:
 
 @njit(cache=True, nogil=True)
 def value_noise(grid: np.ndarray, y: float, x: float) -> float:
-    """Return `grid` at a position in its own units, bilinearly, wrapping around."""
+    """Return a periodic `grid` at a position in grid units, interpolated bilinearly."""
     y0, x0 = math.floor(y), math.floor(x)
     fy, fx = y - y0, x - x0
     rows, columns = grid.shape
@@ -145,7 +148,7 @@ def _outlines(
     tilt: np.ndarray,
     ruffle: float,
 ) -> np.ndarray:
-    """Return radii (n, OUTLINE_ANGLES) of ellipses whose rims wave in harmonics 2 to 4."""
+    """Return radii (n, OUTLINE_ANGLES) of ellipses with waves of harmonics 2 to 4."""
     angles = np.arange(OUTLINE_ANGLES) * _TWO_PI / OUTLINE_ANGLES
     wave = np.ones((len(radius), OUTLINE_ANGLES))
     for k in range(3):
@@ -158,21 +161,23 @@ def _outlines(
     return np.maximum(wave, 0.4) / ellipse
 
 
-def _place(rng: np.random.Generator, size: int, spacing: float, minimum: float) -> np.ndarray:
-    """Throw cell centres at random, none nearer to another than `minimum`."""
+def _random_centres(
+    rng: np.random.Generator, size: int, spacing: float, minimum: float
+) -> np.ndarray:
+    """Draw random cell centres (n, 2) with distances of at least `minimum`."""
     side = size + 2.0 * MARGIN_PX
     wanted = int(side * side / (spacing * spacing)) + 1
-    throws = side * rng.random((25 * wanted, 2)) - MARGIN_PX
-    return _keep_apart(throws, wanted, minimum)
+    candidates = side * rng.random((25 * wanted, 2)) - MARGIN_PX
+    return _select_apart(candidates, wanted, minimum)
 
 
 @njit(cache=True, nogil=True)
-def _keep_apart(throws: np.ndarray, wanted: int, minimum: float) -> np.ndarray:
-    """Return the first `wanted` points that lie no nearer than `minimum` to those before."""
+def _select_apart(candidates: np.ndarray, wanted: int, minimum: float) -> np.ndarray:
+    """Return the first `wanted` candidates at least `minimum` away from all selected before."""
     points = np.empty((wanted, 2))
     count = 0
-    for i in range(len(throws)):
-        y, x = throws[i, 0], throws[i, 1]
+    for i in range(len(candidates)):
+        y, x = candidates[i, 0], candidates[i, 1]
         free = True
         for j in range(count):
             if (points[j, 0] - y) ** 2 + (points[j, 1] - x) ** 2 < minimum * minimum:
@@ -187,19 +192,20 @@ def _keep_apart(throws: np.ndarray, wanted: int, minimum: float) -> np.ndarray:
 
 
 SIZE_SPREAD, NUCLEUS_SPREAD, NUCLEUS_RUFFLE = 0.12, 0.09, 0.035
-"""Deviations of the log sizes of cells and nuclei of a well, and the nuclei's waviness; chosen."""
+"""Standard deviations of the log sizes of a well's cells and nuclei, and the amplitude of the
+nuclei's waves; chosen."""
 
 
 def grow_cells(
     rng: np.random.Generator, size: int, shape: TissueShape, level_spread: float
 ) -> Cells:
-    """Place cells on a patch of `size` x `size` pixels and give each its outlines.
+    """Place cells on a patch of `size` x `size` pixels and draw their outlines.
 
-    Expression is log-normal between cells, with deviation `level_spread` (why it varies: Raj
-    and van Oudenaarden 2008, Cell 135:216).
+    Expression is log-normal between cells, with standard deviation `level_spread` of the log (for
+    the causes see Raj and van Oudenaarden 2008, Cell 135:216).
     """
     minimum = max(2.15 * shape.nucleus_radius, 0.65 * shape.spacing)
-    centre = _place(rng, size, shape.spacing, minimum)
+    centre = _random_centres(rng, size, shape.spacing, minimum)
     count = len(centre)
     grown = np.exp(SIZE_SPREAD * rng.standard_normal(count))
     nuclear = np.sqrt(grown) * np.exp(NUCLEUS_SPREAD * rng.standard_normal(count))
@@ -220,7 +226,7 @@ def grow_cells(
 
 @njit(cache=True, nogil=True)
 def divide(cells: Cells, size: int) -> Maps:
-    """Give each pixel to the cell in whose outline it lies deepest; neighbours touch."""
+    """Assign each pixel to the cell in whose outline it lies deepest, so that neighbours touch."""
     nearest = np.full((size, size), 9.0, np.float32)
     second = np.full((size, size), 9.0, np.float32)
     owner = np.full((size, size), -1, np.int32)
@@ -253,7 +259,10 @@ def divide(cells: Cells, size: int) -> Maps:
 def _thickness(
     nearest: np.ndarray, second: np.ndarray, edge: np.ndarray, owner: np.ndarray
 ) -> np.ndarray:
-    """Return how much of each cell lies in the focal slice: flat, thin at the free margin."""
+    """Return the thickness of the cell in the focal slice; cells are thin at a free margin.
+
+    Pixels outside all outlines get the owner -1, in place.
+    """
     size = nearest.shape[0]
     body = np.zeros((size, size), np.float32)
     for y in range(size):
@@ -269,13 +278,13 @@ def _thickness(
 
 
 STAIN_SPREAD = 0.22
-"""Deviation of the log of the dye's brightness between nuclei; chosen."""
+"""Standard deviation of the log of the dye's brightness between nuclei; chosen."""
 
 
 def draw_nuclei(
     rng: np.random.Generator, cells: Cells, maps: Maps, shape: TissueShape, canvas: np.ndarray
 ) -> None:
-    """Add the DNA dye: chromatin, bright chromocentres as in mouse cells, dark nucleoli."""
+    """Add the DNA dye: chromatin, bright chromocentres as in mouse cells, and dark nucleoli."""
     count = len(cells.centre)
     stain = np.exp(STAIN_SPREAD * rng.standard_normal(count))
     bright = rng.poisson(shape.chromocentres, count)
@@ -292,7 +301,7 @@ def _draw_chromatin(
     bright: np.ndarray,
     canvas: np.ndarray,
 ) -> None:
-    """Add the dye, nucleus by nucleus, `bright` chromocentres to each."""
+    """Add the dye to each nucleus, with `bright` chromocentres (n,)."""
     size = canvas.shape[0]
     for i in range(len(cells.centre)):
         cy, cx = cells.centre[i, 0], cells.centre[i, 1]
@@ -318,7 +327,7 @@ def _draw_chromatin(
 def _chromatin_spots(
     rng: np.random.Generator, nucleus: np.ndarray, shape: TissueShape, bright: int
 ) -> np.ndarray:
-    """Return (n, 4) y, x, width and strength: chromocentres, then one to three nucleoli."""
+    """Return spots (n, 4) of y, x, width and strength: chromocentres, then 1 to 3 nucleoli."""
     dark = 1 + int(3.0 * rng.random())
     spots = np.empty((bright + dark, 4))
     for k in range(bright + dark):

@@ -1,14 +1,15 @@
-"""Train a representation's classifiers by name: what `coos_mlflow.train` and `coos train` do."""
+"""Training of a representation's classifiers by name, for `coos_mlflow.train` and `coos train`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from coos_mlflow.classifiers.protocol import check_protocol, choose_preset
 from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.representations import create
 from coos_mlflow.training.data import AUTO, DEFAULT_SCALE, choose
-from coos_mlflow.training.train import Row, check_protocol, choose_preset, rows_of, train_rows
+from coos_mlflow.training.train import Row, rows_of, train_rows
 
 
 def train(
@@ -43,15 +44,15 @@ def train(
     settings : mapping, optional
         Parameters of the representation.
     protocol : mapping, optional
-        Fields of `coos_mlflow.classifiers.fit.Protocol` that differ from the preset.
+        Fields of `coos_mlflow.classifiers.protocol.Protocol` that differ from the preset.
     scale : float
-        Of simulated data; 1 is the size of COOS-7.
+        Size of simulated data; 1 is the size of COOS-7.
     seed : int
-        Of all that is random.
+        Seed of all random numbers.
     drop_bad : bool
         Leave out cells that cannot be used, such as those with a constant channel.
     resume : bool
-        Go on with a network's training that was stopped.
+        Resume a stopped training of a network.
     on_data : callable, optional
         Called with the data and the preset before the training begins.
 
@@ -74,10 +75,10 @@ def train(
     settings = {"seed": seed} | dict(settings or {})
     overrides = {"seed": seed} | dict(protocol or {})
     check_protocol(preset, overrides)
-    # Made once by the preset "paper", so that wrong settings are refused before data are simulated.
-    wanted = create(representation, **settings)
-    wanted.require()
-    rows = rows_of(wanted, classifiers, layers)
+    # The first one only checks settings, rows and weights, before data are simulated.
+    checked = create(representation, **settings)
+    checked.require()
+    rows = rows_of(checked, classifiers, layers)
     chosen = choose(data, scale, seed, drop_bad=drop_bad)
     preset = choose_preset(preset, chosen)
     if on_data:

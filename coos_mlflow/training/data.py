@@ -1,4 +1,4 @@
-"""Which data a run trains on: COOS-7 where it is on disk, a named folder, or simulated cells."""
+"""Choice of the data to train on: COOS-7 where it is on disk, a folder, or simulated cells."""
 
 from __future__ import annotations
 
@@ -21,21 +21,27 @@ DEFAULT_SCALE = 0.1
 def choose(
     data: str = AUTO, scale: float = DEFAULT_SCALE, seed: int = 0, *, drop_bad: bool = False
 ) -> TrainingData:
-    """Find or simulate the data that a run asks for; nothing is ever downloaded.
+    """Find or simulate the data of a run; nothing is downloaded.
 
     Parameters
     ----------
     data : str
-        "auto": COOS-7 where `coos7_home` holds it, else simulated; "simulated"; or a folder.
+        "auto" is COOS-7 where `coos7_home` holds it, else "simulated". Any other value is a folder.
     scale, seed : float, int
-        Of the simulated data, 1 being the size of COOS-7. Made once, then kept in the cache.
+        Size of the simulated data, where 1 is the size of COOS-7, and their seed. They are
+        simulated once and kept in the cache.
     drop_bad : bool
-        Leave out unusable cells (`coos_mlflow.plates.cleaned.without_unusable`), which are
-        otherwise refused when they are read.
+        Leave out unusable cells (`coos_mlflow.plates.cleaned.without_unusable`). Otherwise reading
+        them raises an error.
+
+    Raises
+    ------
+    DataError
+        Where the folder does not hold the five splits.
     """
     if data == AUTO:
         data = str(coos7_home()) if coos7_present() else SIMULATED
-    paths = _simulate_once(scale, seed) if data == SIMULATED else find_splits(data)
+    paths = _simulated_splits(scale, seed) if data == SIMULATED else find_splits(data)
     if drop_bad:
         paths = {split: without_unusable(path) for split, path in paths.items()}
     return TrainingData(paths, any(_is_simulated(path) for path in paths.values()))
@@ -46,7 +52,8 @@ def _is_simulated(path: Path) -> bool:
         return plate.simulated
 
 
-def _simulate_once(scale: float, seed: int) -> dict[str, Path]:
+def _simulated_splits(scale: float, seed: int) -> dict[str, Path]:
+    # Imported here: other data need no simulator.
     from coos_mlflow.simulate import planned_cells, simulate_dataset
 
     folder = cache_home() / "simulated" / f"{__version__}-scale-{scale!r}-seed-{seed}"

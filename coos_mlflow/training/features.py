@@ -1,8 +1,7 @@
-"""Feature matrices of whole plates, extracted once and kept on disk.
+"""Feature matrices of whole plates, extracted once and cached on disk.
 
-A cache entry is a folder of ``.npy`` files named by the SHA-256 of the plate file and by what was
-computed with which parameters, so that three classifiers do not extract three times and a plate
-that changed is never mistaken for what it was.
+A cache entry is a folder of ``.npy`` files. Its name holds the SHA-256 of the plate file and a hash
+of the computation and its parameters, so that a changed plate or setting never gets old features.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from coos_mlflow.representations.base import Representation
 
 BATCH = 1024
 
-_BLOCK_OF_WORKER = 4 * BATCH
-"""Cells that a worker of a cluster is given at a time: seconds of work."""
+_WORKER_BLOCK = 4 * BATCH
+"""Cells in one unit of work of a cluster's worker, which takes seconds."""
 
 Transform = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 def extract(path: Path, digest: str, representation: Representation) -> dict[str, np.ndarray]:
-    """Compute or recall every layer of a representation for a whole plate file.
+    """Return every layer of a representation for a whole plate file, from the cache if there.
 
     Parameters
     ----------
@@ -47,11 +46,11 @@ def extract(path: Path, digest: str, representation: Representation) -> dict[str
     dict of str to ndarray, shape (cells, d), float32
         One matrix for each layer.
     """
-    return compute_once(path, digest, identity(representation), representation.transform)
+    return compute_or_load(path, digest, identity(representation), representation.transform)
 
 
 def identity(representation: Representation) -> dict[str, Any]:
-    """Return what the features of a representation depend on, JSON-ready."""
+    """Return everything on which the features of a representation depend, JSON-ready."""
     return {
         "representation": representation.key,
         "version": representation.version,
@@ -60,35 +59,39 @@ def identity(representation: Representation) -> dict[str, Any]:
     }
 
 
-def compute_once(
-    path: Path, digest: str, what: dict[str, Any], compute: Transform
+def compute_or_load(
+    path: Path, digest: str, computation: dict[str, Any], compute: Transform
 ) -> dict[str, np.ndarray]:
-    """Return `compute` over all cells of a plate, from the cache where it is there.
+    """Return the result of `compute` for all cells of a plate, from the cache if there.
 
     Parameters
     ----------
     path, digest : Path, str
         A plate file and its SHA-256.
-    what : dict
-        Says, JSON-ready, what `compute` does; with the digest it is the cache's key.
+    computation : dict
+        Name, version and parameters of `compute`, JSON-ready; part of the cache's key.
     compute : callable
         Takes images (n, 2, 64, 64), returns named arrays of n rows.
 
     Returns
     -------
     dict of str to ndarray
-        Rows in the order of the file.
+        Rows in the order of the file, mapped from disk.
+
+    Raises
+    ------
+    OutputError
+        Where the cache cannot be written.
     """
-    name = str(what.get("representation", what.get("name")))
-    entry = cache_home() / "features" / f"{digest[:24]}-{name}-{short_hash(what)}"
+    name = str(computation.get("representation", computation.get("name")))
+    entry = cache_home() / "features" / f"{digest[:24]}-{name}-{short_hash(computation)}"
     make_cache_home()
     try:
-        found = _load(entry)
+        return _load(entry)
     except (OSError, ValueError, EOFError):  # missing, or cut by a full disk or a crash
         shutil.rmtree(entry, ignore_errors=True)
         _store(entry, _compute(path, name, compute))
-        found = _load(entry)
-    return found
+        return _load(entry)
 
 
 def _load(entry: Path) -> dict[str, np.ndarray]:
@@ -102,7 +105,7 @@ def _compute(path: Path, name: str, compute: Transform) -> dict[str, np.ndarray]
     parts: list[dict[str, np.ndarray]] = []
     with open_plate(path) as plate:
         n_cells = plate.n_cells
-    size = _BLOCK_OF_WORKER if is_spreading() else BATCH
+    size = _WORKER_BLOCK if is_spreading() else BATCH
     blocks = [(start, min(start + size, n_cells)) for start in range(0, n_cells, size)]
     with progress(f"{name} of {path.name}", total=n_cells, unit="cells") as advance:
         for part, (start, stop) in zip(_parts(path, compute, blocks), blocks, strict=True):
@@ -114,7 +117,7 @@ def _compute(path: Path, name: str, compute: Transform) -> dict[str, np.ndarray]
 def _parts(
     path: Path, compute: Transform, blocks: Sequence[tuple[int, int]]
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Compute some blocks of cells, here one after the other, or on the cluster in use."""
+    """Compute blocks of cells in order, on the cluster in use or in this process."""
     if is_spreading():
         yield from spread(
             _part, (path.absolute(), path.stat().st_size, compute), blocks, ordered=True
@@ -127,22 +130,22 @@ def _parts(
 
 
 def _part(shared: tuple[Path, int, Transform], start: int, stop: int) -> dict[str, np.ndarray]:
-    """Compute a block; runs in a worker."""
+    """Compute a block; runs in a worker of a cluster."""
     path, n_bytes, compute = shared
     check_reach(path, n_bytes)
     keep_to_own_cores()
     with open_plate(path) as plate:
-        found = [compute(batch.images) for batch in plate.batches(BATCH, start, stop)]
-    return {key: np.concatenate([part[key] for part in found]) for key in found[0]}
+        batches = [compute(batch.images) for batch in plate.batches(BATCH, start, stop)]
+    return {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
 
 
 def _store(entry: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an entry whole or not at all; one that another process wrote first stays.
+    """Write an entry atomically; an entry that another process has written meanwhile stays.
 
     Raises
     ------
     OutputError
-        When there is no room or no right to.
+        Where the entry cannot be written.
     """
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
@@ -151,14 +154,14 @@ def _store(entry: Path, arrays: dict[str, np.ndarray]) -> None:
                 np.save(partial / f"{key}.npy", array)
     except OSError as error:
         if not entry.exists():
-            # Where NumPy's own count of bytes is all it says, the disk was full.
+            # On a full disk NumPy raises an OSError without errno.
             reason = error.strerror or "no space left on the disk"
             raise OutputError(
-                f"{entry}: features cannot be kept ({reason}); free some space, or set COOS_CACHE "
-                "to a folder on another disk."
+                f"{entry}: features cannot be written ({reason}); free some space, or set "
+                "COOS_CACHE to a folder on another disk."
             ) from error
 
 
-def short_hash(what: dict[str, Any]) -> str:
-    """Return twelve hex digits that stand for something JSON-ready."""
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
+def short_hash(value: dict[str, Any]) -> str:
+    """Return the first twelve hex digits of the SHA-256 of a JSON-ready value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

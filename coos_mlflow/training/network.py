@@ -1,4 +1,7 @@
-"""A representation learns once: from Training into the cache, its curves into MLflow."""
+"""Training of a representation's network: weights into the cache, curves into an MLflow run.
+
+`train_or_restore` is the entry point. A network is trained once for the same settings and cells.
+"""
 
 from __future__ import annotations
 
@@ -36,74 +39,85 @@ from coos_mlflow.training.features import short_hash
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from coos_mlflow.representations.nn.training import TrainingContext
+
 _log = logging.getLogger(__name__)
 
-_LEARNT, _WORK = "learnt", "work"
+_WEIGHTS, _WORK = "learnt", "work"
+"""Folders of a cache entry: finished weights, and the checkpoint of a running training."""
+
 _RUN = "run.json"
 
 PATIENCE = 300.0
-"""Seconds that a training waits for a tracking store before it stops with a checkpoint."""
+"""Seconds to wait for an unreachable tracking store before stopping with a checkpoint."""
 
 
-def learn_once(
+def train_or_restore(
     representation: Representation,
     data: TrainingData,
     tags: dict[str, object],
     *,
     resume: bool = True,
 ) -> None:
-    """Give a representation what it learns from Training, learning it now or recalling it.
+    """Load a representation's weights from the cache, or train them on Training and cache them.
 
     Parameters
     ----------
     representation : Representation
-        Learns, or is restored, in place; nothing happens to one that learns nothing.
+        Changed in place; a representation that is not trainable stays as it is.
     data : TrainingData
-        Only its Training split is looked at.
+        Only the Training split is read.
     tags : dict
-        Of the run in which it learns.
+        Tags of the MLflow run of the training.
     resume : bool
-        Go on from the checkpoint of a training that was stopped, in the same MLflow run, rather
-        than begin anew. What comes out is the same.
+        Resume a stopped training from its checkpoint, in the same MLflow run. Otherwise it starts
+        anew. The weights are the same.
+
+    Raises
+    ------
+    RunNotLoggedError
+        Where the tracking store stays unreachable; the message names the checkpoint.
+    TrainingError
+        Where the loss is no longer finite, or the checkpoint is damaged.
     """
-    if not representation.learns:
+    if not representation.trainable:
         return
     folder = _folder(representation, data)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _only_one(folder):
-        if not _restored(representation, folder):
+    with _exclusive(folder):
+        if not _restore(representation, folder):
             if not resume:
                 shutil.rmtree(folder, ignore_errors=True)
-            _learn(representation, data, tags, folder)
-            representation.restore(folder / _LEARNT)
+            _train(representation, data, tags, folder)
+            representation.restore(folder / _WEIGHTS)
         shutil.rmtree(folder / _WORK, ignore_errors=True)
 
 
 def _folder(representation: Representation, data: TrainingData) -> Path:
-    """Return where a learning with these settings from these cells keeps what it makes."""
-    what = {
+    """Return the cache entry of a training with these settings on these cells."""
+    training = {
         "version": representation.version,
-        "params": representation.lesson_params(),
+        "params": representation.training_params(),
         "training": data.digests["training"],
-        **_arithmetic(representation),
+        **_device_and_precision(representation),
     }
-    return make_cache_home() / "networks" / f"{representation.key}-{short_hash(what)}"
+    return make_cache_home() / "networks" / f"{representation.key}-{short_hash(training)}"
 
 
-def _arithmetic(representation: Representation) -> dict[str, str]:
-    """Return on what a network is trained here, and how precisely: other weights come elsewhere."""
-    # Imported here: what learns nothing needs no torch.
+def _device_and_precision(representation: Representation) -> dict[str, str]:
+    """Return the device and the precision of the training, on which the weights depend."""
+    # Imported here: representations that are not trained need no torch.
     from coos_mlflow.representations.nn.networks import best_device, uses_bf16
 
     device = best_device()
-    asked = str(representation.params().get("precision", "auto"))
-    precision = "bf16" if uses_bf16(asked, device) else "fp32"
+    setting = str(representation.params().get("precision", "auto"))
+    precision = "bf16" if uses_bf16(setting, device) else "fp32"
     return {"device": device.type, "precision": precision}
 
 
 @contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Let one process at a time train a network; the others then find it done."""
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Let only one process train this network; the others wait and then find the weights."""
     lock = FileLock(folder.with_suffix(".lock"))
     try:
         lock.acquire(timeout=0)
@@ -116,67 +130,71 @@ def _only_one(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _restored(representation: Representation, folder: Path) -> bool:
-    """Tell whether the network was there; a damaged one is removed."""
-    if not (folder / _LEARNT).exists():
+def _restore(representation: Representation, folder: Path) -> bool:
+    """Load weights from the cache; return whether there were any. Damaged ones are removed."""
+    if not (folder / _WEIGHTS).exists():
         return False
     try:
-        representation.restore(folder / _LEARNT)
+        representation.restore(folder / _WEIGHTS)
     except RegistryError as error:
         _log.warning("%s It is trained again.", error)
-        shutil.rmtree(folder / _LEARNT)
+        shutil.rmtree(folder / _WEIGHTS)
         return False
     return True
 
 
-def _learn(
+def _train(
     representation: Representation, data: TrainingData, tags: dict[str, object], folder: Path
 ) -> None:
-    # Imported here: what learns nothing needs no torch.
-    from coos_mlflow.representations.nn.training import Workshop
-
+    """Train in an MLflow run and write the weights into the cache."""
     folder.mkdir(exist_ok=True)
-    tags = tags | {f"trained.{k}": v for k, v in _arithmetic(representation).items()}
+    tags = tags | {f"trained.{k}": v for k, v in _device_and_precision(representation).items()}
     name = f"{representation.key} network"
     with (
-        _checkpoint_named(name, folder),
+        _name_checkpoint_in_errors(name, folder),
         run(name, TRAINING_EXPERIMENT, tags, resume=_stopped_run(folder)) as active,
     ):
         (folder / _RUN).write_text(json.dumps({"run_id": active.info.run_id}))
         log_new_params(representation.params())
         log_data(data)
-
-        def on_figure(file: str, figure: Figure) -> None:
-            if data.simulated:
-                figure.suptitle(f"{figure.get_suptitle()}, simulated cells")
-            _tell(lambda: mlflow.log_figure(figure, file))
-
-        workshop = Workshop(
-            folder / _WORK,
-            on_metrics=lambda iteration, metrics: _tell(
-                lambda: mlflow.log_metrics(metrics, step=iteration)
-            ),
-            on_figure=on_figure,
-        )
-        representation.fit(_all_cells(data.paths["training"]), workshop)
-        mlflow.log_metrics({f"learnt_{k}": value for k, value in representation.learnt.items()})
-        with new_folder(folder / _LEARNT) as partial:
+        cells = _all_cells(data.paths["training"])
+        representation.fit(cells, _logging_context(folder / _WORK, data.simulated))
+        summary = representation.training_summary.items()
+        # The prefix "learnt_" is kept, so that new runs compare with older ones.
+        mlflow.log_metrics({f"learnt_{key}": value for key, value in summary})
+        with new_folder(folder / _WEIGHTS) as partial:
             representation.save(partial)
 
 
+def _logging_context(folder: Path, simulated: bool) -> TrainingContext:
+    """Return a context that logs metrics and figures to the active MLflow run."""
+    # Imported here: representations that are not trained need no torch.
+    from coos_mlflow.representations.nn.training import TrainingContext
+
+    def on_metrics(iteration: int, metrics: dict[str, float]) -> None:
+        _log_with_retry(lambda: mlflow.log_metrics(metrics, step=iteration))
+
+    def on_figure(file: str, figure: Figure) -> None:
+        if simulated:
+            figure.suptitle(f"{figure.get_suptitle()}, simulated cells")
+        _log_with_retry(lambda: mlflow.log_figure(figure, file))
+
+    return TrainingContext(folder, on_metrics, on_figure)
+
+
 @contextmanager
-def _checkpoint_named(name: str, folder: Path) -> Iterator[None]:
-    """Say where a training goes on whose store has gone."""
+def _name_checkpoint_in_errors(name: str, folder: Path) -> Iterator[None]:
+    """Add the checkpoint's folder to the error of a lost tracking store."""
     try:
         yield
     except RunNotLoggedError as error:
         raise RunNotLoggedError(
-            f"{error} The {name} has its checkpoint in {folder}; the same command goes on there."
+            f"{error} The {name} has its checkpoint in {folder}; the same command resumes there."
         ) from error
 
 
-def _tell(log: Callable[[], None]) -> None:
-    """Log something, waiting for a store that is away for some minutes."""
+def _log_with_retry(log: Callable[[], None]) -> None:
+    """Log to the store, retrying for `PATIENCE` seconds where it is unreachable."""
     try:
         with_retry(log, PATIENCE)
     except OSError as error:  # of a folder of artifacts, or of a server that keeps them
@@ -186,15 +204,17 @@ def _tell(log: Callable[[], None]) -> None:
 
 
 def _stopped_run(folder: Path) -> str | None:
-    """Return the run in which a stopped training was logged, if it can be gone on with here."""
+    """Return the id of a stopped training's run, or None where it cannot be resumed here."""
     try:
         run_id = str(json.loads((folder / _RUN).read_text())["run_id"])
-        found = mlflow.get_run(run_id).info
+        info = mlflow.get_run(run_id).info
     except (OSError, ValueError, KeyError, MlflowException):
         return None
     parent = mlflow.active_run()
-    here = parent.info.experiment_id if parent else found.experiment_id
-    return run_id if (found.lifecycle_stage, found.experiment_id) == ("active", here) else None
+    # A nested run must be in the experiment of its parent.
+    experiment = parent.info.experiment_id if parent else info.experiment_id
+    resumable = (info.lifecycle_stage, info.experiment_id) == ("active", experiment)
+    return run_id if resumable else None
 
 
 def _all_cells(path: Path) -> CellBatch:

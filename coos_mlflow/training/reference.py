@@ -1,10 +1,9 @@
-"""Collects what a model version will remember of Training and Test1..4."""
+"""Collection of a model version's reference: statistics and examples of Training and Test1..4."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,28 +16,28 @@ from coos_mlflow.drift.statistics import CellSample
 from coos_mlflow.plates.dataset import Annotations, TrainingData
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.schema import CLASSES, SPLITS
-from coos_mlflow.training.features import compute_once
+from coos_mlflow.training.features import compute_or_load
 
 CELLS_PER_CLASS = {"training": 8, "test3": 2, "test4": 2}
-"""Cells kept for pictures: 84 of 16 kB, well inside the 5 MB that a reference may take."""
+"""Cells of each class kept as images: 84 of 16 kB, well within a reference's limit of 5 MB."""
 
 TRAINING_SAMPLE = 5000
-"""Training cells kept for effect sizes, in about 80 bytes each: seven classes, and on a plate of
-one class still some 700 to compare with."""
+"""Training cells kept for effect sizes, about 80 bytes each; about 700 of each class, with which a
+plate of one class is compared."""
 
 PLATES_FOR_EFFECTS = 3
-"""Plates of each split whose effect sizes are measured; each takes about half a second."""
+"""Plates of each split whose effect sizes are computed; each takes about half a second."""
 
 
 @dataclass(frozen=True)
 class SplitScores:
-    """What a model says of a split.
+    """A model's class probabilities and features of a split.
 
     Parameters
     ----------
     probabilities : ndarray of float64, shape (n, 7)
     features : ndarray of float32, shape (n, d)
-        The layer that the classifier reads.
+        The classifier's layer.
     """
 
     probabilities: np.ndarray
@@ -46,10 +45,10 @@ class SplitScores:
 
 
 def raw_figures_of(data: TrainingData, split: str) -> np.ndarray:
-    """Return the raw-image figures of a split's cells, from the cache where they are there."""
+    """Return the raw-image figures of a split's cells, shape (n, k), from the cache if there."""
     path, digest = data.paths[split], data.digests[split]
-    what = {"name": "raw", "version": FIGURES_VERSION, "figures": list(RAW_FIGURES)}
-    return compute_once(path, digest, what, lambda images: {"raw": raw_figures(images)})["raw"]
+    key = {"name": "raw", "version": FIGURES_VERSION, "figures": list(RAW_FIGURES)}
+    return compute_or_load(path, digest, key, lambda images: {"raw": raw_figures(images)})["raw"]
 
 
 def collect(
@@ -59,29 +58,29 @@ def collect(
     raw: dict[str, np.ndarray],
     confusions: dict[str, np.ndarray],
     errors: dict[str, float],
-    judged: np.ndarray,
+    held_out: np.ndarray,
     training_predictions: str,
     seed: int = 0,
 ) -> Reference:
-    """Put together a reference.
+    """Build the reference of a model version.
 
     Parameters
     ----------
     scores : dict by split
-        Those of Training must come from classifiers that did not see the cell's plate.
+        Those of Training must come from classifiers fitted without the cell's plate.
     raw : dict by split of ndarray, shape (n, k)
         See `raw_figures_of`.
     confusions, errors : dict by split
-        Of the same predictions.
-    judged : ndarray of bool
-        Cells of Training that the representation has not learnt from; the others are left out.
+        Confusion matrices and balanced errors in % of the same predictions.
+    held_out : ndarray of bool, shape (cells of Training,)
+        Cells that the representation was not trained on; other cells of Training are left out.
     training_predictions : str
         See `Reference`.
     seed : int
-        Draws the cells to show and those that fit the projection.
+        Seed of the choice of example cells and of the cells that fit the projection.
     """
     projection = fit_projection(scores["training"].features, seed=seed)
-    kept = {split: judged if split == "training" else slice(None) for split in SPLITS}
+    kept = {split: held_out if split == "training" else slice(None) for split in SPLITS}
     collected: dict[str, Collected] = {}
     for split, rows in kept.items():
         collector = Collector(seed)
@@ -95,16 +94,16 @@ def collect(
         collected[split] = collector.build()
     training = annotations["training"]
     calibration = calibrate(
-        scores["training"].probabilities[judged],
-        training.labels[judged],
-        training.plates[judged],
-        training.wells[judged],
+        scores["training"].probabilities[held_out],
+        training.labels[held_out],
+        training.plates[held_out],
+        training.wells[held_out],
     )
     sample = _sample(collected["training"], seed)
     return Reference(
-        profiles={split: found.profile for split, found in collected.items()},
+        profiles={split: summary.profile for split, summary in collected.items()},
         projection=projection,
-        cells=_cells_to_show(data, annotations, seed),
+        cells=_example_cells(data, annotations, seed),
         confusions=confusions,
         errors=errors,
         calibration=calibration,
@@ -112,15 +111,15 @@ def collect(
         sample=sample,
         effects=_effects(collected, sample, seed),
         training_predictions=training_predictions,
-        kept_share=float(np.mean(judged)),
-        provenance=_origin(data),
+        kept_share=float(np.mean(held_out)),
+        provenance={"dataset": data.name, "digest": data.digest, "simulated": data.simulated},
     )
 
 
 def _record(
     calibration: Calibration, collected: dict[str, Collected]
 ) -> dict[str, dict[str, float]]:
-    """Return what each estimator says of each test split, plate by plate and together."""
+    """Return each estimator's error in % by test split, over the estimates of all its plates."""
     record: dict[str, dict[str, float]] = {key: {} for key in calibration.fitted}
     for split in SPLITS[1:]:
         plates = [
@@ -128,13 +127,13 @@ def _record(
             for plate, probabilities in collected[split].probabilities.items()
         ]
         for key in plates[0]:
-            together = sum(plate[key].sum(axis=0) for plate in plates)
-            record[key][split] = balanced_error(np.asarray(together))
+            total = sum(plate[key].sum(axis=0) for plate in plates)
+            record[key][split] = balanced_error(np.asarray(total))
     return {key: splits for key, splits in record.items() if splits}
 
 
 def _sample(training: Collected, seed: int) -> CellSample:
-    """Draw Training cells evenly from the plates' own samples."""
+    """Draw Training cells from the samples of all plates."""
     cells = joined(list(training.samples.values()))
     rng = np.random.default_rng(seed)
     return cells.select(_draw(np.arange(len(cells)), TRAINING_SAMPLE, rng))
@@ -143,27 +142,27 @@ def _sample(training: Collected, seed: int) -> CellSample:
 def _effects(
     collected: dict[str, Collected], sample: CellSample, seed: int
 ) -> dict[str, dict[str, float | None]]:
-    """Return by split the median effect sizes of a few plates beside Training."""
+    """Return by split the median effect sizes of a few plates compared with Training."""
     return {
         split: _median(
             [
                 effect_sizes(
                     cells, _others(collected["training"], plate) if split == "training" else sample
                 )
-                for plate, cells in _some(found.samples, seed).items()
+                for plate, cells in _random_plates(summary.samples, seed).items()
             ]
         )
-        for split, found in collected.items()
+        for split, summary in collected.items()
     }
 
 
-def _some(samples: dict[str, CellSample], seed: int) -> dict[str, CellSample]:
+def _random_plates(samples: dict[str, CellSample], seed: int) -> dict[str, CellSample]:
     names = np.random.default_rng(seed).permutation(sorted(samples))[:PLATES_FOR_EFFECTS]
     return {str(name): samples[str(name)] for name in names}
 
 
 def _others(training: Collected, plate: str) -> CellSample:
-    """Return cells of the other plates; of none, where there is but one."""
+    """Return the cells of all other plates; an empty sample where there are none."""
     samples = [cells for name, cells in training.samples.items() if name != plate]
     own = training.samples[plate]
     return joined(samples) if samples else own.select(np.zeros(len(own), dtype=bool))
@@ -177,28 +176,29 @@ def _median(plates: list[dict[str, float | None]]) -> dict[str, float | None]:
     return medians
 
 
-def _origin(data: TrainingData) -> dict[str, Any]:
-    return {"dataset": data.name, "digest": data.digest, "simulated": data.simulated}
-
-
-def _cells_to_show(
+def _example_cells(
     data: TrainingData, annotations: dict[str, Annotations], seed: int
 ) -> ReferenceCells:
-    """Draw a few cells of each class from the splits that a plate is compared with."""
+    """Draw a few cells of each class from the splits with which a plate is compared."""
     rng = np.random.default_rng(seed)
     images, labels, splits, plates, wells = [], [], [], [], []
     for split, per_class in CELLS_PER_CLASS.items():
-        known = annotations[split]
-        chosen = np.concatenate(
-            [_draw(np.flatnonzero(known.labels == c), per_class, rng) for c in range(len(CLASSES))]
+        cells = annotations[split]
+        rows = np.sort(
+            np.concatenate(
+                [
+                    _draw(np.flatnonzero(cells.labels == label), per_class, rng)
+                    for label in range(len(CLASSES))
+                ]
+            )
         )
-        images.append(_read_cells(data.paths[split], np.sort(chosen)))
-        labels.append(known.labels[np.sort(chosen)])
-        plates.append(known.plates[np.sort(chosen)])
-        wells.append(known.wells[np.sort(chosen)])
-        splits.append(np.full(len(chosen), split))
-    joined = (np.concatenate(parts) for parts in (images, labels, splits, plates, wells))
-    return ReferenceCells(*joined)
+        images.append(_read_cells(data.paths[split], rows))
+        labels.append(cells.labels[rows])
+        plates.append(cells.plates[rows])
+        wells.append(cells.wells[rows])
+        splits.append(np.full(len(rows), split))
+    columns = (np.concatenate(parts) for parts in (images, labels, splits, plates, wells))
+    return ReferenceCells(*columns)
 
 
 def _draw(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -206,7 +206,7 @@ def _draw(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _read_cells(path: Path, rows: np.ndarray) -> np.ndarray:
-    """Read single cells as uint16."""
+    """Return the images of some cells, uint16 (n, 2, 64, 64)."""
     with open_plate(path) as plate:
         read = (next(plate.batches(1, start=row, stop=row + 1)).images for row in rows.tolist())
         return np.concatenate([np.rint(image).astype(np.uint16) for image in read])

@@ -1,4 +1,4 @@
-"""One row computed: its classifier fitted, every split answered, and what a version remembers."""
+"""Fit of one row: the classifier, class probabilities of every split, and the reference."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import numpy as np
 
 from coos_mlflow._utils.cache import make_cache_home
 from coos_mlflow.classifiers.fit import (
-    TITLES,
     Fitted,
-    Protocol,
     class_probabilities,
     fit,
     left_out_probabilities,
 )
+from coos_mlflow.classifiers.protocol import TITLES, Protocol
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.metrics import Evaluation, evaluate
 from coos_mlflow.plates.dataset import Annotations, TrainingData
@@ -26,31 +25,31 @@ from coos_mlflow.training.features import extract
 from coos_mlflow.training.reference import SplitScores, collect, raw_figures_of
 
 OWN = "own"
-"""The kind of a row that needs no classifier: the representation answers itself."""
+"""The kind of a row without a classifier: the representation classifies by itself."""
 
 KIND_TITLES = {OWN: "End-to-End"} | TITLES
 """All kinds of rows, under the names of the paper's Table 3."""
 
 
-class Prepared:
-    """What all rows of one representation share, computed when a row needs it."""
+class TrainingInputs:
+    """Labels, features and figures that the rows of a representation share, computed on demand."""
 
     def __init__(self, representation: Representation, data: TrainingData):
         self.representation, self.data = representation, data
 
     @cached_property
     def annotations(self) -> dict[str, Annotations]:
-        """Labels and origin of the cells by split."""
+        """Labels, plates and wells of the cells by split."""
         return {split: self.data.annotations(split) for split in SPLITS}
 
     @cached_property
     def features(self) -> dict[str, dict[str, np.ndarray]]:
-        """All layers by split."""
+        """All layers by split; sets `seconds`, the time of the extraction."""
         paths, digests = self.data.paths, self.data.digests
-        began = time.perf_counter()
-        found = {s: extract(paths[s], digests[s], self.representation) for s in SPLITS}
-        self.seconds = time.perf_counter() - began
-        return found
+        start = time.perf_counter()
+        features = {s: extract(paths[s], digests[s], self.representation) for s in SPLITS}
+        self.seconds = time.perf_counter() - start
+        return features
 
     @cached_property
     def raw(self) -> dict[str, np.ndarray]:
@@ -58,30 +57,30 @@ class Prepared:
         return {split: raw_figures_of(self.data, split) for split in SPLITS}
 
     @cached_property
-    def judged(self) -> np.ndarray:
-        """Which cells of Training the representation has not learnt from."""
+    def held_out(self) -> np.ndarray:
+        """Mask of the cells of Training that the representation was not trained on."""
         return self.representation.held_out(len(self.annotations["training"].labels))
 
     def layer(self, layer: str) -> dict[str, np.ndarray]:
         """Return one layer's features by split."""
-        return {split: np.asarray(found[layer]) for split, found in self.features.items()}
+        return {split: np.asarray(layers[layer]) for split, layers in self.features.items()}
 
 
 def kinds_of(representation: Representation) -> tuple[str, ...]:
-    """Return the kinds of rows that a representation can make, in the order of the table."""
-    return tuple(KIND_TITLES) if representation.answers else tuple(TITLES)
+    """Return the kinds of a representation's rows, in the order of the table."""
+    return tuple(KIND_TITLES) if representation.classifies else tuple(TITLES)
 
 
 def fit_row(
-    layer: str, kind: str, prepared: Prepared, protocol: Protocol, fingerprint: str
+    layer: str, kind: str, inputs: TrainingInputs, protocol: Protocol, fingerprint: str
 ) -> tuple[Fitted, dict[str, np.ndarray], dict[str, float]]:
-    """Return the fitted classifier, every split's class probabilities, and the seconds it took."""
+    """Return the fitted classifier, class probabilities (n, 7) by split, and metrics of time."""
     if kind == OWN:
-        fitted = Fitted(None, {}, prepared.representation.learnt[VALIDATION_ERROR])
-        answers = prepared.layer(PROBABILITIES)
-        return fitted, {split: p.astype(np.float64) for split, p in answers.items()}, {}
-    training, features = prepared.annotations["training"], prepared.layer(layer)
-    began = time.perf_counter()
+        fitted = Fitted(None, {}, inputs.representation.training_summary[VALIDATION_ERROR])
+        own = inputs.layer(PROBABILITIES)
+        return fitted, {split: p.astype(np.float64) for split, p in own.items()}, {}
+    training, features = inputs.annotations["training"], inputs.layer(layer)
+    start = time.perf_counter()
     fitted = fit(
         kind,
         features["training"],
@@ -90,58 +89,55 @@ def fit_row(
         protocol,
         journal=_journal(fingerprint),
     )
-    seconds = {"seconds_fit": time.perf_counter() - began}
+    seconds = {"seconds_fit": time.perf_counter() - start}
     assert fitted.pipeline is not None
-    answers = {s: class_probabilities(fitted.pipeline, X) for s, X in features.items()}
-    return fitted, answers, seconds
+    probabilities = {s: class_probabilities(fitted.pipeline, X) for s, X in features.items()}
+    return fitted, probabilities, seconds
 
 
 def _journal(fingerprint: str) -> Path:
-    """Return the file in which a search notes what it has finished."""
+    """Return the file of a search's finished fits."""
     return make_cache_home() / "searches" / f"{fingerprint}.jsonl"
 
 
-def reference_of(
+def build_reference(
     layer: str,
     fitted: Fitted,
     probabilities: dict[str, np.ndarray],
     evaluations: dict[str, Evaluation],
-    prepared: Prepared,
+    inputs: TrainingInputs,
 ) -> Reference:
-    """Collect what the version remembers, Training as seen by fits that left the plate out."""
-    training, features, seen = (
-        prepared.annotations["training"],
-        prepared.layer(layer),
-        prepared.judged,
-    )
+    """Return the reference of a version; Training is predicted by fits without the cell's plate."""
+    training, features = inputs.annotations["training"], inputs.layer(layer)
+    held_out = inputs.held_out
     left_out = probabilities["training"]
     if fitted.pipeline is not None:
         left_out = left_out_probabilities(
             fitted.pipeline, features["training"], training.labels, training.plates
         )
-    judged = evaluations | {
+    evaluations = evaluations | {
         "training": evaluate(
-            training.labels[seen],
-            left_out[seen].argmax(axis=1),
-            training.plates[seen],
-            training.wells[seen],
+            training.labels[held_out],
+            left_out[held_out].argmax(axis=1),
+            training.plates[held_out],
+            training.wells[held_out],
         )
     }
-    scores = probabilities | {"training": left_out}
+    probabilities = probabilities | {"training": left_out}
     return collect(
-        prepared.data,
-        prepared.annotations,
-        {split: SplitScores(found, features[split]) for split, found in scores.items()},
-        prepared.raw,
-        confusions={split: e.confusion for split, e in judged.items()},
-        errors={split: e.balanced_error for split, e in judged.items()},
-        judged=seen,
-        training_predictions=_training_predictions(fitted, prepared),
+        inputs.data,
+        inputs.annotations,
+        {split: SplitScores(p, features[split]) for split, p in probabilities.items()},
+        inputs.raw,
+        confusions={split: e.confusion for split, e in evaluations.items()},
+        errors={split: e.balanced_error for split, e in evaluations.items()},
+        held_out=held_out,
+        training_predictions=_training_predictions(fitted, inputs),
     )
 
 
-def _training_predictions(fitted: Fitted, prepared: Prepared) -> str:
-    """Say how Training's predictions were kept apart from what was fitted; see `Reference`."""
+def _training_predictions(fitted: Fitted, inputs: TrainingInputs) -> str:
+    """Return the unit that the predictions of Training leave out; see `Reference`."""
     if fitted.pipeline is None:
         return "cells"
-    return "network" if prepared.representation.learns else "plates"
+    return "network" if inputs.representation.trainable else "plates"

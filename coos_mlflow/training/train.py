@@ -1,4 +1,7 @@
-"""One row of the benchmark: a representation's layer and a classifier, to a registered version."""
+"""Training of rows, each a layer of a representation with a classifier, to registered models.
+
+`rows_of` lists the rows, `train_rows` fits, evaluates and registers them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from mlflow.exceptions import MlflowException
 from coos_mlflow import __version__
 from coos_mlflow._utils.versions import package_versions
 from coos_mlflow.classifiers.fit import VERSION as CLASSIFIERS_VERSION
-from coos_mlflow.classifiers.fit import Protocol
+from coos_mlflow.classifiers.fit import Fitted
+from coos_mlflow.classifiers.protocol import AUTO, PRESETS, Protocol, check_protocol, choose_preset
 from coos_mlflow.drift.reference import SCHEMA_VERSION as REFERENCE_VERSION
 from coos_mlflow.errors import DataError, RegistryError, UnusableCellsError
 from coos_mlflow.metrics import Evaluation, evaluate
@@ -30,38 +34,37 @@ from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import TRAINING_EXPERIMENT, log_new_params, prepare_store, run
 from coos_mlflow.representations import Representation
 from coos_mlflow.training.features import identity
-from coos_mlflow.training.network import learn_once
-from coos_mlflow.training.row import KIND_TITLES, OWN, Prepared, fit_row, kinds_of, reference_of
-
-AUTO = "auto"
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {"search_samples": 100, "cv_folds": 5},
-    "quick": {"search_samples": 6, "cv_folds": 3},
-}
-"""What `Protocol` becomes: the paper's, or one that ends in minutes on two cores."""
+from coos_mlflow.training.network import train_or_restore
+from coos_mlflow.training.row import (
+    KIND_TITLES,
+    OWN,
+    TrainingInputs,
+    build_reference,
+    fit_row,
+    kinds_of,
+)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A registered version and what it reached.
+    """A registered model version and its errors.
 
     Parameters
     ----------
     model : ModelRef
     title : str
-        What tables call the representation.
+        Title of the representation in tables.
     layer : str
         The layer that the classifier reads.
     kind : str
         A key of `KIND_TITLES`.
     evaluations : dict of Evaluation
-        By split; that of Training on the cells of the fit, as in the paper.
+        By split. Training is evaluated on the cells of the fit, as in the paper.
     cv_error : float
-        Balanced error in % by cross-validation on Training; of a network that answers itself,
-        on the held-out cells.
+        Balanced error in % by cross-validation on Training. For a network that classifies by
+        itself it is the error on the held-out cells.
     trained : bool
-        False where the registry had it already.
+        False where the version was registered before.
     """
 
     model: versions.ModelRef
@@ -75,14 +78,7 @@ class Row:
     @property
     def errors(self) -> dict[str, float]:
         """Balanced error in % by split."""
-        return {split: found.balanced_error for split, found in self.evaluations.items()}
-
-
-def check_protocol(preset: str, overrides: dict[str, Any]) -> None:
-    """Refuse settings that no fit could follow, before any work is done."""
-    if preset not in (AUTO, *PRESETS):
-        raise DataError(f"preset={preset!r} found, expected {AUTO}, {' or '.join(PRESETS)}.")
-    Protocol(**overrides)
+        return {split: e.balanced_error for split, e in self.evaluations.items()}
 
 
 def rows_of(
@@ -90,9 +86,9 @@ def rows_of(
     classifiers: Sequence[str] | None = None,
     layers: Sequence[str] | None = None,
 ) -> list[tuple[str, str]]:
-    """Return the rows that a representation can make, as (layer, kind).
+    """Return the rows of a representation, as (layer, kind).
 
-    The one that needs no classifier comes first, then one for each layer and classifier.
+    The row without a classifier comes first, then one row for each layer and classifier.
 
     Parameters
     ----------
@@ -103,7 +99,7 @@ def rows_of(
     Raises
     ------
     DataError
-        For a classifier or layer that it does not have.
+        For an unknown classifier or layer.
     """
     kinds = _chosen("Classifier", classifiers, kinds_of(representation), representation)
     chosen = _chosen("Layer", layers, representation.layers, representation)
@@ -112,21 +108,14 @@ def rows_of(
 
 
 def _chosen(
-    what: str, asked: Sequence[str] | None, known: Sequence[str], representation: Representation
+    word: str, selected: Sequence[str] | None, known: Sequence[str], representation: Representation
 ) -> list[str]:
-    unknown = [name for name in asked or () if name not in known]
+    unknown = [name for name in selected or () if name not in known]
     if unknown:
         raise DataError(
-            f"{what} {unknown[0]!r} is not known; {representation.title} has {', '.join(known)}."
+            f"{word} {unknown[0]!r} is not known; {representation.title} has {', '.join(known)}."
         )
-    return [name for name in known if asked is None or name in asked]
-
-
-def choose_preset(preset: str, data: TrainingData) -> str:
-    """Return the preset's name; "auto" is "paper" on real data and "quick" on simulated data."""
-    if preset != AUTO:
-        return preset
-    return "quick" if data.simulated else "paper"
+    return [name for name in known if selected is None or name in selected]
 
 
 def train_rows(
@@ -139,12 +128,12 @@ def train_rows(
     resume: bool = True,
     on_row: Callable[[Row], None] | None = None,
 ) -> list[Row]:
-    """Fit, evaluate and register rows of a representation, recalling those that are there.
+    """Fit, evaluate and register rows of a representation; registered rows are not repeated.
 
     Parameters
     ----------
     representation : Representation
-        Learns from Training first, unless it did so before.
+        Trained on Training first, unless its weights are cached.
     data : TrainingData
     rows : sequence of (str, str), optional
         Some of `rows_of`; all by default.
@@ -153,19 +142,23 @@ def train_rows(
     overrides : dict, optional
         Fields of `Protocol` that differ from the preset.
     resume : bool
-        See `coos_mlflow.training.network.learn_once`.
+        See `coos_mlflow.training.network.train_or_restore`.
     on_row : callable, optional
-        Told of each row as soon as it is registered.
+        Called with each row as soon as it is registered.
 
     Returns
     -------
     list of Row
-        In the order asked for.
+        In the order of `rows`.
 
     Raises
     ------
     MissingWeightsError
-        When the representation needs weights that are not on this machine.
+        Where the representation needs weights that are not on this machine.
+    DataError
+        For wrong settings, or data with missing ids or unusable cells.
+    RegistryError
+        Where rows could not be registered; the other rows are.
     """
     overrides = overrides or {}
     check_protocol(preset, overrides)
@@ -173,7 +166,7 @@ def train_rows(
     preset = choose_preset(preset, data)
     protocol = Protocol(**(PRESETS[preset] | overrides))
     for split in SPLITS:
-        data.annotations(split)  # refuses files without ids before a network learns for hours
+        data.annotations(split)  # checks the ids before a network is trained for hours
     prepare_store()
     tags = {
         "representation": representation.name,
@@ -182,64 +175,104 @@ def train_rows(
         "dataset_digest": data.digest,
         "simulated": data.simulated,
     }
-    with _remedy_named(), run(representation.name, TRAINING_EXPERIMENT, tags):
-        log_new_params(_flat(protocol, representation) | {"preset": preset})
+    with _name_drop_bad_in_errors(), run(representation.name, TRAINING_EXPERIMENT, tags):
+        log_new_params(_all_params(protocol, representation) | {"preset": preset})
         log_data(data)
-        learn_once(representation, data, tags, resume=resume)
-        prepared = Prepared(representation, data)
-        made: list[Row] = []
-        failed: list[RegistryError] = []
-        for layer, kind in rows_of(representation) if rows is None else rows:
-            try:
-                made.append(_row(layer, kind, prepared, protocol, tags))
-            except RegistryError as error:  # the other rows are fitted, and pending if need be
-                failed.append(error)
-                continue
-            if on_row:
-                on_row(made[-1])
-        if failed:
-            raise type(failed[0])("\n".join(map(str, failed))) from failed[0]
-        return made
+        train_or_restore(representation, data, tags, resume=resume)
+        inputs = TrainingInputs(representation, data)
+        specs = [
+            _RowSpec(layer, kind, inputs, protocol)
+            for layer, kind in (rows_of(representation) if rows is None else rows)
+        ]
+        return _train_each(specs, tags, on_row)
 
 
 @contextmanager
-def _remedy_named() -> Iterator[None]:
-    """Say how to train on files of which some cells are refused."""
+def _name_drop_bad_in_errors() -> Iterator[None]:
+    """Add the option that leaves out unusable cells to the error about them."""
     try:
         yield
     except UnusableCellsError as error:
         raise DataError(f"{error} `--drop-bad` leaves such cells out.") from error
 
 
-def _row(
-    layer: str, kind: str, prepared: Prepared, protocol: Protocol, tags: dict[str, Any]
-) -> Row:
-    """Return the registered row, trained now unless the registry has the same one."""
-    representation = prepared.representation
-    name = representation.name if kind == OWN else f"{representation.name}-{kind}"
-    fingerprint = _fingerprint(representation, layer, kind, prepared.data, protocol)
-    with outbox.pending_model(
-        fingerprint
-    ).lock():  # another process with this cache then finds it registered
-        pending = outbox.pending_model(fingerprint)
-        model = _registered(name, fingerprint)
+@dataclass(frozen=True)
+class _RowSpec:
+    """A row to train: the layer, the kind of classifier, the cells and the settings."""
+
+    layer: str
+    kind: str
+    inputs: TrainingInputs
+    protocol: Protocol
+
+    @property
+    def name(self) -> str:
+        """Name of the registered model."""
+        name = self.inputs.representation.name
+        return name if self.kind == OWN else f"{name}-{self.kind}"
+
+    @property
+    def title(self) -> str:
+        """Title of the figure of errors."""
+        layer = "" if self.kind == OWN else f"{self.layer} "
+        return f"{self.inputs.representation.title} {layer}{KIND_TITLES[self.kind]}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything on which the version depends: equal rows are trained only once."""
+        dependencies = {
+            "data": self.inputs.data.digest,
+            "representation": identity(self.inputs.representation),
+            "layer": self.layer,
+            "classifier": self.kind,
+            "protocol": {} if self.kind == OWN else self.protocol.params_of(self.kind),
+            "code": {"classifiers": CLASSIFIERS_VERSION, "reference": REFERENCE_VERSION},
+            "package": __version__,
+        }
+        return hashlib.sha256(json.dumps(dependencies, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _train_each(
+    specs: Sequence[_RowSpec], tags: dict[str, Any], on_row: Callable[[Row], None] | None
+) -> list[Row]:
+    """Train the rows in order; errors of the registry are raised after the last one."""
+    rows: list[Row] = []
+    errors: list[RegistryError] = []
+    for spec in specs:
+        try:
+            rows.append(_train_row(spec, tags))
+        except RegistryError as error:  # a fitted row is pending on disk; the others go on
+            errors.append(error)
+            continue
+        if on_row:
+            on_row(rows[-1])
+    if errors:
+        raise type(errors[0])("\n".join(map(str, errors))) from errors[0]
+    return rows
+
+
+def _train_row(spec: _RowSpec, tags: dict[str, Any]) -> Row:
+    """Return the registered row, trained now unless the registry has an equal one."""
+    fingerprint = spec.fingerprint
+    pending = outbox.pending_model(fingerprint)
+    # With the lock, another process on this cache waits and then finds the row registered.
+    with pending.lock():
+        model = _registered(spec.name, fingerprint)
         trained = model is None
         if model is None:
             if not pending.is_whole:
-                pending = _fit(
-                    name, layer, kind, prepared, protocol, tags | {"fingerprint": fingerprint}
-                )
+                pending = _fit(spec, tags | {"fingerprint": fingerprint})
             evaluations = pending.evaluations
             model = outbox.register(pending)
         else:
-            versions.crown(name)
+            versions.crown(spec.name)
             outbox.forget(pending)
             evaluations = read_evaluations(str(model.run_id))
     return Row(
         model=model,
-        title=representation.title,
-        layer=layer,
-        kind=kind,
+        title=spec.inputs.representation.title,
+        layer=spec.layer,
+        kind=spec.kind,
         evaluations=evaluations,
         cv_error=float(model.tags["cv_error"]),
         trained=trained,
@@ -247,96 +280,75 @@ def _row(
 
 
 def _registered(name: str, fingerprint: str) -> versions.ModelRef | None:
-    """Return the version of a fingerprint; none, too, where the store does not answer any more."""
+    """Return the version with a fingerprint; None also where the store is unreachable."""
     try:
         return with_retry(lambda: versions.find_version(name, fingerprint))
     except (MlflowException, OSError):
         return None
 
 
-def _fit(
-    name: str,
-    layer: str,
-    kind: str,
-    prepared: Prepared,
-    protocol: Protocol,
-    tags: dict[str, Any],
-) -> outbox.PendingModel:
-    """Fit and evaluate one row, and keep it on disk."""
-    representation = prepared.representation
-    tags = tags | {"layer": layer, "classifier": kind}
-    fitted, probabilities, seconds = fit_row(layer, kind, prepared, protocol, tags["fingerprint"])
+def _fit(spec: _RowSpec, tags: dict[str, Any]) -> outbox.PendingModel:
+    """Fit and evaluate a row, and write it to the outbox."""
+    inputs = spec.inputs
+    tags = tags | {"layer": spec.layer, "classifier": spec.kind}
+    fitted, probabilities, seconds = fit_row(
+        spec.layer, spec.kind, inputs, spec.protocol, tags["fingerprint"]
+    )
     evaluations = {
         split: evaluate(a.labels, probabilities[split].argmax(axis=1), a.plates, a.wells)
-        for split, a in prepared.annotations.items()
+        for split, a in inputs.annotations.items()
     }
-    reference = reference_of(layer, fitted, probabilities, evaluations, prepared)
+    reference = build_reference(spec.layer, fitted, probabilities, evaluations, inputs)
     errors = {"cv_error": fitted.cv_error, "left_out_error": reference.errors["training"]}
+    metrics = seconds | {"seconds_features": inputs.seconds} | errors
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / bundles.ARTIFACT
-        digest = bundles.save(bundle, representation, layer, fitted.pipeline, reference)
-        facts = {
-            "name": name,
-            "run": f"{name} {layer}",
-            "title": f"{representation.title} {'' if kind == OWN else f'{layer} '}"
-            f"{KIND_TITLES[kind]}",
+        digest = bundles.save(bundle, inputs.representation, spec.layer, fitted.pipeline, reference)
+        version_tags = _version_tags(errors, evaluations, inputs) | {versions.DIGEST: digest}
+        facts = _run_facts(spec, fitted) | {
             "run_tags": tags,
-            "params": _flat(protocol, representation)
-            | {"layer": layer, "classifier": kind}
-            | {f"classifier.{k}": v for k, v in fitted.params.items()},
-            "metrics": seconds | {"seconds_features": prepared.seconds} | errors,
-            "data": _said_of(prepared.data),
+            "metrics": metrics,
             "evaluations": {split: e.as_dict() for split, e in evaluations.items()},
-            "files": _said_of_features(representation),
-            "requirements": requirements(representation),
-            "tags": tags | _version_tags(errors, evaluations, prepared) | {versions.DIGEST: digest},
+            "tags": tags | version_tags,
         }
         return outbox.keep(tags["fingerprint"], facts, bundle)
 
 
+def _run_facts(spec: _RowSpec, fitted: Fitted) -> dict[str, Any]:
+    """Return names, parameters, data and files of a row's run, JSON-ready for the outbox."""
+    representation, data = spec.inputs.representation, spec.inputs.data
+    names = {layer: representation.feature_names(layer) for layer in representation.layers}
+    return {
+        "name": spec.name,
+        "run": f"{spec.name} {spec.layer}",
+        "title": spec.title,
+        "params": _all_params(spec.protocol, representation)
+        | {"layer": spec.layer, "classifier": spec.kind}
+        | {f"classifier.{k}": v for k, v in fitted.params.items()},
+        "data": {
+            "simulated": data.simulated,
+            "paths": {split: str(path.resolve()) for split, path in data.paths.items()},
+            "digests": data.digests,
+        },
+        "files": {"feature_names.json": names, "package_versions.json": package_versions()},
+        "requirements": requirements(representation),
+    }
+
+
 def _version_tags(
-    errors: dict[str, float], evaluations: dict[str, Evaluation], prepared: Prepared
+    errors: dict[str, float], evaluations: dict[str, Evaluation], inputs: TrainingInputs
 ) -> dict[str, Any]:
-    """Return what a registered version says of itself, by which champions are chosen."""
-    labels = prepared.annotations["training"].labels
-    found = errors | {f"error_{split}": e.balanced_error for split, e in evaluations.items()}
-    return {name: f"{error:.6g}" for name, error in found.items()} | {
+    """Return the errors and counts of a version, by which champions are chosen."""
+    labels = inputs.annotations["training"].labels
+    all_errors = errors | {f"error_{split}": e.balanced_error for split, e in evaluations.items()}
+    return {name: f"{error:.6g}" for name, error in all_errors.items()} | {
         "training_cells": len(labels),
         "training_classes": len(np.unique(labels)),
         "package_version": __version__,
     }
 
 
-def _said_of_features(representation: Representation) -> dict[str, Any]:
-    names = {layer: representation.feature_names(layer) for layer in representation.layers}
-    return {"feature_names.json": names, "package_versions.json": package_versions()}
-
-
-def _said_of(data: TrainingData) -> dict[str, Any]:
-    return {
-        "simulated": data.simulated,
-        "paths": {split: str(path.resolve()) for split, path in data.paths.items()},
-        "digests": data.digests,
-    }
-
-
-def _fingerprint(
-    representation: Representation, layer: str, kind: str, data: TrainingData, protocol: Protocol
-) -> str:
-    """Hash all on which a registered version depends, so that it is made once."""
-    made_of = {
-        "data": data.digest,
-        "representation": identity(representation),
-        "layer": layer,
-        "classifier": kind,
-        "protocol": {} if kind == OWN else protocol.params_of(kind),
-        "code": {"classifiers": CLASSIFIERS_VERSION, "reference": REFERENCE_VERSION},
-        "package": __version__,
-    }
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _flat(protocol: Protocol, representation: Representation) -> dict[str, Any]:
+def _all_params(protocol: Protocol, representation: Representation) -> dict[str, Any]:
     return protocol.params() | {
         f"{representation.key}.{k}": v for k, v in representation.params().items()
     }

@@ -9,8 +9,9 @@ from joblib import cpu_count
 from sklearn.model_selection import StratifiedKFold
 
 from benches import in_turn, texture_features
-from coos_mlflow.classifiers.fit import Protocol, make
+from coos_mlflow.classifiers.fit import build_pipeline
 from coos_mlflow.classifiers.forest_search import FOREST_GRID, Search, search_forest
+from coos_mlflow.classifiers.protocol import Protocol
 
 FEWER_TREES = 10
 """Forests have a tenth of the paper's trees: both searches then take a tenth of their time."""
@@ -27,7 +28,7 @@ def run(cells: int = 12_000, rounds: int = 1) -> dict[str, Any]:
     samples = min(protocol.search_samples, -(-cells // CELLS_PER_DRAW))
     fewer = [max(n // FEWER_TREES, 1) for n in FOREST_GRID["n_estimators"]]
     random = Search(
-        make("rf", {}, protocol),
+        build_pipeline("rf", protocol),
         X,
         y,
         list(folds.split(X, y)),

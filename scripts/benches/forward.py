@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benches import in_turn
 from coos_mlflow.representations import PROBABILITIES, create
 from coos_mlflow.representations.nn.deeploc_network import CROP, EVALUATION_OFFSETS
-from coos_mlflow.representations.nn.networked import Networked
+from coos_mlflow.representations.nn.networked import NetworkRepresentation
 from coos_mlflow.representations.nn.networks import best_device, uses_bf16
 from coos_mlflow.representations.nn.precision import AUTO, FP32
 from coos_mlflow.representations.nn.vgg16_network import zero_centred
@@ -127,10 +127,12 @@ def _measure(case: Case, images: np.ndarray, matrix: torch.Tensor, rounds: int) 
     return found
 
 
-def _networks(case: Case) -> tuple[Networked[Any], Networked[Any], nn.Module]:
+def _networks(
+    case: Case,
+) -> tuple[NetworkRepresentation[Any], NetworkRepresentation[Any], nn.Module]:
     """Return the representation twice, on the same random weights, and its plain network."""
     made: list[Any] = [create(case.key, **case.params) for _ in range(2)]
-    if made[0].learns:
+    if made[0].trainable:
         tensors = made[0]._build().state_dict()
         for one in made:
             one._use(tensors, "random weights")

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
 from benches import in_turn
-from coos_mlflow.classifiers.fit import Protocol, make
+from coos_mlflow.classifiers.fit import build_pipeline
+from coos_mlflow.classifiers.protocol import Protocol
 
 N_FEATURES = 384
 BLOCK = 256
@@ -26,7 +27,7 @@ def run(cells: int = 41_456, rounds: int = 3) -> dict[str, Any]:
     X = np.random.default_rng(0).standard_normal((cells, N_FEATURES), dtype=np.float32)
     y = np.arange(cells) % 7
     asked = X[::20] + np.float32(0.1)
-    registered = make("knn", {}, Protocol())[-1].fit(X, y)
+    registered = build_pipeline("knn", Protocol())[-1].fit(X, y)
     as_it_comes = KNeighborsClassifier(registered.n_neighbors).fit(X, y)
     found: dict[str, NDArray[np.int64]] = {}
 

@@ -11,21 +11,22 @@ from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
 from benches import in_turn, texture_features
-from coos_mlflow.classifiers.fit import Protocol, make
+from coos_mlflow.classifiers.fit import build_pipeline
 from coos_mlflow.classifiers.forest_search import balanced_error
-from coos_mlflow.classifiers.logistic_l1 import minimise, one_core_a_fit
+from coos_mlflow.classifiers.logistic_l1 import minimise, one_core_per_fit
+from coos_mlflow.classifiers.protocol import Protocol
 
 Weights = NDArray[np.float64]
 
 
-@one_core_a_fit()
+@one_core_per_fit()
 def run(cells: int = 12_000, rounds: int = 1) -> dict[str, Any]:
     """Fit every class on `cells` simulated cells, and judge both by half as many others."""
     X, y = texture_features(cells + cells // 2)
     fitted_on = np.arange(len(y)) % 3 > 0
     scaled = StandardScaler().fit(X[fitted_on]).transform(X).astype(np.float64)
     design = np.asfortranarray(np.c_[scaled, np.ones(len(y))][fitted_on])
-    one = make("lr", {}, Protocol())[-1].estimator
+    one = build_pipeline("lr", Protocol())[-1].estimator
     found: dict[str, list[Weights]] = {}
 
     def by_liblinear(positive: NDArray[np.bool_]) -> Weights:

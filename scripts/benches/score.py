@@ -28,7 +28,8 @@ from benches._scoring import (
     write_plates,
 )
 from coos_mlflow._utils.timings import Timings
-from coos_mlflow.classifiers.fit import Protocol, make
+from coos_mlflow.classifiers.fit import build_pipeline
+from coos_mlflow.classifiers.protocol import Protocol
 from coos_mlflow.scoring.scorer import Scorer
 from coos_mlflow.training.features import extract
 
@@ -66,8 +67,9 @@ def run(cells: int = 10_080, rounds: int = 2) -> dict[str, Any]:
         smallest = min(network["share"] for network in found.values())
         scorer = texture_lr()
         found["texture-lr"] = _measure("texture-lr", scorer, few, plate, rounds)
-        for kind, params in {"knn": {}, "rf": {"n_estimators": TREES}}.items():
-            scorer.classifier.classifier = _fitted(make(kind, params, Protocol()), scorer)
+        for kind, params in {"knn": {}, "rf": {"classify__n_estimators": TREES}}.items():
+            pipeline = build_pipeline(kind, Protocol()).set_params(**params)
+            scorer.classifier.classifier = _fitted(pipeline, scorer)
             found[f"texture-{kind}"] = _measure(f"texture-{kind}", scorer, few, plate, rounds)
     return {"ratio": smallest, "cells": cells} | found
 

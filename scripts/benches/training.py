@@ -11,8 +11,8 @@ import torch
 from benches import in_turn
 from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.representations import create
-from coos_mlflow.representations.nn.networks import autocast, best_device, place, uses_bf16
-from coos_mlflow.representations.nn.training import Lesson
+from coos_mlflow.representations.nn.networks import autocast, best_device, to_device, uses_bf16
+from coos_mlflow.representations.nn.training import TrainingTask
 from coos_mlflow.simulate import simulate_plate_cells
 
 STEPS = 5
@@ -34,9 +34,9 @@ def run(cells: int = 1400, rounds: int = 5) -> dict[str, Any]:
     result: dict[str, Any] = {"device": device.type, "bf16": bf16}
     for key in ("deeploc", "pci"):
         settings: Any = create(key, width=WIDTHS[device.type], **SETTINGS[key])
-        lesson = settings.lesson(known, device)
-        batch = min(settings.params()["batch"], lesson.n_cells)
-        sides = steps_of(lesson, batch, device, bf16)
+        task = settings.training_task(known, device)
+        batch = min(settings.params()["batch"], task.n_cells)
+        sides = steps_of(task, batch, device, bf16)
         whole, bare, fp32 = (seconds / STEPS for seconds in in_turn(sides, rounds))
         print(
             f"{key:8} batch {batch}: step {1e3 * whole:7.1f} ms, bare {1e3 * bare:7.1f} ms, "
@@ -52,19 +52,19 @@ def run(cells: int = 1400, rounds: int = 5) -> dict[str, Any]:
 
 
 def steps_of(
-    lesson: Lesson, batch: int, device: torch.device, bf16: bool
+    task: TrainingTask, batch: int, device: torch.device, bf16: bool
 ) -> list[Callable[[], None]]:
     """Return what takes a few steps: drawing their cells, on fixed cells, and those in float32."""
-    place(lesson.network, device)
-    lesson.network.train()
-    optimiser = lesson.optimiser()
+    to_device(task.network, device)
+    task.network.train()
+    optimiser = task.optimiser()
     rng = np.random.default_rng(0)
-    fixed = lesson.draw(np.arange(batch), rng)
+    fixed = task.draw(np.arange(batch), rng)
 
     def steps(draw: Callable[[], tuple[torch.Tensor, ...]], lower: bool) -> None:
         for _ in range(STEPS):
             with autocast(device, lower):
-                loss = lesson.loss(*draw())
+                loss = task.loss(*draw())
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -72,7 +72,7 @@ def steps_of(
             torch.cuda.synchronize()
 
     def drawn() -> tuple[torch.Tensor, ...]:
-        return lesson.draw(rng.integers(0, lesson.n_cells, batch), rng)
+        return task.draw(rng.integers(0, task.n_cells, batch), rng)
 
     sides: list[Callable[[], None]] = [
         lambda: steps(drawn, bf16),

@@ -12,8 +12,9 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
 from coos_mlflow.classifiers import fit as classifiers
-from coos_mlflow.classifiers.fit import TITLES, Protocol, fit, left_out_plates, make
+from coos_mlflow.classifiers.fit import build_pipeline, fit, left_out_plates
 from coos_mlflow.classifiers.forest_search import FOREST_GRID, SEARCHES
+from coos_mlflow.classifiers.protocol import TITLES, Protocol
 from coos_mlflow.errors import DataError
 from coos_mlflow.simulate import layout
 
@@ -89,7 +90,7 @@ def test_left_out_predictions_never_come_from_the_cells_own_plate(kind):
     """A class that one plate alone holds cannot be known to a fit without that plate."""
     y = np.repeat(np.arange(4), 20)
     X = np.eye(4, dtype=np.float32)[y]
-    (pipeline,) = classifiers._fits(make(kind, {}, QUICK), X, y, [(np.arange(80), [])], "all")
+    (pipeline,) = classifiers._fits(build_pipeline(kind, QUICK), X, y, [(np.arange(80), [])], "all")
     assert (pipeline.predict(X) == y).all()
     found = classifiers.left_out_probabilities(pipeline, X, y, np.array(list("dbca"))[y])
     assert (found[np.arange(80), y] == 0).all()
@@ -138,7 +139,9 @@ def test_fits_on_all_cores_end_as_fits_on_one(kind, blobs, monkeypatch):
     """Seeds decide, whatever runs beside a fit."""
     X, y, plates = blobs
     noisy = X + np.random.default_rng(3).normal(0, 4000, X.shape).astype(np.float32)
-    pipeline = make(kind, {"n_estimators": 20} if kind == "rf" else {}, QUICK)
+    pipeline = build_pipeline(kind, QUICK)
+    if kind == "rf":
+        pipeline.set_params(classify__n_estimators=20)
     found = classifiers.left_out_probabilities(pipeline, noisy, y, plates)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     for fitted, held in left_out_plates(y, plates):
@@ -166,7 +169,7 @@ def test_plate_folds_do_not_share_plates(blobs):
 
 def test_the_logistic_regression_is_that_of_2019():
     """liblinear, one against the rest, L1, C=1: scikit-learn's defaults when the paper appeared."""
-    one_vs_rest = make("lr", {}, Protocol())[-1]
+    one_vs_rest = build_pipeline("lr", Protocol())[-1]
     assert isinstance(one_vs_rest, OneVsRestClassifier)
     one = one_vs_rest.estimator
     assert isinstance(one, LogisticRegression)
@@ -230,11 +233,11 @@ def test_leaving_out_a_plate_may_leave_a_single_class(blobs):
     X, y, _ = blobs
     two = y < 2
     found = classifiers.left_out_probabilities(
-        make("lr", {}, QUICK), X[two], y[two], y[two].astype(str)
+        build_pipeline("lr", QUICK), X[two], y[two], y[two].astype(str)
     )
     np.testing.assert_array_equal(found.argmax(axis=1), 1 - y[two])
 
 
 def test_an_unknown_classifier_lists_the_known_ones():
     with pytest.raises(DataError, match="knn, lr, rf"):
-        make("svm", {}, Protocol())
+        build_pipeline("svm", Protocol())

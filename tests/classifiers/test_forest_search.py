@@ -23,7 +23,7 @@ from coos_mlflow.classifiers.forest_search import (
     FOREST_GRID,
     Search,
     balanced_error,
-    least_cells,
+    min_cells_for_halving,
     search_forest,
 )
 from coos_mlflow.errors import OutputError
@@ -144,18 +144,18 @@ def test_a_file_that_is_no_journal_is_replaced(tmp_path):
 KILLED = """
 import sys, time
 from pathlib import Path
-sys.path[:0] = [sys.argv[1], sys.argv[1] + "/helpers"]
+sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent / "helpers")]
 import test_forest_search as tests
 from coos_mlflow.classifiers import forest_search
 
 forest_search.FOREST_GRID["n_estimators"] = [3, 5, 9]
-note, notes = forest_search._Journal.note, []
-def some(self, *noted):
-    note(self, *noted)
-    notes.append(noted)
-    if len(notes) == 3:
+add_error, errors = forest_search._Journal.add_error, []
+def pausing(self, *entry):
+    add_error(self, *entry)
+    errors.append(entry)
+    if len(errors) == 3:
         time.sleep(600)  # until it is killed
-forest_search._Journal.note = some
+forest_search._Journal.add_error = pausing
 tests.search_forest(tests.make_search(), Path(sys.argv[2]))
 """
 
@@ -263,5 +263,5 @@ def test_both_methods_report_errors_that_compare(one_core):
 
 def test_halving_begins_with_as_few_cells_as_scikit_learn_allows(one_core):
     search = replace(make_search(18), method="halving")
-    assert least_cells(search.y, 2) == 16
+    assert min_cells_for_halving(search.y, 2) == 16
     assert search_forest(search)[0] in search.draws()

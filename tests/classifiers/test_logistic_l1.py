@@ -8,7 +8,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from coos_mlflow.classifiers.logistic_l1 import fit_side_by_side, minimise
+from coos_mlflow.classifiers.logistic_l1 import fit_in_parallel, minimise
 
 
 def one_vs_rest(inverse_penalty: float = 1.0, **settings: float) -> Pipeline:
@@ -39,7 +39,7 @@ def objective(design: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> 
 
 
 def fit_all(pipeline: Pipeline, X: np.ndarray, y: np.ndarray) -> Pipeline:
-    (fitted,) = fit_side_by_side(pipeline, X, y, [np.arange(len(y))], "LR")
+    (fitted,) = fit_in_parallel(pipeline, X, y, [np.arange(len(y))], "LR")
     return fitted
 
 
@@ -123,7 +123,7 @@ def test_labels_of_another_kind_cannot_order_the_classes():
 def test_each_subset_is_fitted_on_its_own_rows_alone():
     X, y = cells(400, 4, 0.8)
     first, second, single = np.arange(0, 200), np.arange(200, 400), np.flatnonzero(y == 2)
-    together = fit_side_by_side(one_vs_rest(), X, y, [first, second, single], "LR")
+    together = fit_in_parallel(one_vs_rest(), X, y, [first, second, single], "LR")
     for rows, found in zip((first, second), together, strict=False):
         alone = fit_all(one_vs_rest(), X[rows], y[rows])
         np.testing.assert_array_equal(found.predict_proba(X), alone.predict_proba(X))

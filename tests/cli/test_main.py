@@ -16,13 +16,12 @@ from waiting import PATIENCE
 
 from coos_mlflow import representations
 from coos_mlflow._utils.signals import SIGNALS
-from coos_mlflow.classifiers.fit import FOLDS
 from coos_mlflow.classifiers.forest_search import SEARCHES
+from coos_mlflow.classifiers.protocol import FOLDS, PRESETS
 from coos_mlflow.cli import main
 from coos_mlflow.cli import train as cli_train
 from coos_mlflow.cli.main import app
 from coos_mlflow.plates.schema import SPLITS
-from coos_mlflow.training import train
 from coos_mlflow.training.row import KIND_TITLES
 
 BIN = Path(sys.executable).parent
@@ -123,7 +122,7 @@ def test_help_names_every_split_that_a_plate_can_be_like():
 def test_help_names_every_value_that_training_takes():
     names = {
         "representation": representations.names(),
-        "preset": ("auto", *train.PRESETS),
+        "preset": ("auto", *PRESETS),
         "search": SEARCHES,
         "folds": FOLDS,
         "classifiers": ("all", *KIND_TITLES),

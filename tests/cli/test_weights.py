@@ -20,7 +20,7 @@ from waiting import PATIENCE
 from coos_mlflow.cli.main import app
 from coos_mlflow.errors import DataError, DownloadError
 from coos_mlflow.representations import create, vgg16
-from coos_mlflow.representations.nn.vgg16_network import random_weights, up_to
+from coos_mlflow.representations.nn.vgg16_network import convolutions_up_to, random_weights
 
 COOS = Path(sys.executable).parent / "coos"
 
@@ -39,7 +39,7 @@ def site(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
     file = folder / "vgg16.pth"
-    tensors = random_weights(up_to(LAYERS), seed=7)
+    tensors = random_weights(convolutions_up_to(LAYERS), seed=7)
     torch.save(tensors, file)
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
         small = replace(
@@ -61,14 +61,14 @@ def weights(*arguments):
 
 
 def kept_files():
-    return [path.name for path in vgg16.kept_at().parent.glob("[!.]*")]
+    return [path.name for path in vgg16.weights_path().parent.glob("[!.]*")]
 
 
 def test_it_fetches_once_and_says_the_licence(site):
     first = weights()
     assert first.exit_code == 0, first.output
     assert "CC BY 4.0" in first.stdout and "Simonyan" in first.stdout
-    assert f"Verified and kept: {vgg16.kept_at()}" in first.stdout.replace("\n", "")
+    assert f"Verified and kept: {vgg16.weights_path()}" in first.stdout.replace("\n", "")
     assert kept_files() == ["vgg16.safetensors"]
     model = create("vgg16", layers=LAYERS)
     assert model.digest == create("vgg16", layers=LAYERS, weights="random", seed=7).digest
@@ -87,12 +87,12 @@ def test_a_copy_serves_where_there_is_no_network(site, tmp_path):
 
 def test_force_replaces_damaged_weights(site):
     weights()
-    sound, kept = vgg16.kept_at().read_bytes(), load_file(vgg16.kept_at())
-    vgg16.kept_at().write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    sound, kept = vgg16.weights_path().read_bytes(), load_file(vgg16.weights_path())
+    vgg16.weights_path().write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
     refused = weights()
     assert refused.exit_code == 1 and "--force" in str(refused.exception)
     assert weights("--force").exit_code == 0
-    renewed = load_file(vgg16.kept_at())
+    renewed = load_file(vgg16.weights_path())
     assert renewed.keys() == kept.keys()
     for name, values in kept.items():
         np.testing.assert_array_equal(renewed[name], values)
@@ -100,13 +100,13 @@ def test_force_replaces_damaged_weights(site):
 
 def test_a_failure_leaves_what_was_kept(site):
     weights()
-    sound = vgg16.kept_at().read_bytes()
+    sound = vgg16.weights_path().read_bytes()
     (site / "vgg16.pth").write_bytes(b"another file")
     failed = weights("--force")
     assert isinstance(failed.exception, DownloadError)
     refused = weights("--force", "--from", site / "vgg16.pth")
     assert isinstance(refused.exception, DataError)
-    assert vgg16.kept_at().read_bytes() == sound and kept_files() == ["vgg16.safetensors"]
+    assert vgg16.weights_path().read_bytes() == sound and kept_files() == ["vgg16.safetensors"]
 
 
 @pytest.mark.parametrize(
@@ -128,4 +128,4 @@ def test_bad_input_is_one_sentence_and_an_exit_code(tmp_path, arguments, sentenc
     )
     assert done.returncode == 2 and sentence in done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-    assert not vgg16.kept_at().exists()
+    assert not vgg16.weights_path().exists()

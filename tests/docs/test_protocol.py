@@ -15,10 +15,9 @@ import pytest
 import typer
 import yaml
 
-from coos_mlflow.classifiers.fit import Protocol
+from coos_mlflow.classifiers.protocol import PRESETS, Protocol
 from coos_mlflow.cli.main import app
 from coos_mlflow.representations import create, names
-from coos_mlflow.training.train import PRESETS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "protocol.md"

@@ -41,15 +41,15 @@ def cells():
 def fitted(request, cells, tmp_path_factory):
     made = create(request.param, **SMALL.get(request.param, {}))
     made.require()
-    if made.learns:
-        from coos_mlflow.representations.nn.training import Workshop
+    if made.trainable:
+        from coos_mlflow.representations.nn.training import TrainingContext
 
-        made.fit(cells, Workshop(tmp_path_factory.mktemp("work")))
+        made.fit(cells, TrainingContext(tmp_path_factory.mktemp("work")))
     return made
 
 
 def layers_of(representation):
-    return [*representation.layers, *([PROBABILITIES] if representation.answers else [])]
+    return [*representation.layers, *([PROBABILITIES] if representation.classifies else [])]
 
 
 def test_every_layer_is_a_named_finite_matrix(fitted, cells):
@@ -63,7 +63,7 @@ def test_every_layer_is_a_named_finite_matrix(fitted, cells):
 
 
 def test_probabilities_are_some(fitted, cells):
-    if fitted.answers:
+    if fitted.classifies:
         found = fitted.transform(cells.images)[PROBABILITIES]
         assert found.min() >= 0 and found.shape[1] == 7
         np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
@@ -111,7 +111,7 @@ def test_saved_and_restored_it_is_the_same(fitted, cells, tmp_path):
 
 
 def test_what_it_learns_has_a_digest(fitted):
-    assert re.fullmatch(r"[0-9a-f]{64}" if fitted.learns else r"([0-9a-f]{64})?", fitted.digest)
+    assert re.fullmatch(r"[0-9a-f]{64}" if fitted.trainable else r"([0-9a-f]{64})?", fitted.digest)
 
 
 def test_names_fit_a_registry(fitted):

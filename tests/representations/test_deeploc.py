@@ -15,11 +15,11 @@ from coos_mlflow.representations.nn.deeploc_network import (
     CROP,
     DeepLocNetwork,
     augmented,
-    averaged_answers,
+    averaged_outputs,
     stretch,
 )
 from coos_mlflow.representations.nn.networks import count_parameters
-from coos_mlflow.representations.nn.training import Workshop
+from coos_mlflow.representations.nn.training import TrainingContext
 from coos_mlflow.simulate import simulate_plate_cells
 
 SMALL = {"width": 0.06, "batch": 32, "learning_rate": 0.01, "decay_every": 2, "check_every": 20}
@@ -35,7 +35,7 @@ def training():
 @pytest.fixture(scope="module")
 def taught(training, tmp_path_factory):
     deeploc = create("deeploc", iterations=40, **SMALL)
-    deeploc.fit(training, Workshop(tmp_path_factory.mktemp("work")))
+    deeploc.fit(training, TrainingContext(tmp_path_factory.mktemp("work")))
     return deeploc
 
 
@@ -117,20 +117,20 @@ def test_an_answer_is_the_mean_over_centre_and_corners():
         corners = [(2, 2), (0, 0), (0, 4), (4, 0), (4, 4)]
         crops = [images[:, :, y : y + 60, x : x + 60] for y, x in corners]
         expected = torch.stack([network(crop)[0].softmax(1) for crop in crops]).mean(0)
-        found, _ = averaged_answers(network, images, 5)
-        centre, _ = averaged_answers(network, images, 1)
+        found, _ = averaged_outputs(network, images, 5)
+        centre, _ = averaged_outputs(network, images, 1)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(centre, network(crops[0])[0].softmax(1))
 
 
 def test_it_learns(taught, training):
-    assert taught.learnt["validation_error"] < 60  # chance is 85.7
+    assert taught.training_summary["validation_error"] < 60  # chance is 85.7
     found = taught.transform(training.images)
     assert found["fc2"].shape == (len(training), len(taught.feature_names("fc2")))
     np.testing.assert_allclose(found["softmax"].sum(axis=1), 1, atol=1e-5)
     held = taught.held_out(len(training))
     wrong = found["softmax"].argmax(axis=1)[held] != training.labels[held]
-    assert 100 * wrong.mean() == pytest.approx(taught.learnt["validation_error"], abs=3)
+    assert 100 * wrong.mean() == pytest.approx(taught.training_summary["validation_error"], abs=3)
 
 
 def test_a_fifth_of_each_class_is_held_out(taught, training):
@@ -151,7 +151,7 @@ def test_what_was_learnt_survives_the_disk(taught, training, tmp_path):
     again = create("deeploc", **taught.params())
     assert again.digest == ""
     again.restore(tmp_path)
-    assert (again.digest, again.learnt) == (taught.digest, taught.learnt)
+    assert (again.digest, again.training_summary) == (taught.digest, taught.training_summary)
     np.testing.assert_array_equal(again.held_out(280), taught.held_out(280))
     before, after = (d.transform(training.images[:9])["softmax"] for d in (taught, again))
     np.testing.assert_array_equal(before, after)
@@ -211,8 +211,8 @@ def test_the_extremes_of_what_is_allowed_learn(training, tmp_path):
     """The smallest batch and the largest seed, rate and decay all reach an end."""
     extremes = {"batch": 2, "seed": 2**32 - 1, "learning_rate": 1_000_000, "decay": 1}
     made = create("deeploc", width=0.01, iterations=1, precision="fp32", **extremes)
-    made.fit(training, Workshop(tmp_path))
-    assert made.learnt["best_iteration"] == 1
+    made.fit(training, TrainingContext(tmp_path))
+    assert made.training_summary["best_iteration"] == 1
 
 
 def test_cells_are_stretched_some_at_a_time_and_land_where_they_belong(training, monkeypatch):
@@ -222,18 +222,18 @@ def test_cells_are_stretched_some_at_a_time_and_land_where_they_belong(training,
         deeploc, "stretch", lambda images: seen.append(len(images)) or stretch(images)
     )
     made = create("deeploc", **SMALL)
-    lesson = made.lesson(training, torch.device("cpu"))
+    task = made.training_task(training, torch.device("cpu"))
     assert seen == [50, 50, 50, 50, 24, 50, 6]  # 80 % and 20 % of 280
     held = made.held_out(len(training))
     expected = stretch(training.images)
-    np.testing.assert_array_equal(lesson._images.permute(0, 3, 1, 2), expected[~held])
-    np.testing.assert_array_equal(lesson._judged, expected[held])
-    np.testing.assert_array_equal(lesson._labels, training.labels[~held])
-    np.testing.assert_array_equal(lesson._truth, training.labels[held])
-    assert lesson._images.is_contiguous()
+    np.testing.assert_array_equal(task._images.permute(0, 3, 1, 2), expected[~held])
+    np.testing.assert_array_equal(task._held_out_images, expected[held])
+    np.testing.assert_array_equal(task._labels, training.labels[~held])
+    np.testing.assert_array_equal(task._held_out_labels, training.labels[held])
+    assert task._images.is_contiguous()
 
 
 def test_too_few_cells_of_a_class_are_said(random_cells, tmp_path):
     cells = CellBatch(0, random_cells(8), labels=np.arange(8) % 7)
     with pytest.raises(DataError, match="8 cells of 7 classes"):
-        create("deeploc", **SMALL).fit(cells, Workshop(tmp_path))
+        create("deeploc", **SMALL).fit(cells, TrainingContext(tmp_path))

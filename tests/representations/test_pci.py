@@ -16,7 +16,7 @@ from coos_mlflow.representations.nn.pci_network import (
     UpsamplingConvolution,
     unit_range,
 )
-from coos_mlflow.representations.nn.training import Workshop
+from coos_mlflow.representations.nn.training import TrainingContext
 from coos_mlflow.simulate import simulate_plate_cells
 
 CPU = torch.device("cpu")
@@ -48,11 +48,13 @@ def curve():
 def learnt(training, curve, tmp_path_factory):
     """PCI that has learnt from cells without labels."""
     pci = create("pci", **SMALL)
-    pci.fit(training, Workshop(tmp_path_factory.mktemp("work"), lambda *told: curve.append(told)))
+    pci.fit(
+        training, TrainingContext(tmp_path_factory.mktemp("work"), lambda *told: curve.append(told))
+    )
     return pci
 
 
-def lesson_of(images, n_wells=1, width=0.05):
+def task_of(images, n_wells=1, width=0.05):
     wells = np.resize([f"{chr(65 + i)}01" for i in range(n_wells)], len(images))
     pairs = Pairs(np.full(len(images), "59"), np.sort(wells), 2)
     return Inpainting(PairedCellInpainting(width), images, pairs, 1e-3, CPU)
@@ -185,8 +187,8 @@ def test_source_and_target_are_flipped_each_for_itself():
     """One cell stands twice in a well, so that source and target are alike but for their flips."""
     corner = np.zeros((1, 2, 64, 64), np.uint16)
     corner[..., :8, :16] = 1000
-    lesson = lesson_of(np.repeat(corner, 2, axis=0))
-    source, target = lesson.draw(np.zeros(4000, np.int64), np.random.default_rng(0))
+    task = task_of(np.repeat(corner, 2, axis=0))
+    source, target = task.draw(np.zeros(4000, np.int64), np.random.default_rng(0))
 
     def flips(cells):
         assert torch.equal(cells[:, 0], cells[:, 1])
@@ -201,13 +203,13 @@ def test_source_and_target_are_flipped_each_for_itself():
 
 def test_what_is_drawn_are_the_cells_asked_for_and_partners_of_them(random_cells):
     images = random_cells(12)
-    lesson = lesson_of(images, n_wells=3)
+    task = task_of(images, n_wells=3)
     rows = np.array([1, 5, 8, 10])
     partners = Pairs(np.full(12, "59"), np.repeat(["A01", "B01", "C01"], 4), 2).partners(
         rows, np.random.default_rng(3)
     )
     for drawn, cells in zip(
-        lesson.draw(rows, np.random.default_rng(3)), (rows, partners), strict=True
+        task.draw(rows, np.random.default_rng(3)), (rows, partners), strict=True
     ):
         expected = torch.from_numpy(unit_range(images[cells])).flatten(2).sort().values
         # Flips move pixels only; half precision rounds them to 1 in 4096.
@@ -215,13 +217,13 @@ def test_what_is_drawn_are_the_cells_asked_for_and_partners_of_them(random_cells
 
 
 def test_the_loss_is_of_the_targets_protein_told_by_its_nucleus_and_the_source(random_cells):
-    lesson = lesson_of(random_cells(12), n_wells=3)
+    task = task_of(random_cells(12), n_wells=3)
     asked = []
-    lesson.network.register_forward_hook(lambda _, given, out: asked.append((*given, out)))
+    task.network.register_forward_hook(lambda _, given, out: asked.append((*given, out)))
     rows = np.array([1, 5, 8])
-    loss = lesson.loss(*lesson.draw(rows, np.random.default_rng(3)))
+    loss = task.loss(*task.draw(rows, np.random.default_rng(3)))
     ((source, nucleus, predicted),) = asked
-    expected_source, target = lesson.draw(rows, np.random.default_rng(3))
+    expected_source, target = task.draw(rows, np.random.default_rng(3))
     assert torch.equal(source, expected_source)
     assert torch.equal(nucleus, target[:, 1:])
     torch.testing.assert_close(loss, ((predicted - target[:, :1]) ** 2).mean())
@@ -230,9 +232,9 @@ def test_the_loss_is_of_the_targets_protein_told_by_its_nucleus_and_the_source(r
 def test_it_learns_without_labels(learnt, curve):
     losses = [metrics["loss"] for _, metrics in curve]
     assert losses[-1] < 0.7 * losses[0]
-    assert learnt.learnt["loss"] == losses[-1]
-    assert learnt.learnt["paired_cells"] == 140
-    assert learnt.learnt["iterations"] == 8 * 140 / 32
+    assert learnt.training_summary["loss"] == losses[-1]
+    assert learnt.training_summary["paired_cells"] == 140
+    assert learnt.training_summary["iterations"] == 8 * 140 / 32
 
 
 def test_labels_are_not_looked_at(training, learnt, tmp_path):
@@ -244,7 +246,7 @@ def test_labels_are_not_looked_at(training, learnt, tmp_path):
 
     cells = CellBatch(0, training.images, Forbidden(), training.plates, training.wells, None, None)
     again = create("pci", **SMALL)
-    again.fit(cells, Workshop(tmp_path))
+    again.fit(cells, TrainingContext(tmp_path))
     assert again.digest == learnt.digest
 
 
@@ -255,17 +257,17 @@ def test_a_training_that_broke_off_goes_on_as_if_it_had_not(training, learnt, tm
 
     broken = create("pci", **SMALL)
     with pytest.raises(InterruptedError):
-        broken.fit(training, Workshop(tmp_path, stop))
+        broken.fit(training, TrainingContext(tmp_path, stop))
     assert broken.digest == ""
-    broken.fit(training, Workshop(tmp_path))
+    broken.fit(training, TrainingContext(tmp_path))
     assert broken.digest == learnt.digest
-    assert broken.learnt == learnt.learnt
+    assert broken.training_summary == learnt.training_summary
 
 
 def test_it_draws_pairs_with_what_it_predicts(training, tmp_path):
     drawn = {}
     settings = SMALL | {"epochs": 3, "check_every": 5}
-    create("pci", **settings).fit(training, Workshop(tmp_path, on_figure=drawn.__setitem__))
+    create("pci", **settings).fit(training, TrainingContext(tmp_path, on_figure=drawn.__setitem__))
     assert list(drawn) == [f"inpainting/{n:06d}.png" for n in (5, 10, 14)]
     first, last = drawn["inpainting/000005.png"], drawn["inpainting/000014.png"]
     shown = {
@@ -290,7 +292,7 @@ def every_layer(training, tmp_path_factory):
         0, training.images[some], plates=training.plates[some], wells=training.wells[some]
     )
     pci = create("pci", layers=ALL_LAYERS, epochs=1, batch=4, least_cells=4)
-    pci.fit(cells, Workshop(tmp_path_factory.mktemp("full")))
+    pci.fit(cells, TrainingContext(tmp_path_factory.mktemp("full")))
     return pci
 
 
@@ -331,7 +333,7 @@ def test_what_is_restored_is_what_was_saved(learnt, random_cells, tmp_path):
     again = create("pci", **(learnt.params()))
     again.restore(tmp_path)
     assert again.digest == learnt.digest and len(again.digest) == 64
-    assert again.learnt == learnt.learnt
+    assert again.training_summary == learnt.training_summary
     images = random_cells(4)
     expected = learnt.transform(images)
     for name, matrix in again.transform(images).items():
@@ -386,12 +388,14 @@ def test_settings_that_make_no_sense_are_named(setting, value):
 
 def test_cells_without_wells_are_refused(training, tmp_path):
     with pytest.raises(DataError, match="wellIDs"):
-        create("pci").fit(CellBatch(0, training.images, plates=training.plates), Workshop(tmp_path))
+        create("pci").fit(
+            CellBatch(0, training.images, plates=training.plates), TrainingContext(tmp_path)
+        )
 
 
 def test_wells_that_are_too_small_are_refused(training, tmp_path):
     with pytest.raises(DataError, match=r"least_cells=30 .* 20 cells"):
-        create("pci").fit(training, Workshop(tmp_path))
+        create("pci").fit(training, TrainingContext(tmp_path))
 
 
 def test_features_before_any_weights_are_refused(random_cells):

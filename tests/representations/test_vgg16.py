@@ -25,9 +25,9 @@ from coos_mlflow.representations.nn.vgg16_network import (
     MEANS_RGB,
     PUBLISHED,
     Vgg16Network,
+    convolutions_up_to,
     eight_bit,
     random_weights,
-    up_to,
     zero_centred,
 )
 
@@ -53,13 +53,13 @@ SHALLOW = ["conv1_1", "conv1_2"]
 def small_weights(tmp_path, monkeypatch):
     """A published file of the first two convolutions, kept as `coos weights` keeps it."""
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
-    tensors = random_weights(up_to(SHALLOW), seed=5)
+    tensors = random_weights(convolutions_up_to(SHALLOW), seed=5)
     file = tmp_path / "weights.pth"
     torch.save(tensors, file)
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     small = replace(PUBLISHED, shapes=shapes, sha256="")
     monkeypatch.setattr(vgg16, "PUBLISHED", small)
-    vgg16.keep_weights(file)
+    vgg16.cache_weights(file)
     return tensors
 
 
@@ -161,7 +161,9 @@ def test_only_what_is_asked_for_is_computed(random_cells):
 def test_random_weights_are_those_of_their_seed():
     digests = [create("vgg16", weights="random", layers=SHALLOW, seed=s).digest for s in (0, 0, 1)]
     assert digests[0] == digests[1] != digests[2]
-    shallow, deep = (random_weights(up_to([layer]), 0) for layer in ("conv1_2", "conv2_1"))
+    shallow, deep = (
+        random_weights(convolutions_up_to([layer]), 0) for layer in ("conv1_2", "conv2_1")
+    )
     assert all(torch.equal(shallow[key], deep[key]) for key in shallow)
 
 
@@ -209,7 +211,7 @@ def test_parameters_that_are_refused(params, sentence):
 
 def test_a_layer_that_was_not_asked_for_is_refused(random_cells):
     model = create("vgg16", weights="random", layers=["conv1_1"])
-    with pytest.raises(DataError, match="'conv4_1' was not asked for when it was made"):
+    with pytest.raises(DataError, match="'conv4_1' found, expected one of the layers"):
         model.transform(random_cells(1), ["conv4_1"])
 
 
@@ -231,7 +233,7 @@ def test_kept_weights_are_those_of_the_file(small_weights, random_cells):
     np.testing.assert_array_equal(
         model.transform(cells)["conv1_2"], same.transform(cells)["conv1_2"]
     )
-    _, facts = read_tensors(vgg16.kept_at())
+    _, facts = read_tensors(vgg16.weights_path())
     assert "CC BY 4.0" in facts["licence"] and "Simonyan" in facts["citation"]
 
 
@@ -242,10 +244,10 @@ def test_the_digest_is_of_the_weights_in_use(small_weights):
 
 
 def test_damaged_weights_are_replaced_by_force(small_weights):
-    flip_a_bit(vgg16.kept_at())
+    flip_a_bit(vgg16.weights_path())
     with pytest.raises(MissingWeightsError, match="damaged; `coos weights vgg16 --force`"):
         create("vgg16", layers=SHALLOW).require()
-    vgg16.kept_at().write_bytes(vgg16.kept_at().read_bytes()[:1000])
+    vgg16.weights_path().write_bytes(vgg16.weights_path().read_bytes()[:1000])
     with pytest.raises(MissingWeightsError, match="damaged"):
         create("vgg16", layers=SHALLOW).require()
 
@@ -256,7 +258,7 @@ def test_a_disk_that_fills_up_leaves_what_was_there(
     disk = small_disk(100_000)
     monkeypatch.setenv("COOS_CACHE", str(disk))
     with pytest.raises(OutputError, match="cannot be written") as caught:
-        vgg16.keep_weights(tmp_path / "weights.pth")
+        vgg16.cache_weights(tmp_path / "weights.pth")
     assert caught.value.exit_code == 7
     assert list((disk / "weights").iterdir()) == []
 

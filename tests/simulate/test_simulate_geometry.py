@@ -7,11 +7,19 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from coos_mlflow.simulate.classes import (
+    CYTOSOL,
+    ENDOSOME,
+    ENVELOPE,
+    ER,
+    GOLGI,
+    IMM,
+    PEROXISOME,
+)
 from coos_mlflow.simulate.organelles import draw_protein
 from coos_mlflow.simulate.population import mean_shift, well_state
 from coos_mlflow.simulate.tissue import Cells, Maps, divide, draw_nuclei, grow_cells, radius_at
 
-ER, IMM, GOLGI, PEROXISOME, ENDOSOME, CYTOSOL, ENVELOPE = range(7)
 SIZE = 320
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from coos_mlflow.classifiers.protocol import choose_preset
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.training import data as training_data
 from coos_mlflow.training.data import choose
-from coos_mlflow.training.train import choose_preset
 
 
 @pytest.fixture

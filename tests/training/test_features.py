@@ -7,7 +7,7 @@ from coos_mlflow.errors import DataError, OutputError
 from coos_mlflow.plates.reader import file_digest, open_plate
 from coos_mlflow.representations import create
 from coos_mlflow.training import features
-from coos_mlflow.training.features import compute_once, extract
+from coos_mlflow.training.features import compute_or_load, extract
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def test_second_time_comes_from_disk_in_the_order_of_the_file(make_plate, monkey
     path = make_plate()
     count = Counter()
     first, second = (
-        compute_once(path, file_digest(path), {"name": "mean"}, count)["mean"] for _ in range(2)
+        compute_or_load(path, file_digest(path), {"name": "mean"}, count)["mean"] for _ in range(2)
     )
     with open_plate(path) as plate:
         expected = next(plate.batches(100)).images.mean(axis=(2, 3))
@@ -44,9 +44,9 @@ def test_second_time_comes_from_disk_in_the_order_of_the_file(make_plate, monkey
 def test_other_parameters_or_other_cells_are_computed_anew(make_plate):
     count = Counter()
     one, other = make_plate("one.h5", seed=1), make_plate("other.h5", seed=2)
-    compute_once(one, file_digest(one), {"name": "mean"}, count)
-    compute_once(one, file_digest(one), {"name": "mean", "version": "2"}, count)
-    compute_once(other, file_digest(other), {"name": "mean"}, count)
+    compute_or_load(one, file_digest(one), {"name": "mean"}, count)
+    compute_or_load(one, file_digest(one), {"name": "mean", "version": "2"}, count)
+    compute_or_load(other, file_digest(other), {"name": "mean"}, count)
     assert count.cells == 72
 
 
@@ -57,17 +57,17 @@ def test_a_failure_leaves_no_entry(make_plate, cache):
         raise DataError("no")
 
     with pytest.raises(DataError):
-        compute_once(path, file_digest(path), {"name": "mean"}, fail)
+        compute_or_load(path, file_digest(path), {"name": "mean"}, fail)
     assert not cache.exists() or list(cache.iterdir()) == []
 
 
 def test_an_entry_that_was_cut_is_made_again(make_plate, cache):
     path = make_plate()
     count = Counter()
-    first = np.array(compute_once(path, file_digest(path), {"name": "mean"}, count)["mean"])
+    first = np.array(compute_or_load(path, file_digest(path), {"name": "mean"}, count)["mean"])
     (entry,) = cache.glob("*/mean.npy")
     entry.write_bytes(entry.read_bytes()[:150])
-    again = compute_once(path, file_digest(path), {"name": "mean"}, count)["mean"]
+    again = compute_or_load(path, file_digest(path), {"name": "mean"}, count)["mean"]
     np.testing.assert_array_equal(again, first)
     assert count.cells == 48
 
@@ -77,7 +77,7 @@ def test_a_cache_that_cannot_be_made_is_named(make_plate, tmp_path, monkeypatch)
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "file"))
     path = make_plate()
     with pytest.raises(OutputError, match="COOS_CACHE"):
-        compute_once(path, file_digest(path), {"name": "mean"}, Counter())
+        compute_or_load(path, file_digest(path), {"name": "mean"}, Counter())
 
 
 def test_representations_are_told_apart_by_their_parameters(make_plate, cache):

@@ -11,7 +11,7 @@ from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.representations import create
 from coos_mlflow.representations.nn import training
 from coos_mlflow.training import network
-from coos_mlflow.training.network import learn_once
+from coos_mlflow.training.network import train_or_restore
 
 TINY = {"width": 0.03, "iterations": 10, "batch": 16, "check_every": 4, "crops": 1}
 
@@ -51,7 +51,7 @@ def runs():
 
 def learnt(data, **settings):
     deeploc = create("deeploc", **(TINY | settings))
-    learn_once(deeploc, data, {"simulated": True})
+    train_or_restore(deeploc, data, {"simulated": True})
     return deeploc
 
 
@@ -101,7 +101,7 @@ def test_an_interrupted_learning_is_killed_and_goes_on_in_its_run(data, interrup
     assert (run.info.run_id, run.info.status) == (stopped.info.run_id, "FINISHED")
     interrupt_at(None)
     fresh = create("deeploc", **TINY)
-    fresh.fit(_cells(data), training.Workshop(data.folder / "fresh"))
+    fresh.fit(_cells(data), training.TrainingContext(data.folder / "fresh"))
     assert resumed.digest == fresh.digest
 
 
@@ -117,7 +117,7 @@ def test_a_store_that_goes_away_stops_a_learning_which_goes_on_in_its_run(data, 
     with monkeypatch.context() as patch:
         patch.setattr(network, "PATIENCE", 0.2)
         patch.setattr(mlflow, "log_metrics", lost)
-        with pytest.raises(RunNotLoggedError, match=r"is gone.*checkpoint.*goes on there"):
+        with pytest.raises(RunNotLoggedError, match=r"is gone.*checkpoint.*resumes there"):
             learnt(data, check_every=6)
     (stopped,) = runs()
     assert stopped.info.status == "FAILED"
@@ -125,7 +125,7 @@ def test_a_store_that_goes_away_stops_a_learning_which_goes_on_in_its_run(data, 
     (run,) = runs()
     assert (run.info.run_id, run.info.status) == (stopped.info.run_id, "FINISHED")
     fresh = create("deeploc", **(TINY | {"check_every": 6}))
-    fresh.fit(_cells(data), training.Workshop(data.folder / "fresh"))
+    fresh.fit(_cells(data), training.TrainingContext(data.folder / "fresh"))
     assert resumed.digest == fresh.digest
 
 
@@ -163,7 +163,7 @@ def test_begun_anew_when_asked(data, interrupt_at):
         learnt(data)
     interrupt_at(2)
     with pytest.raises(KeyboardInterrupt):
-        learn_once(create("deeploc", **TINY), data, {}, resume=False)
+        train_or_restore(create("deeploc", **TINY), data, {}, resume=False)
     assert len(runs()) == 2
 
 
@@ -173,7 +173,7 @@ def test_the_checkpoint_does_not_stay(data, tmp_path):
 
 
 def test_what_learns_nothing_makes_no_run(data):
-    learn_once(create("texture"), data, {})
+    train_or_restore(create("texture"), data, {})
     assert runs() == []
 
 

@@ -67,7 +67,7 @@ def test_a_network_that_answers_has_a_row_of_its_own(deeploc):
         ("deeploc", OWN, "fc2"),
         ("deeploc-knn", "knn", "fc2"),
     ]
-    assert rows[0].cv_error == pytest.approx(made.learnt["validation_error"], rel=1e-4)
+    assert rows[0].cv_error == pytest.approx(made.training_summary["validation_error"], rel=1e-4)
     assert set(rows[0].errors) == set(SPLITS)
 
 

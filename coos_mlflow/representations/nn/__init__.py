@@ -1,1 +1,1 @@
-"""The networks, and what they share."""
+"""The networks of the representations, their training, inference and files of weights."""

@@ -11,44 +11,45 @@ from coos_mlflow.plates.schema import CHANNELS, CLASSES, IMAGE_SIZE
 from coos_mlflow.representations.nn.networks import scaled
 
 CROP = 60
-"""Height and width of what the network sees."""
+"""Height and width of the network's input."""
 
 CONVOLUTIONS = ((64, 64), (128, 128), (256, 256, 256, 256))
-"""Channels of the 3x3 convolutions, a max-pooling behind each group."""
+"""Channels of the 3x3 convolutions; each group is followed by max-pooling."""
 
 FULLY_CONNECTED = 512
 """Width of fc_1 and fc_2."""
 
 EPSILON = 1e-3
-"""Of the batch normalisation."""
+"""Epsilon of batch normalisation."""
 
 MOMENTUM = 0.5
-"""Of its running averages: DeepLoc's decay by 0.5, which is PyTorch's momentum 0.5."""
+"""Momentum of batch normalisation: DeepLoc's decay of 0.5 is PyTorch's momentum of 0.5."""
 
 INITIAL_DEVIATION = 0.1
-"""Of the weights: a normal distribution cut at two deviations, as TensorFlow 1 draws it."""
+"""Standard deviation of initial weights, normal and cut at two deviations as in TensorFlow 1."""
 
 INITIAL_BIAS = 0.1
 
-LARGEST_OFFSET = IMAGE_SIZE - CROP
+MAX_OFFSET = IMAGE_SIZE - CROP
+"""Largest offset of a crop's upper left corner."""
 
 EVALUATION_OFFSETS = {
-    1: ((LARGEST_OFFSET // 2, LARGEST_OFFSET // 2),),
+    1: ((MAX_OFFSET // 2, MAX_OFFSET // 2),),
     5: (
-        (LARGEST_OFFSET // 2, LARGEST_OFFSET // 2),
+        (MAX_OFFSET // 2, MAX_OFFSET // 2),
         (0, 0),
-        (0, LARGEST_OFFSET),
-        (LARGEST_OFFSET, 0),
-        (LARGEST_OFFSET, LARGEST_OFFSET),
+        (0, MAX_OFFSET),
+        (MAX_OFFSET, 0),
+        (MAX_OFFSET, MAX_OFFSET),
     ),
 }
-"""Upper left corners of the crops that an evaluation averages over: the centre, and the corners."""
+"""Upper left corners of the crops over which inference averages: the centre, and the corners."""
 
 CROPS_AT_A_TIME = {"cpu": 16}
-"""Of an evaluation, so that maps stay in a processor's cache; a GPU takes all."""
+"""Batch size of inference, so that feature maps stay in a processor's cache; a GPU takes all."""
 
 STRETCH = (0.1, 99.9)
-"""Percentiles of an image between which it is stretched."""
+"""Percentiles of an image that are mapped to 0 and 1."""
 
 
 class DeepLocNetwork(nn.Module):
@@ -57,9 +58,9 @@ class DeepLocNetwork(nn.Module):
     Parameters
     ----------
     width : float
-        Factor on every number of channels; 1 is the paper's, with 10,985,237 parameters.
+        Factor on every number of channels; 1 is the paper's network of 10,985,237 parameters.
     seed : int
-        Of the initial weights.
+        Seed of the initial weights.
     """
 
     def __init__(self, width: float = 1.0, seed: int = 0) -> None:
@@ -76,7 +77,7 @@ class DeepLocNetwork(nn.Module):
                     nn.ReLU(inplace=True),
                 ]
                 before = channels
-            # TensorFlow's SAME: 60 -> 30 -> 15 -> 8.
+            # As TensorFlow's padding SAME: 60 -> 30 -> 15 -> 8.
             blocks.append(nn.MaxPool2d(2, ceil_mode=True))
         side = -(-CROP // 2 ** len(CONVOLUTIONS))
         self.convolutions = nn.Sequential(*blocks)
@@ -92,7 +93,7 @@ class DeepLocNetwork(nn.Module):
         return self.conclude(self.convolutions(crops).flatten(1))
 
     def conclude(self, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the logits and FC2 of what the convolutions found, (n, 16,384 x width)."""
+        """Return the logits and FC2 of the flattened feature maps (n, 16,384 x width)."""
         fc2 = self.fc_2(self.fc_1(maps))
         return self.logits(fc2), fc2
 
@@ -118,13 +119,13 @@ def _fully_connected(inputs: int, outputs: int) -> nn.Sequential:
 def stretch(images: np.ndarray) -> np.ndarray:
     """Bring raw counts to about [0, 1], each image and channel by its own percentiles.
 
-    What is above the 99.9th percentile is clipped to it, the 0.1th is subtracted, and the result
-    is divided by the range between them where that is more than one count.
+    Values above the 99.9th percentile are clipped to it. The 0.1th percentile is subtracted. The
+    result is divided by the range between both where that is more than one count.
 
     Parameters
     ----------
     images : ndarray, shape (n, 2, 64, 64)
-        Raw counts; on images in [0, 1] nothing would be divided.
+        Raw counts. Images in [0, 1] would not be divided, since their range is at most 1.
 
     Returns
     -------
@@ -139,48 +140,48 @@ def stretch(images: np.ndarray) -> np.ndarray:
 def _stretch_all(images, stretched):  # type: ignore[no-untyped-def]
     for i in range(images.shape[0]):
         for channel in range(images.shape[1]):
-            pixels, found = images[i, channel].ravel(), stretched[i, channel].reshape(-1)
-            low, high = _ends(pixels)
+            pixels, target = images[i, channel].ravel(), stretched[i, channel].reshape(-1)
+            low, high = _percentiles(pixels)
             spread = high - low
             divisor = spread if spread > 1 else np.float32(1)
             for p in range(len(pixels)):
-                found[p] = (min(pixels[p], high) - low) / divisor
+                target[p] = (min(pixels[p], high) - low) / divisor
 
 
 @njit(cache=True, nogil=True)
-def _ends(pixels):  # type: ignore[no-untyped-def]
-    """Return the two percentiles of `STRETCH`, digit for digit as `np.percentile` would.
+def _percentiles(pixels):  # type: ignore[no-untyped-def]
+    """Return the two percentiles of `STRETCH`, digit for digit as `np.percentile` does.
 
-    They lie among the few least and the few greatest pixels: those are kept in order, and most
-    pixels are looked at once.
+    Only the few smallest and the few largest pixels are kept, each in a sorted buffer, so that
+    most pixels are compared twice and not sorted.
     """
-    place = len(pixels) - 1
-    low_place, high_place = STRETCH[0] / 100 * place, STRETCH[1] / 100 * place
-    kept = min(len(pixels), max(int(low_place) + 2, place - int(high_place) + 1))
-    least = np.full(kept, np.float32(np.inf))
-    greatest = np.full(kept, np.float32(-np.inf))
+    last = len(pixels) - 1
+    low_rank, high_rank = STRETCH[0] / 100 * last, STRETCH[1] / 100 * last
+    kept = min(len(pixels), max(int(low_rank) + 2, last - int(high_rank) + 1))
+    smallest = np.full(kept, np.float32(np.inf))
+    largest = np.full(kept, np.float32(-np.inf))
     for pixel in pixels:
-        if pixel < least[-1]:
-            at = kept - 1
-            while at > 0 and least[at - 1] > pixel:
-                least[at] = least[at - 1]
-                at -= 1
-            least[at] = pixel
-        if pixel > greatest[0]:
-            at = 0
-            while at < kept - 1 and greatest[at + 1] < pixel:
-                greatest[at] = greatest[at + 1]
-                at += 1
-            greatest[at] = pixel
-    return _between(least, low_place), _between(greatest, high_place - (place - kept + 1))
+        if pixel < smallest[-1]:
+            i = kept - 1
+            while i > 0 and smallest[i - 1] > pixel:
+                smallest[i] = smallest[i - 1]
+                i -= 1
+            smallest[i] = pixel
+        if pixel > largest[0]:
+            i = 0
+            while i < kept - 1 and largest[i + 1] < pixel:
+                largest[i] = largest[i + 1]
+                i += 1
+            largest[i] = pixel
+    return _interpolate(smallest, low_rank), _interpolate(largest, high_rank - (last - kept + 1))
 
 
 @njit(cache=True, nogil=True)
-def _between(ordered, place):  # type: ignore[no-untyped-def]
-    """Interpolate as NumPy does: from whichever neighbour is nearer, in double precision."""
-    before = int(place)
+def _interpolate(ordered, rank):  # type: ignore[no-untyped-def]
+    """Interpolate as NumPy does: from the nearer neighbour, in double precision."""
+    before = int(rank)
     after = min(before + 1, len(ordered) - 1)
-    share = place - before
+    share = rank - before
     step = np.float64(ordered[after] - ordered[before])
     if share < 0.5:
         return np.float32(ordered[before] + step * share)
@@ -191,12 +192,12 @@ def augmented(images: torch.Tensor, rows: np.ndarray, rng: np.random.Generator) 
     """Return a random crop of each of the cells `rows`, flipped and turned at random.
 
     The crop's offset is 0..3 on each axis, each flip has probability one half, and the crop is
-    turned by 0, 90 or 180 degrees: what DeepLoc does image by image, in one gather.
+    turned by 0, 90 or 180 degrees. DeepLoc does the same image by image; here it is one gather.
 
     Parameters
     ----------
     images : Tensor of float32, shape (cells, 64, 64, 2)
-        Channels last, on the device that is to do it.
+        Channels last, on the device of the training.
     rows : ndarray of int64, shape (n,)
     rng : Generator
 
@@ -206,7 +207,7 @@ def augmented(images: torch.Tensor, rows: np.ndarray, rng: np.random.Generator) 
         In channels-last memory.
     """
     n = len(rows)
-    offsets = rng.integers(0, LARGEST_OFFSET, (n, 2))
+    offsets = rng.integers(0, MAX_OFFSET, (n, 2))
     flips = rng.random((n, 2)) < 0.5
     turns = rng.integers(0, 3, n)
     drawn = np.column_stack([rows, offsets, flips, turns]).astype(np.int64)
@@ -222,15 +223,15 @@ def augmented(images: torch.Tensor, rows: np.ndarray, rng: np.random.Generator) 
     return images[row, y, x].permute(0, 3, 1, 2)
 
 
-def averaged_answers(
+def averaged_outputs(
     network: DeepLocNetwork, images: torch.Tensor, crops: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return class probabilities and FC2, each the mean over an evaluation's crops.
+    """Return class probabilities and FC2, each averaged over the crops of inference.
 
     Parameters
     ----------
     images : Tensor of float32, shape (n, 2, 64, 64)
-        Stretched.
+        Output of `stretch`.
     crops : int
         A key of `EVALUATION_OFFSETS`.
 
@@ -239,10 +240,10 @@ def averaged_answers(
     tuple of Tensor
         Shapes (n, 7) and (n, 512 x width), float32.
     """
-    seen = [images[:, :, y : y + CROP, x : x + CROP] for y, x in EVALUATION_OFFSETS[crops]]
-    stacked = torch.cat(seen).contiguous(memory_format=torch.channels_last)
-    some = stacked.split(CROPS_AT_A_TIME.get(stacked.device.type, len(stacked)))
-    maps = torch.cat([network.convolutions(crops).flatten(1) for crops in some])
+    cropped = [images[:, :, y : y + CROP, x : x + CROP] for y, x in EVALUATION_OFFSETS[crops]]
+    stacked = torch.cat(cropped).contiguous(memory_format=torch.channels_last)
+    batches = stacked.split(CROPS_AT_A_TIME.get(stacked.device.type, len(stacked)))
+    maps = torch.cat([network.convolutions(batch).flatten(1) for batch in batches])
     logits, fc2 = network.conclude(maps.float())
     probabilities = logits.float().softmax(dim=1)
     return (

@@ -1,8 +1,8 @@
-"""Networks in the form in which they answer: folded, fused, and in bfloat16 where that is faster.
+"""Networks for inference: batch normalisation folded, ReLU fused, in bfloat16 where faster.
 
-A convolution that is taken with its ReLU in one pass, of weights that are laid out once for it, is
-what `torch.compile` would make of these networks too, after 16 to 22 s of one core; made here, it
-takes a fraction of a second, and no C++ compiler.
+`inference_network` builds them. `torch.compile` would also fuse each convolution with its ReLU and
+lay out the weights once, but needs a C++ compiler and 16 to 22 s of one core. This file takes a
+fraction of a second.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 CELLS_AT_A_TIME = {"cpu": 16, "cuda": 512}
-"""Small enough that maps stay in a processor's cache and in memory that is used again."""
+"""Batch sizes by device, small enough that feature maps stay in the cache and reuse memory."""
 
-FEW_CHANNELS = 4
-"""Of images up to so many channels, and of their weights, bfloat16 keeps two halves of the digits.
+MAX_SPLIT_CHANNELS = 4
+"""A bfloat16 convolution with at most this many input channels splits each number in two.
 
-The first layer is a hundredth of the work, and its rounding was half of the error of DeepLoc's
-probabilities: few products are summed there, and errors do not average out.
+Images and weights are then sums of two bfloat16 numbers, with twice the digits. It concerns the
+first layer, which is a hundredth of the work and caused half of the error of DeepLoc's
+probabilities: it sums few products, so rounding errors do not average out.
 """
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 class RectifiedConvolution(nn.Conv2d):
-    """A convolution and its ReLU, which `answering_form` takes in one pass."""
+    """A convolution followed by ReLU, which `inference_network` fuses."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the activations (n, filters, height, width)."""
@@ -38,21 +39,22 @@ class RectifiedConvolution(nn.Conv2d):
 
 
 class FusedConvolution(nn.Module):
-    """A convolution and its ReLU in one pass, with weights in one precision for good.
+    """A convolution and its ReLU in one pass, with weights of fixed precision.
 
     Parameters
     ----------
     convolution : nn.Conv2d
         Its weights are copied.
     dtype : torch.dtype
-        Of the weights and the activations; images are brought to it.
+        Dtype of weights and activations; inputs are cast to it.
     """
 
     def __init__(self, convolution: nn.Conv2d, dtype: torch.dtype) -> None:
         super().__init__()
         weight = convolution.weight.detach()
-        self.in_two = dtype == torch.bfloat16 and weight.shape[1] <= FEW_CHANNELS
-        if self.in_two:
+        self.split = dtype == torch.bfloat16 and weight.shape[1] <= MAX_SPLIT_CHANNELS
+        if self.split:
+            # Of (high + low) * (high + low) all products but low * low, which is negligible.
             high, low = _halves(weight)
             weight = torch.cat([high, high, low], dim=1)
         else:
@@ -66,11 +68,11 @@ class FusedConvolution(nn.Module):
             list(convolution.dilation),
             convolution.groups,
         )
-        self._laid_out: torch.Tensor | None = None
+        self._reordered_weight: torch.Tensor | None = None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the activations (n, filters, height, width)."""
-        if self.in_two:
+        if self.split:
             high, low = _halves(images)
             images = torch.cat([high, low, high], dim=1)
         images = images.to(self.weight.dtype)
@@ -80,20 +82,21 @@ class FusedConvolution(nn.Module):
             return functional.conv2d(
                 images, self.weight, bias, stride, padding, dilation, groups
             ).relu_()
-        if self._laid_out is None:
-            self._laid_out = torch.ops.mkldnn._reorder_convolution_weight(
+        if self._reordered_weight is None:
+            # oneDNN's own memory layout, computed at the first batch for its shape.
+            self._reordered_weight = torch.ops.mkldnn._reorder_convolution_weight(
                 self.weight, *self.window, list(images.shape)
             )
         return torch.ops.mkldnn._convolution_pointwise(
-            images, self._laid_out, self.bias, *self.window, "relu", [], ""
+            images, self._reordered_weight, self.bias, *self.window, "relu", [], ""
         )
 
 
-class SteadyLinear(nn.Module):
+class SingleThreadLinear(nn.Module):
     """A linear layer that gives the same digits on any number of cores.
 
-    Sums of thousands of products are divided among threads, and end differently for each division;
-    it is a hundredth of the work of the convolutions, so one thread takes it all.
+    With several threads, sums of thousands of products round differently for each number of
+    threads. One thread suffices: the layer is a hundredth of the work of the convolutions.
 
     Parameters
     ----------
@@ -105,77 +108,77 @@ class SteadyLinear(nn.Module):
         self.linear = linear
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return what the linear layer returns."""
+        """Return the linear layer's output."""
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            found: torch.Tensor = self.linear(inputs)
+            outputs: torch.Tensor = self.linear(inputs)
         finally:
             torch.set_num_threads(threads)
-        return found
+        return outputs
 
 
 def _halves(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return two tensors of bfloat16 whose sum has twice the digits of one."""
+    """Return two bfloat16 tensors whose sum has twice the digits of one."""
     high = tensor.bfloat16()
     return high, (tensor - high).bfloat16()
 
 
 def _rounded(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Round the weights of a convolution so that each window keeps its sum.
+    """Round the weights of a convolution so that the sum of each window stays the same.
 
-    What one weight loses is handed to the next of its window (error diffusion, Floyd & Steinberg
-    1976): neighbouring pixels are much alike, so that what counts is the sum.
+    The rounding error of a weight is added to the next weight of its window (error diffusion,
+    Floyd & Steinberg 1976). Neighbouring pixels are similar, so the sum matters most.
     """
-    found = torch.empty_like(weight, dtype=dtype)
-    lost = torch.zeros_like(weight[:, :, 0, 0])
+    rounded = torch.empty_like(weight, dtype=dtype)
+    error = torch.zeros_like(weight[:, :, 0, 0])
     for y in range(weight.shape[2]):
-        # There and back, so that each weight hands on to a neighbour.
+        # Every other row backwards, so that the next weight is always a neighbour.
         for x in range(weight.shape[3]) if y % 2 == 0 else reversed(range(weight.shape[3])):
-            wanted = weight[:, :, y, x] + lost
-            found[:, :, y, x] = wanted.to(dtype)
-            lost = wanted - found[:, :, y, x]
-    return found
+            exact = weight[:, :, y, x] + error
+            rounded[:, :, y, x] = exact.to(dtype)
+            error = exact - rounded[:, :, y, x]
+    return rounded
 
 
 def _fuses(weight: torch.Tensor) -> bool:
-    """Tell whether oneDNN, which has convolution and ReLU in one, is there for such weights."""
+    """Return whether oneDNN can fuse convolution and ReLU for such weights."""
     if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
     return weight.dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-def answering_form(network: Network, bf16: bool) -> Network:
-    """Return a copy of a trained network that gives the same answers faster.
+def inference_network(network: Network, bf16: bool) -> Network:
+    """Return a copy of a trained network that computes the same outputs faster.
 
-    Batch normalisation directly behind a convolution or a linear layer is folded into it.
-    Convolutions are fused with their ReLU, and taken in bfloat16 if that is asked for; all else
-    stays in single precision.
+    Batch normalisation directly after a convolution or a linear layer is folded into it.
+    Convolutions are fused with their ReLU.
 
     Parameters
     ----------
     network : nn.Module
-        Its convolutions stand before batch normalisation and ReLU in an `nn.Sequential`, or are
+        Its convolutions are followed by batch normalisation and ReLU in an `nn.Sequential`, or are
         `RectifiedConvolution`.
     bf16 : bool
+        Compute convolutions in bfloat16; all other layers stay in single precision.
     """
-    made = copy.deepcopy(network).eval()
+    fast = copy.deepcopy(network).eval()
     dtype = torch.bfloat16 if bf16 else torch.float32
     with torch.no_grad():
-        for module in list(made.modules()):
+        for module in list(fast.modules()):
             if isinstance(module, nn.Sequential):
                 _fold(module, dtype)
             for name, child in list(module.named_children()):
                 if isinstance(child, RectifiedConvolution):
                     setattr(module, name, FusedConvolution(child, dtype))
-    return made
+    return fast
 
 
 def _fold(layers: nn.Sequential, dtype: torch.dtype) -> None:
-    """Put one layer in the place of a convolution or linear layer and of what belongs to it."""
+    """Fold normalisation and ReLU into the layer before them; identities take their positions."""
     for i, (layer, norm) in enumerate(pairwise(list(layers))):
         if isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
-            layers[i] = SteadyLinear(fuse_linear_bn_eval(layer, norm))
+            layers[i] = SingleThreadLinear(fuse_linear_bn_eval(layer, norm))
             layers[i + 1] = nn.Identity()
         elif isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             assert isinstance(layers[i + 2], nn.ReLU)

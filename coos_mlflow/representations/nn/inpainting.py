@@ -1,4 +1,4 @@
-"""The lesson of paired cell inpainting, and a picture of how well it is learnt."""
+"""The training task of paired cell inpainting, and the figure that shows its progress."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from coos_mlflow.plates.schema import CELL_SHAPE
 from coos_mlflow.representations.nn.adam import TensorFlowAdam
 from coos_mlflow.representations.nn.pairs import Pairs
 from coos_mlflow.representations.nn.pci_network import PairedCellInpainting, unit_range
-from coos_mlflow.representations.nn.training import Lesson
+from coos_mlflow.representations.nn.training import TrainingTask
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BETAS = (0.5, 0.999)
-"""Of Adam: the published first one, and the default second one."""
+"""Adam's betas: the published first one, and the default second one."""
 
 SHOWN = 6
-"""Pairs in the picture."""
+"""Pairs in the figure."""
 
 _BLOCK = 1024
-"""Cells brought to [0, 1] at a time."""
+"""Cells brought to [0, 1] at once, which bounds the memory."""
 
 
-class Inpainting(Lesson):
-    """Mean squared error of the protein of one cell, told by another cell of its well.
+class Inpainting(TrainingTask):
+    """Predict the protein of a target cell from its nucleus and a source cell of the same well.
+
+    The loss is the mean squared error of the predicted protein.
 
     Parameters
     ----------
@@ -36,10 +38,10 @@ class Inpainting(Lesson):
     images : ndarray, shape (n, 2, 64, 64)
         Raw counts of Training.
     pairs : Pairs
-        Which of them take part.
+        The cells of Training to pair.
     learning_rate : float
     device : torch.device
-        Where the cells are kept and the network is trained.
+        Device of the cells and the network.
     """
 
     network: PairedCellInpainting
@@ -59,8 +61,8 @@ class Inpainting(Lesson):
         self._pairs = pairs
         self._learning_rate = learning_rate
         self._device = device
-        # Half precision keeps 11 bits of [0, 1], about what the cameras gave: all of COOS-7
-        # then takes 0.7 GB of the device instead of 1.4.
+        # Half precision keeps 11 bits of [0, 1], about as many as the camera's counts have.
+        # All of COOS-7 then takes 0.7 GB of the device instead of 1.4.
         self._cells = torch.empty((len(pairs), *CELL_SHAPE), dtype=torch.float16, device=device)
         for start in range(0, len(pairs), _BLOCK):
             block = unit_range(images[pairs.cells[start : start + _BLOCK]])
@@ -77,7 +79,7 @@ class Inpainting(Lesson):
         return mse_loss(predicted.float(), target[:, :1])
 
     def draw(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return source cells and a partner of each as target, flipped each for itself.
+        """Return source cells and a partner of each as target, all flipped independently.
 
         Returns
         -------
@@ -91,7 +93,7 @@ class Inpainting(Lesson):
         )
 
     def figure(self, iteration: int) -> tuple[str, Figure]:
-        """Draw the same few pairs each time, from wells all over Training, none of them flipped."""
+        """Draw the same few unflipped pairs at every check, from wells all over Training."""
         rows = np.unique(np.linspace(0, self.n_cells - 1, SHOWN).astype(np.int64))
         partners = self._pairs.partners(rows, np.random.default_rng(0))
         source, target = self._cells_at(rows), self._cells_at(partners)
@@ -105,20 +107,20 @@ class Inpainting(Lesson):
 
 
 def flipped(images: torch.Tensor, left_right: torch.Tensor, up_down: torch.Tensor) -> torch.Tensor:
-    """Return images (n, c, height, width), those flipped for which the masks (n,) say so."""
+    """Return images (n, c, height, width), flipped where the masks (n,) are True."""
     images = torch.where(left_right[:, None, None, None], images.flip(3), images)
     return torch.where(up_down[:, None, None, None], images.flip(2), images)
 
 
 GAMMA = 0.6
-"""Of the picture: predictions are dim beside what they predict, and would not be seen at 1."""
+"""Gamma of the figure: predictions are much dimmer than the truth and invisible at 1."""
 
 ROWS = ("source protein", "source nucleus", "target nucleus", "predicted protein", "true protein")
 
 
 def _picture(shown: np.ndarray, title: str) -> Figure:
     """Draw pairs side by side; `shown` is (pairs, rows, height, width), all on one scale."""
-    # Imported here: a model that only answers draws nothing.
+    # Imported here: inference needs no matplotlib.
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 

@@ -1,4 +1,7 @@
-"""What representations that are networks share: their weights, and how they answer."""
+"""`NetworkRepresentation`, the base class of representations that are networks.
+
+It holds their weights, reads and writes the file of weights, and runs inference.
+"""
 
 from __future__ import annotations
 
@@ -12,91 +15,94 @@ import torch
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.representations.base import Range, Representation
-from coos_mlflow.representations.nn.inference import CELLS_AT_A_TIME, Network, answering_form
+from coos_mlflow.representations.nn.inference import CELLS_AT_A_TIME, Network, inference_network
 from coos_mlflow.representations.nn.networks import (
     Tensors,
+    apply_in_batches,
     best_device,
     digest_of,
-    in_batches,
     load_weights,
-    place,
     read_tensors,
+    to_device,
     uses_bf16,
     write_tensors,
 )
 from coos_mlflow.representations.nn.precision import BF16, FP32, check_precision
 
 Width = Annotated[float, Range(above=0, most=10)]
-"""At 10 a hundred times the weights: a thousand million for DeepLoc, 4.4 GB."""
+"""A width of 10 has a hundred times the weights: a thousand million for DeepLoc, 4.4 GB."""
 
 Rate = Annotated[float, Range(above=0, most=1_000_000)]
-"""Far beyond a rate at which anything is learnt, and fit for float32."""
+"""The limit is far above any useful learning rate and within float32."""
 
 Count = Annotated[int, Range(1)]
 
 
-class Networked(Representation, Generic[Network]):
-    """A representation by one network, whose weights are kept in one file."""
+class NetworkRepresentation(Representation, Generic[Network]):
+    """A representation by one network, whose weights are in one file."""
 
     packages: ClassVar[tuple[str, ...]] = ("safetensors", "torch")
 
     file: ClassVar[str]
     """Name of the file that `save` writes."""
 
-    beside: ClassVar[tuple[str, ...]] = ()
-    """Tensors that are kept with the weights and are none."""
+    extra_tensors: ClassVar[tuple[str, ...]] = ()
+    """Names of tensors that are stored with the weights without being weights."""
 
     def __init__(self) -> None:
         self._tensors: Tensors = {}
-        self._beside: Tensors = {}
+        self._extra_tensors: Tensors = {}
         self._digest = ""
         self._facts: dict[str, Any] = {}
-        self._network: Network | None = None
-        self._answering: Network | None = None
-        self._forms: dict[str, Network] = {}
+        self._network: Network | None = None  # as trained, in single precision
+        self._inference_network: Network | None = None  # the one in use
+        self._prepared_networks: dict[str, Network] = {}  # by precision
 
     @abstractmethod
     def _build(self) -> Network:
-        """Return the network of these settings, whatever its weights."""
+        """Return a network of these settings, with any weights."""
 
     def _load(self) -> None:
-        """Put weights into use where there are none yet, or refuse."""
-        raise DataError(f"{self.title} has learnt nothing yet; call fit or restore first.")
+        """Load weights on first use, where a subclass can; by default there are none to load."""
+        raise DataError(f"{self.title} is not trained yet; call fit or restore first.")
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the network's weights, once it has any."""
+        """SHA-256 of the network's weights; empty before there are any."""
         return self._digest
 
     def prepare(self, precision: str = FP32) -> str:
-        """Bring the network into the form in which it answers; see `Representation.prepare`."""
+        """Build the network for inference; see `Representation.prepare`."""
         check_precision(precision)
         network = self._loaded()
         bf16 = uses_bf16(precision, best_device())
         chosen = BF16 if bf16 else FP32
-        if chosen not in self._forms:
-            self._forms[chosen] = answering_form(network, bf16)
-        self._answering = self._forms[chosen]
+        if chosen not in self._prepared_networks:
+            self._prepared_networks[chosen] = inference_network(network, bf16)
+        self._inference_network = self._prepared_networks[chosen]
         return chosen
 
     def save(self, folder: Path) -> None:
-        """Write the weights, and what there is to say of them."""
+        """Write the weights and the facts about them."""
         self._loaded()
-        write_tensors(folder / self.file, self._tensors | self._beside, self._facts)
+        write_tensors(folder / self.file, self._tensors | self._extra_tensors, self._facts)
 
     def restore(self, folder: Path) -> None:
-        """Read what `save` wrote; no other weights are looked for."""
+        """Read what `save` wrote; weights from other sources are not tried."""
         tensors, self._facts = read_tensors(folder / self.file)
-        self._beside = {name: tensors.pop(name) for name in self.beside if name in tensors}
+        self._extra_tensors = {
+            name: tensors.pop(name) for name in self.extra_tensors if name in tensors
+        }
         self._use(tensors, str(folder / self.file))
 
-    def _use(self, tensors: Tensors, where: str) -> None:
+    def _use(self, tensors: Tensors, source: str) -> None:
+        """Build the network with these weights; `source` names them in an error message."""
         network = self._build()
-        load_weights(network, tensors, where)
-        place(network, best_device())
+        load_weights(network, tensors, source)
+        to_device(network, best_device())
         self._tensors, self._digest = tensors, digest_of(tensors)
-        self._network = self._answering = network.eval()
-        self._forms = {}
+        self._network = self._inference_network = network.eval()
+        self._prepared_networks = {}
 
     def _loaded(self) -> Network:
         if self._network is None:
@@ -104,14 +110,14 @@ class Networked(Representation, Generic[Network]):
         assert self._network is not None
         return self._network
 
-    def _answers(
+    def _infer(
         self, prepared: np.ndarray, compute: Callable[[Network, torch.Tensor], Tensors]
     ) -> dict[str, np.ndarray]:
-        """Apply the network, as it was prepared, to cells: some at a time, on its device."""
+        """Apply the prepared network to cells, in batches, on its device."""
         self._loaded()
-        network, device = self._answering, best_device()
+        network, device = self._inference_network, best_device()
         assert network is not None
-        return in_batches(
+        return apply_in_batches(
             prepared,
             lambda cells: compute(network, cells.to(device)),
             CELLS_AT_A_TIME[device.type],

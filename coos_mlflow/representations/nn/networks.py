@@ -1,4 +1,7 @@
-"""What all networks share: device, precision, batches, and weights on disk without pickle."""
+"""Functions for all networks: device, precision, inference in batches, files of weights.
+
+Weights are stored as safetensors with a digest; nothing is pickled.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,11 @@ from coos_mlflow.representations.nn.precision import AUTO, BF16
 Tensors = dict[str, torch.Tensor]
 
 _DIGEST = "sha256"
+"""Key of the digest in the metadata of a file of weights."""
 
 
 def best_device() -> torch.device:
-    """Return CUDA where there is one, else the CPU."""
+    """Return CUDA where available, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -34,14 +38,14 @@ def scaled(channels: int, width: float) -> int:
     return max(1, round(channels * width))
 
 
-def uses_bf16(asked: str, device: torch.device) -> bool:
-    """Tell whether products are to be taken in bfloat16.
+def uses_bf16(precision: str, device: torch.device) -> bool:
+    """Return whether a precision means bfloat16 on a device.
 
-    "auto" does so where the device has instructions for it; elsewhere bfloat16 is emulated, and
-    slower than float32. Before 2.6 torch cannot tell of a processor: "auto" is float32 there.
+    "auto" means bfloat16 where the device has instructions for it. Elsewhere bfloat16 is emulated
+    and slower than float32. torch before 2.6 cannot query a processor; "auto" is float32 there.
     """
-    if asked != AUTO:
-        return asked == BF16
+    if precision != AUTO:
+        return precision == BF16
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -49,41 +53,41 @@ def uses_bf16(asked: str, device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, bf16: bool) -> AbstractContextManager[Any]:
-    """Return the context in which convolutions and products run in bfloat16, or plain float32."""
+    """Return a context in which convolutions and products run in bfloat16, or in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
 
-def place(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move a network to a device, channels last: convolutions are fastest so on both kinds."""
+def to_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to a device, in channels-last memory, the fastest for convolutions."""
     return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def in_batches(
+def apply_in_batches(
     images: np.ndarray, compute: Callable[[torch.Tensor], Tensors], batch: int
 ) -> dict[str, np.ndarray]:
-    """Apply a network to images, a batch at a time, without gradients.
+    """Apply a network to images in batches, without gradients.
 
     Parameters
     ----------
     images : ndarray, shape (n, ...)
-        Handed to `compute` as tensors on the CPU.
     compute : callable
-        Returns named tensors of as many rows.
+        Takes a batch as a tensor on the CPU, returns named tensors with as many rows.
     batch : int
-        Images at a time.
+        Images in a batch.
 
     Returns
     -------
     dict of str to ndarray of float32
     """
     parts: list[Tensors] = []
-    # Without TF32, whose ten bits would make a GPU's answers differ from a processor's.
+    # TF32 has ten bits: with it a GPU's output would differ from a processor's.
     exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
     with torch.inference_mode(), exact:
+        # At least one batch, if empty, so that the output has its names and columns.
         for start in range(0, max(len(images), 1), batch):
             block = np.ascontiguousarray(images[start : start + batch])
-            found = compute(torch.from_numpy(block))
-            parts.append({name: tensor.float().cpu() for name, tensor in found.items()})
+            outputs = compute(torch.from_numpy(block))
+            parts.append({name: tensor.float().cpu() for name, tensor in outputs.items()})
     return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
 
 
@@ -93,22 +97,22 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def digest_of(tensors: Tensors) -> str:
-    """Return the SHA-256 of names, shapes and values."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of the tensors' names, shapes, dtypes and values."""
+    digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
-        found.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        found.update(tensor.numpy().tobytes())
-    return found.hexdigest()
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def write_tensors(path: Path, tensors: Tensors, facts: dict[str, Any]) -> None:
-    """Write tensors, their digest and JSON-ready facts into one file, whole or not at all.
+    """Write tensors, their digest and JSON-ready facts into one file, atomically.
 
     Raises
     ------
     OutputError
-        When there is no room for it, or no right to write it.
+        Where the file cannot be written.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"facts": json.dumps(facts, sort_keys=True), _DIGEST: digest_of(plain)}
@@ -126,37 +130,37 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
     Raises
     ------
     RegistryError
-        When the file is missing, cut, changed or no such file.
+        Where the file is missing, cut, changed or of another kind.
     """
     try:
         with safe_open(path, "pt") as file:
-            # Copies: the file is mapped into memory, and might be changed or cut later.
+            # Copies, because the file is mapped into memory and might be changed or cut later.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-            said = file.metadata()
-        facts = json.loads(said["facts"])
-        if said[_DIGEST] != digest_of(tensors):
+            metadata = file.metadata()
+        facts = json.loads(metadata["facts"])
+        if metadata[_DIGEST] != digest_of(tensors):
             raise ValueError("they are not what was written")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise RegistryError(
-            f"{path}: expected the weights of a network, and they cannot be read ({error})."
+            f"{path}: expected the weights of a network, but they cannot be read ({error})."
         ) from error
     return tensors, facts
 
 
-def load_weights(network: nn.Module, tensors: Tensors, where: str) -> None:
-    """Put tensors into a network that has exactly these.
+def load_weights(network: nn.Module, tensors: Tensors, source: str) -> None:
+    """Load tensors into a network; names and shapes must be exactly the network's.
 
     Raises
     ------
     RegistryError
-        Naming the first tensor that is missing, too many or of another shape.
+        Naming `source` and the first tensor that is missing, surplus or of another shape.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(expected.keys() | shapes.keys()):
+        if expected.get(name) != shapes.get(name):
             raise RegistryError(
-                f"{where}: {name} is {found.get(name, 'missing')}, "
+                f"{source}: {name} is {shapes.get(name, 'missing')}, "
                 f"expected {expected.get(name, 'no such tensor')}."
             )
     network.load_state_dict(tensors)

@@ -1,4 +1,4 @@
-"""Pairs of cells that share a well, and so a protein, drawn without looking at labels."""
+"""Random pairs of cells of one well, which share a protein; labels are not used."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from coos_mlflow.plates.wells import well_names
 
 
 class Pairs:
-    """The cells of wells that hold enough of them, and partners for these cells.
+    """The cells of all wells with enough cells, and random partners for them.
 
     Parameters
     ----------
     plates, wells : ndarray of str, shape (n,)
-        Ids of each cell; two fields of a well are one well, two plates never share one.
+        Ids of each cell. The fields of a well are one well; wells of two plates are different.
     least_cells : int
-        Cells that a well needs to take part; at least 2, or a cell would have no partner.
+        Minimum cells of a well, at least 2, so that every cell has a partner.
     dates, microscopes : ndarray of str, shape (n,), or None
-        Where they are known, cells of a well on two days or two microscopes do not share it.
+        Where known, a well imaged on two days or two microscopes counts as two.
 
     Attributes
     ----------
     cells : ndarray of int64, shape (m,)
-        Which of the n cells take part, ascending.
+        Rows of the cells in such wells, ascending.
 
     Raises
     ------
     DataError
-        When no well holds enough cells.
+        Where no well holds enough cells.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Pairs:
         microscopes: np.ndarray | None = None,
     ) -> None:
         known = [ids for ids in (plates, well_names(wells), dates, microscopes) if ids is not None]
-        # The wells of all plates numbered from 0, the same for all cells of one.
+        # The number of each cell's well, counted from 0 over all plates.
         well = np.unique(np.column_stack(known), axis=0, return_inverse=True)[1]
         sizes = np.bincount(well)
         largest = int(sizes.max(initial=0))
@@ -60,24 +60,24 @@ class Pairs:
         self._ranks[self._by_well] = np.arange(len(well)) - starts[well[self._by_well]]
 
     def __len__(self) -> int:
-        """Return the number of cells that take part."""
+        """Return the number of cells in `cells`."""
         return len(self.cells)
 
     def partners(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw for each cell another one of its well, all others being equally likely.
+        """Draw another cell of its well for each cell, all others being equally likely.
 
         Parameters
         ----------
         rows : ndarray of int64, shape (k,)
-            Places in `cells`.
+            Indices into `cells`.
         rng : Generator
 
         Returns
         -------
         ndarray of int64, shape (k,)
-            Places in `cells`.
+            Indices into `cells`.
         """
         sizes = self._sizes[rows]
-        # A step of 1 to size - 1 around the ring of a well's cells never comes back to its start.
+        # The cells of a well form a ring: 1 to size - 1 steps on it end at another cell.
         ranks = (self._ranks[rows] + rng.integers(1, sizes)) % sizes
         return self._by_well[self._starts[rows] + ranks]

@@ -1,7 +1,7 @@
 """The three parts of the paired cell inpainting network: two encoders and a decoder.
 
 Architecture after Lu et al. 2019, "Learning unsupervised feature representations for single cell
-microscopy images with paired cell inpainting", with the defaults of Keras where nothing is said.
+microscopy images with paired cell inpainting"; where it names no value, Keras' default.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ DECODER_CHANNELS = (256, 384, 384, 256, 96)
 """3x3 convolutions of the decoder at width 1; a 1x1 convolution to one channel follows."""
 
 POOLED = ("conv1", "conv2")
-"""Layers of either encoder behind which 2x2 blocks are pooled: 64 -> 32 -> 16 pixels."""
+"""Layers of either encoder that are followed by 2x2 max-pooling: 64 -> 32 -> 16 pixels."""
 
 UPSAMPLED = (3, 4)
-"""Places in the decoder before which every pixel becomes 2x2 of them: 16 -> 32 -> 64 pixels."""
+"""Indices of the decoder's convolutions that follow 2x2 upsampling: 16 -> 32 -> 64 pixels."""
 
 NORM_EPSILON, NORM_MOMENTUM = 1e-3, 0.01
-"""Of batch normalisation: Keras' defaults, whose decay of 0.99 is torch's momentum of 0.01."""
+"""Batch normalisation: Keras' defaults. Its decay of 0.99 is torch's momentum of 0.01."""
 
 
 class Encoder(nn.Module):
@@ -42,7 +42,7 @@ class Encoder(nn.Module):
     ----------
     channels_in : int
     channels : dict of str to int
-        Outputs of each convolution, by layer.
+        Output channels of each convolution, by layer.
     """
 
     def __init__(self, channels_in: int, channels: dict[str, int]) -> None:
@@ -57,50 +57,50 @@ class Encoder(nn.Module):
         """Return the last layer, normalised, at a quarter of the images' height and width."""
         x = images
         for name in self.convolutions:
-            x = self._pass_on(name, self.convolutions[name](x))
+            x = self._normalise_and_pool(name, self.convolutions[name](x))
         return x
 
     def features(self, images: torch.Tensor, layers: Collection[str]) -> Tensors:
-        """Return the largest activation of each channel: after ReLU, before normalisation.
+        """Return the largest activation of each channel, after ReLU and before normalisation.
 
         Parameters
         ----------
         images : Tensor, shape (n, channels_in, height, width)
         layers : collection of str
-            Nothing behind the deepest of them is computed.
+            Layers to return; deeper layers are not computed.
 
         Returns
         -------
         dict of str to Tensor, shape (n, channels of the layer)
         """
-        found: Tensors = {}
+        features: Tensors = {}
         x = images
         for name in self.convolutions:
-            active = self.convolutions[name](x)
+            activations = self.convolutions[name](x)
             if name in layers:
-                found[name] = active.amax(dim=(2, 3))
-            if len(found) == len(set(layers)):
+                features[name] = activations.amax(dim=(2, 3))
+            if len(features) == len(set(layers)):
                 break
-            x = self._pass_on(name, active)
-        return found
+            x = self._normalise_and_pool(name, activations)
+        return features
 
-    def _pass_on(self, name: str, active: torch.Tensor) -> torch.Tensor:
-        normalised = self.norms[name](active)
+    def _normalise_and_pool(self, name: str, activations: torch.Tensor) -> torch.Tensor:
+        normalised = self.norms[name](activations)
         return functional.max_pool2d(normalised, 2) if name in POOLED else normalised
 
 
 class PairedCellInpainting(nn.Module):
     """Predicts the protein of a target cell from its nucleus and from another cell.
 
-    At width 1 it has 7,320,609 trainable parameters, and 7,323,521 numbers with the running
-    means and variances, which is how Keras counts.
+    At width 1 it has 7,320,609 trainable parameters. Keras' count includes the running means and
+    variances: 7,323,521 numbers.
 
     Parameters
     ----------
     width : float
-        Multiplies all numbers of channels; 1 is the published network.
+        Factor on every number of channels; 1 is the published network.
     seed : int
-        Of the initial weights.
+        Seed of the initial weights.
     """
 
     def __init__(self, width: float = 1.0, seed: int = 0) -> None:
@@ -129,11 +129,11 @@ class PairedCellInpainting(nn.Module):
 
 
 class UpsamplingConvolution(nn.Conv2d):
-    """A 3x3 convolution of an image of which every pixel has first become 2x2 of them.
+    """A 3x3 convolution of an image upsampled twofold by repeating pixels, in one operation.
 
-    A 3x3 window of the larger image covers 2x2 pixels of the smaller one, in four ways: one for
-    each of the four pixels that one has become. Summing the weights that meet the same pixel gives
-    the same numbers from four 2x2 convolutions of the smaller image, with 4 products in place of 9.
+    A 3x3 window of the upsampled image covers only 2x2 pixels of the original, in four ways, one
+    for each of the four copies of a pixel. Weights that meet copies of the same pixel are summed.
+    Four 2x2 convolutions of the original then give the same numbers, with 4 products instead of 9.
 
     Parameters
     ----------
@@ -148,18 +148,19 @@ class UpsamplingConvolution(nn.Conv2d):
         height, width = images.shape[2:]
         weight = _summed(_summed(self.weight, -2), -1).flatten(0, 2)
         assert self.bias is not None
-        # Each way sees a border of its own: of height + 1 rows the first or the last is too many.
+        # The padded result has height + 1 rows; one copy uses all but the last, the other all
+        # but the first. The same holds for columns.
         windows = functional.conv2d(images, weight, self.bias.repeat(4), padding=1)
-        ways = windows.permute(0, 2, 3, 1).chunk(4, dim=3)
+        copies = windows.permute(0, 2, 3, 1).chunk(4, dim=3)
         rows = [
-            torch.stack([ways[2 * x + y][:, y : y + height, x : x + width] for x in (0, 1)], 3)
+            torch.stack([copies[2 * x + y][:, y : y + height, x : x + width] for x in (0, 1)], 3)
             for y in (0, 1)
         ]
         return torch.stack(rows, 2).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
 def _summed(weight: torch.Tensor, axis: int) -> torch.Tensor:
-    """Return weights (2, ..., 2, ...) for the first and second of the two pixels along an axis."""
+    """Return weights (2, ..., 2, ...) for the first and the second copy of a pixel on an axis."""
     before, here, after = weight.unbind(axis)
     first = torch.stack([before, here + after], axis)
     second = torch.stack([before + here, after], axis)
@@ -167,17 +168,17 @@ def _summed(weight: torch.Tensor, axis: int) -> torch.Tensor:
 
 
 def source_encoder(width: float) -> Encoder:
-    """Return the encoder whose layers are features, in torch's own initialisation."""
+    """Return the encoder whose layers are the features, with torch's default initial weights."""
     return Encoder(2, _all_scaled(SOURCE_CHANNELS, width))
 
 
 def unit_range(images: np.ndarray) -> np.ndarray:
-    """Bring each image and channel (n, c, height, width) to [0, 1]; constant ones become zeros."""
-    found = images.astype(np.float32)
-    found -= found.min(axis=(2, 3), keepdims=True)
-    spread = found.max(axis=(2, 3), keepdims=True)
-    found /= np.where(spread > 0, spread, np.float32(1))
-    return found
+    """Bring each image and channel (n, c, height, width) to [0, 1]; constant ones become 0."""
+    rescaled = images.astype(np.float32)
+    rescaled -= rescaled.min(axis=(2, 3), keepdims=True)
+    spread = rescaled.max(axis=(2, 3), keepdims=True)
+    rescaled /= np.where(spread > 0, spread, np.float32(1))
+    return rescaled
 
 
 def _all_scaled(channels: dict[str, int], width: float) -> dict[str, int]:
@@ -186,8 +187,8 @@ def _all_scaled(channels: dict[str, int], width: float) -> dict[str, int]:
 
 def _decoder(channels_in: int, channels: Sequence[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for place, channels_out in enumerate(channels):
-        if place in UPSAMPLED:
+    for index, channels_out in enumerate(channels):
+        if index in UPSAMPLED:
             layers.append(UpsamplingConvolution(channels_in, channels_out))
         else:
             layers.append(nn.Conv2d(channels_in, channels_out, 3, padding=1))

@@ -1,4 +1,4 @@
-"""The precisions in which networks compute, known without loading torch."""
+"""Names of the precisions in which networks compute; importing this does not load torch."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from coos_mlflow.errors import DataError
 Precision = Literal["auto", "fp32", "bf16"]
 
 PRECISIONS = (AUTO, FP32, BF16) = get_args(Precision)
-"""The best that the device has instructions for, single precision, and bfloat16."""
+"""Bfloat16 where the device has instructions for it, else single; always single; bfloat16."""
 
 
-def check_precision(asked: str) -> None:
-    """Refuse a precision that is not in `PRECISIONS`.
+def check_precision(precision: str) -> None:
+    """Check that a precision is in `PRECISIONS`.
 
     Raises
     ------
     DataError
-        Saying what came, and which there are.
+        For an unknown precision.
     """
-    if asked not in PRECISIONS:
-        raise DataError(f"precision={asked!r} found, expected one of {', '.join(PRECISIONS)}.")
+    if precision not in PRECISIONS:
+        raise DataError(f"precision={precision!r} found, expected one of {', '.join(PRECISIONS)}.")

@@ -1,7 +1,8 @@
-"""The loop in which networks are trained: checkpoints, resumption, progress.
+"""The training loop of networks: validation, checkpoints, resumption, progress.
 
-All that is random in an iteration follows from the seed and the iteration's number, so that a
-run resumed from a checkpoint is the run that was never interrupted.
+A network supplies a `TrainingTask`; `train` runs it. The random numbers of an iteration depend on
+the seed and the iteration's number alone, so a resumed training gives the same weights as one that
+was never interrupted.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from coos_mlflow.representations.nn.networks import (
     Tensors,
     autocast,
     load_weights,
-    place,
     read_tensors,
+    to_device,
     uses_bf16,
     write_tensors,
 )
@@ -40,40 +41,40 @@ CHECKPOINT = "checkpoint.safetensors"
 _ERROR = "validation_error"
 
 REPORT_EVERY = 25
-"""Iterations whose mean loss makes one point of a curve."""
+"""Iterations over which the loss is averaged for one point of the curve."""
 
 
-def _nothing(*_: Any) -> None:
-    """Take no notice."""
+def _ignore(*_: Any) -> None:
+    """Accept any arguments and do nothing."""
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """Where a network is trained, and who is told how it goes.
+class TrainingContext:
+    """Folder and callbacks of a training.
 
     Parameters
     ----------
     folder : Path
-        Gets the checkpoint; training goes on from the one that is there.
+        Folder of the checkpoint. Training resumes from a checkpoint that is already there.
     on_metrics : callable
-        Told (iteration, dict of float) of each point of the curves.
+        Called with (iteration, dict of float) for each point of the curves.
     on_figure : callable
-        Told (file name such as ``"inpainting/000500.png"``, matplotlib Figure).
+        Called with (file name such as ``"inpainting/000500.png"``, matplotlib Figure).
     """
 
     folder: Path
-    on_metrics: Callable[[int, dict[str, float]], None] = _nothing
-    on_figure: Callable[[str, Figure], None] = _nothing
+    on_metrics: Callable[[int, dict[str, float]], None] = _ignore
+    on_figure: Callable[[str, Figure], None] = _ignore
 
     @property
     def checkpoint(self) -> Path:
-        """The file from which training goes on."""
+        """The file of the checkpoint."""
         return self.folder / CHECKPOINT
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to train.
+    """Length, batches, seed and precision of a training.
 
     Parameters
     ----------
@@ -82,9 +83,9 @@ class Plan:
     batch : int
         Cells in a step.
     check_every : int
-        Iterations from one validation, with its checkpoint, to the next.
+        Iterations between validations; a checkpoint is written at each.
     seed : int
-        Of everything that is random.
+        Seed of all random numbers.
     precision : str
         One of `coos_mlflow.representations.nn.precision.PRECISIONS`.
     """
@@ -97,16 +98,17 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """What training has left.
+class TrainingResult:
+    """The outcome of a training.
 
     Parameters
     ----------
     tensors : dict of str to Tensor
-        The network's state at the best iteration; at the last one where nothing was validated.
+        The network's state at the best iteration, or at the last one without validation.
     best_iteration : int
+        The iteration of `tensors`.
     error : float or None
-        Validation error there.
+        Validation error at the best iteration, in %.
     history : list of dict
         The points of the curves, in order.
     """
@@ -117,63 +119,65 @@ class Learnt:
     history: list[dict[str, float]]
 
 
-class Lesson(ABC):
-    """What a network is taught: the loss of a batch, and how good it is now."""
+class TrainingTask(ABC):
+    """A network, its batches, loss and optimiser, and how it is validated."""
 
     network: nn.Module
-    """Moved to the device by `train` before anything else."""
+    """The network to train; `train` moves it to the device first."""
 
     n_cells: int
-    """Rows to draw batches from."""
+    """Number of rows from which batches are drawn."""
 
     carries_over: bool = False
-    """Whether cells that do not fill a batch at an epoch's end begin the next epoch's first one.
+    """Whether the cells left at an epoch's end start the next epoch's first batch.
 
-    Otherwise they are left out of that epoch.
+    Otherwise cells that do not fill a batch are left out of that epoch.
     """
 
     @abstractmethod
     def optimiser(self) -> torch.optim.Optimizer:
-        """Return a fresh optimiser of the network's parameters."""
+        """Return a new optimiser of the network's parameters."""
 
     def learning_rate(self, iteration: int) -> float | None:
-        """Return the rate of an iteration, counted from 0; None leaves the optimiser's."""
+        """Return the rate of an iteration, counted from 0; None keeps the optimiser's own."""
         return None
 
     @abstractmethod
     def draw(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
-        """Return what `loss` takes for the cells `rows`; `rng` draws what is random about it."""
+        """Return the batch of the cells `rows`, augmented with random numbers of `rng`."""
 
     @abstractmethod
     def loss(self, *drawn: torch.Tensor) -> torch.Tensor:
-        """Return the loss of what `draw` has returned, a scalar."""
+        """Return the loss of a batch from `draw`, a scalar."""
 
     def validation_error(self) -> float | None:
-        """Return an error to minimise, in %, or None where there is nothing to validate."""
+        """Return the error to minimise, in %, or None where there is no validation."""
         return None
 
     def figure(self, iteration: int) -> tuple[str, Figure] | None:
-        """Return a file name and a picture of what the network does now, or None."""
+        """Return a file name and a figure of the network's present output, or None."""
         return None
 
 
-def train(lesson: Lesson, plan: Plan, workshop: Workshop, device: torch.device) -> Learnt:
-    """Teach a lesson, going on from the checkpoint in the workshop's folder if there is one.
+def train(
+    task: TrainingTask, plan: Plan, context: TrainingContext, device: torch.device
+) -> TrainingResult:
+    """Train the task's network, resuming from the checkpoint in the context's folder if any.
 
     Raises
     ------
     TrainingError
-        When the loss is no longer finite, or the checkpoint is damaged.
+        Where the loss is no longer finite, or the checkpoint is damaged.
     KeyboardInterrupt, SystemExit
-        On signals that ask for it, once the running iteration is done and its checkpoint written.
+        After a signal to end, once the running iteration is done and its checkpoint written.
     """
-    return _Training(lesson, plan, workshop, device).run()
+    return _Training(task, plan, context, device).run()
 
 
-def rows_of(iteration: int, n_cells: int, plan: Plan, carries_over: bool = False) -> np.ndarray:
-    """Return the cells of an iteration: every epoch goes through all of them in a new order.
+def batch_rows(iteration: int, n_cells: int, plan: Plan, carries_over: bool = False) -> np.ndarray:
+    """Return the rows of an iteration's batch; every epoch has a new order of the cells.
 
-    See `Lesson.carries_over` for what does not fill a batch at an epoch's end.
+    See `TrainingTask.carries_over` for cells that do not fill a batch at an epoch's end.
     """
     batch = min(plan.batch, n_cells)
     used = n_cells if carries_over else n_cells - n_cells % batch
@@ -190,7 +194,7 @@ def _order(epoch: int, n_cells: int, seed: int) -> np.ndarray:
 
 @dataclass
 class _State:
-    """All that the next iteration depends on besides network and optimiser.
+    """State of a training besides network and optimiser, as stored in a checkpoint.
 
     `window` holds the losses since the last point of the curve.
     """
@@ -203,25 +207,27 @@ class _State:
 
 
 class _Training:
-    """One network in training."""
+    """The state and the loop of one training."""
 
-    def __init__(self, lesson: Lesson, plan: Plan, workshop: Workshop, device: torch.device):
-        self.lesson, self.plan, self.workshop = lesson, plan, workshop
+    def __init__(
+        self, task: TrainingTask, plan: Plan, context: TrainingContext, device: torch.device
+    ):
+        self.task, self.plan, self.context = task, plan, context
         self.bf16 = uses_bf16(plan.precision, device)
         self.autocast = partial(autocast, device, self.bf16)
-        place(lesson.network, device)
-        self.optimiser = lesson.optimiser()
+        to_device(task.network, device)
+        self.optimiser = task.optimiser()
         self.state = _State()
         self.best: Tensors = {}
-        self.losses: list[torch.Tensor] = []  # not looked at each time: that would wait for the GPU
+        self.losses: list[torch.Tensor] = []  # read late: reading one waits for the GPU
         self.clock = Clock(plan.batch)
-        self.latest: dict[str, float] = {}  # by name, the last of each curve
+        self.latest: dict[str, float] = {}  # last value of each curve, by name
 
-    def run(self) -> Learnt:
-        if self.workshop.checkpoint.exists():
+    def run(self) -> TrainingResult:
+        if self.context.checkpoint.exists():
             self._resume()
         total = self.plan.iterations
-        self.lesson.network.train()
+        self.task.network.train()
         with (
             torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=self.bf16),
             progress("Training", total=total, unit="iterations") as advance,
@@ -231,14 +237,14 @@ class _Training:
             self.clock.restart(self.state.iteration)
             while self.state.iteration < total:
                 self._step()
-                self._look()
-                advance(1, self._note())
+                self._after_step()
+                advance(1, self._progress_note())
                 if waiting.asked:
                     self._save()
                     waiting.obey()
             waiting.obey()
-        tensors = self.best or _on_cpu(self.lesson.network.state_dict())
-        return Learnt(
+        tensors = self.best or _on_cpu(self.task.network.state_dict())
+        return TrainingResult(
             tensors,
             self.state.best_iteration or self.state.iteration,
             self.state.error,
@@ -247,22 +253,22 @@ class _Training:
 
     def _step(self) -> None:
         iteration = self.state.iteration
-        rows = rows_of(iteration, self.lesson.n_cells, self.plan, self.lesson.carries_over)
-        rate = self.lesson.learning_rate(iteration)
+        rows = batch_rows(iteration, self.task.n_cells, self.plan, self.task.carries_over)
+        rate = self.task.learning_rate(iteration)
         if rate is not None:
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
         rng = np.random.default_rng([self.plan.seed, iteration, 1])
         with self.autocast():
-            loss = self.lesson.loss(*self.lesson.draw(rows, rng))
+            loss = self.task.loss(*self.task.draw(rows, rng))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
         self.losses.append(loss.detach())
         self.state.iteration += 1
 
-    def _look(self) -> None:
-        """Note the loss, validate and write a checkpoint, each when it is time."""
+    def _after_step(self) -> None:
+        """Report the loss, validate and write a checkpoint, each at its own interval."""
         iteration = self.state.iteration
         last = iteration == self.plan.iterations
         checks = iteration % self.plan.check_every == 0 or last
@@ -271,11 +277,11 @@ class _Training:
             metrics |= self._report()
         if checks:
             metrics |= self._validate()
-            if picture := self._picture():
-                self._keeping_all(self.workshop.on_figure, *picture)
-        # Told when all is noted: who is told may be gone, and the checkpoint must be whole then.
+            if figure := self._figure():
+                self._call(self.context.on_figure, *figure)
+        # Callbacks come last: one that fails leaves a checkpoint, which must hold this state.
         if metrics:
-            self._keeping_all(self.workshop.on_metrics, iteration, metrics)
+            self._call(self.context.on_metrics, iteration, metrics)
         if checks:
             self._save()
             self.clock.restart(iteration)
@@ -288,33 +294,33 @@ class _Training:
             "learning_rate": self.optimiser.param_groups[0]["lr"],
         }
         self.state.window = []
-        self._remember(point)
+        self._record(point)
         measured = {name: value for name, value in point.items() if name != "iteration"}
         speed = self.clock.cells_per_second(self.state.iteration)
         return measured | {"cells_per_second": speed}
 
     def _validate(self) -> dict[str, float]:
-        network = self.lesson.network
+        network = self.task.network
         with self._evaluating():
-            error = self.lesson.validation_error()
+            error = self.task.validation_error()
         if error is None:
             return {}
-        self._remember({"iteration": self.state.iteration, _ERROR: error})
+        self._record({"iteration": self.state.iteration, _ERROR: error})
         if self.state.error is None or error < self.state.error:
             self.state.error, self.state.best_iteration = error, self.state.iteration
             self.best = _on_cpu(network.state_dict())
         return {_ERROR: error}
 
-    def _picture(self) -> tuple[str, Figure] | None:
+    def _figure(self) -> tuple[str, Figure] | None:
         with self._evaluating():
-            return self.lesson.figure(self.state.iteration)
+            return self.task.figure(self.state.iteration)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        self.lesson.network.eval()
+        self.task.network.eval()
         with torch.inference_mode(), self.autocast():
             yield
-        self.lesson.network.train()
+        self.task.network.train()
 
     def _read_losses(self) -> None:
         values = torch.stack(self.losses).tolist() if self.losses else []
@@ -326,19 +332,19 @@ class _Training:
             )
         self.state.window += values
 
-    def _remember(self, point: dict[str, float]) -> None:
+    def _record(self, point: dict[str, float]) -> None:
         self.state.history.append(point)
         self.latest |= point
 
-    def _keeping_all(self, tell: Callable[..., None], *what: Any) -> None:
-        """Tell somebody; should that fail, the training can go on from here."""
+    def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
+        """Call a callback; if it fails, write a checkpoint, so that training can resume here."""
         try:
-            tell(*what)
+            callback(*arguments)
         except Exception:
             self._save()
             raise
 
-    def _note(self) -> str:
+    def _progress_note(self) -> str:
         parts = [
             f"loss {self.latest['loss']:.4g}" if "loss" in self.latest else "",
             f"error {self.latest[_ERROR]:.1f} %" if _ERROR in self.latest else "",
@@ -349,27 +355,27 @@ class _Training:
     def _save(self) -> None:
         self._read_losses()
         adam = self.optimiser.state_dict()["state"]
-        tensors = {f"network.{k}": v for k, v in self.lesson.network.state_dict().items()}
+        tensors = {f"network.{k}": v for k, v in self.task.network.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         tensors |= {f"optimiser.{i}.{k}": v for i, of in adam.items() for k, v in of.items()}
-        write_tensors(self.workshop.checkpoint, tensors, asdict(self.state))
+        write_tensors(self.context.checkpoint, tensors, asdict(self.state))
 
     def _resume(self) -> None:
-        """Take up the checkpoint; one that is damaged is set aside, and all begins anew."""
-        file = self.workshop.checkpoint
+        """Restore the checkpoint; a damaged one is renamed, so that the next call starts anew."""
+        file = self.context.checkpoint
         try:
             tensors, facts = read_tensors(file)
             state = _State(**facts)
-            load_weights(self.lesson.network, _under("network.", tensors), str(file))
+            load_weights(self.task.network, _without_prefix("network.", tensors), str(file))
         except (RegistryError, TypeError) as error:
             aside = file.with_suffix(".damaged")
             file.replace(aside)
             raise TrainingError(
-                f"{file}: the checkpoint is damaged and was set aside as {aside.name} "
-                f"({error}); the same command begins anew."
+                f"{file}: the checkpoint is damaged and was renamed to {aside.name} "
+                f"({error}); the same command starts the training anew."
             ) from error
-        self.best = _under("best.", tensors)
-        self._restore_optimiser(_under("optimiser.", tensors))
+        self.best = _without_prefix("best.", tensors)
+        self._restore_optimiser(_without_prefix("optimiser.", tensors))
         self.state = state
         for point in state.history:
             self.latest |= point
@@ -379,12 +385,12 @@ class _Training:
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         by_parameter: dict[int, Tensors] = {}
         for name, tensor in tensors.items():
-            index, _, what = name.partition(".")
+            index, _, key = name.partition(".")
             like = parameters[int(index)]
-            # In the parameter's memory format; steps would be slower otherwise.
+            # Moments in the parameter's memory format; steps would be slower otherwise.
             same = tensor.shape == like.shape
-            put = torch.empty_like(like, device="cpu").copy_(tensor) if same else tensor
-            by_parameter.setdefault(int(index), {})[what] = put
+            value = torch.empty_like(like, device="cpu").copy_(tensor) if same else tensor
+            by_parameter.setdefault(int(index), {})[key] = value
         self.optimiser.load_state_dict({"state": by_parameter, "param_groups": groups})
 
 
@@ -392,5 +398,6 @@ def _on_cpu(tensors: Tensors) -> Tensors:
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
-def _under(prefix: str, tensors: Tensors) -> Tensors:
+def _without_prefix(prefix: str, tensors: Tensors) -> Tensors:
+    """Return the tensors whose name begins with a prefix, under the rest of their names."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,6 +1,6 @@
-"""Published weights of networks: fetched or given as a file, verified, and read.
+"""Published weights of networks: download or take a local copy, verify, read.
 
-Only tensors are read from a file: code in it is never run.
+Only tensors are read from a file; code in it is never run.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from coos_mlflow.errors import DataError, DownloadError, OutputError
 if TYPE_CHECKING:
     import torch
 
-# What downloads and what reads tensors is imported where it is needed: a served model that
-# carries its weights with it needs neither.
+# torch and the download modules are imported where they are used: a served model carries its
+# weights and needs neither.
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file of weights on the network: a state dict as torch saves it.
+    """A file of weights on a public server: a state dict saved by torch.
 
     Parameters
     ----------
     key, title : str
-        What `coos weights` calls it, and what messages call it.
+        Name for `coos weights`, and name in messages.
     url : str
     sha256 : str
-        Hexadecimal digits with which the file's SHA-256 begins.
+        First hexadecimal digits of the file's SHA-256.
     megabytes : int
-        About its size, for people.
+        Approximate size, for messages.
     licence, citation : str
     shapes : mapping of str to tuple of int
-        The tensors that are taken from it; whatever else it holds is left out.
+        The tensors to read; the file may hold others, which are ignored.
     """
 
     key: str
@@ -49,7 +49,7 @@ class Published:
 
     @property
     def file_name(self) -> str:
-        """The last part of its address."""
+        """The last part of the URL."""
         return self.url.rpartition("/")[2]
 
 
@@ -65,24 +65,24 @@ def obtain(
     ----------
     published : Published
     folder : Path
-        Where the download goes until it is read. Only a connection that stays cut leaves
-        something there, from which the next call goes on.
+        Folder of the download while it is read. It stays empty afterwards, except after a lost
+        connection: the next call then resumes the download.
     file : Path, optional
-        A copy of the published file, to be read instead of the network.
+        A local copy of the published file, read instead of downloading.
     on_progress : callable, optional
-        Told the bytes that came since its last call; negative where a server starts over.
+        Called with the bytes received since the last call; negative where a server starts over.
 
     Returns
     -------
     dict of str to Tensor of float32
-        As many as `published.shapes`, of these shapes.
+        The tensors of `published.shapes`.
 
     Raises
     ------
     DataError
-        For a file that is missing, that is another one, or that does not hold the tensors.
+        Where the file is missing, is another file, or lacks the tensors.
     DownloadError
-        Where the network, the server or a damaged download is at fault.
+        Where the network or the server fails, or the download is damaged.
     OutputError
         Where the folder cannot be written or the disk is too small.
     """
@@ -106,21 +106,22 @@ def _check_hash(published: Published, file: Path) -> None:
     if not file.is_file():
         raise DataError(f"{file}: no such file, expected a copy of {published.url}.")
     try:
-        found = pooch.file_hash(str(file), alg="sha256")
+        digest = pooch.file_hash(str(file), alg="sha256")
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}).") from error
-    if not found.startswith(published.sha256):
+    if not digest.startswith(published.sha256):
         raise DataError(
-            f"{file}: SHA-256 {found[: len(published.sha256)]}... of {file.stat().st_size:,} bytes "
-            f"found, expected {published.sha256}...: it is cut, damaged or not {published.url}."
+            f"{file}: SHA-256 {digest[: len(published.sha256)]}... of {file.stat().st_size:,} "
+            f"bytes found, expected {published.sha256}...: it is cut, damaged or not "
+            f"{published.url}."
         )
 
 
 def _fetch(published: Published, target: Path, on_progress: Callable[[int], None] | None) -> None:
-    """Download and verify the file, going on where a cut download ended."""
+    """Download and verify the file, resuming an interrupted download."""
     from coos_mlflow.plates.download import ResumingDownloader, bytes_in
 
-    size = _ask_size(published)
+    size = _remote_size(published)
     part = target.with_name(f".{target.name}.{published.sha256}.part")
     _check_space(target.parent, size - min(size, bytes_in(part)))
     ResumingDownloader(size, part, on_progress)(published.url, str(target))
@@ -129,19 +130,19 @@ def _fetch(published: Published, target: Path, on_progress: Callable[[int], None
     except DataError as error:
         raise DownloadError(
             f"{published.url}: the file arrived damaged, its SHA-256 does not begin with "
-            f"{published.sha256}; what came was deleted, run the command again."
+            f"{published.sha256}; the download was deleted, run the command again."
         ) from error
 
 
-def _ask_size(published: Published) -> int:
-    """Return how many bytes the server will send."""
+def _remote_size(published: Published) -> int:
+    """Return the size of the file on the server, in bytes."""
     import requests
 
     from coos_mlflow.plates.download import TIMEOUT_SECONDS, reason_of
 
     by_hand = f"`coos weights {published.key} --from FILE` takes a copy instead"
     try:
-        answer = requests.head(
+        response = requests.head(
             published.url,
             headers={"Accept-Encoding": "identity"},
             allow_redirects=True,
@@ -150,15 +151,15 @@ def _ask_size(published: Published) -> int:
     except requests.RequestException as error:
         reason = reason_of(error)
         raise DownloadError(f"{published.url}: no answer ({reason}); {by_hand}.") from error
-    if answer.status_code != requests.codes.ok:
+    if response.status_code != requests.codes.ok:
         raise DownloadError(
-            f"{published.url}: status {answer.status_code} {answer.reason}, expected 200; "
+            f"{published.url}: status {response.status_code} {response.reason}, expected 200; "
             f"{by_hand}."
         )
-    length = answer.headers.get("Content-Length", "")
+    length = response.headers.get("Content-Length", "")
     if not length.isdecimal():
         raise DownloadError(
-            f"{published.url}: Content-Length {length!r:.100} found, expected the file's bytes; "
+            f"{published.url}: Content-Length {length!r:.100} found, expected a number of bytes; "
             f"{by_hand}."
         )
     return int(length)
@@ -168,7 +169,7 @@ def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OutputError(
-            f"{folder}: {free / 1e9:.3g} GB free, {needed / 1e9:.3g} GB needed; free some, "
+            f"{folder}: {free / 1e9:.3g} GB free, {needed / 1e9:.3g} GB needed; free some space, "
             "or set COOS_CACHE to a folder on another disk."
         )
 
@@ -178,23 +179,23 @@ def _read(published: Published, file: Path) -> dict[str, torch.Tensor]:
 
     try:
         state: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # which ones torch raises for a foreign file is nowhere promised
+    except Exception as error:  # torch does not document its exceptions for a foreign file
         reason = str(error).partition("\n")[0][:100] or type(error).__name__
         raise DataError(
             f"{file}: cannot be read, expected a state dict of tensors ({reason})."
         ) from error
     if not isinstance(state, Mapping):
         raise DataError(f"{file}: {type(state).__name__} found, expected a state dict of tensors.")
-    found = {}
+    tensors = {}
     for key, shape in published.shapes.items():
         tensor = state.get(key)
         if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != shape:
-            there = "missing" if tensor is None else _describe(tensor)
-            raise DataError(f"{file}: {key} is {there}, expected a tensor of shape {shape}.")
+            actual = "missing" if tensor is None else _describe(tensor)
+            raise DataError(f"{file}: {key} is {actual}, expected a tensor of shape {shape}.")
         if not tensor.is_floating_point() or not tensor.isfinite().all():
-            raise DataError(f"{file}: {key} holds values that are no finite fractions.")
-        found[key] = tensor.float().clone()
-    return found
+            raise DataError(f"{file}: {key} holds values that are not finite floats.")
+        tensors[key] = tensor.float().clone()
+    return tensors
 
 
 def _describe(value: Any) -> str:

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from coos_mlflow.classifiers.protocol import AUTO, choose_preset
 from coos_mlflow.errors import DataError, MissingWeightsError, RegistryError
 from coos_mlflow.metrics import Evaluation
 from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import SPLIT_TITLES
 from coos_mlflow.representations import Representation, create, names
 from coos_mlflow.training.row import KIND_TITLES, OWN, kinds_of
-from coos_mlflow.training.train import AUTO, Row, choose_preset, train_rows
+from coos_mlflow.training.train import Row, train_rows
 
 COOS7 = "COOS-7"
 
@@ -199,7 +200,7 @@ class Table:
         "paper" or "quick".
     seeds : tuple of int
     settings : dict
-        Fields of `coos_mlflow.classifiers.fit.Protocol` that differ from the preset.
+        Fields of `coos_mlflow.classifiers.protocol.Protocol` that differ from the preset.
     """
 
     entries: tuple[Entry, ...]
@@ -247,7 +248,7 @@ def fill(
     seeds : sequence of int
         Of networks, searches and classifiers. Each row is trained once for every seed.
     settings : dict, optional
-        Fields of `coos_mlflow.classifiers.fit.Protocol` that differ from the preset.
+        Fields of `coos_mlflow.classifiers.protocol.Protocol` that differ from the preset.
     say : callable
         Called with a line about the progress.
     """

@@ -74,15 +74,15 @@ def test_both_networks_learn_by_tensorflows_steps(random_cells, key, betas):
     named = np.full(20, "B03")
     cells = CellBatch(0, random_cells(20), np.arange(20) % 2, plates=named, wells=named)
     settings = {"least_cells": 2} if key == "pci" else {}
-    lesson = create(key, width=0.02, **settings).lesson(cells, torch.device("cpu"))
-    lesson.network.double()
-    optimiser = lesson.optimiser()
-    weights = next(p for p in lesson.network.parameters() if p.numel() >= len(SIZES))
+    task = create(key, width=0.02, **settings).training_task(cells, torch.device("cpu"))
+    task.network.double()
+    optimiser = task.optimiser()
+    weights = next(p for p in task.network.parameters() if p.numel() >= len(SIZES))
     begin = weights.detach().numpy().ravel()[: len(SIZES)].copy()
     expected = tensorflows(begin, RATES, betas)
     for rate, gradient, wanted in zip(RATES[:40], gradients(), expected, strict=False):
         optimiser.param_groups[0]["lr"] = rate
-        for parameter in lesson.network.parameters():
+        for parameter in task.network.parameters():
             parameter.grad = torch.zeros_like(parameter)
         weights.grad.view(-1)[: len(SIZES)] = torch.from_numpy(gradient)
         optimiser.step()

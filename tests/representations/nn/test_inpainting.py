@@ -1,4 +1,4 @@
-"""PCI's lesson: every cell of every epoch, and pairs of one imaging of a well."""
+"""PCI's task: every cell of every epoch, and pairs of one imaging of a well."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.representations import create
 from coos_mlflow.representations.nn.inpainting import Inpainting
-from coos_mlflow.representations.nn.training import Workshop
+from coos_mlflow.representations.nn.training import TrainingContext
 
 TINY = {"width": 0.02, "learning_rate": 1e-3, "least_cells": 2, "precision": "fp32"}
 
@@ -37,8 +37,8 @@ def test_epochs_are_passes_over_all_cells(
 
     monkeypatch.setattr(Inpainting, "draw", noted)
     pci = create("pci", epochs=epochs, batch=batch, **TINY)
-    pci.fit(cells_of(random_cells(10)), Workshop(tmp_path))
-    assert pci.learnt["iterations"] == len(drawn) == iterations
+    pci.fit(cells_of(random_cells(10)), TrainingContext(tmp_path))
+    assert pci.training_summary["iterations"] == len(drawn) == iterations
     np.testing.assert_array_equal(
         np.bincount(np.concatenate(drawn)[: 10 * epochs]), np.full(10, epochs)
     )
@@ -49,8 +49,10 @@ def test_pairs_are_of_one_day_and_one_microscope_where_the_file_names_them(rando
     images = random_cells(12)
     ids = np.resize(["first", "second"], 12)
     images[ids == "second", :, :2] = images.max()  # two bright rows tell them apart
-    lesson = create("pci", **TINY).lesson(cells_of(images, **{column: ids}), torch.device("cpu"))
+    task = create("pci", **TINY).training_task(
+        cells_of(images, **{column: ids}), torch.device("cpu")
+    )
     rows = np.tile(np.arange(12), 20)
-    for cells in lesson.draw(rows, np.random.default_rng(0)):
+    for cells in task.draw(rows, np.random.default_rng(0)):
         bright = (cells == 1).flatten(1).sum(dim=1) >= 2 * 2 * 64
         np.testing.assert_array_equal(bright, ids[rows] == "second")

@@ -12,10 +12,10 @@ from coos_mlflow.representations.nn.deeploc_network import STRETCH, DeepLocNetwo
 from coos_mlflow.representations.nn.inference import (
     FusedConvolution,
     RectifiedConvolution,
-    answering_form,
+    inference_network,
 )
 from coos_mlflow.representations.nn.networks import best_device, uses_bf16
-from coos_mlflow.representations.nn.training import Workshop
+from coos_mlflow.representations.nn.training import TrainingContext
 from coos_mlflow.simulate import simulate_plate_cells
 
 NETWORKS = ("deeploc", "pci", "vgg16")
@@ -52,7 +52,7 @@ def learnt(training, tmp_path_factory):
     folder = tmp_path_factory.mktemp("networks")
     for key in NETWORKS:
         made = create(key, **SMALL[key])
-        made.fit(training, Workshop(folder / key))
+        made.fit(training, TrainingContext(folder / key))
         made.save(folder / key)
 
     def restored(key):
@@ -135,7 +135,7 @@ def test_to_prepare_for_the_same_costs_nothing(learnt, monkeypatch, key):
     made = learnt(key)
     made.prepare("fp32")
     made.prepare("bf16")
-    monkeypatch.setattr("coos_mlflow.representations.nn.networked.answering_form", None)
+    monkeypatch.setattr("coos_mlflow.representations.nn.networked.inference_network", None)
     assert [made.prepare(p) for p in ("bf16", "fp32", "bf16")] == ["bf16", "fp32", "bf16"]
 
 
@@ -152,7 +152,7 @@ def test_other_weights_are_not_answered_for_by_the_old_ones(learnt, new, tmp_pat
 @pytest.mark.parametrize("key", names())
 def test_auto_is_what_the_device_has(key):
     made = create(key, **({"weights": "random"} if key == "vgg16" else {}))
-    if made.learns:
+    if made.trainable:
         made._use(made._build().state_dict(), "random weights")
     bf16 = key in NETWORKS and uses_bf16("auto", best_device())
     assert made.prepare("auto") == ("bf16" if bf16 else "fp32")
@@ -161,7 +161,7 @@ def test_auto_is_what_the_device_has(key):
 
 
 def test_what_has_learnt_nothing_cannot_be_prepared():
-    with pytest.raises(DataError, match="DeepLoc has learnt nothing yet; call fit or restore"):
+    with pytest.raises(DataError, match="DeepLoc is not trained yet; call fit or restore"):
         create("deeploc").prepare("fp32")
 
 
@@ -175,7 +175,7 @@ def test_normalisation_is_folded_whatever_it_has_learnt():
             for tensor in (module.bias.data, module.running_mean):
                 tensor.normal_(generator=generator)
     crops = torch.rand(3, 2, 60, 60, generator=generator)
-    form = answering_form(network, bf16=False)
+    form = inference_network(network, bf16=False)
     kinds = {type(module) for module in form.modules()}
     assert not kinds & {nn.BatchNorm1d, nn.BatchNorm2d, nn.Conv2d}
     with torch.inference_mode():

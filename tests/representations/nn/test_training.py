@@ -17,10 +17,10 @@ from coos_mlflow.errors import OutputError, TrainingError
 from coos_mlflow.representations.nn.networks import read_tensors
 from coos_mlflow.representations.nn.training import (
     CHECKPOINT,
-    Lesson,
     Plan,
-    Workshop,
-    rows_of,
+    TrainingContext,
+    TrainingTask,
+    batch_rows,
     train,
 )
 
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 PLAN = Plan(iterations=60, batch=8, check_every=20, seed=3, precision="fp32")
 
 
-class Regression(Lesson):
+class Regression(TrainingTask):
     """A small network with batch normalisation fits noisy sines; the noise is drawn by step."""
 
     n_cells = 40
@@ -59,12 +59,12 @@ class PowerCut(BaseException):
     """Ends everything at once: nothing is saved after it."""
 
 
-def run(folder, lesson=None, plan=PLAN, stop_at=None):
+def run(folder, task=None, plan=PLAN, stop_at=None):
     def on_metrics(iteration, metrics):
         if iteration == stop_at:
             raise PowerCut
 
-    return train(lesson or Regression(), plan, Workshop(folder, on_metrics), CPU)
+    return train(task or Regression(), plan, TrainingContext(folder, on_metrics), CPU)
 
 
 def assert_same(found, expected):
@@ -97,7 +97,7 @@ def test_when_nobody_can_be_told_nothing_is_lost(tmp_path):
             raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        train(Regression(), PLAN, Workshop(tmp_path / "broken", on_metrics), CPU)
+        train(Regression(), PLAN, TrainingContext(tmp_path / "broken", on_metrics), CPU)
     assert read_tensors(tmp_path / "broken" / CHECKPOINT)[1]["iteration"] == 50
     assert_same(run(tmp_path / "broken"), run(tmp_path / "whole"))
 
@@ -127,19 +127,19 @@ def test_a_resumed_optimiser_keeps_the_memory_format(tmp_path):
                 nn.Linear(4, 1),
             )
 
-    lesson = Convolution()
+    task = Convolution()
     with pytest.raises(PowerCut):
         run(tmp_path, Convolution(), stop_at=25)
     kept = []
-    make = lesson.optimiser
+    make = task.optimiser
 
     def optimiser():
         kept.append(make())
         return kept[0]
 
-    lesson.optimiser = optimiser
-    run(tmp_path, lesson)
-    moments = kept[0].state[lesson.network[1].weight]["exp_avg"]
+    task.optimiser = optimiser
+    run(tmp_path, task)
+    moments = kept[0].state[task.network[1].weight]["exp_avg"]
     assert moments.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -180,7 +180,7 @@ def test_the_learning_rate_is_that_of_the_iteration(tmp_path):
 
 def test_every_epoch_goes_through_all_cells_in_an_order_of_its_own():
     plan = Plan(iterations=10, batch=8, seed=0)
-    epochs = [np.concatenate([rows_of(5 * e + s, 40, plan) for s in range(5)]) for e in range(2)]
+    epochs = [np.concatenate([batch_rows(5 * e + s, 40, plan) for s in range(5)]) for e in range(2)]
     for rows in epochs:
         np.testing.assert_array_equal(np.sort(rows), np.arange(40))
     assert (epochs[0] != epochs[1]).any()
@@ -188,7 +188,7 @@ def test_every_epoch_goes_through_all_cells_in_an_order_of_its_own():
 
 def test_what_does_not_fill_a_batch_is_left_out_of_its_epoch():
     plan = Plan(iterations=10, batch=8, seed=0)
-    epochs = [np.concatenate([rows_of(5 * e + s, 43, plan) for s in range(5)]) for e in range(2)]
+    epochs = [np.concatenate([batch_rows(5 * e + s, 43, plan) for s in range(5)]) for e in range(2)]
     assert [len(set(rows)) for rows in epochs] == [40, 40]
     assert set(epochs[0]) != set(epochs[1])
 
@@ -198,7 +198,7 @@ def test_batches_that_carry_over_draw_each_cell_once_in_every_epoch(n_cells, bat
     plan = Plan(iterations=1, batch=batch, seed=seed)
     used = min(batch, n_cells)
     iterations = range(-(-epochs * n_cells // used))
-    batches = [rows_of(i, n_cells, plan, carries_over=True) for i in iterations]
+    batches = [batch_rows(i, n_cells, plan, carries_over=True) for i in iterations]
     assert {len(rows) for rows in batches} == {used}
     drawn = np.concatenate(batches)[: epochs * n_cells].reshape(epochs, n_cells)
     np.testing.assert_array_equal(np.sort(drawn), np.tile(np.arange(n_cells), (epochs, 1)))
@@ -220,9 +220,9 @@ class CarryingOver(Regression):
 
 
 def test_a_lesson_that_carries_over_leaves_no_cell_out(tmp_path):
-    lesson = CarryingOver()
-    run(tmp_path, lesson, lesson.plan)
-    assert np.bincount(np.concatenate(lesson.drawn)).tolist() == [60 * 16 // 40] * 40
+    task = CarryingOver()
+    run(tmp_path, task, task.plan)
+    assert np.bincount(np.concatenate(task.drawn)).tolist() == [60 * 16 // 40] * 40
 
 
 def test_a_lesson_that_carries_over_goes_on_as_if_it_had_not_broken_off(tmp_path):
@@ -235,20 +235,20 @@ def test_a_lesson_that_carries_over_goes_on_as_if_it_had_not_broken_off(tmp_path
 
 
 def test_fewer_cells_than_a_batch_make_one_batch():
-    assert len(rows_of(3, 5, Plan(iterations=10, batch=8))) == 5
+    assert len(batch_rows(3, 5, Plan(iterations=10, batch=8))) == 5
 
 
 def test_a_loss_that_is_no_number_is_said_with_its_iteration(tmp_path):
-    lesson = Regression(rate=lambda i: 1e30)
+    task = Regression(rate=lambda i: 1e30)
     with pytest.raises(TrainingError, match=r"no longer finite before iteration 20 of 60"):
-        run(tmp_path, lesson)
+        run(tmp_path, task)
 
 
 SCRIPT = """
 import itertools, os, signal, sys
 from pathlib import Path
-sys.path[:0] = [sys.argv[1], sys.argv[1] + "/helpers"]
-from coos_mlflow.interrupts import Waiting
+sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parents[1] / "helpers")]
+from coos_mlflow._utils.signals import Waiting
 from test_training import Regression, run
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind "&"

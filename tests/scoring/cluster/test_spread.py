@@ -11,8 +11,9 @@ from sklearn.datasets import make_classification
 from sklearn.model_selection import StratifiedKFold
 
 from coos_mlflow._utils.cluster import LOCAL, connect, is_spreading, spread, spreading_over
-from coos_mlflow.classifiers.fit import Protocol, make
+from coos_mlflow.classifiers.fit import build_pipeline
 from coos_mlflow.classifiers.forest_search import FOREST_GRID, Search, search_forest
+from coos_mlflow.classifiers.protocol import Protocol
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.reader import file_digest
 from coos_mlflow.representations import create, extract
@@ -35,10 +36,10 @@ def test_a_cluster_does_the_same_in_its_workers(make_plate, tmp_path, monkeypatc
     """One cluster for three things: starting it is what takes time."""
     X, y = make_classification(120, 8, n_informative=6, n_classes=3, random_state=0)
     folds = list(StratifiedKFold(2).split(X, y))
-    forest = make("rf", {}, Protocol())
+    forest = build_pipeline("rf", Protocol())
     search = Search(forest, X.astype(np.float32), y, folds, samples=4, seed=0)
     monkeypatch.setitem(FOREST_GRID, "n_estimators", [3, 5])
-    monkeypatch.setattr(extract, "_BLOCK_OF_WORKER", 16)
+    monkeypatch.setattr(extract, "_WORKER_BLOCK", 16)
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
     plate, texture = make_plate(n=40), create("texture")
     params, error = search_forest(search)

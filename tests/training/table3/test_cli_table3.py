@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from coos_mlflow.classifiers import protocol
 from coos_mlflow.classifiers.forest_search import FOREST_GRID
 from coos_mlflow.cli import table3
 from coos_mlflow.errors import CoosError, DataError, OutputError
-from coos_mlflow.training import train
 from coos_mlflow.training.table3.summary import summarise
 
 
@@ -152,7 +152,7 @@ def test_a_table_is_trained_and_goes_on_where_it_was(
     invoke, trained, own_store, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(FOREST_GRID, "n_estimators", [20, 40])
-    monkeypatch.setitem(train.PRESETS["quick"], "search_samples", 2)
+    monkeypatch.setitem(protocol.PRESETS["quick"], "search_samples", 2)
     rows = ("--rows", "texture-knn,texture-rf", "--data", trained.data, "--seeds", 2)
     done = invoke(*rows, "--out", tmp_path / "a")
     assert "row 2 of 2: texture-rf, " in done.stderr

@@ -25,7 +25,7 @@ from coos_mlflow.training.table3.rows import (
 
 
 def test_the_published_numbers_are_those_of_the_shared_file(shared_file):
-    packaged = Path(table3.__file__).with_name("table3.csv").read_bytes()
+    packaged = Path(table3.__file__).with_name("published.csv").read_bytes()
     assert packaged == shared_file("table3.csv").read_bytes()
 
 
@@ -46,8 +46,8 @@ class Fake(Representation):
     version = "1"
     lacks: ClassVar[str] = ""
 
-    def __init__(self, key, title, layers, layer_titles=None, answers=False, seed=0):
-        self.key, self.title, self.layers, self.answers = key, title, layers, answers
+    def __init__(self, key, title, layers, layer_titles=None, classifies=False, seed=0):
+        self.key, self.title, self.layers, self.classifies = key, title, layers, classifies
         self.layer_titles = layer_titles or {}
         self.seed = seed
 
@@ -71,7 +71,7 @@ def fakes() -> dict[str, dict]:
     return {
         "anew": {"title": "Anew", "layers": ("a", "b")},
         "deeploc": {
-            "title": "DeepLoc", "layers": ("fc2",), "layer_titles": {"fc2": "FC2"}, "answers": True,
+            "title": "DeepLoc", "layers": ("fc2",), "layer_titles": {"fc2": "FC2"}, "classifies": True,
         },
         "pci": {"title": "PCI", "layers": pci, "layer_titles": {c: c.title() for c in pci}},
         "texture": {"title": "Texture", "layers": ("haralick",)},
@@ -153,7 +153,7 @@ def trained(monkeypatch, folder_of_fakes, make_table):
         for entry in make_table(lines).entries:
             on_row(entry.rows[0])
 
-    monkeypatch.setattr(table3, "train", train)
+    monkeypatch.setattr(table3, "train_rows", train)
     return asked
 
 
@@ -218,8 +218,8 @@ def test_rows_with_damaged_weights_say_what_helps(trained, data, monkeypatch, tm
     monkeypatch.setattr(Fake, "require", lambda self: vgg16.VGG16().require())
     absent, said = lack_of(Fake("vgg16", "VGG16", ("conv4_1",))), []
     assert absent and absent.words == "weights missing: coos weights vgg16"
-    vgg16.kept_at().parent.mkdir(parents=True)
-    vgg16.kept_at().write_bytes(b"cut")
+    vgg16.weights_path().parent.mkdir(parents=True)
+    vgg16.weights_path().write_bytes(b"cut")
     table = fill(choose_lines(all_lines(), "vgg16-*-lr"), data, say=said.append)
     assert {e.missing for e in table.entries} == {"weights damaged: coos weights vgg16 --force"}
     assert len(said) == 1 and "damaged; `coos weights vgg16 --force`" in said[0]
@@ -249,7 +249,7 @@ def test_an_error_in_training_ends_the_table(trained, data, monkeypatch):
     def train(*args, **kwargs):
         raise DataError("no.")
 
-    monkeypatch.setattr(table3, "train", train)
+    monkeypatch.setattr(table3, "train_rows", train)
     with pytest.raises(DataError, match=r"no\."):
         fill(choose_lines(all_lines(), "texture-lr"), data)
 

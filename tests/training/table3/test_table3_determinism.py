@@ -38,9 +38,9 @@ def make_anew(trained, tmp_path, monkeypatch, use_store):
 def test_rows_trained_twice_make_the_same_files(make_anew, monkeypatch):
     taught, fit = [], DeepLoc.fit
 
-    def counted(self, training, workshop):
+    def counted(self, training, context):
         taught.append(self.params()["iterations"])
-        fit(self, training, workshop)
+        fit(self, training, context)
 
     monkeypatch.setattr(DeepLoc, "fit", counted)
     (first, here), (second, there) = make_anew("first"), make_anew("second")
