@@ -29,9 +29,8 @@ from rich.console import Console
 from coos_mlflow._utils.progress import progress
 from coos_mlflow.drift.assessment import assess
 from coos_mlflow.drift.collect import Collected, Collector
-from coos_mlflow.drift.error_estimate import true_confusion
 from coos_mlflow.drift.image_quality import raw_figures
-from coos_mlflow.metrics import Evaluation
+from coos_mlflow.metrics import Evaluation, confusion_matrix
 from coos_mlflow.model.pyfunc import CellClassifier
 from coos_mlflow.plates.wells import well_names
 from coos_mlflow.scoring.job import BLOCK
@@ -218,9 +217,9 @@ def validate(
 def truth_of(classes: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Return the paper's ``balanced_error`` (%) and ``recalls`` over all true classes of a plate.
 
-    The estimates drop classes of hardly any cells; what judges them does not.
+    The estimates drop classes with very few cells; the true figures keep them.
     """
-    confusion = true_confusion(classes, labels).astype(np.int64)
+    confusion = confusion_matrix(classes, labels)
     return Evaluation(confusion, interval=(np.nan, np.nan)).as_dict()
 
 

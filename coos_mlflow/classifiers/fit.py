@@ -22,11 +22,11 @@ from coos_mlflow.classifiers.forest_search import (
     SEARCHES,
     Fold,
     Search,
-    balanced_error,
     least_cells,
     search_forest,
 )
 from coos_mlflow.errors import DataError
+from coos_mlflow.metrics import balanced_error, confusion_matrix
 from coos_mlflow.plates.schema import CLASSES
 
 TITLES = {"knn": "kNN", "lr": "L1 LR", "rf": "RF"}
@@ -271,7 +271,8 @@ def _cv_error(
 ) -> float:
     """Return the balanced error in %, averaged over the folds."""
     predicted = _held_out(pipeline, X, y, folds, f"{TITLES[kind]} cross-validation").argmax(axis=1)
-    return float(np.mean([balanced_error(y[held], predicted[held]) for _, held in folds]))
+    errors = [balanced_error(confusion_matrix(y[held], predicted[held])) for _, held in folds]
+    return float(np.mean(errors))
 
 
 def _held_out(

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import train_test_split
 from torch.nn.functional import cross_entropy
 
 from coos_mlflow.errors import DataError
+from coos_mlflow.metrics import balanced_error, confusion_matrix
 from coos_mlflow.plates.schema import CELL_SHAPE, CHANNELS, CLASSES, IMAGE_SIZE, CellBatch
 from coos_mlflow.representations.base import PROBABILITIES, VALIDATION_ERROR
 from coos_mlflow.representations.nn.adam import TensorFlowAdam
@@ -240,7 +240,7 @@ class _Classification(Lesson):
             for block in self._judged.split(_JUDGED_AT_A_TIME)
         ]
         predicted = torch.cat(parts).numpy()
-        return 100 * (1 - float(balanced_accuracy_score(self._truth, predicted)))
+        return float(balanced_error(confusion_matrix(self._truth, predicted)))
 
 
 def _stretch_into(place: torch.Tensor, images: np.ndarray, rows: np.ndarray) -> None:

@@ -140,8 +140,10 @@ def _part(
         columns.append((scores.probabilities, scores.features, raw, flags, digests))
         reached += len(images)
         advance(len(images))
-    looks = {index - block.start: look for index, look in examples.looks().items()}
+    thumbnails = {
+        index - block.start: thumbnail for index, thumbnail in examples.thumbnails().items()
+    }
     probabilities, features, raw, flags, digests = (
         np.concatenate(column) for column in zip(*columns, strict=True)
     )
-    return Part(block, probabilities, features, raw, flags, digests, looks)
+    return Part(block, probabilities, features, raw, flags, digests, thumbnails)

@@ -127,8 +127,10 @@ def _gather(plate: Plate, work: WorkFolder, reference: Reference, predictions: P
                 raw=part.raw[rows],
             )
             novelty = reference.novelty(part.features[rows], probabilities.argmax(axis=1))
-            looks = {place: part.looks.get(row) for place, row in enumerate(rows.tolist())}
-            examples.add(origins, probabilities, novelty, looks.get)
+            thumbnails = {
+                place: part.thumbnails.get(row) for place, row in enumerate(rows.tolist())
+            }
+            examples.add(origins, probabilities, novelty, thumbnails.get)
     return _Gathered(collector.build(), examples, counter)
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from coos_mlflow.drift.collect import Collected, Collector, joined
-from coos_mlflow.drift.error_estimate import calibrate, true_confusion
+from coos_mlflow.drift.collect import Collected, Collector, concatenate_samples
+from coos_mlflow.drift.error_estimate import calibrate
 from coos_mlflow.drift.image_quality import RAW_FIGURES
 from coos_mlflow.drift.reference import Projection, Reference, ReferenceCells
+from coos_mlflow.metrics import confusion_matrix
 from coos_mlflow.plates.schema import CELL_SHAPE, CLASSES
 
 DIMS = 16
@@ -122,7 +123,7 @@ class World:
         wells = np.concatenate([training.wells[name] for name in names]).astype(str)
         plates = np.repeat(names, [len(training.wells[name]) for name in names])
         calibration = calibrate(answers, truth, plates, wells)
-        confusion = true_confusion(truth, answers.argmax(axis=1))
+        confusion = confusion_matrix(truth, answers.argmax(axis=1))
         return Reference(
             profiles={"training": training.profile},
             projection=Projection(np.zeros(DIMS), np.ones(DIMS), np.eye(DIMS)),
@@ -131,7 +132,7 @@ class World:
             errors={"training": 3.0, "test1": 3.5},
             calibration=calibration,
             record={key: {"test1": 4.0} for key in calibration.fitted},
-            sample=joined(list(training.samples.values())),
+            sample=concatenate_samples(list(training.samples.values())),
             effects={},
             training_predictions="plates",
             kept_share=1.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coos_mlflow.drift.collect import SAMPLE, Collector, joined
+from coos_mlflow.drift.collect import MAX_CELLS, Collector, concatenate_samples
 from coos_mlflow.drift.image_quality import RAW_FIGURES
 from coos_mlflow.errors import DataError
 
@@ -57,12 +57,12 @@ def test_batches_do_not_matter(cells, batch):
 def test_samples_are_bounded_drawn_once_each_and_of_the_whole_plate(cells):
     found = collect(cells, 256)
     large, small = found.samples["p1"], found.samples["p2"]
-    assert (len(large), len(small)) == (SAMPLE, 500)
+    assert (len(large), len(small)) == (MAX_CELLS, 500)
     position = {tuple(row): i for i, row in enumerate(cells["features"].tolist())}
     rows = [position[tuple(row)] for row in large.features.tolist()]
-    assert len(set(rows)) == SAMPLE
+    assert len(set(rows)) == MAX_CELLS
     assert np.mean(rows) == pytest.approx(2250, abs=100)
-    assert len(np.unique(joined([large, small]).wells)) == 6
+    assert len(np.unique(concatenate_samples([large, small]).wells)) == 6
 
 
 def test_a_figure_that_is_not_finite_is_refused(cells):

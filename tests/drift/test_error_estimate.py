@@ -9,13 +9,12 @@ from coos_mlflow.drift import error_estimate
 from coos_mlflow.drift.error_estimate import (
     CANNOT_TELL,
     ESTIMATED,
-    balanced_error,
     calibrate,
     doubtful_wells,
     estimate,
-    numbered,
-    true_confusion,
+    number_ids,
 )
+from coos_mlflow.metrics import balanced_error, confusion_matrix
 
 ALL = {"has_wells": True}
 
@@ -50,17 +49,9 @@ def calibration():
     return calibrate(probabilities, truth, plates.astype(str), wells.astype(str))
 
 
-def test_balanced_error_by_hand():
-    confusion = np.zeros((7, 7))
-    confusion[0, :2] = 90, 10
-    confusion[4, 4] = 50
-    confusion[6, 0] = 1  # less than 2 % of the commonest class: not on the plate
-    assert balanced_error(confusion) == pytest.approx(5)
-
-
 def test_numbers_of_wells_have_no_gaps():
     plates, wells = np.array(["a", "a", "b", "b"]), np.array(["x", "y", "x", "x"])
-    np.testing.assert_array_equal(numbered(plates, wells), [0, 1, 2, 2])
+    np.testing.assert_array_equal(number_ids(plates, wells), [0, 1, 2, 2])
 
 
 def test_left_out_plates_choose_the_well_consensus(calibration):
@@ -84,7 +75,7 @@ def test_the_error_of_a_plate_is_found_whatever_it_is(calibration, rate):
     probabilities, truth, _, wells = answers_of(confusion_of(rate), 4, seed=1)
     found = estimate([calibration.confusions(probabilities, wells)], calibration, **ALL)
     labels = probabilities.argmax(axis=1)
-    true = balanced_error(true_confusion(truth, labels))
+    true = balanced_error(confusion_matrix(truth, labels))
     assert found["answer"] == ESTIMATED
     assert found["balanced_error"] == pytest.approx(true, abs=0.1)
     assert found["low"] <= true <= found["high"]
@@ -108,7 +99,7 @@ def test_a_plate_of_two_classes_is_judged_by_these(calibration):
     probabilities, truth, _, wells = answers_of(confusion_of(0.1), 4, seed=2)
     two = truth < 2
     found = estimate(
-        [calibration.confusions(probabilities[two], numbered(wells[two]))], calibration, **ALL
+        [calibration.confusions(probabilities[two], number_ids(wells[two]))], calibration, **ALL
     )
     assert found["classes"] == [0, 1]
     assert found["recalls"][2:] == [None] * 5
@@ -152,7 +143,7 @@ def test_without_wells_confidence_answers(calibration):
     found = estimate([calibration.confusions(probabilities, None)], calibration, has_wells=False)
     assert found["answer"] == ESTIMATED
     assert found["estimators"]["well_consensus"] is None
-    true = balanced_error(true_confusion(truth, probabilities.argmax(axis=1)))
+    true = balanced_error(confusion_matrix(truth, probabilities.argmax(axis=1)))
     assert found["low"] <= true <= found["high"]
 
 
@@ -200,14 +191,14 @@ def test_plates_that_differ_make_a_wider_range_than_wells_that_do(calibration):
 
 def test_draws_keep_the_layout_of_the_plate():
     wells = np.concatenate([by_well({0: 10}, {0: 10}), by_well({1: 10}, truth=1)])
-    weights = error_estimate._drawn_wells([wells], np.random.default_rng(0))
+    weights = error_estimate._draw_wells([wells], np.random.default_rng(0))
     np.testing.assert_array_equal(weights[:, 2], 1)
     np.testing.assert_array_equal(weights[:, :2].sum(axis=1), 2)
 
 
 def test_plates_are_drawn_whole():
     wells = by_well({0: 10}, {0: 10})
-    weights = error_estimate._drawn_wells([wells, wells], np.random.default_rng(0))
+    weights = error_estimate._draw_wells([wells, wells], np.random.default_rng(0))
     per_plate = weights.reshape(len(weights), 2, 2).sum(axis=2)
     assert set(np.unique(per_plate)) == {0, 2, 4}
     np.testing.assert_array_equal(per_plate.sum(axis=1), 4)

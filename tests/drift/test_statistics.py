@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from coos_mlflow.drift import effect_sizes as effects
-from coos_mlflow.drift.effect_sizes import LEAST_CELLS, MOST_CELLS, describe, effect_sizes
+from coos_mlflow.drift.effect_sizes import MAX_CELLS, MIN_CELLS_PER_PLATE, describe, effect_sizes
 from coos_mlflow.drift.image_quality import RAW_FIGURES
 from coos_mlflow.drift.statistics import CellSample, Statistic, base, statistics
 from coos_mlflow.plates.schema import CLASSES
@@ -158,7 +158,7 @@ def drawn(monkeypatch, plate: CellSample, reference: CellSample, seed: int = 0):
 def test_both_sides_are_drawn_once_each_and_in_the_plates_shares(monkeypatch, reference):
     plate = cells(9000, 20, classes=[0, 0, 0, 4, 4, 6])
     here, there = drawn(monkeypatch, plate, reference)
-    assert len(here) == MOST_CELLS
+    assert len(here) == MAX_CELLS
     shares = np.bincount(plate.classes, minlength=7) / len(plate)
     for side in (here, there):
         counts = np.bincount(side.classes, minlength=7)
@@ -170,7 +170,7 @@ def test_both_sides_are_drawn_once_each_and_in_the_plates_shares(monkeypatch, re
 
 
 def test_cells_left_over_go_to_the_classes_that_are_owed_most(monkeypatch, reference):
-    monkeypatch.setattr(effects, "MOST_CELLS", 99)
+    monkeypatch.setattr(effects, "MAX_CELLS", 99)
     plate = cells(200, 20)
     plate.classes[:] = np.repeat([0, 2, 5], [100, 50, 50])
     here, there = drawn(monkeypatch, plate, reference)
@@ -192,11 +192,11 @@ def test_a_class_that_the_reference_lacks_and_mistaken_cells_are_left_out(monkey
 
 def test_nothing_to_compare_gives_none(reference):
     nothing = dict.fromkeys(statistics())
-    assert effect_sizes(cells(LEAST_CELLS - 1, 23, classes=[0]), reference) == nothing
+    assert effect_sizes(cells(MIN_CELLS_PER_PLATE - 1, 23, classes=[0]), reference) == nothing
     assert effect_sizes(cells(0, 23), reference) == nothing
     other = reference.select(reference.classes != 2)
     assert effect_sizes(cells(500, 24, classes=[2]), other) == nothing
-    few = reference.select(np.flatnonzero(reference.classes == 2)[: LEAST_CELLS - 1])
+    few = reference.select(np.flatnonzero(reference.classes == 2)[: MIN_CELLS_PER_PLATE - 1])
     assert effect_sizes(cells(500, 24, classes=[2]), few) == nothing
 
 

@@ -13,7 +13,7 @@ import pytest
 from coos_mlflow.drift import verdict
 from coos_mlflow.drift.assessment import assess
 from coos_mlflow.drift.image_quality import RAW_FIGURES, VIEWS
-from coos_mlflow.drift.placement import Ladder, PlacedPlate
+from coos_mlflow.drift.placement import ComparedPlate, PlateComparison
 from coos_mlflow.drift.verdict import (
     ALPHA,
     CANNOT_TELL,
@@ -29,17 +29,17 @@ IDS = {"has_plate_ids": True, "has_well_ids": True}
 
 @cache
 def judge_of(world, **how):
-    """The ladder and the judge of a world's reference, without estimates and effects."""
-    ladder = Ladder(world.reference(**how))
-    known = ladder.reference_plates()
-    return ladder, Judge(
+    """The comparison and the judge of a world's reference, without estimates and effects."""
+    comparison = PlateComparison(world.reference(**how))
+    known = comparison.reference_plates()
+    return comparison, Judge(
         known, has_plate_ids=True, has_well_ids=True, allowance=dict.fromkeys(VIEWS, 0.0)
     )
 
 
 def verdict_of(world, collected):
-    ladder, judge = judge_of(world)
-    (plate,) = ladder.place(collected.profile, known=False)
+    comparison, judge = judge_of(world)
+    (plate,) = comparison.compare(collected.profile, known=False)
     return judge.judge(plate)["verdict"]
 
 
@@ -143,7 +143,7 @@ def test_the_rank_is_as_rare_as_it_says(monkeypatch):
 
 def _placed(logs):
     """A plate of one class at these log distances, far above the least that counts."""
-    return PlacedPlate(
+    return ComparedPlate(
         plate="",
         n_cells=100,
         n_wells=4,
@@ -239,15 +239,15 @@ def test_several_plates_have_a_verdict_each(reference, world):
     assert shifted["reason"].startswith("3 of 3 plates are shifted (0.2 expected by chance")
 
 
-def test_the_ladder_leaves_each_plate_out_of_its_own_comparison(reference, world):
-    """A Training plate scored as a stranger is nearer than on the ladder: it pulls the mean."""
-    ladder = Ladder(reference)
+def test_each_plate_is_left_out_of_its_own_comparison(reference, world):
+    """Compared as a new plate, a Training plate is nearer: it is part of the reference mean."""
+    comparison = PlateComparison(reference)
     training = reference.profiles["training"]
-    on_ladder = {plate.plate: plate for plate in ladder.reference_plates()["training"]}
-    assert len(on_ladder) == 20
+    by_name = {plate.plate: plate for plate in comparison.reference_plates()["training"]}
+    assert len(by_name) == 20
     for name in ("t8", "t9", "t10", "t12", "t14"):
-        (stranger,) = ladder.place(training.of_plate(name), known=False)
-        assert stranger.distances()["features"] < on_ladder[name].distances()["features"]
+        (as_new,) = comparison.compare(training.of_plate(name), known=False)
+        assert as_new.distances()["features"] < by_name[name].distances()["features"]
 
 
 def test_adjusted_p_agree_with_the_verdict_and_never_fall_below_what_m_allows(populations):

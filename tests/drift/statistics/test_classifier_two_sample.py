@@ -9,7 +9,7 @@ from scipy.stats import norm
 from coos_mlflow.drift.statistics import CellSample
 from coos_mlflow.drift.statistics.classifier_two_sample import (
     STATISTIC,
-    beside_class_means,
+    subtract_class_means,
     two_sample_auc,
 )
 
@@ -75,7 +75,7 @@ def test_features_are_taken_beside_the_references_class_means():
     classes, wells = np.array([0, 0, 3]), np.arange(3)
     reference = sample_of(np.array([[1.0], [3.0], [10.0]]), classes, wells)
     plate = sample_of(np.array([[5.0], [2.0], [9.0]]), classes, wells)
-    x, y = beside_class_means(plate, reference)
+    x, y = subtract_class_means(plate, reference)
     np.testing.assert_allclose(x, [[3], [0], [-1]])
     np.testing.assert_allclose(y, [[-1], [1], [0]])
 
