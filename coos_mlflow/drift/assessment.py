@@ -67,43 +67,30 @@ def assess(
         Distances are relative to the expected distance of a plate of the reference's own
         population: 1 is ordinary.
     """
-    profile = collected.profile
     comparison = PlateComparison(reference)
     known = comparison.reference_plates()
-    compared = comparison.compare(profile, known=False)
+    compared = comparison.compare(collected.profile, known=False)
     allowance = verdict.allowance(reference.training_predictions)
     judge = verdict.Judge(
         known, has_plate_ids=has_plate_ids, has_well_ids=has_well_ids, allowance=allowance
     )
     plates = [judge.judge(plate) for plate in compared]
     file_verdict, reason = verdict.overall(plates)
-    confusions = {
-        plate: reference.calibration.confusions(
-            probabilities, collected.wells[plate] if has_well_ids else None
-        )
-        for plate, probabilities in collected.probabilities.items()
-    }
-    for plate in plates:
-        name = plate["plate"]
-        plate["error"] = _estimate(reference, [confusions[name]], [plate], has_well_ids, seed)
-        plate["class_shares"] = _class_shares(reference, profile.of_plate(name))
-    for plate in _farthest(plates):
-        plate["effects"] = effect_sizes(collected.samples[plate["plate"]], reference.sample, seed)
     wells = _wells(comparison, collected)
     assessment = {
         "schema_version": SCHEMA_VERSION,
         "seed": seed,
         "verdict": file_verdict,
         "reason": reason,
-        "n_cells": int(profile.counts.sum()),
+        "n_cells": int(collected.profile.counts.sum()),
         "has_plate_ids": has_plate_ids,
         "has_well_ids": has_well_ids,
         "plates": plates,
         "expected_by_chance": verdict.ALPHA * len(plates),
-        "error": _estimate(reference, list(confusions.values()), plates, has_well_ids, seed),
+        "error": _add_figures(plates, reference, collected, has_well_ids, seed),
         "error_record": error_record(reference, has_wells=has_well_ids),
         "model_errors": _model_errors(reference),
-        "class_shares": _class_shares(reference, profile),
+        "class_shares": _class_shares(reference, collected.profile),
         "effects": {"statistics": describe(), "reference": reference.effects},
         "reference": _reference_entry(known, reference.training_predictions),
         "raw_moves": quality_shifts(
@@ -114,18 +101,45 @@ def assess(
         ),
         "wells": wells,
         "edge_wells": edge_against_inner(wells),
-        "settings": {
-            "alpha": verdict.ALPHA,
-            "allowance": allowance,
-            "least_cells": MIN_CELLS_PER_PLATE,
-            "least_wells": verdict.MIN_WELLS,
-            "least_reference_plates": verdict.MIN_REFERENCE_PLATES,
-            "most_noise": verdict.MAX_NOISE_SHARE,
-            "moved_at": MOVED,
-        },
+        "settings": _settings(allowance),
     }
     rounded: dict[str, Any] = _rounded(assessment)
     return rounded
+
+
+def _add_figures(
+    plates: list[dict[str, Any]],
+    reference: Reference,
+    collected: Collected,
+    has_well_ids: bool,
+    seed: int,
+) -> dict[str, Any]:
+    """Add error, class shares and effect sizes to each plate; return the error of the file."""
+    confusions = {
+        plate: reference.calibration.confusions(
+            probabilities, collected.wells[plate] if has_well_ids else None
+        )
+        for plate, probabilities in collected.probabilities.items()
+    }
+    for plate in plates:
+        name = plate["plate"]
+        plate["error"] = _estimate(reference, [confusions[name]], [plate], has_well_ids, seed)
+        plate["class_shares"] = _class_shares(reference, collected.profile.of_plate(name))
+    for plate in _farthest(plates):
+        plate["effects"] = effect_sizes(collected.samples[plate["plate"]], reference.sample, seed)
+    return _estimate(reference, list(confusions.values()), plates, has_well_ids, seed)
+
+
+def _settings(allowance: dict[str, float]) -> dict[str, Any]:
+    return {
+        "alpha": verdict.ALPHA,
+        "allowance": allowance,
+        "least_cells": MIN_CELLS_PER_PLATE,
+        "least_wells": verdict.MIN_WELLS,
+        "least_reference_plates": verdict.MIN_REFERENCE_PLATES,
+        "most_noise": verdict.MAX_NOISE_SHARE,
+        "moved_at": MOVED,
+    }
 
 
 def error_record(reference: Reference, *, has_wells: bool) -> dict[str, Any]:
@@ -222,7 +236,7 @@ def _class_shares(reference: Reference, profile: Profile) -> dict[str, Any]:
     }
 
 
-def _reference_entry(known: verdict.Known, training_predictions: str) -> dict[str, Any]:
+def _reference_entry(known: verdict.ReferencePlates, training_predictions: str) -> dict[str, Any]:
     m = len(known["training"])
     return {
         "training_predictions": training_predictions,

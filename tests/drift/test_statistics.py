@@ -58,7 +58,8 @@ def test_every_file_of_the_folder_is_a_statistic():
 
 @EVERY
 def test_the_same_cells_do_not_differ(key, reference):
-    value = statistics()[key].measure(reference, reference, 0)
+    same = reference.select(np.arange(MAX_CELLS))
+    value = statistics()[key].measure(same, same, 0)
     assert isinstance(value, float)
     assert value == pytest.approx(0, abs=0.02)
 
