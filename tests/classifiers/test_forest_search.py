@@ -139,9 +139,9 @@ def test_a_file_that_is_no_journal_is_replaced(tmp_path):
 KILLED = """
 import sys, time
 from pathlib import Path
-sys.path[:0] = [sys.argv[1], sys.argv[1] + "/helpers"]
+sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent / "helpers")]
 import test_forest_search as tests
-from coos_mlflow import forest_search
+from coos_mlflow.classifiers import forest_search
 
 forest_search.FOREST_GRID["n_estimators"] = [3, 5, 9]
 note, notes = forest_search._Journal.note, []
