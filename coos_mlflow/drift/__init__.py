@@ -16,5 +16,5 @@ MIN_CELLS_PER_CLASS = 10
 deviation of one cell."""
 
 MIN_CELLS_PER_WELL = 5
-"""With fewer cells a well tells neither its class nor the variance of wells. Where two labels of
-three are right, at least three of five are right in four of five wells."""
+"""With fewer cells a well is used neither for its class nor for the variance of wells. If two
+thirds of the labels are right, four of five wells with 5 cells have a right majority."""

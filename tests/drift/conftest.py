@@ -1,4 +1,4 @@
-"""Simulated plates for the drift tests: cells in wells in plates, as numbers, without images."""
+"""Simulated plates for the drift tests: numbers for cells in wells in plates, without images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def no_cells() -> ReferenceCells:
 
 @dataclass(eq=False)
 class World:
-    """A population of plates whose variance lies to known shares between plates and wells."""
+    """A population of plates with known shares of variance between plates and between wells."""
 
     seed: int = 0
     plate_share: float = 0.05
@@ -63,7 +63,7 @@ class World:
         cells: float = 15,
         shift: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Add a plate, half of whose deviation is shared by its classes; return true classes."""
+        """Add a plate and return its true classes; classes share half of the plate's variance."""
         truths = []
         whole = self._effect(rng, self.plate_share / 2)
         rest = 1 - self.plate_share - self.well_share

@@ -54,14 +54,14 @@ def test_answers_adapt_to_the_mix_of_a_plate():
     truth = rng.choice(2, size=20_000, p=shares)
     value = rng.normal(loc=np.where(truth == 1, 1.0, -1.0))
     calibrated = 1 / (1 + np.exp(np.stack([2 * value, -2 * value], axis=1)))  # Bayes at 50:50
-    found, posteriors = adapt_to_shares(calibrated, prior)
-    np.testing.assert_allclose(found, shares, atol=0.01)
+    fitted, posteriors = adapt_to_shares(calibrated, prior)
+    np.testing.assert_allclose(fitted, shares, atol=0.01)
     # Bayes at 90:10 multiplies the odds by 9.
     odds = posteriors[:, 0] / posteriors[:, 1] / (calibrated[:, 0] / calibrated[:, 1])
-    np.testing.assert_allclose(odds, found[0] / found[1], rtol=1e-3)
+    np.testing.assert_allclose(odds, fitted[0] / fitted[1], rtol=1e-3)
 
 
 def test_a_class_that_training_lacks_stays_out():
-    found, posteriors = adapt_to_shares(np.full((10, 3), 1 / 3), np.array([0.5, 0.5, 0.0]))
-    np.testing.assert_allclose(found, [0.5, 0.5, 0.0])
+    shares, posteriors = adapt_to_shares(np.full((10, 3), 1 / 3), np.array([0.5, 0.5, 0.0]))
+    np.testing.assert_allclose(shares, [0.5, 0.5, 0.0])
     assert np.isfinite(posteriors).all()

@@ -1,4 +1,4 @@
-"""Every estimator keeps the contract; each against values computed by hand."""
+"""Every estimator fulfils the interface; each one against values computed by hand."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_truths_are_probabilities_and_the_same_every_time(estimator):
     np.testing.assert_array_equal(first, second)
 
 
-def test_it_hits_the_error_of_cells_like_those_it_was_fitted_on(estimator):
+def test_it_estimates_the_error_of_cells_like_those_it_was_fitted_on(estimator):
     fitted = estimator.fit(*drawn(0))
     predictions, truth = drawn(1)
     share = 1 - estimator.truths(predictions, fitted)[np.arange(1400), predictions.labels].mean()
@@ -56,11 +56,11 @@ def test_it_does_not_depend_on_the_order_of_cells(estimator):
     predictions, _ = drawn(1)
     order = np.random.default_rng(0).permutation(1400)
     mixed = Predictions(predictions.probabilities[order], predictions.wells[order], 1.0, PRIOR)
-    found = estimator.truths(mixed, fitted)
-    np.testing.assert_allclose(found, estimator.truths(predictions, fitted)[order], atol=1e-9)
+    truths = estimator.truths(mixed, fitted)
+    np.testing.assert_allclose(truths, estimator.truths(predictions, fitted)[order], atol=1e-9)
 
 
-def test_it_stands_a_plate_of_one_class_and_certain_predictions(estimator):
+def test_it_accepts_a_plate_of_one_class_and_certain_predictions(estimator):
     fitted = estimator.fit(*drawn(0))
     labels = np.full(80, 3)
     predictions = confident(labels, np.arange(80) // 10, sure=1.0)
@@ -85,7 +85,7 @@ def test_thresholds_are_missed_by_as_many_cells_as_are_mistakes():
 
 
 def test_thresholds_ignore_classes_that_are_not_on_the_plate():
-    """On a plate of one class nothing else can be meant, however unsure the model is."""
+    """On a plate with one class no label is wrong, however low the confidence."""
     one = estimators()["thresholded_confidence"]
     labels = np.full(400, 4)
     labels[:4] = 1
@@ -94,14 +94,14 @@ def test_thresholds_ignore_classes_that_are_not_on_the_plate():
     np.testing.assert_allclose(truths[:, 4], 1.0)
 
 
-def test_wells_take_the_class_that_most_of_their_cells_name():
+def test_wells_get_the_class_of_most_of_their_cells():
     votes = np.array([[18, 2, 0], [3, 17, 0], [1, 0, 19.0]])
     rates = np.full((3, 3), 0.05) + 0.85 * np.eye(3)
     np.testing.assert_allclose(well_classes(votes, rates), np.eye(3), atol=1e-3)
 
 
-def test_one_odd_well_among_many_is_read_as_a_bad_one_of_theirs():
-    """Seven wells tell that class 0 is often taken for class 1 here; the eighth is no class 1."""
+def test_one_unusual_well_among_many_gets_the_class_of_the_others():
+    """Seven wells show that class 0 is often labelled 1 here, so that the eighth is class 0 too."""
     votes = np.array([[60.0, 40.0, 0.0]] * 7 + [[45.0, 55.0, 0.0]])
     rates = np.full((3, 3), 0.02) + 0.94 * np.eye(3)
     assert well_classes(votes, rates)[:, 0].min() > 0.9
@@ -109,7 +109,7 @@ def test_one_odd_well_among_many_is_read_as_a_bad_one_of_theirs():
 
 
 def test_prior_confusions_keep_the_names_of_the_classes():
-    """A plate on which all of class 0 is called class 1 cannot be told from one of class 1."""
+    """A plate on which all of class 0 is labelled 1 looks the same as a plate of class 1."""
     votes = np.array([[0.0, PRIOR_CELLS, 0.0]] * 4)
     rates = np.full((3, 3), 0.02) + 0.94 * np.eye(3)
     np.testing.assert_allclose(well_classes(votes, rates)[:, 1], 1.0, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Cells worth looking at: the best of each class and of each well, whatever the batches."""
+"""Example cells: the best of each class and of each well, for any division into batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ N = 240
 
 @pytest.fixture
 def streamed(random_cells, monkeypatch):
-    """Factory: 240 cells of two plates with six wells each, streamed in batches of a size."""
+    """Factory: a picker that got 240 cells of two plates with six wells each, in batches."""
     rng = np.random.default_rng(4)
     probabilities = rng.dirichlet(np.ones(7), N).astype(np.float64)
     novelty = rng.gamma(4, 0.3, N)
@@ -51,8 +51,8 @@ def test_the_cells_of_a_class_are_the_first_by_each_rank(streamed):
         for label in range(7):
             rows = np.flatnonzero(labels == label)
             best = rows[np.argsort(rank[rows])][:PER_CLASS].tolist()
-            found = [cell["index"] for cell in of_role(picker, role) if cell["label"] == label]
-            assert found == best
+            indices = [cell["index"] for cell in of_role(picker, role) if cell["label"] == label]
+            assert indices == best
 
 
 def test_each_well_keeps_its_most_typical_least_sure_and_farthest_cell(streamed):
@@ -76,13 +76,13 @@ def test_batches_do_not_matter(streamed, size):
     assert all(np.array_equal(thumbnails[index], others[index]) for index in thumbnails)
 
 
-def test_every_cell_that_is_told_of_has_its_looks(streamed):
+def test_every_cell_of_drift_json_has_a_thumbnail(streamed):
     picker = streamed(64)
     assert {cell["index"] for cell in picker.cells()} == set(picker.thumbnails())
 
 
 def test_picking_from_what_blocks_have_picked_is_picking_from_all(streamed, monkeypatch):
-    """A part holds the pictures of those alone that stood out in its block."""
+    """A part has thumbnails only of the cells that were picked in its block."""
     monkeypatch.setattr(example_cells, "PER_CLASS", 1)
     probabilities, novelty, plates, wells = streamed.facts
     whole, picker = streamed(240), ExamplePicker()

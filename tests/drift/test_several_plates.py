@@ -1,4 +1,4 @@
-"""Files of several plates: Simes' test, and what the whole file is called."""
+"""The verdict on files with several plates."""
 
 import pytest
 
@@ -37,6 +37,6 @@ def test_a_plate_beyond_all_that_is_known_makes_the_file_shifted():
     ],
 )
 def test_a_file_is_shifted_by_more_than_chance_explains(exceedances, verdict):
-    found, reason = overall(plates(*exceedances))
-    assert found == verdict
+    file_verdict, reason = overall(plates(*exceedances))
+    assert file_verdict == verdict
     assert f"of {len(exceedances)} plates" in reason.lower()

@@ -1,4 +1,4 @@
-"""What every effect size keeps to, whichever files lie in the folder."""
+"""Every effect size fulfils the interface, for all files in the folder."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def test_other_cells_of_the_population_hardly_differ(key, reference):
 
 @EVERY
 def test_a_larger_shift_has_a_larger_effect(key, reference):
-    found = [
+    values = [
         statistics()[key].measure(cells(1000, 4, shift), reference, 0)
         for shift in (0.0, 0.4, 0.8, 1.6)
     ]
-    assert np.isfinite(found).all()
-    assert (np.diff(found) > 0).all()
-    assert found[-1] > 0.1
+    assert np.isfinite(values).all()
+    assert (np.diff(values) > 0).all()
+    assert values[-1] > 0.1
 
 
 @EVERY
@@ -144,7 +144,7 @@ def test_a_one_class_plate_is_as_far_as_its_shift(key, reference, sizes):
 
 
 def drawn(monkeypatch, plate: CellSample, reference: CellSample, seed: int = 0):
-    """Return what `effect_sizes` hands to a statistic."""
+    """Return the two samples that `effect_sizes` passes to a statistic."""
     taken: list[CellSample] = []
 
     def take(one: CellSample, other: CellSample, _: int) -> float:
@@ -202,9 +202,9 @@ def test_nothing_to_compare_gives_none(reference):
 
 
 def test_one_well_leaves_only_the_classifier_without_a_number(reference):
-    found = effect_sizes(cells(200, 25, classes=[2], wells=1), reference)
-    assert [key for key, value in found.items() if value is None] == ["classifier_two_sample"]
-    assert all(isinstance(value, float) for value in found.values() if value is not None)
+    values = effect_sizes(cells(200, 25, classes=[2], wells=1), reference)
+    assert [key for key, value in values.items() if value is None] == ["classifier_two_sample"]
+    assert all(isinstance(value, float) for value in values.values() if value is not None)
 
 
 def test_the_description_is_short_and_plain():

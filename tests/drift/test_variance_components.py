@@ -27,13 +27,13 @@ def test_variance_components_find_those_of_the_population():
     np.testing.assert_allclose(deviation, 1, atol=0.02)
     np.testing.assert_allclose(well_variance(means, counts, unit), 0.1, atol=0.02)
     noise = np.full((plates, 2), (0.1 + 1 / cells) / wells)
-    found = plate_variance(values.mean(axis=(1, 2)), noise, np.zeros(plates, dtype=int))
-    np.testing.assert_allclose(found, 0.3, atol=0.06)
+    variance = plate_variance(values.mean(axis=(1, 2)), noise, np.zeros(plates, dtype=int))
+    np.testing.assert_allclose(variance, 0.3, atol=0.06)
 
 
 def test_plates_that_agree_keep_a_least_variance():
-    found = plate_variance(np.zeros((6, 2)), np.full((6, 2), 0.1), np.zeros(6, dtype=int))
-    np.testing.assert_array_equal(found, MIN_PLATE_VARIANCE)
+    variance = plate_variance(np.zeros((6, 2)), np.full((6, 2), 0.1), np.zeros(6, dtype=int))
+    np.testing.assert_array_equal(variance, MIN_PLATE_VARIANCE)
 
 
 def test_correlation_is_shrunk_by_half_and_ignores_classes():
@@ -42,5 +42,5 @@ def test_correlation_is_shrunk_by_half_and_ignores_classes():
     means = np.column_stack([first, first])
     classes = rng.integers(3, size=2000)
     means = means + 100 * classes[:, None] * [1, -1]
-    found = plate_correlation(means, classes)
-    np.testing.assert_allclose(found, [[1, 0.5], [0.5, 1]], atol=1e-6)
+    correlation = plate_correlation(means, classes)
+    np.testing.assert_allclose(correlation, [[1, 0.5], [0.5, 1]], atol=1e-6)

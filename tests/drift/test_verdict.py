@@ -1,4 +1,4 @@
-"""Verdicts: rare false alarms, shifts found, the mix of classes ignored, "cannot tell" said."""
+"""Verdicts: few false alarms, detected shifts, no influence of the mix of classes, abstention."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ IDS = {"has_plate_ids": True, "has_well_ids": True}
 
 @cache
 def judge_of(world, **how):
-    """The comparison and the judge of a world's reference, without estimates and effects."""
+    """The comparison and the judge of a world's reference."""
     comparison = PlateComparison(world.reference(**how))
     known = comparison.reference_plates()
     return comparison, Judge(
@@ -70,7 +70,7 @@ def test_false_alarms_are_rare_when_cells_are_fewer_or_more_than_in_training(pop
 
 
 def test_power_rises_with_the_shift(populations):
-    def found(size: float) -> float:
+    def shifted_share(size: float) -> float:
         return float(
             np.mean(
                 [
@@ -85,7 +85,7 @@ def test_power_rises_with_the_shift(populations):
             )
         )
 
-    small, middle, large = found(0.5), found(1.2), found(2.5)
+    small, middle, large = shifted_share(0.5), shifted_share(1.2), shifted_share(2.5)
     assert small < middle < large
     assert large >= 0.95
 
@@ -130,7 +130,7 @@ def test_a_plate_beyond_all_is_far_outside(reference, world):
 
 
 def test_the_rank_is_as_rare_as_it_says(monkeypatch):
-    """Of plates that are exchangeable with m others, one in m + 1 is the farthest."""
+    """Of m + 1 exchangeable plates each is equally likely to be the farthest."""
     # Each scale also draws the limit of its verdict, which no rank looks at.
     monkeypatch.setattr(verdict, "null_maxima", lambda m, correlation: np.full(1, np.nan))
     rng = np.random.default_rng(0)
@@ -142,7 +142,7 @@ def test_the_rank_is_as_rare_as_it_says(monkeypatch):
 
 
 def _placed(logs):
-    """A plate of one class at these log distances, far above the least that counts."""
+    """A plate of one class with these log distances, far above `MIN_DISTANCE`."""
     return ComparedPlate(
         plate="",
         n_cells=100,

@@ -47,8 +47,8 @@ def test_differences_by_hand():
 def test_a_figure_that_hardly_ever_moves_is_measured_by_its_standard_deviation():
     reference = np.zeros((100, 1))
     reference[:10] = 4.0  # MAD 0, standard deviation 1.2
-    found = standardised_differences(reference + 0.6, reference)
-    np.testing.assert_allclose(found, [0.5])
+    values = standardised_differences(reference + 0.6, reference)
+    np.testing.assert_allclose(values, [0.5])
 
 
 def test_a_few_reference_cells_far_off_do_not_hide_a_shift():
