@@ -56,7 +56,7 @@ class WellCounts:
         For the same seed, the same wells are drawn for all models on the same cells.
         """
         weights = _draw_wells(self.plates, draws, np.random.default_rng(seed))
-        return _balanced_errors(np.einsum("dw,wij->dij", weights, self.counts))
+        return balanced_error(np.einsum("dw,wij->dij", weights, self.counts))
 
     def same_cells(self, other: WellCounts) -> bool:
         """Return whether both have the same number of cells of each class in each well."""
@@ -88,7 +88,7 @@ class Evaluation:
     @property
     def balanced_error(self) -> float:
         """Balanced classification error in %, 100 * (1 - mean recall) (Lu et al. 2019)."""
-        return float(_balanced_errors(self.confusion))
+        return float(balanced_error(self.confusion))
 
     @property
     def recalls(self) -> list[float]:
@@ -209,5 +209,46 @@ def recalls(confusions: np.ndarray) -> np.ndarray:
     return np.divide(right, cells, out=np.full(cells.shape, np.nan), where=cells > 0)
 
 
-def _balanced_errors(confusions: np.ndarray) -> np.ndarray:
-    return 100 * (1 - np.nanmean(recalls(confusions), axis=-1))
+def present_classes(confusions: np.ndarray, min_share: float = 0.0) -> np.ndarray:
+    """Return which classes of confusions (..., 7, 7) are present, bool, shape (..., 7).
+
+    Parameters
+    ----------
+    confusions : ndarray, shape (..., 7, 7)
+        Rows are true classes.
+    min_share : float
+        A class with fewer cells than this share of the commonest class counts as absent, and so
+        does a class without cells.
+    """
+    cells = confusions.sum(axis=-1)
+    present: np.ndarray = (cells > 0) & (cells >= min_share * cells.max(axis=-1, keepdims=True))
+    return present
+
+
+def balanced_error(confusions: np.ndarray, *, min_share: float = 0.0) -> np.ndarray:
+    """Return balanced errors in %: 100 * (1 - mean recall of the classes that are present).
+
+    Parameters
+    ----------
+    confusions : ndarray, shape (..., 7, 7)
+        Rows are true classes, columns predicted ones.
+    min_share : float
+        The rule for rare classes, see `present_classes`. The default counts every class that has
+        cells, as Lu et al. 2019 do.
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+    """
+    present = present_classes(confusions, min_share)
+    errors: np.ndarray = 100 * (
+        1 - np.nanmean(np.where(present, recalls(confusions), np.nan), axis=-1)
+    )
+    return errors
+
+
+def confusion_matrix(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Count cells by true class (rows) and predicted class (columns), int64, shape (7, 7)."""
+    confusion = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
+    np.add.at(confusion, (truth, predicted), 1)
+    return confusion

@@ -1,14 +1,14 @@
-"""Measure what the drift report promises, on simulated plates that no model or reference has seen.
+"""Validate the drift report on simulated plates that no model or reference has seen.
 
-Plates of every kind are simulated, scored by registered models and assessed as `coos-score` does;
-their true labels judge verdicts and error estimates. What is done is noted in a journal, so that a
-run that was stopped goes on where it was.
+Plates of every kind are simulated, scored by registered models and assessed as `coos-score` does.
+Verdicts and error estimates are compared with the true labels. Each result is written to a journal,
+so that a stopped run continues where it was.
 
     coos train texture --scale 1 --preset quick --classifiers lr
     scripts/validate_drift.py --model texture-lr --plates 500
 
-Plates of the journal that were scored by other models, versions, sizes or sources of the package
-are left out, and counted. The last line is one JSON object.
+Records of other models, versions, plate sizes or sources of the package in the journal are counted
+and not used. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ from rich.console import Console
 from coos_mlflow._utils.progress import progress
 from coos_mlflow.drift.assessment import assess
 from coos_mlflow.drift.collect import Collected, Collector
-from coos_mlflow.drift.error_estimate import true_confusion
 from coos_mlflow.drift.image_quality import raw_figures
-from coos_mlflow.metrics import Evaluation
+from coos_mlflow.metrics import Evaluation, confusion_matrix
 from coos_mlflow.model.cell_model import CellModel
 from coos_mlflow.plates.wells import well_names
 from coos_mlflow.scoring.job import BLOCK
@@ -42,10 +41,10 @@ WELLS, CELLS = 8, 40
 """Wells of each class and cells of each well; wells of COOS-7's Training hold about 180."""
 
 STRANGERS = 0.2
-"""Share of the cells of an uneven well that belong to another."""
+"""Share of the cells of an uneven well that come from another well."""
 
 FIRST_SEED = 1_000_000
-"""Seeds of the plates begin here: far from those that data sets and demonstrations use."""
+"""The first seed of the plates, far from the seeds of data sets and demonstrations."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,7 @@ def planned(plates: int, seed: int) -> list[tuple[Kind, int]]:
 
 
 def validate(kind: Kind, seed: int, models: dict[Circumstances, CellModel]) -> Iterator[Record]:
-    """Simulate one plate and yield what each model makes of it."""
+    """Simulate one plate and yield the record of each model."""
     cells = simulate(kind, seed)
     for under, model in models.items():
         began = time.perf_counter()
@@ -216,9 +215,9 @@ def validate(kind: Kind, seed: int, models: dict[Circumstances, CellModel]) -> I
 def truth_of(classes: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Return the paper's ``balanced_error`` (%) and ``recalls`` over all true classes of a plate.
 
-    The estimates drop classes of hardly any cells; what judges them does not.
+    The estimates drop classes with very few cells; the true figures keep them.
     """
-    confusion = true_confusion(classes, labels).astype(np.int64)
+    confusion = confusion_matrix(classes, labels)
     return Evaluation(confusion, interval=(np.nan, np.nan)).as_dict()
 
 
@@ -246,24 +245,24 @@ def simulate(kind: Kind, seed: int) -> dict[str, np.ndarray]:
 
 
 def _mixed(wells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Pour the wells of a plate together two by two."""
+    """Merge the wells of a plate in random pairs."""
     names, own = np.unique(well_names(wells), return_inverse=True)
     pairs = rng.permutation(len(names)) // 2
     return names[pairs[own]]
 
 
 def _uneven(wells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Move a fifth of the cells, drawn at random, each well's to one other well."""
+    """Move a random fifth of the cells of each well to one other well."""
     names, own = np.unique(well_names(wells), return_inverse=True)
-    circle = rng.permutation(len(names))
-    following = np.empty_like(circle)
-    following[circle] = np.roll(circle, 1)
+    order = rng.permutation(len(names))
+    following = np.empty_like(order)
+    following[order] = np.roll(order, 1)
     moved = rng.random(len(own)) < STRANGERS
     return names[np.where(moved, following[own], own)]
 
 
 def score(model: CellModel, cells: dict[str, np.ndarray]) -> tuple[Collected, np.ndarray]:
-    """Return what `coos-score` collects of a plate, and the labels."""
+    """Return the summaries that `coos-score` collects, and the labels."""
     collector, labels = Collector(), []
     wells = well_names(cells["wells"])
     for start in range(0, len(wells), BLOCK):

@@ -5,7 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from coos_mlflow.metrics import Evaluation, WellCounts, confusion_table, difference, evaluate
+from coos_mlflow.metrics import (
+    Evaluation,
+    WellCounts,
+    balanced_error,
+    confusion_matrix,
+    confusion_table,
+    difference,
+    evaluate,
+)
 
 
 def test_balanced_error_is_the_mean_of_the_classes_not_of_the_cells():
@@ -17,6 +25,22 @@ def test_balanced_error_is_the_mean_of_the_classes_not_of_the_cells():
     assert found.recalls[:2] == [1.0, 0.5]
     assert np.isnan(found.recalls[2:]).all()
     assert found.as_dict()["recalls"][2] is None
+
+
+def test_balanced_error_counts_the_classes_that_are_present():
+    confusion = confusion_matrix(np.array([0, 0, 0, 5]), np.array([0, 0, 3, 5]))
+    assert balanced_error(confusion) == pytest.approx(100 / 6)
+
+
+def test_rare_classes_count_unless_a_minimum_share_is_given():
+    confusion = np.zeros((7, 7))
+    confusion[0, :2] = 90, 10
+    confusion[4, 4] = 50
+    confusion[6, 0] = 1  # less than 2 % of the commonest class
+    assert balanced_error(confusion) == pytest.approx(100 * (0.1 + 0 + 1) / 3)
+    assert balanced_error(confusion, min_share=0.02) == pytest.approx(5)
+    both = np.stack([confusion, np.eye(7)])
+    np.testing.assert_allclose(balanced_error(both, min_share=0.02), [5, 0])
 
 
 def test_perfect_and_hopeless_predictions():

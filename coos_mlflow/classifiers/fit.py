@@ -21,11 +21,11 @@ from coos_mlflow._utils.progress import progress
 from coos_mlflow.classifiers.forest_search import (
     Fold,
     Search,
-    balanced_error,
     search_forest,
 )
 from coos_mlflow.classifiers.protocol import TITLES, Protocol
 from coos_mlflow.errors import DataError
+from coos_mlflow.metrics import balanced_error, confusion_matrix
 from coos_mlflow.plates.schema import CLASSES
 
 VERSION = "2"
@@ -195,7 +195,8 @@ def _cv_error(
     """Return the balanced error in %, averaged over the folds."""
     title = f"{TITLES[kind]} cross-validation"
     predicted = _held_out_probabilities(pipeline, X, y, folds, title).argmax(axis=1)
-    return float(np.mean([balanced_error(y[held], predicted[held]) for _, held in folds]))
+    errors = [balanced_error(confusion_matrix(y[held], predicted[held])) for _, held in folds]
+    return float(np.mean(errors))
 
 
 def _held_out_probabilities(

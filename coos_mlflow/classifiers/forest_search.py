@@ -29,6 +29,7 @@ from sklearn.pipeline import Pipeline
 from coos_mlflow._utils.cluster import spread
 from coos_mlflow._utils.progress import progress
 from coos_mlflow.errors import OutputError
+from coos_mlflow.metrics import balanced_error, confusion_matrix
 
 FOREST_GRID: dict[str, list[Any]] = {
     "n_estimators": [20, 40, 60, 80, 120, 140, 160, 180, 200],
@@ -137,13 +138,6 @@ def min_cells_for_halving(y: np.ndarray, folds: int) -> int:
     return 2 * folds * len(np.unique(y))
 
 
-def balanced_error(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Return 100 * (1 - mean recall of the classes that `labels` hold), in %."""
-    cells = np.bincount(labels)
-    right = np.bincount(labels[labels == predicted], minlength=len(cells))
-    return 100 * float(1 - np.mean(right[cells > 0] / cells[cells > 0]))
-
-
 def _cross_validate(
     search: Search, draws: list[dict[str, Any]], candidates: list[int], journal: _Journal
 ) -> None:
@@ -167,7 +161,8 @@ def _error(
     forest = clone(search.forest)
     forest[-1].set_params(**chosen)
     predicted = forest.fit(search.X[fitted], search.y[fitted]).predict(search.X[held])
-    return candidate, fold, balanced_error(search.y[held], predicted)
+    error = balanced_error(confusion_matrix(search.y[held], predicted))
+    return candidate, fold, float(error)
 
 
 def _halve(search: Search) -> list[int]:
@@ -180,7 +175,7 @@ def _halve(search: Search) -> list[int]:
 
         def score(forest: RandomForestClassifier, X: np.ndarray, y: np.ndarray) -> float:
             advance(1)
-            return -balanced_error(y, forest.predict(X))
+            return -float(balanced_error(confusion_matrix(y, forest.predict(X))))
 
         halving = HalvingRandomSearchCV(
             search.forest[-1],  # trees need no scaling

@@ -1,4 +1,4 @@
-"""What is kept of plates while their cells stream by: all that the assessment will ask for."""
+"""Collects the summaries of plates that the assessment needs, batch by batch."""
 
 from __future__ import annotations
 
@@ -7,16 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from coos_mlflow.drift.profile import Profile, ProfileBuilder
-from coos_mlflow.drift.statistics import CellSample
-
-SAMPLE = 2000
-"""Cells of each plate that are kept in all three views, for effect sizes: as many as are compared
-(`effects.MOST_CELLS`)."""
+from coos_mlflow.drift.statistics import MAX_CELLS, CellSample
 
 
 @dataclass(frozen=True)
 class Collected:
-    """Plates as they were scored.
+    """The summaries of scored plates.
 
     Parameters
     ----------
@@ -29,7 +25,7 @@ class Collected:
     well_names : dict of list of str
         Names of the wells of each plate, sorted, in the order of their numbers.
     samples : dict of CellSample
-        By plate, at most `SAMPLE` cells drawn at random.
+        By plate, at most `MAX_CELLS` cells drawn at random, for effect sizes.
     """
 
     profile: Profile
@@ -42,15 +38,15 @@ class Collected:
 class Collector:
     """Collects plates batch by batch.
 
-    Memory grows by 32 bytes a cell, for its probabilities and well, and to twice that and a little
-    more while `build` joins them; all else grows with the wells and plates. The same cells in the
-    same order give the same result, however they are divided into batches, but for the last place
-    of the profile.
+    Memory grows by 32 bytes for each cell (its probabilities and well), and to slightly more than
+    twice that while `build` concatenates them. All other memory grows with the wells and plates.
+    The same cells in the same order give the same result for any division into batches, except for
+    the last digit of the profile.
 
     Parameters
     ----------
     seed : int
-        Draws the samples.
+        For the samples.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -90,14 +86,15 @@ class Collector:
             features.astype(np.float32),
             raw.astype(np.float32),
         )
-        tickets = self._rng.random(len(cells))
+        # The cells with the smallest random keys are a sample that does not depend on batches.
+        sampling_keys = self._rng.random(len(cells))
         for plate in np.unique(plates).tolist():
             rows = np.flatnonzero(plates == plate)
-            kept = self._plates.setdefault(plate, _Plate())
-            kept.add(wells[rows], tickets[rows], cells.select(rows))
+            collected = self._plates.setdefault(plate, _Plate())
+            collected.add(wells[rows], sampling_keys[rows], cells.select(rows))
 
     def build(self) -> Collected:
-        """Return all that was added.
+        """Return the summaries of all cells added.
 
         Raises
         ------
@@ -112,15 +109,15 @@ class Collector:
             first += len(plate.well_numbers)
         return Collected(
             profile,
-            {name: plate.joined_probabilities() for name, plate in plates.items()},
-            {name: plate.joined_wells() for name, plate in plates.items()},
+            {name: plate.probabilities() for name, plate in plates.items()},
+            {name: plate.wells() for name, plate in plates.items()},
             {name: sorted(plate.well_numbers) for name, plate in plates.items()},
             samples,
         )
 
 
 class _Plate:
-    """All answers of a plate, and the cells with the lowest tickets."""
+    """The probabilities and wells of all cells of a plate, and its sample."""
 
     def __init__(self) -> None:
         self.well_numbers: dict[str, int] = {}
@@ -128,57 +125,60 @@ class _Plate:
         self._probabilities: list[np.ndarray] = []
         self._sample = _Sample()
 
-    def add(self, wells: np.ndarray, tickets: np.ndarray, cells: CellSample) -> None:
-        names, own = np.unique(wells, return_inverse=True)
+    def add(self, wells: np.ndarray, sampling_keys: np.ndarray, cells: CellSample) -> None:
+        names, well = np.unique(wells, return_inverse=True)
         numbers = [self.well_numbers.setdefault(n, len(self.well_numbers)) for n in names.tolist()]
-        codes = np.array(numbers, dtype=np.int64)[own]
+        codes = np.array(numbers, dtype=np.int64)[well]
         self._wells.append(codes.astype(np.int32))
         self._probabilities.append(cells.softmax)
-        self._sample.add(tickets, replace(cells, wells=codes))
+        self._sample.add(sampling_keys, replace(cells, wells=codes))
 
-    def joined_wells(self) -> np.ndarray:
+    def wells(self) -> np.ndarray:
         return self._sorted_numbers()[np.concatenate(self._wells)]
 
-    def joined_probabilities(self) -> np.ndarray:
+    def probabilities(self) -> np.ndarray:
         return np.concatenate(self._probabilities)
 
     def sample(self, first: int) -> CellSample:
-        """Return the sample, its wells numbered from `first` on."""
+        """Return the sample, with wells numbered from `first`."""
         cells = self._sample.cells()
         return replace(cells, wells=self._sorted_numbers()[cells.wells] + first)
 
     def _sorted_numbers(self) -> np.ndarray:
-        """Return the place of each well, as it was numbered, among the sorted names."""
+        """Return for each well, in order of appearance, its number among the sorted names."""
         names = list(self.well_numbers)
-        places = np.empty(len(names), dtype=np.int64)
-        places[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
-        return places
+        numbers = np.empty(len(names), dtype=np.int64)
+        numbers[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+        return numbers
 
 
 class _Sample:
-    """The cells with the lowest tickets of those seen, in the order of their tickets."""
+    """The cells with the smallest sampling keys so far, in the order of their keys."""
 
     def __init__(self) -> None:
-        self._tickets: list[np.ndarray] = []
+        self._sampling_keys: list[np.ndarray] = []
         self._cells: list[CellSample] = []
 
-    def add(self, tickets: np.ndarray, cells: CellSample) -> None:
-        self._tickets.append(tickets)
+    def add(self, sampling_keys: np.ndarray, cells: CellSample) -> None:
+        self._sampling_keys.append(sampling_keys)
         self._cells.append(cells)
-        if sum(len(part) for part in self._tickets) > 2 * SAMPLE:
-            self._thin()
+        if sum(len(part) for part in self._sampling_keys) > 2 * MAX_CELLS:
+            self._truncate()
 
     def cells(self) -> CellSample:
-        self._thin()
+        self._truncate()
         return self._cells[0]
 
-    def _thin(self) -> None:
-        tickets = np.concatenate(self._tickets)
-        first = np.argsort(tickets, kind="stable")[:SAMPLE]
-        self._tickets, self._cells = [tickets[first]], [joined(self._cells).select(first)]
+    def _truncate(self) -> None:
+        sampling_keys = np.concatenate(self._sampling_keys)
+        first = np.argsort(sampling_keys, kind="stable")[:MAX_CELLS]
+        self._sampling_keys, self._cells = (
+            [sampling_keys[first]],
+            [concatenate_samples(self._cells).select(first)],
+        )
 
 
-def joined(samples: list[CellSample]) -> CellSample:
-    """Return the cells of several samples as one; their wells keep their numbers."""
+def concatenate_samples(samples: list[CellSample]) -> CellSample:
+    """Concatenate samples; their wells keep their numbers."""
     columns = zip(*(vars(sample).values() for sample in samples), strict=True)
     return CellSample(*(np.concatenate(column) for column in columns))

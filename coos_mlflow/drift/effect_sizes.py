@@ -1,4 +1,7 @@
-"""Effect sizes of a plate: how much its cells differ from reference cells of the same classes."""
+"""Effect sizes of a plate: differences between its cells and reference cells of the same classes.
+
+The statistics themselves are in `statistics/`; this file draws the two samples that they compare.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,10 @@ import math
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from coos_mlflow.drift.plate_distance import LEAST_CELLS as LEAST_CELLS_OF_CLASS
-from coos_mlflow.drift.plate_distance import judged_units
-from coos_mlflow.drift.statistics import CellSample, statistics
+from coos_mlflow.drift import MIN_CELLS_PER_CLASS, MIN_CELLS_PER_PLATE
+from coos_mlflow.drift.plate_distance import comparable_units
+from coos_mlflow.drift.statistics import MAX_CELLS, CellSample, statistics
 from coos_mlflow.plates.schema import CLASSES
-
-MOST_CELLS = 2000
-"""Cells a side that are compared."""
-
-LEAST_CELLS = 50
-"""Cells a side below which nothing is compared."""
 
 
 def effect_sizes(
@@ -24,27 +21,27 @@ def effect_sizes(
 ) -> dict[str, float | None]:
     """Measure how much the cells of a plate differ from reference cells of the same classes.
 
-    Both sides are drawn with the plate's shares of the predicted classes, so that the mix of
-    classes does not count. Left out are classes that the plate does not really carry
-    (`judged_units`), and those that the reference lacks.
+    Both samples are drawn with the plate's shares of the predicted classes, so that the mix of
+    classes has no influence. Classes with too few cells on the plate (`comparable_units`) or in
+    the reference are left out.
 
     Parameters
     ----------
     plate, reference : CellSample
         Any number of cells, in any order.
     seed : int
-        For the draws. The same cells and seed give the same figures.
+        For the draws. The same cells and seed give the same values.
 
     Returns
     -------
     dict of float or None
-        By key of `statistics`; None where there are fewer than `LEAST_CELLS` cells a side, or
-        where the statistic cannot be had. 0, or about 0, is no difference.
+        By key of `statistics`. None if either sample has fewer than `MIN_CELLS_PER_PLATE` cells or
+        the statistic is not finite. 0, or about 0, is no difference.
     """
     sides = _matched(plate, reference, np.random.default_rng(seed))
     if sides is None:
         return dict.fromkeys(statistics())
-    # Fits of a few thousand cells lose more time to threads than they gain.
+    # On a few thousand cells, starting threads costs more time than they save.
     with threadpool_limits(1):
         values = {key: one.measure(*sides, seed) for key, one in statistics().items()}
     return {key: value if math.isfinite(value) else None for key, value in values.items()}
@@ -61,14 +58,15 @@ def describe() -> list[dict[str, str]]:
 def _matched(
     plate: CellSample, reference: CellSample, rng: np.random.Generator
 ) -> tuple[CellSample, CellSample] | None:
-    """Draw both sides, as large as can be, with the plate's shares of the classes."""
-    classes = _judged_classes(plate, reference)
+    """Draw both samples, as large as possible, with the plate's shares of the classes."""
+    classes = _common_classes(plate, reference)
     if len(classes) == 0:
         return None
-    here, there = (_class_counts(sample)[classes] for sample in (plate, reference))
-    shares = here / here.sum()
-    sizes = [min(MOST_CELLS, int(here.sum())), min(MOST_CELLS, int(np.min(there / shares)))]
-    if min(sizes) < LEAST_CELLS:
+    on_plate, in_reference = (_class_counts(sample)[classes] for sample in (plate, reference))
+    shares = on_plate / on_plate.sum()
+    possible = (int(on_plate.sum()), int(np.min(in_reference / shares)))
+    sizes = [min(MAX_CELLS, size) for size in possible]
+    if min(sizes) < MIN_CELLS_PER_PLATE:
         return None
     drawn_plate, drawn_reference = (
         _draw(sample, classes, _apportioned(shares, size), rng)
@@ -77,10 +75,10 @@ def _matched(
     return drawn_plate, drawn_reference
 
 
-def _judged_classes(plate: CellSample, reference: CellSample) -> np.ndarray:
-    alike = np.zeros(len(plate), dtype=np.int64)
-    _, carried, _, _ = judged_units(alike, plate.classes, np.ones_like(alike))
-    return carried[_class_counts(reference)[carried] >= LEAST_CELLS_OF_CLASS]
+def _common_classes(plate: CellSample, reference: CellSample) -> np.ndarray:
+    same_plate = np.zeros(len(plate), dtype=np.int64)
+    _, classes, _, _ = comparable_units(same_plate, plate.classes, np.ones_like(same_plate))
+    return classes[_class_counts(reference)[classes] >= MIN_CELLS_PER_CLASS]
 
 
 def _class_counts(sample: CellSample) -> np.ndarray:
@@ -88,7 +86,7 @@ def _class_counts(sample: CellSample) -> np.ndarray:
 
 
 def _apportioned(shares: np.ndarray, size: int) -> np.ndarray:
-    """Divide `size` cells by shares; the largest remainders get the cells that are left."""
+    """Divide `size` cells by shares; the classes with the largest remainders get the rest."""
     exact = shares * size
     counts = np.floor(exact).astype(np.int64)
     counts[np.argsort(counts - exact, kind="stable")[: size - counts.sum()]] += 1
@@ -98,7 +96,7 @@ def _apportioned(shares: np.ndarray, size: int) -> np.ndarray:
 def _draw(
     sample: CellSample, classes: np.ndarray, counts: np.ndarray, rng: np.random.Generator
 ) -> CellSample:
-    """Draw cells of each class without replacement, whatever the order they came in."""
+    """Draw cells of each class without replacement; the order of the sample has no influence."""
     ordered = sample.select(np.lexsort((*sample.features.T, sample.wells)))
     rows = [
         rng.choice(np.flatnonzero(ordered.classes == label), count, replace=False)

@@ -1,4 +1,8 @@
-"""The error on a plate without labels: what the estimators say, with a range or "cannot tell"."""
+"""The error on a plate without labels: estimate, range, and reasons to give none.
+
+`calibrate` fits the estimators of `estimators/` on Training and measures how far each is off.
+`estimate` applies the best of them to new plates.
+"""
 
 from __future__ import annotations
 
@@ -8,44 +12,42 @@ from typing import Any
 
 import numpy as np
 
-from coos_mlflow.drift.estimators import Answers, estimators
-from coos_mlflow.drift.temperature import fit_temperature
-from coos_mlflow.metrics import recalls
+from coos_mlflow.drift import CANNOT_TELL, MIN_CELLS_PER_WELL
+from coos_mlflow.drift.calibration import fit_temperature
+from coos_mlflow.drift.estimators import Predictions, estimators
+from coos_mlflow.metrics import balanced_error, confusion_matrix, present_classes, recalls
 from coos_mlflow.plates.schema import CLASSES
 
-ESTIMATED, CANNOT_TELL = "estimated", "cannot tell"
+ESTIMATED = "estimated"
 
-LEAST_PRESENT = 0.02
-"""Share of the commonest class below which a class is held not to be on the plate."""
+MIN_CLASS_SHARE = 0.02
+"""A class with fewer cells than this share of the commonest class counts as absent: estimators
+spread a little probability over all classes."""
 
-LEAST_MARGIN = 0.5
-"""Points by which the range reaches beyond the bootstrap's at least, on either side."""
+MIN_MARGIN = 0.5
+"""Minimum width, in points, that is added to the bootstrap range on either side."""
 
 DRAWS, RANGE = 400, (5.0, 95.0)
-"""Bootstrap draws of wells, and the percentiles of their errors that the range runs between."""
+"""Bootstrap draws of wells, and the percentiles of their errors that bound the range."""
 
 RUNNER_UP = 0.5
-"""A well is in doubt when its second label has this share of the cells of its first: were the
-second the truth, most of the labels that seem right would be wrong."""
+"""A well is doubtful when its second label has at least this share of the cells of its first. If
+the second were the truth, most of its labels would be wrong."""
 
-LEAST_CELLS = 5
-"""Cells below which a well cannot outvote its mistakes: where two labels of three are right, three
-or more of five are so in four of five wells."""
-
-MOST_DOUBT = 0.25
-"""Share of the cells in doubtful wells, or on plates farther than all that is known, above which
-no estimate is given."""
+MAX_DOUBTFUL_SHARE = 0.25
+"""No estimate is given if a larger share of the cells lies in doubtful wells, or on plates farther
+than all reference plates."""
 
 N = len(CLASSES)
 
 Confusions = dict[str, np.ndarray]
-"""By estimator: how many cells of each well it holds to be of each true class (rows) among those of
-each label (columns), float64, shape (wells, 7, 7)."""
+"""By estimator, the estimated confusion matrix of each well: true classes in rows, labels in
+columns, float64, shape (wells, 7, 7)."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the estimators learnt on Training, from predictions that left the plate out.
+    """The estimators as fitted on Training, from predictions by models that left the plate out.
 
     Parameters
     ----------
@@ -53,13 +55,13 @@ class Calibration:
     prior : ndarray of float64, shape (7,)
         Shares of the classes.
     fitted : dict of ndarray
-        What each estimator needs.
+        By estimator, the result of its ``fit``.
     off : dict of float
-        How far each was off, on average over plates that it was fitted without, in points of
-        balanced error.
+        By estimator, the mean absolute error of its balanced error in points, over plates that it
+        was fitted without.
     margin, recall_margin : dict of float
-        Points within which its balanced error was for nine in ten of these plates, and its recalls
-        for nine in ten of their classes.
+        By estimator, the 90th percentile of the absolute errors of its balanced error over these
+        plates, and of its recalls over their classes, in points.
     pure_wells : bool
         Whether each well of Training holds a single class.
     """
@@ -72,21 +74,24 @@ class Calibration:
     recall_margin: dict[str, float]
     pure_wells: bool
 
-    def answers(self, probabilities: np.ndarray, wells: np.ndarray | None) -> Answers:
-        """Return a model's answers as the estimators take them."""
-        return Answers(probabilities, wells, self.temperature, self.prior)
+    def predictions(self, probabilities: np.ndarray, wells: np.ndarray | None) -> Predictions:
+        """Return a model's predictions in the form that the estimators take."""
+        return Predictions(probabilities, wells, self.temperature, self.prior)
 
     def chosen(self, *, has_wells: bool) -> str:
-        """Return the estimator that was off least on left-out plates of those that can be used."""
+        """Return the usable estimator that was off least on left-out plates."""
         usable = [key for key in self.fitted if self._can_use(key, has_wells)]
         return min(usable, key=lambda key: self.off[key])
 
     def _can_use(self, key: str, has_wells: bool) -> bool:
-        one = estimators().get(key)  # None for one that this version no longer has
-        return one is not None and (not one.needs_wells or (has_wells and self.pure_wells))
+        estimator = estimators().get(key)
+        # An older reference can name an estimator that has been removed since.
+        if estimator is None:
+            return False
+        return not estimator.needs_wells or (has_wells and self.pure_wells)
 
     def confusions(self, probabilities: np.ndarray, wells: np.ndarray | None) -> Confusions:
-        """Ask every estimator that can be used about the cells of one plate.
+        """Apply every usable estimator to the cells of one plate.
 
         Parameters
         ----------
@@ -94,54 +99,58 @@ class Calibration:
         wells : ndarray of int64, shape (n,), or None
             From 0, without gaps; None where the file has no ids.
         """
-        answers = self.answers(probabilities, wells)
+        predictions = self.predictions(probabilities, wells)
         return {
-            key: _by_well(answers, estimator.truths(answers, self.fitted[key]))
+            key: _by_well(predictions, estimator.truths(predictions, self.fitted[key]))
             for key, estimator in estimators().items()
+            # A reference older than the estimator has nothing fitted for it.
             if key in self.fitted and self._can_use(key, wells is not None)
         }
 
 
-def _by_well(answers: Answers, truths: np.ndarray) -> np.ndarray:
-    wells = np.zeros(len(truths), dtype=np.int64) if answers.wells is None else answers.wells
+def _by_well(predictions: Predictions, truths: np.ndarray) -> np.ndarray:
+    """Sum the probabilities of true classes by well and label, shape (wells, 7, 7)."""
+    wells = predictions.wells
+    wells = np.zeros(len(truths), dtype=np.int64) if wells is None else wells
     by_label = np.zeros(((int(wells.max()) + 1) * N, N))
-    np.add.at(by_label, wells * N + answers.labels, truths)
+    np.add.at(by_label, wells * N + predictions.labels, truths)
     return by_label.reshape(-1, N, N).transpose(0, 2, 1)
 
 
 def calibrate(
     probabilities: np.ndarray, labels: np.ndarray, plates: np.ndarray, wells: np.ndarray
 ) -> Calibration:
-    """Fit the estimators, and see how far each is off on every plate when fitted on the others.
+    """Fit the estimators, and measure the error of each on every plate when fitted on the others.
 
     Parameters
     ----------
     probabilities : ndarray, shape (n, 7)
-        Of Training cells, by fits that left out the cell's plate.
+        Of Training cells, by models that left out the cell's plate.
     labels : ndarray of int64, shape (n,)
         True classes.
     plates, wells : ndarray of str, shape (n,)
-        Ids; wells by name, whatever the field.
+        Ids; wells by name, without the field.
     """
-    codes = numbered(plates, wells)
+    codes = number_ids(plates, wells)
     pure = _are_pure(codes, labels)
     offs: dict[str, list[float]] = {}
     recall_offs: dict[str, list[float]] = {}
     for plate in np.unique(plates):
         rows = plates == plate
         others = ~rows if not rows.all() else rows
-        without = _fit(probabilities[others], labels[others], codes[others], pure)
-        truth = true_confusion(labels[rows], probabilities[rows].argmax(axis=1))
-        for key, found in without.confusions(probabilities[rows], numbered(codes[rows])).items():
-            total = found.sum(axis=0)
-            offs.setdefault(key, []).append(abs(balanced_error(total) - balanced_error(truth)))
-            points = 100 * np.abs(recalls(total) - recalls(truth))[present(truth)]
+        fitted = _fit(probabilities[others], labels[others], codes[others], pure)
+        truth = confusion_matrix(labels[rows], probabilities[rows].argmax(axis=1))
+        confusions = fitted.confusions(probabilities[rows], number_ids(codes[rows]))
+        for key, by_well in confusions.items():
+            total = by_well.sum(axis=0)
+            offs.setdefault(key, []).append(abs(_error(total) - _error(truth)))
+            points = 100 * np.abs(recalls(total) - recalls(truth))[_present(truth)]
             recall_offs.setdefault(key, []).extend(points[np.isfinite(points)].tolist())
     return replace(
         _fit(probabilities, labels, codes, pure),
         off={key: float(np.mean(values)) for key, values in offs.items()},
         margin={key: float(np.quantile(values, 0.9)) for key, values in offs.items()},
-        # Of classes on a single plate nothing is known once it is left out: the widest margin.
+        # If each class is on a single plate, no left-out plate has a recall: use the widest margin.
         recall_margin={
             key: float(np.quantile(values or [100.0], 0.9)) for key, values in recall_offs.items()
         },
@@ -151,24 +160,24 @@ def calibrate(
 def _fit(
     probabilities: np.ndarray, labels: np.ndarray, wells: np.ndarray, pure: bool
 ) -> Calibration:
-    """Fit all estimators, with nothing known yet of how far they are off."""
+    """Fit all estimators; their errors are still to be measured."""
     temperature = fit_temperature(probabilities, labels)
     prior = np.bincount(labels, minlength=N) / len(labels)
-    answers = Answers(probabilities, wells, temperature, prior)
+    predictions = Predictions(probabilities, wells, temperature, prior)
     fitted = {
-        key: one.fit(answers, labels)
-        for key, one in estimators().items()
-        if pure or not one.needs_wells
+        key: estimator.fit(predictions, labels)
+        for key, estimator in estimators().items()
+        if pure or not estimator.needs_wells
     }
     return Calibration(temperature, prior, fitted, {}, {}, {}, pure)
 
 
-def numbered(*ids: np.ndarray) -> np.ndarray:
+def number_ids(*ids: np.ndarray) -> np.ndarray:
     """Return a number for each combination of ids, from 0 without gaps, int64, shape (n,)."""
     codes = np.zeros(len(ids[0]), dtype=np.int64)
     for column in ids:
-        names, own = np.unique(column, return_inverse=True)
-        codes = codes * len(names) + own
+        names, number = np.unique(column, return_inverse=True)
+        codes = codes * len(names) + number
     return np.unique(codes, return_inverse=True)[1]
 
 
@@ -176,24 +185,12 @@ def _are_pure(wells: np.ndarray, labels: np.ndarray) -> bool:
     return len(np.unique(wells)) == len(np.unique(wells * N + labels))
 
 
-def true_confusion(truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Count cells by true class (rows) and label (columns), float64, shape (7, 7)."""
-    confusion = np.zeros((N, N))
-    np.add.at(confusion, (truth, labels), 1.0)
-    return confusion
+def _present(confusion: np.ndarray) -> np.ndarray:
+    return present_classes(confusion, MIN_CLASS_SHARE)
 
 
-def present(confusion: np.ndarray) -> np.ndarray:
-    """Tell which classes a confusion matrix holds, bool, shape (7,)."""
-    cells = confusion.sum(axis=1)
-    held: np.ndarray = cells >= LEAST_PRESENT * cells.max()
-    return held
-
-
-def balanced_error(confusion: np.ndarray) -> float:
-    """Return the mean share of mistakes over the classes that are there, in %."""
-    held = present(confusion)
-    return float(100 * (1 - np.mean(np.diag(confusion)[held] / confusion.sum(axis=1)[held])))
+def _error(confusion: np.ndarray) -> float:
+    return float(balanced_error(confusion, min_share=MIN_CLASS_SHARE))
 
 
 def estimate(
@@ -204,88 +201,85 @@ def estimate(
     obstacle: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Say how large the error is, or that one cannot tell.
+    """Estimate the error of plates, or explain why it cannot be estimated.
 
     Parameters
     ----------
     plates : sequence of dict of ndarray
-        What `Calibration.confusions` returned for each plate.
+        From `Calibration.confusions`, for each plate.
     has_wells : bool
         Whether the file names wells.
     obstacle : str or None
-        A reason to believe no estimate, in one sentence.
+        A reason against any estimate, in one sentence.
     seed : int
-        Draws plates and wells.
+        For the bootstrap of plates and wells.
 
     Returns
     -------
     dict
-        ``balanced_error``, ``low``, ``high`` and ``wrong_labels``, the plain share of labels (%;
-        None where one cannot tell), ``answer``, ``reason``, ``classes``, ``recalls``,
-        ``recall_lows``, ``recall_highs`` (a fraction or None for each class), and
-        ``estimators``, the balanced error that each comes to. The range tells how much the
-        figure would vary with other wells, and other plates if there are several, widened by what
-        it was off by on left-out plates of Training.
+        ``balanced_error``, ``low``, ``high`` and ``wrong_labels``, the plain share of wrong labels
+        (all in %; None without an estimate), ``answer``, ``reason``, ``classes``, ``recalls``,
+        ``recall_lows``, ``recall_highs`` (a fraction or None for each class), and ``estimators``,
+        the balanced error by each estimator. The range covers the variation over wells, and over
+        plates if there are several. It is widened by the estimator's margin on left-out plates of
+        Training.
     """
     chosen = calibration.chosen(has_wells=has_wells)
     totals = {key: sum(plate[key].sum(axis=0) for plate in plates) for key in plates[0]}
     total = np.asarray(totals[chosen])
     entry = {
-        "classes": np.flatnonzero(present(total)).tolist(),
+        "classes": np.flatnonzero(_present(total)).tolist(),
         "estimators": {
-            key: balanced_error(np.asarray(totals[key])) if key in totals else None
-            for key in estimators()
+            key: _error(np.asarray(totals[key])) if key in totals else None for key in estimators()
         },
     }
     by_well = [plate[chosen] for plate in plates]
     if estimators()[chosen].needs_wells:
-        obstacle = obstacle or _torn(np.concatenate(by_well))
+        obstacle = obstacle or _well_obstacle(np.concatenate(by_well))
     if obstacle:
         figures = dict.fromkeys(("balanced_error", "low", "high", "wrong_labels"))
         classes = {key: [None] * N for key in ("recalls", "recall_lows", "recall_highs")}
         return entry | figures | classes | {"answer": CANNOT_TELL, "reason": obstacle}
-    words = f"{estimators()[chosen].title} {estimators()[chosen].meaning}."
+    reason = f"{estimators()[chosen].title} {estimators()[chosen].meaning}."
     figures = {
-        "balanced_error": balanced_error(total),
+        "balanced_error": _error(total),
         "wrong_labels": float(100 * (1 - np.trace(total) / total.sum())),
     }
     rng = np.random.default_rng(seed)
     spread = _range(by_well, calibration.margin[chosen], calibration.recall_margin[chosen], rng)
-    return entry | figures | spread | {"answer": ESTIMATED, "reason": words}
+    return entry | figures | spread | {"answer": ESTIMATED, "reason": reason}
 
 
 def _range(
     plates: list[np.ndarray], margin: float, recall_margin: float, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Draw plates and wells anew, and add what left-out plates of Training were off by."""
+    """Bootstrap plates and wells, and widen the percentiles by the margins."""
     by_well = np.concatenate(plates)
     total = by_well.sum(axis=0)
-    held = present(total)
-    drawn = np.einsum("dw,wkl->dkl", _drawn_wells(plates, rng), by_well)
-    # A draw of whole plates can lack a class, but for crumbs of probability.
-    there = drawn.sum(axis=2)
-    there = held & (there >= LEAST_PRESENT * there.max(axis=1, keepdims=True))
-    found = np.where(there, recalls(drawn), np.nan)
-    found = found[there.any(axis=1)]
-    low, high = np.percentile(100 * (1 - np.nanmean(found, axis=1)), RANGE)
+    present = _present(total)
+    drawn = np.einsum("dw,wkl->dkl", _draw_wells(plates, rng), by_well)
+    # A draw of whole plates can miss a class, except for traces of probability.
+    drawn_recalls = np.where(present & _present(drawn), recalls(drawn), np.nan)
+    drawn_recalls = drawn_recalls[np.isfinite(drawn_recalls).any(axis=1)]
+    low, high = np.percentile(100 * (1 - np.nanmean(drawn_recalls, axis=1)), RANGE)
     lows, highs = np.full((2, N), np.nan)
-    drawn_once = ~np.isnan(found).all(axis=0)
-    lows[drawn_once], highs[drawn_once] = np.nanpercentile(found[:, drawn_once], RANGE, axis=0)
-    reach, recall_reach = max(margin, LEAST_MARGIN), max(recall_margin, LEAST_MARGIN) / 100
+    known = np.isfinite(drawn_recalls).any(axis=0)
+    lows[known], highs[known] = np.nanpercentile(drawn_recalls[:, known], RANGE, axis=0)
+    width, recall_width = max(margin, MIN_MARGIN), max(recall_margin, MIN_MARGIN) / 100
     return {
-        "low": max(float(low) - reach, 0.0),
-        "high": min(float(high) + reach, 100.0),
-        "recalls": listed(np.where(held, recalls(total), np.nan)),
-        "recall_lows": listed(np.maximum(lows - recall_reach, 0.0)),
-        "recall_highs": listed(np.minimum(highs + recall_reach, 1.0)),
+        "low": max(float(low) - width, 0.0),
+        "high": min(float(high) + width, 100.0),
+        "recalls": nan_to_none(np.where(present, recalls(total), np.nan)),
+        "recall_lows": nan_to_none(np.maximum(lows - recall_width, 0.0)),
+        "recall_highs": nan_to_none(np.minimum(highs + recall_width, 1.0)),
     }
 
 
-def _drawn_wells(plates: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+def _draw_wells(plates: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """Return how often each draw takes each well, shape (draws, wells of all plates).
 
-    Wells are drawn among those of the same class on their plate, since the layout is no accident;
-    plates, of which there may be one, as a whole.
+    Plates are drawn as a whole. Within a plate, wells are drawn among those of the same class,
+    since the layout of the classes is not random.
     """
     n = len(plates)
     times = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS)
@@ -301,26 +295,26 @@ def _drawn_wells(plates: list[np.ndarray], rng: np.random.Generator) -> np.ndarr
     return np.concatenate(weights, axis=1)
 
 
-def listed(values: np.ndarray) -> list[float | None]:
-    """Return numbers as JSON takes them: None for NaN."""
+def nan_to_none(values: np.ndarray) -> list[float | None]:
+    """Return numbers for JSON, None for NaN."""
     return [None if np.isnan(value) else float(value) for value in values]
 
 
-def _torn(by_well: np.ndarray) -> str | None:
-    """Return why wells do not tell their class, in one sentence, or None."""
-    doubt = doubtful_wells(by_well)
-    if by_well[doubt].sum() <= MOST_DOUBT * by_well.sum():
+def _well_obstacle(by_well: np.ndarray) -> str | None:
+    """Return why the wells do not determine their class, in one sentence, or None."""
+    doubtful = doubtful_wells(by_well)
+    if by_well[doubtful].sum() <= MAX_DOUBTFUL_SHARE * by_well.sum():
         return None
     return (
-        f"In {int(doubt.sum())} of {len(by_well)} wells the labels are torn between two classes, "
+        f"In {doubtful.sum()} of {len(by_well)} wells the labels are torn between two classes, "
         "or too few to tell: either these wells hold more than one protein, or the model fails on "
         "them."
     )
 
 
 def doubtful_wells(by_well: np.ndarray) -> np.ndarray:
-    """Tell which wells have hardly any cells or a second label near the first, bool, (wells,)."""
+    """Return which wells have too few cells or a second label near the first, bool, (wells,)."""
     labels = np.sort(by_well.sum(axis=1), axis=1)
-    doubt: np.ndarray = labels[:, -2] >= RUNNER_UP * labels[:, -1]
-    doubt |= labels.sum(axis=1) < LEAST_CELLS
-    return doubt
+    doubtful: np.ndarray = labels[:, -2] >= RUNNER_UP * labels[:, -1]
+    doubtful |= labels.sum(axis=1) < MIN_CELLS_PER_WELL
+    return doubtful

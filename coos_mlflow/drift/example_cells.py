@@ -1,4 +1,4 @@
-"""Cells worth looking at, picked while a plate streams by."""
+"""Picks the example cells that the report shows, batch by batch."""
 
 from __future__ import annotations
 
@@ -12,73 +12,73 @@ import numpy as np
 from coos_mlflow.plates.schema import CLASSES, Origins
 
 ROLES = ("typical", "doubtful", "farthest")
-"""Nearest to the reference cells of their class; least probable; farthest from the reference."""
+"""Nearest to the reference cells of its class; least confident; farthest from its class."""
 
 WELL_ROLES = tuple(f"{role} of well" for role in ROLES)
-"""The same among the cells of one well."""
+"""The same roles among the cells of one well."""
 
 PER_CLASS = 6
+"""Cells of each role and predicted class."""
 
-MOST_WELLS = 1536
-"""Wells of which cells are kept, those of four 384-well plates: 7 MB of pictures at most."""
+MAX_WELLS = 1536
+"""The most wells with example cells, those of four 384-well plates: at most 7 MB of pictures."""
 
 _DIGITS = 6
 
 
 @dataclass(frozen=True)
 class _Cell:
-    """A cell and where it came from, as drift.json tells it, with what it looks like."""
+    """A cell: its row in the file, its entry in drift.json, and its thumbnail."""
 
     index: int
-    facts: dict[str, Any]
-    look: Any
+    entry: dict[str, Any]
+    thumbnail: Any
 
 
 @dataclass
-class _Kept:
-    """The best cells so far in one role, the best first."""
+class _Best:
+    """The cells with the lowest ranks so far in one role, in increasing order."""
 
-    most: int
+    size: int
     ranks: list[float]
     cells: list[_Cell]
 
     def accepts(self, rank: float) -> bool:
-        """Tell whether a cell of this rank is among the best; the first of equals stays."""
-        return len(self.ranks) < self.most or rank < self.ranks[-1]
+        """Return whether a cell of this rank is among the best; of equals the first stays."""
+        return len(self.ranks) < self.size or rank < self.ranks[-1]
 
     def insert(self, rank: float, cell: _Cell) -> None:
         at = int(np.searchsorted(self.ranks, rank, side="right"))
         self.ranks.insert(at, rank)
         self.cells.insert(at, cell)
-        del self.ranks[self.most :], self.cells[self.most :]
+        del self.ranks[self.size :], self.cells[self.size :]
 
 
 class ExamplePicker:
-    """Keeps the few cells that rank first in a role, of each predicted class and of each well.
+    """Picks the best cells in each of `ROLES`, for each predicted class and for each well.
 
-    The roles are nearest to the reference cells of the class, least probable, and farthest from
-    the reference. Of more than `MOST_WELLS` wells, those of the plates with the least mean
-    distance are let go.
+    If a file has more than `MAX_WELLS` wells, the plates with the smallest mean novelty get no
+    cells by well.
     """
 
     def __init__(self) -> None:
         self._by_class = {
-            (role, label): _Kept(PER_CLASS, [], [])
+            (role, label): _Best(PER_CLASS, [], [])
             for role in ROLES
             for label in range(len(CLASSES))
         }
-        self._by_well: dict[tuple[str, str], dict[str, _Kept]] = {}
+        self._by_well: dict[tuple[str, str], dict[str, _Best]] = {}
         self._novelty: dict[str, tuple[float, int]] = {}
-        self._let_go: set[str] = set()
+        self._dropped: set[str] = set()
 
     def add(
         self,
         origins: Origins,
         probabilities: np.ndarray,
         novelty: np.ndarray,
-        looks: Callable[[int], Any],
+        thumbnail: Callable[[int], Any],
     ) -> None:
-        """Look at some more cells.
+        """Add a batch of cells.
 
         Parameters
         ----------
@@ -86,9 +86,9 @@ class ExamplePicker:
         probabilities : ndarray, shape (n, 7)
         novelty : ndarray, shape (n,)
             Distance of each cell from the reference cells of its predicted class.
-        looks : callable
-            Returns what a cell looks like, by its row: its counts, or its picture; None for one
-            that is not to be picked.
+        thumbnail : callable
+            Returns the thumbnail of a cell (its raw counts or its picture) by its row in the
+            batch. Cells for which it returns None are not picked.
         """
         if not len(origins):
             return
@@ -97,77 +97,77 @@ class ExamplePicker:
 
         @cache
         def cell(row: int) -> _Cell | None:
-            look = looks(row)
-            said = (int(labels[row]), float(confidence[row]), float(novelty[row]))
-            return None if look is None else _describe(origins, row, *said, look)
+            image = thumbnail(row)
+            figures = (int(labels[row]), float(confidence[row]), float(novelty[row]))
+            return None if image is None else _describe(origins, row, *figures, image)
 
         for role, rank in zip(ROLES, ranks, strict=True):
             for label in range(len(CLASSES)):
-                kept = self._by_class[role, label]
-                _offer(kept, rank, np.flatnonzero(labels == label), cell)
+                best = self._by_class[role, label]
+                _offer(best, rank, np.flatnonzero(labels == label), cell)
         if origins.wells is not None:
-            units = np.stack([_plates(origins), origins.wells])
-            self._add_wells(units, dict(zip(WELL_ROLES, ranks, strict=True)), cell)
+            wells = np.stack([_plates(origins), origins.wells])
+            self._add_wells(wells, dict(zip(WELL_ROLES, ranks, strict=True)), cell)
 
     def _add_wells(
         self,
-        places: np.ndarray,
+        wells: np.ndarray,
         ranks: dict[str, np.ndarray],
         cell: Callable[[int], _Cell | None],
     ) -> None:
         """Offer to each well the best of its cells in each role.
 
-        `places` are plates and wells of the cells, shape (2, n).
+        `wells` has the plates and wells of the cells, shape (2, n).
         """
-        units, unit = np.unique(places, axis=1, return_inverse=True)
-        self._count(places[0], ranks[WELL_ROLES[0]])
+        names, number = np.unique(wells, axis=1, return_inverse=True)
+        self._add_novelty(wells[0], ranks[WELL_ROLES[0]])
         for role, rank in ranks.items():
-            order = np.lexsort((rank, unit.ravel()))
-            first = np.flatnonzero(np.diff(unit.ravel()[order], prepend=-1))
-            for number, row in enumerate(order[first].tolist()):
-                plate, well = units[:, number].tolist()
-                if not well or plate in self._let_go or cell(row) is None:
+            order = np.lexsort((rank, number.ravel()))
+            first = np.flatnonzero(np.diff(number.ravel()[order], prepend=-1))
+            for column, row in enumerate(order[first].tolist()):
+                plate, well = names[:, column].tolist()
+                if not well or plate in self._dropped or cell(row) is None:
                     continue
-                own = self._by_well.setdefault(
-                    (plate, well), {role: _Kept(1, [], []) for role in WELL_ROLES}
+                by_role = self._by_well.setdefault(
+                    (plate, well), {role: _Best(1, [], []) for role in WELL_ROLES}
                 )
-                _offer(own[role], rank, np.array([row]), cell)
-        self._make_room()
+                _offer(by_role[role], rank, np.array([row]), cell)
+        self._limit_wells()
 
-    def _count(self, plates: np.ndarray, novelty: np.ndarray) -> None:
-        names, place = np.unique(plates, return_inverse=True)
-        sums, cells = np.bincount(place, weights=novelty), np.bincount(place)
+    def _add_novelty(self, plates: np.ndarray, novelty: np.ndarray) -> None:
+        """Add to the sum of novelty and the number of cells of each plate."""
+        names, number = np.unique(plates, return_inverse=True)
+        sums, cells = np.bincount(number, weights=novelty), np.bincount(number)
         for name, total, n in zip(names.tolist(), sums.tolist(), cells.tolist(), strict=True):
-            before, had = self._novelty.get(name, (0.0, 0))
-            self._novelty[name] = (before + total, had + n)
+            total_before, n_before = self._novelty.get(name, (0.0, 0))
+            self._novelty[name] = (total_before + total, n_before + n)
 
-    def _make_room(self) -> None:
-        """Let go of the nearest plates' wells, or of the last wells of a single plate."""
-        while len(self._by_well) > MOST_WELLS:
+    def _limit_wells(self) -> None:
+        """Drop the wells of the nearest plates, or the last wells of a single plate."""
+        while len(self._by_well) > MAX_WELLS:
             plates = {plate for plate, _ in self._by_well}
             if len(plates) == 1:
-                for key in list(self._by_well)[MOST_WELLS:]:
+                for key in list(self._by_well)[MAX_WELLS:]:
                     del self._by_well[key]
                 return
             nearest = min(sorted(plates), key=lambda p: self._novelty[p][0] / self._novelty[p][1])
-            self._let_go.add(nearest)
+            self._dropped.add(nearest)
             for key in [key for key in self._by_well if key[0] == nearest]:
                 del self._by_well[key]
 
     def cells(self) -> list[dict[str, Any]]:
-        """Return what drift.json's ``cells`` holds: those of the classes, then of the wells."""
-        return [{"role": role} | cell.facts for role, cell in self._all()]
+        """Return ``cells`` of drift.json: those of the classes, then those of the wells."""
+        return [{"role": role} | cell.entry for role, cell in self._picked()]
 
-    def looks(self) -> dict[int, Any]:
-        """Return what the cells look like, by their rows in the file."""
-        return {cell.index: cell.look for _, cell in self._all()}
+    def thumbnails(self) -> dict[int, Any]:
+        """Return the thumbnails of the picked cells, by their rows in the file."""
+        return {cell.index: cell.thumbnail for _, cell in self._picked()}
 
-    def _all(self) -> list[tuple[str, _Cell]]:
-        kept = [(role, kept) for (role, _), kept in self._by_class.items()]
-        kept += [
-            (role, kept) for _, own in sorted(self._by_well.items()) for role, kept in own.items()
-        ]
-        return [(role, cell) for role, kept in kept for cell in kept.cells]
+    def _picked(self) -> list[tuple[str, _Cell]]:
+        picked = [(role, best) for (role, _), best in self._by_class.items()]
+        for _, by_role in sorted(self._by_well.items()):
+            picked += by_role.items()
+        return [(role, cell) for role, best in picked for cell in best.cells]
 
 
 def _plates(origins: Origins) -> np.ndarray:
@@ -175,18 +175,18 @@ def _plates(origins: Origins) -> np.ndarray:
 
 
 def _offer(
-    kept: _Kept, ranks: np.ndarray, rows: np.ndarray, cell: Callable[[int], _Cell | None]
+    best: _Best, ranks: np.ndarray, rows: np.ndarray, cell: Callable[[int], _Cell | None]
 ) -> None:
-    """Insert those of `rows` that are among the best; only these are looked at."""
-    for row in rows[np.argsort(ranks[rows], kind="stable")[: kept.most]].tolist():
-        if kept.accepts(float(ranks[row])) and (offered := cell(row)):
-            kept.insert(float(ranks[row]), offered)
+    """Insert those of `rows` that are among the best; thumbnails are made for these only."""
+    for row in rows[np.argsort(ranks[rows], kind="stable")[: best.size]].tolist():
+        if best.accepts(float(ranks[row])) and (offered := cell(row)):
+            best.insert(float(ranks[row]), offered)
 
 
 def _describe(
-    origins: Origins, row: int, label: int, confidence: float, novelty: float, look: Any
+    origins: Origins, row: int, label: int, confidence: float, novelty: float, thumbnail: Any
 ) -> _Cell:
-    facts: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "index": int(origins.indices[row]),
         "label": label,
         "confidence": float(f"{confidence:.{_DIGITS}g}"),
@@ -194,5 +194,5 @@ def _describe(
     }
     for name, ids in (("plate", origins.plates), ("well", origins.wells)):
         if ids is not None and ids[row]:
-            facts[name] = str(ids[row])
-    return _Cell(int(origins.indices[row]), facts, look)
+            entry[name] = str(ids[row])
+    return _Cell(int(origins.indices[row]), entry, thumbnail)

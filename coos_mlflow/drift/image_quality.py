@@ -1,4 +1,7 @@
-"""The views in which plates are compared, and the raw-image figures that make up one of them."""
+"""Raw-image figures (intensity, contrast, saturation, focus) that describe cells without a model.
+
+`VIEWS` names the three views in which plates are compared; these figures are the third.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,23 @@ import numpy as np
 from coos_mlflow.plates.schema import CHANNELS
 
 VIEWS = ("softmax", "features", "raw")
-"""What the model answers, what it sees, and what the camera recorded."""
+"""The predicted probabilities, the representation, and the raw images."""
 
 FIGURES_VERSION = "1"
-"""Changes whenever the same cells would give other raw-image figures; part of the cache's key."""
+"""Part of the cache key. Change it whenever the same cells would give other figures."""
 
 _QUANTILES = (0.01, 0.5, 0.999)
-_PIXELS_NOT_COUNTED = 1.0  # added to counts before logarithms, so that black pixels stay finite
+_LOG_OFFSET = 1.0  # added to counts before logarithms, so that black pixels stay finite
 
 
 @dataclass(frozen=True)
 class RawFigure:
-    """One number that describes the images of a cell before any model looks at them.
+    """The description of one raw-image figure.
 
     Parameters
     ----------
     name : str
-        What it measures and in which channel, as the report spells it.
+        The quantity and its channel, as in the report.
     channel : str
         A member of `CHANNELS`, or ``"both"``.
     scale : str
@@ -63,12 +66,12 @@ RAW_FIGURES: tuple[str, ...] = tuple(figure.name for figure in RAW_FIGURE_TABLE)
 def raw_figures(images: np.ndarray) -> np.ndarray:
     """Describe cells by intensity, contrast, saturation, focus and correlation of the channels.
 
-    Intensities are natural logarithms of counts + 1: exposure, gain and staining multiply, so
-    their effects on a plate add. Saturation is the logarithm of the number of pixels that stand
-    at the crop's maximum: 1 pixel in a crop within range, many where the camera clipped, at
-    whatever count it clips. Focus is the logarithm of the mean squared difference of neighbouring
-    pixels over the variance, which gain and offset leave alone (a normalised form of the energy
-    of gradient of Subbarao et al. 1993).
+    Intensities are natural logarithms of counts + 1. Exposure, gain and staining multiply counts,
+    so that their effects on the logarithms add. Saturation is the logarithm of the number of
+    pixels at the crop's maximum: 1 pixel where the crop is within range, many where the camera
+    clipped, at any clipping level. Focus is the logarithm of the mean squared difference of
+    neighbouring pixels divided by the variance, which is invariant to gain and offset (a
+    normalised form of the energy of gradient of Subbarao et al. 1993).
 
     Parameters
     ----------
@@ -89,8 +92,8 @@ def raw_figures(images: np.ndarray) -> np.ndarray:
     variance = np.maximum(variance, np.finfo(np.float32).tiny)
     product = np.einsum("nij,nij->n", centred[:, 0], centred[:, 1]) / flat.shape[2]
     per_channel = (
-        *(np.log(value + _PIXELS_NOT_COUNTED) for value in (low, median, high, mean)),
-        np.log(np.sqrt(variance) + _PIXELS_NOT_COUNTED),
+        *(np.log(value + _LOG_OFFSET) for value in (low, median, high, mean)),
+        np.log(np.sqrt(variance) + _LOG_OFFSET),
         np.log(at_maximum),
         np.log(_gradient_energy(pixels) / variance + 1e-6),
     )
@@ -109,7 +112,7 @@ def _order_figures(flat: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _sorted_pixels(flat: np.ndarray) -> np.ndarray:
-    """Sort pixels; whole 16-bit counts, in whatever dtype, take NumPy's fast radix sort."""
+    """Sort pixels; integer counts are sorted as uint16, for which NumPy has a fast radix sort."""
     if flat.dtype != np.uint16:
         counts = flat.astype(np.uint16)
         if not np.array_equal(counts, flat):

@@ -1,7 +1,8 @@
-"""How far plates lie from the reference, class by class, in units of how plates ordinarily differ.
+"""Distances of plates from the reference plates, class by class, in one view.
 
-A *unit* is the cells of one plate that were given one class. Its mean is compared with the mean of
-the reference plates' units of the same class, so that the mix of classes on a plate plays no part.
+A *unit* is the cells of one plate with one predicted class. The mean of a unit is compared with the
+mean of the reference plates' units of the same class, so that the mix of classes on a plate has no
+influence. Distances are relative to the expected difference between plates: 1 is ordinary.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from coos_mlflow.drift import MIN_CELLS_PER_CLASS
 from coos_mlflow.drift.variance_components import (
     cell_deviation,
     plate_correlation,
@@ -18,27 +20,23 @@ from coos_mlflow.drift.variance_components import (
     well_variance,
 )
 
-LEAST_SHARE = 0.25
-"""A class is judged if it has this share of the cells of the plate's commonest class. Below, on a
-plate with one or two classes, most cells of a class are the model's mistakes about the others."""
-
-LEAST_CELLS = 10
-"""A class is judged if it has this many cells: their mean has a third of one cell's deviation."""
+MIN_SHARE_OF_COMMONEST = 0.25
+"""A class is compared if it has at least this share of the cells of the plate's commonest class. On
+a plate with one or two classes, smaller groups are mostly wrongly labelled cells of the others."""
 
 WELL_WEIGHT = 20.0
-"""Cells at which a well counts half as much as one with very many: the ratio of the variance of
-cells to that of wells where wells make up 5 % of the variance."""
+"""A well with this many cells counts half as much as one with very many. It is the ratio of the
+variance of cells to that of wells, if wells make up 5 % of the variance."""
 
-
-LEAST_DEVIATION = 0.05
-"""Least deviation of cells: 5 % of an intensity, 0.05 of a root of a probability or of a
-standardised feature. Figures that hardly ever leave one value, such as the number of saturated
-pixels, would otherwise make any plate with one peculiar cell far."""
+MIN_CELL_DEVIATION = 0.05
+"""Minimum standard deviation of cells: 5 % of an intensity, 0.05 of the square root of a
+probability or of a standardised feature. Without it, a figure that is nearly constant, such as the
+number of saturated pixels, would make any plate with one unusual cell far."""
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Cells of one class in one well, in one view.
+    """Groups of cells with one class in one well, in one view.
 
     Parameters
     ----------
@@ -75,7 +73,7 @@ class Units:
     means : ndarray of float64, shape (units, dims)
         In the view's own scale.
     noise : ndarray of float64, shape (units, dims)
-        Variance that wells and cells add to the mean, in units of the variance of cells.
+        Variance of the mean from wells and cells, in units of the variance of cells.
     """
 
     plates: np.ndarray
@@ -91,20 +89,21 @@ class Units:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Units beside the reference units of their class.
+    """Units, compared with the reference units of their class.
 
     Parameters
     ----------
     plates : ndarray of str, shape (units,)
-        Ids; units whose class no reference plate carries are left out.
+        Ids, without units whose class is on no reference plate.
     classes, counts : ndarray of int, shape (units,)
         Predicted class and number of cells.
     deviations : ndarray of float64, shape (units, dims)
         Differences from the reference, in the view's own scale.
     distances : ndarray of float64, shape (units,)
-        Squared differences by their expected squares, mean over dimensions: 1 is ordinary.
+        Squared differences divided by their expected squares, mean over dimensions: 1 is
+        ordinary.
     noise_share : ndarray of float64, shape (units,)
-        Share of the expected square that is owed to having few cells and wells.
+        Share of the expected square that comes from having few cells and wells.
     """
 
     plates: np.ndarray
@@ -115,10 +114,10 @@ class Comparison:
     noise_share: np.ndarray
 
 
-def judged_units(
+def comparable_units(
     plates: np.ndarray, classes: np.ndarray, counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Find the plate-and-class units with cells enough to be judged.
+    """Find the units that have enough cells to be compared.
 
     Parameters
     ----------
@@ -132,20 +131,22 @@ def judged_units(
     unit_plates, unit_classes, unit_counts : ndarray, shape (units,)
         Ids, classes and cells of the units.
     unit : ndarray of int64, shape (groups,)
-        The unit of each group, -1 for a group that is not judged.
+        The unit of each group, -1 for a group that is not compared.
     """
     names, codes = np.unique(plates, return_inverse=True)
     table = np.zeros((len(names), int(classes.max(initial=0)) + 1), dtype=np.int64)
     np.add.at(table, (codes, classes), counts)
-    judged = (table >= LEAST_CELLS) & (table >= LEAST_SHARE * table.max(axis=1, keepdims=True))
-    rows, columns = np.nonzero(judged)
+    compared = (table >= MIN_CELLS_PER_CLASS) & (
+        table >= MIN_SHARE_OF_COMMONEST * table.max(axis=1, keepdims=True)
+    )
+    rows, columns = np.nonzero(compared)
     number = np.full(table.shape, -1)
     number[rows, columns] = np.arange(len(rows))
     return names[rows], columns, table[rows, columns], number[codes, classes]
 
 
-class Yardstick:
-    """Measures units against reference plates in one view.
+class ReferenceDistance:
+    """Measures the distance of units from the reference plates, in one view.
 
     Parameters
     ----------
@@ -154,9 +155,8 @@ class Yardstick:
     n_classes : int
         Number of classes.
     shared_scale : bool
-        Whether the dimensions are parts of one whole, such as probabilities: they are then
-        measured on one scale for each class, so that a class which the model hardly ever thinks
-        of cannot make a plate far.
+        Whether all dimensions share one scale for each class. Probabilities need it: a dimension
+        that is nearly always 0 would otherwise make a plate far.
     """
 
     def __init__(self, reference: Groups, n_classes: int, *, shared_scale: bool = False) -> None:
@@ -164,10 +164,10 @@ class Yardstick:
         self._n_classes = n_classes
         self._shared_scale = shared_scale
 
-    def leaving_out(self, plate: str) -> Yardstick:
-        """Return the yardstick made of the other reference plates."""
+    def leaving_out(self, plate: str) -> ReferenceDistance:
+        """Return the same measure, without one of the reference plates."""
         others = self._reference.select(self._reference.plates != plate)
-        return Yardstick(others, self._n_classes, shared_scale=self._shared_scale)
+        return ReferenceDistance(others, self._n_classes, shared_scale=self._shared_scale)
 
     @cached_property
     def deviation(self) -> np.ndarray:
@@ -176,13 +176,13 @@ class Yardstick:
         deviation = cell_deviation(groups.classes, groups.counts, groups.variances, self._n_classes)
         if self._shared_scale:
             deviation[:] = np.sqrt((deviation**2).mean(axis=1, keepdims=True))
-        return np.maximum(deviation, LEAST_DEVIATION)
+        return np.maximum(deviation, MIN_CELL_DEVIATION)
 
     @cached_property
     def well_variance(self) -> np.ndarray:
         """Variance of wells within plates, in units of the variance of cells, shape (dims,)."""
         groups = self._reference
-        *_, unit = judged_units(groups.plates, groups.classes, groups.counts)
+        *_, unit = comparable_units(groups.plates, groups.classes, groups.counts)
         scaled = groups.means / self.deviation[groups.classes]
         return well_variance(scaled, groups.counts, unit)
 
@@ -209,7 +209,10 @@ class Yardstick:
 
     @cached_property
     def _centres(self) -> tuple[np.ndarray, np.ndarray]:
-        """Means of the reference by class, and their variance in units of that of cells."""
+        """Means of the reference by class, and the variances of these means.
+
+        Variances are in units of the variance of cells.
+        """
         units, dims = self._units, self._units.means.shape[1]
         centres, variances = np.full((2, self._n_classes, dims), np.nan)
         for label in np.unique(units.classes):
@@ -223,8 +226,10 @@ class Yardstick:
         return centres, variances
 
     def units(self, groups: Groups) -> Units:
-        """Return the judged units of plates, each well weighted by what its cells can tell."""
-        plates, classes, counts, unit = judged_units(groups.plates, groups.classes, groups.counts)
+        """Return the units of plates, with wells weighted by their number of cells."""
+        plates, classes, counts, unit = comparable_units(
+            groups.plates, groups.classes, groups.counts
+        )
         kept = unit >= 0
         member, cells = unit[kept], groups.counts[kept]
         weight = cells / (cells + WELL_WEIGHT)
@@ -253,7 +258,10 @@ class Yardstick:
         )
 
     def compare_wells(self, groups: Groups) -> np.ndarray:
-        """Return the squared distance of each group by itself, shape (groups,), NaN if unknown."""
+        """Return the squared distance of each group, shape (groups,).
+
+        NaN where the reference does not have the class.
+        """
         centres, variances = self._centres
         noise = self.well_variance + 1 / groups.counts[:, None]
         expected = self.plate_variance + variances[groups.classes] + noise
@@ -262,7 +270,7 @@ class Yardstick:
     def _squared(
         self, deviations: np.ndarray, expected: np.ndarray, classes: np.ndarray
     ) -> np.ndarray:
-        """Return the mean over dimensions of squared deviations by their expected squares."""
+        """Return squared deviations divided by their expected squares, mean over dimensions."""
         if self._shared_scale:
             expected = expected.mean(axis=1, keepdims=True)
         scaled = deviations / self.deviation[classes] / np.sqrt(expected)

@@ -1,4 +1,4 @@
-"""What is kept of a plate: counts, means and variances per well and predicted class."""
+"""Counts, means and variances of cells by plate, well and predicted class."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from coos_mlflow.plates.schema import CLASSES
 
 @dataclass(frozen=True)
 class Profile:
-    """Groups of cells: those of one well of one plate that were given one class.
+    """Groups of cells of one plate, one well and one predicted class.
 
     Parameters
     ----------
     plates, wells : ndarray of str, shape (groups,)
-        Plates as the file spells them; wells by name, whatever the field; ``""`` for none.
+        Plates as the file spells them; wells by name, without the field; ``""`` for none.
     classes : ndarray of int64, shape (groups,)
         Predicted class 0..6.
     counts : ndarray of int64, shape (groups,)
         Cells in the group, at least 1.
     means, variances : dict of ndarray of float32, shape (groups, dimensions)
-        For each of `VIEWS`; the variance is that of the group's cells, divided by their number.
-        The softmax view holds square roots of probabilities, whose spread depends less on the
-        class (and from whose mean and variance the mean probability is had: mean^2 + variance).
+        By view (`VIEWS`); variances are divided by the number of cells. The softmax view contains
+        square roots of probabilities, whose spread depends less on the class. The mean
+        probability is mean^2 + variance.
     """
 
     plates: np.ndarray
@@ -53,17 +53,18 @@ class Profile:
         )
 
     def wells_of_groups(self) -> tuple[list[tuple[str, str]], np.ndarray]:
-        """Return plates and wells in the order of their ids, and the place of each group's.
+        """Return plates and wells in the order of their ids, and the number of each group's well.
 
         Returns
         -------
         ids : list of (plate, well)
-        place : ndarray of int64, shape (groups,)
+        number : ndarray of int64, shape (groups,)
+            Index into `ids`.
         """
         pairs = list(zip(self.plates.tolist(), self.wells.tolist(), strict=True))
         ids = sorted(set(pairs))
-        place = {pair: number for number, pair in enumerate(ids)}
-        return ids, np.array([place[pair] for pair in pairs])
+        numbers = {pair: number for number, pair in enumerate(ids)}
+        return ids, np.array([numbers[pair] for pair in pairs])
 
     def class_counts(self) -> np.ndarray:
         """Return the cells per predicted class, shape (7,), int64."""
@@ -71,11 +72,11 @@ class Profile:
 
 
 class ProfileBuilder:
-    """Builds a profile batch by batch, in memory that grows with the wells, not with the cells.
+    """Builds a profile batch by batch; memory grows with the wells, not with the cells.
 
-    Sums are kept in float64 and the profile is rounded to float32, so that another division into
-    batches changes a figure by at most one unit in the last place of float32. The same batches
-    give the same bytes.
+    Sums are float64 and the profile is rounded to float32, so that another division into batches
+    changes a value by at most one unit in the last place of float32. The same batches give the
+    same bytes.
     """
 
     def __init__(self) -> None:
@@ -99,7 +100,7 @@ class ProfileBuilder:
         Parameters
         ----------
         plates, wells : ndarray of str, shape (n,)
-            Ids; one constant value where the file has none.
+            Ids; one constant value if the file has none.
         predicted : ndarray of int, shape (n,)
             Classes 0..6.
         softmax : ndarray, shape (n, 7)
@@ -107,12 +108,12 @@ class ProfileBuilder:
         features : ndarray, shape (n, dims)
             The representation, already projected (`Projection.project`).
         raw : ndarray, shape (n, len(RAW_FIGURES))
-            What `raw_figures` returned.
+            From `raw_figures`.
 
         Raises
         ------
         DataError
-            If a figure is not finite.
+            If a value is not finite.
         """
         if len(predicted) == 0:
             return
@@ -132,7 +133,7 @@ class ProfileBuilder:
             self._squares[view][targets] += np.add.reduceat(ordered**2, starts, axis=0)
 
     def build(self) -> Profile:
-        """Return the profile of all cells added so far, its groups in the order of their ids.
+        """Return the profile of all cells added so far, with groups in the order of their ids.
 
         Raises
         ------
@@ -171,8 +172,8 @@ class ProfileBuilder:
         groups, starts, counts = np.unique(codes[order], return_index=True, return_counts=True)
         targets = np.empty(len(groups), dtype=np.int64)
         for row, group in enumerate(groups.tolist()):
-            place, label = divmod(group, len(CLASSES))
-            plate, well = divmod(place, len(well_names))
+            well_number, label = divmod(group, len(CLASSES))
+            plate, well = divmod(well_number, len(well_names))
             key = (str(plate_names[plate]), str(well_names[well]), label)
             targets[row] = self._index.setdefault(key, len(self._index))
         return order, starts, targets, counts

@@ -1,4 +1,4 @@
-"""Which raw-image figures of a plate differ from those of the Training plates."""
+"""Raw-image figures of new plates, compared with those of the Training plates."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from typing import Any
 import numpy as np
 
 from coos_mlflow.drift.image_quality import RAW_FIGURE_TABLE, RawFigure
-from coos_mlflow.drift.placement import PlacedPlate
+from coos_mlflow.drift.placement import ComparedPlate
 from coos_mlflow.drift.statistics.raw_figures import MOVED, robust_z
 
-LEAST_FIGURE_SPREAD = 0.01
-"""Least spread of a raw-image figure over plates: 1 % of an intensity, 0.01 of a correlation."""
-
+MIN_SPREAD = 0.01
+"""Minimum spread of a figure over plates: 1 % of an intensity, 0.01 of a correlation."""
 
 CELLS_PER_WELL = RawFigure("cells per well", "both", "log")
-"""How densely a plate is sown, which the images of single cells do not tell."""
+"""The seeding density, which the images of single cells do not show."""
 
 
-def raw_moves(
-    placed: list[PlacedPlate],
-    training: list[PlacedPlate],
+def quality_shifts(
+    plates: list[ComparedPlate],
+    training: list[ComparedPlate],
     *,
     kept_share: float,
     has_ids: bool,
@@ -30,18 +29,24 @@ def raw_moves(
 
     Parameters
     ----------
-    placed, training : list of PlacedPlate
-        Plates are compared with Training plates judged by as many classes.
+    plates, training : list of ComparedPlate
+        A plate with k classes is compared with Training plates by choices of k of their classes.
     kept_share : float
-        Share of Training's cells that the reference holds, for the number of cells in a well.
+        Share of Training's cells that the reference contains; corrects the cells per well.
     has_ids : bool
-        Whether plates and wells are named; without, their cells cannot be counted.
+        Whether plates and wells are named, which counting cells per well needs.
+
+    Returns
+    -------
+    list of dict
+        ``plate``, ``figure``, ``channel``, ``z`` (robust), ``moved`` (whether |z| reaches `MOVED`),
+        ``change``, and ``change_is``, "factor" or "difference".
     """
     if not training:
         return []
     return [
-        _move(plate.plate, figure, z, change)
-        for plate in placed
+        _entry(plate.plate, figure, z, change)
+        for plate in plates
         if len(plate.classes)
         for figure, z, change in (
             *_scores(plate, training),
@@ -51,27 +56,28 @@ def raw_moves(
 
 
 def _scores(
-    plate: PlacedPlate, training: list[PlacedPlate]
+    plate: ComparedPlate, training: list[ComparedPlate]
 ) -> Iterator[tuple[RawFigure, float, float]]:
     """Yield each figure with its robust z and its change."""
     n_classes = len(plate.classes)
-    usual = np.concatenate([one.raw_move(n_classes) for one in training])
-    (move,) = plate.raw_move(n_classes)
-    scores = robust_z(move, usual, LEAST_FIGURE_SPREAD)
-    yield from zip(RAW_FIGURE_TABLE, scores.tolist(), move.tolist(), strict=True)
+    usual = np.concatenate([one.quality_shift(n_classes) for one in training])
+    (shift,) = plate.quality_shift(n_classes)
+    scores = robust_z(shift, usual, MIN_SPREAD)
+    yield from zip(RAW_FIGURE_TABLE, scores.tolist(), shift.tolist(), strict=True)
 
 
 def _density(
-    plate: PlacedPlate, training: list[PlacedPlate], kept_share: float
+    plate: ComparedPlate, training: list[ComparedPlate], kept_share: float
 ) -> tuple[RawFigure, float, float]:
+    """Return the cells per well with their robust z and their change."""
     density = np.log(plate.n_cells / plate.n_wells)
     usual = np.log([one.n_cells / one.n_wells / kept_share for one in training])
     change = np.array([density - np.median(usual)])
-    (z,) = robust_z(change, (usual - np.median(usual))[:, None], LEAST_FIGURE_SPREAD)
+    (z,) = robust_z(change, (usual - np.median(usual))[:, None], MIN_SPREAD)
     return CELLS_PER_WELL, float(z), float(change[0])
 
 
-def _move(plate: str, figure: RawFigure, z: float, change: float) -> dict[str, Any]:
+def _entry(plate: str, figure: RawFigure, z: float, change: float) -> dict[str, Any]:
     logarithm = figure.scale == "log"
     return {
         "plate": plate,

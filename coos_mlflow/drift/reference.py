@@ -1,4 +1,7 @@
-"""What a model version remembers of Training and Test1..4, in at most 5 MB and without pickle."""
+"""The drift reference of a model version: its summary of Training and Test1..4.
+
+It is stored beside the model, in at most 5 MB and without pickle.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ _FIT_ROWS = 20_000
 _CALIBRATION_FACTS = ("temperature", "off", "margin", "recall_margin", "pure_wells")
 
 _SAMPLE_TYPES = {"f": np.float16, "i": np.int32}
-"""How sampled cells are kept: three digits are far more than effect sizes show."""
+"""Storage types of the sampled cells: three digits are more than effect sizes show."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def fit_projection(features: np.ndarray, seed: int = 0, dims: int = 16) -> Proje
 
 @dataclass(frozen=True)
 class ReferenceCells:
-    """A bounded sample of reference cells to look at.
+    """A small sample of reference cells, for the pictures of the report.
 
     Parameters
     ----------
@@ -93,7 +96,7 @@ class ReferenceCells:
     labels : ndarray of int64, shape (n,)
         True classes.
     splits, plates, wells : ndarray of str, shape (n,)
-        Where each cell comes from.
+        Origin of each cell.
     """
 
     images: np.ndarray
@@ -109,39 +112,39 @@ class ReferenceCells:
 
 @dataclass(frozen=True)
 class Reference:
-    """What a model version remembers.
+    """Summary of the data that a model version was trained and tested on.
 
     Parameters
     ----------
     profiles : dict of Profile
-        By split. That of Training is made of out-of-fold predictions with whole plates left
-        out: a model looks surer of cells, or of plates, that it was fitted on.
+        By split. That of Training is made from out-of-fold predictions with whole plates left
+        out, because a model is more confident about cells, and plates, that it was fitted on.
     projection : Projection
         From the representation to the axes of the "features" view.
     cells : ReferenceCells
-        For pictures.
+        For the pictures of the report.
     confusions : dict of ndarray of int64, shape (7, 7)
         By split; rows are true classes, columns predicted ones.
     errors : dict of float
         Balanced error in % by split.
     calibration : Calibration
-        What the error estimators learnt on Training.
+        The error estimators, fitted on Training.
     record : dict of dict of float
-        By estimator and split, the balanced error in % that it would have named.
+        By estimator and split, the estimated balanced error in %.
     sample : CellSample
         Training cells in all views, for effect sizes.
     effects : dict of dict
-        By split, the median of the effect sizes of some of its plates beside Training, those of
-        Training beside its other plates; None where they cannot be had.
+        By split and statistic, the median effect size of some of its plates against Training; of
+        Training, against its other plates. None where no plate has a value.
     training_predictions : str
-        How Training was predicted: by ``"plates"``, each by a fit on the others; by ``"network"``,
-        the same with a network beneath the classifier that has learnt from all plates; by
-        ``"cells"``, those held out by a network from plates that it was taught on.
+        How the predictions of Training were made. ``"plates"``: each plate by a model that was
+        fitted on the others. ``"network"``: the same, but the network below the classifier was
+        trained on all plates. ``"cells"``: cells that were held out from training a network, on
+        plates that it was trained on.
     kept_share : float
-        Share of Training's cells that the reference holds: those that nothing was taught on.
+        Share of Training's cells in the reference: those that no network was trained on.
     provenance : dict
-        JSON-ready: ``dataset`` (name), ``digest`` (SHA-256), ``simulated`` (bool), and what else
-        is worth keeping.
+        JSON-ready: ``dataset`` (name), ``digest`` (SHA-256), ``simulated`` (bool).
     """
 
     profiles: dict[str, Profile]
@@ -158,7 +161,7 @@ class Reference:
     provenance: dict[str, Any]
 
     def novelty(self, features: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-        """Return how far cells lie from the Training cells given the same class, shape (n,).
+        """Return the distance of cells from the Training cells with the same class, shape (n,).
 
         Parameters
         ----------
@@ -186,12 +189,12 @@ class Reference:
         )
 
     def save(self, folder: Path) -> None:
-        """Write the reference into `folder`, which is made where it is missing.
+        """Write the reference into `folder`, which is created if it is missing.
 
         Raises
         ------
         OutputError
-            If it takes more than `SIZE_LIMIT` bytes.
+            If it needs more than `SIZE_LIMIT` bytes.
         """
         folder.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(folder / ARRAYS_FILE, **self._arrays())  # type: ignore[arg-type]

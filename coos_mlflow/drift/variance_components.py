@@ -1,18 +1,20 @@
-"""How much of the variance lies between cells, wells and plates: moments of a nested design.
+"""Variance components of a nested design: cells within wells within plates.
 
 The estimators are those of a one-way random-effects analysis of variance applied twice (Searle,
-Casella & McCulloch 1992, section 3.6): a mean square minus what the level below adds to it.
+Casella & McCulloch 1992, section 3.6): a mean square minus the contribution of the level below.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-PLATE_FLOOR = 0.005
-"""Least share of the cells' variance that plates are taken to differ by.
+from coos_mlflow.drift import MIN_CELLS_PER_WELL
 
-A tenth of the smaller share (2 % to 5 %) found in plates of cell images; without it a figure in
-which the few reference plates happen to agree would call every new plate far."""
+MIN_PLATE_VARIANCE = 0.005
+"""Minimum variance of plates, in units of the variance of cells.
+
+It is a tenth of 5 %, the larger of the shares (2 % to 5 %) found in plates of cell images. Without
+it every new plate would be far in a dimension in which the few reference plates agree by chance."""
 
 
 def cell_deviation(
@@ -32,8 +34,9 @@ def cell_deviation(
     Returns
     -------
     ndarray of float64, shape (n_classes, dims)
-        A class without two cells in any well takes the mean of the others. No deviation is below
-        a tenth of the dimension's mean over classes: probabilities that round to 1 do not vary.
+        A class without two cells in any well gets the mean of the others. Each deviation is at
+        least a tenth of the dimension's mean over classes, because probabilities that round to 1
+        do not vary.
     """
     pooled = np.full((n_classes, variances.shape[1]), np.nan)
     for label in range(n_classes):
@@ -48,21 +51,17 @@ def cell_deviation(
     return np.sqrt(np.maximum(np.where(np.isfinite(pooled), pooled, typical), 0.01 * typical))
 
 
-def well_variance(
-    means: np.ndarray, counts: np.ndarray, unit: np.ndarray, least_cells: int = 5
-) -> np.ndarray:
-    """Return the variance of wells within plates beyond that of their cells.
+def well_variance(means: np.ndarray, counts: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Return the variance of wells within plates, without the contribution of their cells.
 
     Parameters
     ----------
     means : ndarray, shape (groups, dims)
         Means of wells, in standard deviations of cells.
     counts : ndarray of int, shape (groups,)
-        Cells of each well.
+        Cells of each well; wells with fewer than `MIN_CELLS_PER_WELL` are left out.
     unit : ndarray of int, shape (groups,)
         The plate-and-class unit of each well; -1 leaves the well out.
-    least_cells : int
-        Wells with fewer cells are left out.
 
     Returns
     -------
@@ -71,7 +70,7 @@ def well_variance(
     """
     squares, expected, freedom = np.zeros(means.shape[1]), 0.0, 0
     for member in np.unique(unit[unit >= 0]):
-        rows = (unit == member) & (counts >= least_cells)
+        rows = (unit == member) & (counts >= MIN_CELLS_PER_WELL)
         wells = int(rows.sum())
         if wells < 2:
             continue
@@ -85,21 +84,21 @@ def well_variance(
 
 
 def plate_variance(means: np.ndarray, noise: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Return the variance of plates within classes beyond that of their wells and cells.
+    """Return the variance of plates within classes, without that of their wells and cells.
 
     Parameters
     ----------
     means : ndarray, shape (units, dims)
         Means of plate-and-class units, in standard deviations of cells.
     noise : ndarray, shape (units, dims)
-        Variance that wells and cells add to each of these means.
+        Variance of each of these means from wells and cells.
     classes : ndarray of int, shape (units,)
         Class of each unit.
 
     Returns
     -------
     ndarray of float64, shape (dims,)
-        In units of the variance of cells, at least `PLATE_FLOOR`.
+        In units of the variance of cells, at least `MIN_PLATE_VARIANCE`.
     """
     squares, freedom = np.zeros(means.shape[1]), 0
     for label in np.unique(classes):
@@ -111,14 +110,14 @@ def plate_variance(means: np.ndarray, noise: np.ndarray, classes: np.ndarray) ->
         expected = (plates - 1) * noise[rows].mean(axis=0, dtype=np.float64)
         squares += (deviations**2).sum(axis=0, dtype=np.float64) - expected
         freedom += plates - 1
-    return np.maximum(squares / max(freedom, 1), PLATE_FLOOR)
+    return np.maximum(squares / max(freedom, 1), MIN_PLATE_VARIANCE)
 
 
 def plate_correlation(means: np.ndarray, classes: np.ndarray, shrinkage: float = 0.5) -> np.ndarray:
-    """Return how the dimensions of plates move together within classes, shrunk to independence.
+    """Return the correlation of the dimensions over plates within classes, shrunk to independence.
 
-    Figures such as background and mean intensity rise and fall together from plate to plate; a
-    plate on which they part company is the odder one.
+    Dimensions such as background and mean intensity vary together from plate to plate. A plate on
+    which they differ from each other is more unusual than one on which both change.
 
     Parameters
     ----------
@@ -127,9 +126,9 @@ def plate_correlation(means: np.ndarray, classes: np.ndarray, shrinkage: float =
     classes : ndarray of int, shape (units,)
         Class of each unit.
     shrinkage : float
-        Weight of the identity. A half keeps the inverse tame with a few units more than
-        dimensions, and in simulated plates found shifts of twice the plates' deviation that
-        independence missed (about 98 % of them against 80 %).
+        Weight of the identity matrix. With 0.5 the inverse is stable if there are only slightly
+        more units than dimensions. On simulated plates it detected about 98 % of shifts of twice
+        the plates' deviation, where independence detected 80 %.
 
     Returns
     -------
@@ -138,7 +137,7 @@ def plate_correlation(means: np.ndarray, classes: np.ndarray, shrinkage: float =
     residuals = np.array(means, dtype=np.float64)
     for label in np.unique(classes):
         rows = classes == label
-        # The factor gives classes with few plates the spread that they would have with many.
+        # The factor corrects the spread of classes with few plates, as Bessel's correction does.
         factor = np.sqrt(rows.sum() / max(rows.sum() - 1, 1))
         residuals[rows] = factor * (residuals[rows] - residuals[rows].mean(axis=0))
     deviation = np.sqrt((residuals**2).mean(axis=0))

@@ -12,11 +12,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import train_test_split
 from torch.nn.functional import cross_entropy
 
 from coos_mlflow.errors import DataError
+from coos_mlflow.metrics import balanced_error, confusion_matrix
 from coos_mlflow.plates.schema import CELL_SHAPE, CHANNELS, CLASSES, IMAGE_SIZE, CellBatch
 from coos_mlflow.representations.base import PROBABILITIES, VALIDATION_ERROR, Range, Seed
 from coos_mlflow.representations.nn.adam import TensorFlowAdam
@@ -221,7 +221,7 @@ class _Classification(TrainingTask):
             for block in self._held_out_images.split(_VALIDATION_BATCH)
         ]
         predicted = torch.cat(parts).numpy()
-        return 100 * (1 - float(balanced_accuracy_score(self._held_out_labels, predicted)))
+        return float(balanced_error(confusion_matrix(self._held_out_labels, predicted)))
 
 
 def _stretch_into(target: torch.Tensor, images: np.ndarray, rows: np.ndarray) -> None:

@@ -126,11 +126,13 @@ def _part(
             columns.append(_columns(batch, scores, novelty))
         reached += len(batch)
         advance(len(batch))
-    looks = {index - block.start: look for index, look in examples.looks().items()}
+    thumbnails = {
+        index - block.start: thumbnail for index, thumbnail in examples.thumbnails().items()
+    }
     probabilities, features, raw, novelties, flags, digests = map(
         np.concatenate, zip(*columns, strict=True)
     )
-    return Part(block, probabilities, features, raw, novelties, flags, digests, looks)
+    return Part(block, probabilities, features, raw, novelties, flags, digests, thumbnails)
 
 
 def _pick(

@@ -126,8 +126,10 @@ def _gather(plate: Plate, work: WorkFolder, predictions: Path) -> _Gathered:
                 features=part.features[rows],
                 raw=part.raw[rows],
             )
-            looks = {place: part.looks.get(row) for place, row in enumerate(rows.tolist())}
-            examples.add(origins, probabilities, part.novelty[rows], looks.get)
+            thumbnails = {
+                place: part.thumbnails.get(row) for place, row in enumerate(rows.tolist())
+            }
+            examples.add(origins, probabilities, part.novelty[rows], thumbnails.get)
     return _Gathered(collector.build(), examples, counter)
 
 

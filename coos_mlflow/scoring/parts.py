@@ -28,7 +28,7 @@ _ENDING = ".parquet"
 _KEY_DIGITS = 12
 _VERSION = 2
 """Changes with the columns of a part, so that parts with other columns are scored again."""
-_NOVELTY, _FLAG, _CELL, _LOOK = "novelty", "flag", "cell", "look"
+_NOVELTY, _FLAG, _CELL, _THUMBNAIL = "novelty", "flag", "cell", "look"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Part:
         these is NaN.
     digests : ndarray of uint64, shape (n,)
         By which copies are found (`coos_mlflow.plates.copies.cell_digests`).
-    looks : dict of ndarray, shape (2, 64, 64)
+    thumbnails : dict of ndarray, shape (2, 64, 64)
         Raw counts of the cells that may come into the report, by their row in the block.
     """
 
@@ -61,7 +61,7 @@ class Part:
     novelty: np.ndarray
     flags: np.ndarray
     digests: np.ndarray
-    looks: dict[int, np.ndarray]
+    thumbnails: dict[int, np.ndarray]
 
     def __len__(self) -> int:
         """Return the number of cells."""
@@ -76,9 +76,11 @@ class Part:
             _NOVELTY: pa.array(self.novelty, pa.float64()),
             _FLAG: pa.array(self.flags, pa.int8()),
             _CELL: pa.array(self.digests, pa.uint64()),
-            _LOOK: pa.array([self._packed_look(row) for row in range(len(self))], pa.binary()),
+            _THUMBNAIL: pa.array(
+                [self._packed_thumbnail(row) for row in range(len(self))], pa.binary()
+            ),
         }
-        counts = next((str(look.dtype) for look in self.looks.values()), "uint16")
+        counts = next((str(thumbnail.dtype) for thumbnail in self.thumbnails.values()), "uint16")
         said = {"job": job, "block": str(self.block), "counts": counts}
         table = pa.table(columns).replace_schema_metadata(said)
         sink = pa.BufferOutputStream()
@@ -98,18 +100,18 @@ class Part:
         said = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
         if (said.get("job"), said.get("block")) != (job, str(block)):
             raise ValueError("is part of something else")
-        looks = {
-            row: np.frombuffer(look, said["counts"]).reshape(CELL_SHAPE)
-            for row, look in enumerate(table[_LOOK].to_pylist())
-            if look is not None
+        thumbnails = {
+            row: np.frombuffer(thumbnail, said["counts"]).reshape(CELL_SHAPE)
+            for row, thumbnail in enumerate(table[_THUMBNAIL].to_pylist())
+            if thumbnail is not None
         }
         probabilities, features, raw = (_matrix(table, name) for name in ("p", "feature", "raw"))
         novelty, flags, digests = (table[name].to_numpy() for name in (_NOVELTY, _FLAG, _CELL))
-        return cls(block, probabilities, features, raw, novelty, flags, digests, looks)
+        return cls(block, probabilities, features, raw, novelty, flags, digests, thumbnails)
 
-    def _packed_look(self, row: int) -> bytes | None:
-        look = self.looks.get(row)
-        return None if look is None else look.tobytes()
+    def _packed_thumbnail(self, row: int) -> bytes | None:
+        thumbnail = self.thumbnails.get(row)
+        return None if thumbnail is None else thumbnail.tobytes()
 
 
 def _columns(name: str, matrix: np.ndarray) -> dict[str, pa.Array]:

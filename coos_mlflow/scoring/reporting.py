@@ -15,5 +15,5 @@ def pictures(examples: ExamplePicker, reference: ReferenceCells) -> Pictures:
         ReferencePicture(cell_picture(image), int(label), str(split), str(plate))
         for image, label, split, plate in zip(*columns, strict=True)
     ]
-    own = {index: cell_picture(look) for index, look in examples.looks().items()}
+    own = {index: cell_picture(thumbnail) for index, thumbnail in examples.thumbnails().items()}
     return Pictures(own, known)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from coos_mlflow.drift.collect import Collected, Collector, joined
+from coos_mlflow.drift.collect import Collected, Collector, concatenate_samples
 from coos_mlflow.drift.effect_sizes import effect_sizes
-from coos_mlflow.drift.error_estimate import Calibration, balanced_error, calibrate
+from coos_mlflow.drift.error_estimate import MIN_CLASS_SHARE, Calibration, calibrate
 from coos_mlflow.drift.image_quality import FIGURES_VERSION, RAW_FIGURES, raw_figures
 from coos_mlflow.drift.reference import Reference, ReferenceCells, fit_projection
 from coos_mlflow.drift.statistics import CellSample
+from coos_mlflow.metrics import balanced_error
 from coos_mlflow.plates.dataset import Annotations, TrainingData
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.schema import CLASSES, SPLITS
@@ -128,13 +129,14 @@ def _record(
         ]
         for key in plates[0]:
             total = sum(plate[key].sum(axis=0) for plate in plates)
-            record[key][split] = balanced_error(np.asarray(total))
+            error = balanced_error(np.asarray(total), min_share=MIN_CLASS_SHARE)
+            record[key][split] = float(error)
     return {key: splits for key, splits in record.items() if splits}
 
 
 def _sample(training: Collected, seed: int) -> CellSample:
     """Draw Training cells from the samples of all plates."""
-    cells = joined(list(training.samples.values()))
+    cells = concatenate_samples(list(training.samples.values()))
     rng = np.random.default_rng(seed)
     return cells.select(_draw(np.arange(len(cells)), TRAINING_SAMPLE, rng))
 
@@ -165,7 +167,7 @@ def _others(training: Collected, plate: str) -> CellSample:
     """Return the cells of all other plates; an empty sample where there are none."""
     samples = [cells for name, cells in training.samples.items() if name != plate]
     own = training.samples[plate]
-    return joined(samples) if samples else own.select(np.zeros(len(own), dtype=bool))
+    return concatenate_samples(samples) if samples else own.select(np.zeros(len(own), dtype=bool))
 
 
 def _median(plates: list[dict[str, float | None]]) -> dict[str, float | None]:

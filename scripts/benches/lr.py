@@ -12,9 +12,9 @@ from sklearn.preprocessing import StandardScaler
 
 from benches import in_turn, texture_features
 from coos_mlflow.classifiers.fit import build_pipeline
-from coos_mlflow.classifiers.forest_search import balanced_error
 from coos_mlflow.classifiers.logistic_l1 import minimise, one_core_per_fit
 from coos_mlflow.classifiers.protocol import Protocol
+from coos_mlflow.metrics import balanced_error, confusion_matrix
 
 Weights = NDArray[np.float64]
 
@@ -45,7 +45,8 @@ def run(cells: int = 12_000, rounds: int = 1) -> dict[str, Any]:
     )
     left = {k: _objective(w, design, y[fitted_on]) for k, w in found.items()}
     error = {
-        k: balanced_error(y[~fitted_on], _predict(w, scaled[~fitted_on])) for k, w in found.items()
+        k: float(balanced_error(confusion_matrix(y[~fitted_on], _predict(w, scaled[~fitted_on]))))
+        for k, w in found.items()
     }
     print(f"simulated cells x features      {len(design):8d} x {X.shape[1]}")
     print(f"liblinear                       {theirs:8.2f} s")

@@ -1,1 +1,1 @@
-"""The table of what the drift report promises, and what was measured."""
+"""The parts of scripts/validate_drift.py: journal, figures, guarantees, service and tables."""

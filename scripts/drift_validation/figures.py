@@ -1,4 +1,4 @@
-"""Figures that say of how many plates they speak, and how sure they are."""
+"""Figures with the number of plates behind them and their confidence intervals."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from scipy.stats import binomtest
 
 CONFIDENCE = 0.95
-"""Of the intervals of shares of plates."""
+"""Confidence level of the intervals of shares of plates."""
 
 
 def k_of_n(hits: Sequence[bool]) -> str:
-    """Count hits in words."""
+    """Return the number of hits and of all, in words."""
     return f"{sum(hits)} of {len(hits)}"
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """Return the mean, or None of nothing."""
+    """Return the mean, or None if there are no values."""
     return float(np.mean(values)) if len(values) else None
 
 
@@ -40,7 +40,7 @@ class Figures:
             self._intervals[key] = [float(low), float(high)]
 
     def mean(self, key: str, values: Sequence[float], count: str) -> None:
-        """Add a mean, and say of how many."""
+        """Add a mean and the number of values."""
         self._values[key] = mean(values)
         self._counts[key] = count
 

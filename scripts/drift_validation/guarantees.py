@@ -1,4 +1,4 @@
-"""What the drift report promises of verdicts and estimates, measured on plates of known truth."""
+"""Accuracy of verdicts and estimates on plates with known labels."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from coos_mlflow.drift.reference import Reference
 from drift_validation.figures import Figures, k_of_n
 from drift_validation.journal import Record
 
-TORN_LAYOUTS = ("mixed wells", "uneven wells")
-"""Layouts that put several proteins into a well, as no well of COOS-7 does."""
+MIXED_LAYOUTS = ("mixed wells", "uneven wells")
+"""Layouts with several proteins in a well, which COOS-7 does not have."""
 
 LIKE = ("test3", "test4")
-"""Splits that plates are detected as being like."""
+"""Splits for whose shift the detection rate is measured."""
 
 
 def measure(records: Sequence[Record], reference: Reference) -> dict[str, Any]:
     """Return the figures of the table, with ``counts`` and ``intervals`` by the same keys.
 
-    Errors are judged over plates of the kinds that the splits are made of, and over Test1..4
-    themselves; figures of all kinds take graded shifts and wells of several proteins as well.
-    Keys that end in ``_all`` take a plate without an estimate as off by as much as the error of
-    Test1, which is what is left to go by, and as not covered; the others leave it out.
+    Errors are averaged over plates of the kinds of COOS-7's splits, and over Test1..4 themselves.
+    Figures of all kinds include graded shifts and wells of several proteins. For keys that end in
+    ``_all``, a plate without an estimate gets the error of Test1 as its estimate, and counts as not
+    covered. The other keys leave such plates out.
     """
     figures = Figures(plates=len(records))
     unshifted = [r for r in records if r.like == "training"]
@@ -46,28 +46,28 @@ def measure(records: Sequence[Record], reference: Reference) -> dict[str, Any]:
 
 
 def is_regular(record: Record) -> bool:
-    """Tell whether a plate is of a kind that the splits of COOS-7 are made of."""
-    return record.shift == 1.0 and record.layout not in TORN_LAYOUTS
+    """Return whether a plate is of a kind that occurs in the splits of COOS-7."""
+    return record.shift == 1.0 and record.layout not in MIXED_LAYOUTS
 
 
 def answered(record: Record) -> bool:
-    """Tell whether an estimate was given."""
+    """Return whether the plate has an estimate."""
     return record.estimate is not None
 
 
 def covered(record: Record) -> bool:
-    """Tell whether there is a range and the true error lies in it."""
+    """Return whether there is a range that contains the true error."""
     low, high = record.low, record.high
     return low is not None and high is not None and low <= record.truth <= high
 
 
 def off(record: Record) -> float:
-    """Return how far the estimate is off, in points; where there is none, the error of Test1."""
+    """Return the error of the estimate in points; without one, that of the baseline."""
     return baseline_off(record) if record.estimate is None else abs(record.estimate - record.truth)
 
 
 def baseline_off(record: Record) -> float:
-    """Return how far "the error of Test1, everywhere" is off, in points."""
+    """Return the error of the baseline "the error of Test1, everywhere", in points."""
     return abs(record.test1 - record.truth)
 
 
@@ -87,7 +87,7 @@ def _add_errors(figures: Figures, regular: Sequence[Record], reference: Referenc
 
 
 def _add_shifted_errors(figures: Figures, shifted: Sequence[Record]) -> None:
-    """Add errors beside the baseline's on the same plates: those answered, and all."""
+    """Add errors and those of the baseline on the same plates, with an estimate and all."""
     offs, count = _off_where_answered(shifted)
     every = f"{len(shifted)} of {len(shifted)}"
     same = [baseline_off(r) for r in shifted if answered(r)]
@@ -98,7 +98,7 @@ def _add_shifted_errors(figures: Figures, shifted: Sequence[Record]) -> None:
 
 
 def _add_recalls(figures: Figures, regular: Sequence[Record]) -> None:
-    """Add how far recalls are off, over classes that are on the plate and have an estimate."""
+    """Add errors of recalls, over classes that are on the plate and have an estimate."""
     by_class = np.array(
         [
             row
@@ -112,6 +112,6 @@ def _add_recalls(figures: Figures, regular: Sequence[Record]) -> None:
     truth, recall, low, high = known.T
     offs = 100 * np.abs(recall - truth)
     figures.mean("recall_mae", offs.tolist(), f"{len(known)} of {len(on_plates)} classes")
-    # Classes of one plate share its fate: an interval that counts them singly would flatter.
+    # Classes of one plate are not independent: an interval over classes would be too narrow.
     hits = (low <= truth) & (truth <= high)
     figures.share("recall_coverage", hits.tolist(), independent=False)

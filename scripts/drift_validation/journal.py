@@ -1,4 +1,4 @@
-"""What came of each plate, kept in a file so that a stopped run goes on where it was."""
+"""The result of each plate, kept in a file so that a stopped run continues where it was."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import coos_mlflow
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What plates of one kind and seed must share for their records to be comparable.
+    """Conditions under which plates of one kind and seed have comparable records.
 
     Parameters
     ----------
     model, version : str
         Name and version in the registry.
     model_id : str or None
-        MLflow's id: another registry may hold other models of the same name and version.
+        MLflow's id: another registry can have other models with the same name and version.
     wells_per_class, cells_per_well : int
         Size of the simulated plates.
     package : str
@@ -50,10 +50,10 @@ Key = tuple[Circumstances, str, int]
 
 @dataclass(frozen=True)
 class Record:
-    """What came of one plate with one model.
+    """The result of one plate with one model.
 
-    Errors are in % and recalls are fractions, one for each class; None where nothing is estimated
-    or, of the true recalls, where the plate does not hold the class.
+    Errors are in %. Recalls are fractions, one for each class. Estimates are None where there is
+    none; a true recall is None where the plate does not have the class.
     """
 
     under: Circumstances
@@ -80,25 +80,25 @@ class Record:
 
     @property
     def key(self) -> Key:
-        """What tells this record from every other."""
+        """The identity of this record."""
         return self.under, self.kind, self.seed
 
 
 class Journal:
-    """The records of the plates that are wanted, on disk as soon as they are added.
+    """The records of the wanted plates, written to disk as soon as they are added.
 
     Parameters
     ----------
     path : Path
-        JSON lines; made when the first record is added.
+        JSON lines; created when the first record is added.
     wanted : iterable of Key
-        Records of anything else in the file are left where they are, and out of the figures.
+        Other records in the file stay there and are not used.
 
     Attributes
     ----------
     records : dict of Key to Record
     ignored : int
-        Lines of the file that are not among the wanted, or that a kill cut short.
+        Lines of the file that are not wanted or incomplete.
     """
 
     def __init__(self, path: Path, wanted: Iterable[Key]) -> None:
@@ -114,7 +114,7 @@ class Journal:
                 self.ignored += 1
 
     def add(self, record: Record) -> None:
-        """Keep a record, off a line that a kill cut short."""
+        """Append a record, on a new line even if a kill left the last one incomplete."""
         cut = self._path.exists() and self._path.read_bytes()[-1:] not in (b"", b"\n")
         with self._path.open("a", encoding="utf-8") as file:
             file.write(("\n" if cut else "") + json.dumps(asdict(record)) + "\n")
@@ -123,7 +123,7 @@ class Journal:
 
 def _parsed(line: str) -> Record | None:
     try:
-        said = json.loads(line)
-        return Record(**said | {"under": Circumstances(**said["under"])})
+        fields = json.loads(line)
+        return Record(**fields | {"under": Circumstances(**fields["under"])})
     except (ValueError, TypeError, KeyError):
         return None

@@ -11,7 +11,7 @@ CORES = 2
 
 def main() -> None:
     """Run `coos-score` with the arguments of this script."""
-    # Before anything is imported that makes as many threads as it sees cores.
+    # Libraries start as many threads as there are cores, so that this precedes their import.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     from coos_mlflow.cli.main import coos_score
 
@@ -23,9 +23,9 @@ def main() -> None:
 
 
 def peak_mib() -> float:
-    """Return the most memory that this process has had.
+    """Return the peak memory of this process.
 
-    `resource.getrusage` would tell the most of the process that started this one, if that is more.
+    `resource.getrusage` would return the peak of the parent process if that is larger.
     """
     status = dict(
         line.split(":", 1) for line in Path("/proc/self/status").read_text("ascii").splitlines()

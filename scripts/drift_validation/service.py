@@ -1,4 +1,4 @@
-"""Time, memory and bytes of a scoring by `coos-score`, in processes of its own."""
+"""Time, memory and output size of `coos-score`, each run in its own process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SEED = 990_000
 
 
 class Size(TypedDict):
-    """How many cells a simulated plate of seven classes has."""
+    """Number of cells of a simulated plate of seven classes."""
 
     wells_per_class: int
     cells_per_well: int
@@ -45,7 +45,7 @@ OF_SEVERAL: Size = {"wells_per_class": 6, "cells_per_well": 30}
 
 FULL_PLATE: Size = {"wells_per_class": 8, "cells_per_well": 42}
 CELLS_OF_FULL = 6
-"""Cells for the 384 wells of a full plate, and how many come into each."""
+"""The simulated cells for a full plate of 384 wells, and the cells in each well."""
 
 ODD_PLATE: Size = {"wells_per_class": 8, "cells_per_well": 20}
 FEW_CELLS: Size = {"wells_per_class": 1, "cells_per_well": 3}
@@ -92,7 +92,7 @@ class Scoring:
 
 
 def measure(scorer: Scorer) -> dict[str, Any]:
-    """Score large files, one of them twice, and plates without ids or with hardly any cells."""
+    """Score large files, one of them twice, and plates without ids or with very few cells."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         large = simulate_plate(folder / "large.h5", like="test3", seed=SEED, **ONE_PLATE)
@@ -112,7 +112,7 @@ def measure(scorer: Scorer) -> dict[str, Any]:
 
 
 def score(scorer: Scorer, plate: Path, out: Path) -> Scoring:
-    """Score a file in a process of its own."""
+    """Score a file in its own process."""
     options = ["--model", f"{scorer.model.name}/{scorer.model.version}", "--out", str(out)]
     said, seconds, mib = run([str(plate), *options])
     rate = re.search(r"^([\d.]+) s, [\d,]+ cells/s", said, re.MULTILINE)
@@ -121,7 +121,7 @@ def score(scorer: Scorer, plate: Path, out: Path) -> Scoring:
 
 
 def run(arguments: Sequence[str]) -> tuple[str, float, float]:
-    """Run `coos-score` on two cores; return what it says, its seconds and its peak MiB."""
+    """Run `coos-score` on two cores; return its output, its seconds and its peak MiB."""
     began = time.perf_counter()
     # -P: the modules beside that script bear names that libraries import.
     command = [sys.executable, "-P", one_scoring.__file__, *arguments]
@@ -139,7 +139,7 @@ def several_plates(path: Path) -> Path:
 
 
 def full_plate(path: Path) -> Path:
-    """Write a plate with a few cells of one class in every well; no simulated one is so full."""
+    """Write a plate with a few cells of one class in each of its 384 wells."""
     cells = simulate_plate_cells(like="test3", seed=SEED, **FULL_PLATE)
     ids = [Well(row + 1, column + 1).name for row in range(ROWS) for column in range(COLUMNS)]
     wells = np.repeat(ids, CELLS_OF_FULL)

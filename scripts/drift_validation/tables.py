@@ -1,4 +1,4 @@
-"""The tables: goals beside what was measured, and what came of each kind of plate."""
+"""The printed tables: goals and measured values, and results by kind of plate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from drift_validation.guarantees import answered, baseline_off, covered, is_regu
 from drift_validation.journal import Record
 
 Reaches = Callable[[Any, dict[str, Any]], bool]
-"""Whether a value, beside everything that was measured, reaches its goal."""
+"""Whether a value reaches its goal; the second argument holds all measured values."""
 
 
 def _at_most(limit: float) -> Reaches:
@@ -68,7 +68,7 @@ ROWS: dict[str, tuple[str, str, Reaches | None]] = {
     "identical": ("drift.json identical when scored again", "yes", _is_so),
     "unnamed": ("ids missing, few cells: report, cannot tell", "yes", _is_so),
 }
-"""What is measured: in words, the goal, and whether a value reaches it."""
+"""For each measured key: description, goal, and whether a value reaches it."""
 
 SHARES = ("false_alarm_rate", "detection_", "coverage", "recall_coverage")
 
@@ -81,7 +81,7 @@ FOOTNOTE = (
 
 
 def show(console: Console, model: str, measured: dict[str, Any], records: Sequence[Record]) -> None:
-    """Print goals beside what was measured, and what came of each kind of plate."""
+    """Print the table of goals and the table by kind of plate."""
     title = f"{model}, SIMULATED plates: {measured['plates']}"
     table = Table(title=title, caption=FOOTNOTE, caption_justify="left")
     for column in ("what", "goal", "measured", "95 % interval", "of", "reached"):
@@ -119,7 +119,7 @@ def _shown(key: str, value: Any) -> str:
 
 
 def kinds_table(records: Sequence[Record]) -> Table:
-    """Tell what came of each kind of plate: those of the splits, those apart, and all."""
+    """Return the results by kind of plate: kinds of the splits, other kinds, and all."""
     table = Table(title="By kind of plate, in points of balanced error")
     headings = ("kind", "plates", "shifted", "cannot tell", "true error", "answered", "off by")
     for heading in (*headings, "unanswered as Test1", "Test1 off by", "covered"):

@@ -22,7 +22,6 @@ from coos_mlflow.classifiers import forest_search
 from coos_mlflow.classifiers.forest_search import (
     FOREST_GRID,
     Search,
-    balanced_error,
     min_cells_for_halving,
     search_forest,
 )
@@ -71,10 +70,6 @@ def test_the_search_draws_what_the_paper_says(monkeypatch):
     assert all(draw[k] in values for draw in drawn for k, values in FOREST_GRID.items())
     assert {len(values) for values in FOREST_GRID.values()} == {9, 2, 6, 5}
     assert all(a != b for a, b in pairwise(drawn))
-
-
-def test_balanced_error_counts_the_classes_that_are_there():
-    assert balanced_error(np.array([0, 0, 0, 5]), np.array([0, 0, 3, 5])) == pytest.approx(100 / 6)
 
 
 def test_the_random_search_keeps_the_best_of_its_draws():

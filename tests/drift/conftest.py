@@ -1,4 +1,4 @@
-"""Simulated plates for the drift tests: cells in wells in plates, as numbers, without images."""
+"""Simulated plates for the drift tests: numbers for cells in wells in plates, without images."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from coos_mlflow.drift.collect import Collected, Collector, joined
-from coos_mlflow.drift.error_estimate import calibrate, true_confusion
+from coos_mlflow.drift.collect import Collected, Collector, concatenate_samples
+from coos_mlflow.drift.error_estimate import calibrate
 from coos_mlflow.drift.image_quality import RAW_FIGURES
 from coos_mlflow.drift.reference import Projection, Reference, ReferenceCells
+from coos_mlflow.metrics import confusion_matrix
 from coos_mlflow.plates.schema import CELL_SHAPE, CLASSES
 
 DIMS = 16
@@ -31,7 +32,7 @@ def no_cells() -> ReferenceCells:
 
 @dataclass(eq=False)
 class World:
-    """A population of plates whose variance lies to known shares between plates and wells."""
+    """A population of plates with known shares of variance between plates and between wells."""
 
     seed: int = 0
     plate_share: float = 0.05
@@ -62,7 +63,7 @@ class World:
         cells: float = 15,
         shift: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Add a plate, half of whose deviation is shared by its classes; return true classes."""
+        """Add a plate and return its true classes; classes share half of the plate's variance."""
         truths = []
         whole = self._effect(rng, self.plate_share / 2)
         rest = 1 - self.plate_share - self.well_share
@@ -122,7 +123,7 @@ class World:
         wells = np.concatenate([training.wells[name] for name in names]).astype(str)
         plates = np.repeat(names, [len(training.wells[name]) for name in names])
         calibration = calibrate(answers, truth, plates, wells)
-        confusion = true_confusion(truth, answers.argmax(axis=1))
+        confusion = confusion_matrix(truth, answers.argmax(axis=1))
         return Reference(
             profiles={"training": training.profile},
             projection=Projection(np.zeros(DIMS), np.ones(DIMS), np.eye(DIMS)),
@@ -131,7 +132,7 @@ class World:
             errors={"training": 3.0, "test1": 3.5},
             calibration=calibration,
             record={key: {"test1": 4.0} for key in calibration.fitted},
-            sample=joined(list(training.samples.values())),
+            sample=concatenate_samples(list(training.samples.values())),
             effects={},
             training_predictions="plates",
             kept_share=1.0,

@@ -1,11 +1,11 @@
-"""What is kept of plates does not depend on how the file was divided into batches."""
+"""Collected summaries do not depend on the division of a file into batches."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from coos_mlflow.drift.collect import SAMPLE, Collector, joined
+from coos_mlflow.drift.collect import MAX_CELLS, Collector, concatenate_samples
 from coos_mlflow.drift.image_quality import RAW_FIGURES
 from coos_mlflow.errors import DataError
 
@@ -32,13 +32,13 @@ def collect(cells, batch):
 
 
 def test_all_answers_are_kept_in_the_order_of_the_file(cells):
-    found = collect(cells, 700)
-    assert list(found.probabilities) == ["p1", "p2"]
-    for plate, answers in found.probabilities.items():
+    collected = collect(cells, 700)
+    assert list(collected.probabilities) == ["p1", "p2"]
+    for plate, probabilities in collected.probabilities.items():
         own = cells["plates"] == plate
-        np.testing.assert_allclose(answers, cells["softmax"][own], atol=1e-7)
-        names = np.array(found.well_names[plate])
-        np.testing.assert_array_equal(names[found.wells[plate]], cells["wells"][own])
+        np.testing.assert_allclose(probabilities, cells["softmax"][own], atol=1e-7)
+        names = np.array(collected.well_names[plate])
+        np.testing.assert_array_equal(names[collected.wells[plate]], cells["wells"][own])
 
 
 @pytest.mark.parametrize("batch", [64, 999])
@@ -55,14 +55,14 @@ def test_batches_do_not_matter(cells, batch):
 
 
 def test_samples_are_bounded_drawn_once_each_and_of_the_whole_plate(cells):
-    found = collect(cells, 256)
-    large, small = found.samples["p1"], found.samples["p2"]
-    assert (len(large), len(small)) == (SAMPLE, 500)
+    collected = collect(cells, 256)
+    large, small = collected.samples["p1"], collected.samples["p2"]
+    assert (len(large), len(small)) == (MAX_CELLS, 500)
     position = {tuple(row): i for i, row in enumerate(cells["features"].tolist())}
     rows = [position[tuple(row)] for row in large.features.tolist()]
-    assert len(set(rows)) == SAMPLE
+    assert len(set(rows)) == MAX_CELLS
     assert np.mean(rows) == pytest.approx(2250, abs=100)
-    assert len(np.unique(joined([large, small]).wells)) == 6
+    assert len(np.unique(concatenate_samples([large, small]).wells)) == 6
 
 
 def test_a_figure_that_is_not_finite_is_refused(cells):

@@ -1,4 +1,4 @@
-"""Estimated errors: right where the truth is known, ranges that hold it, "cannot tell" said."""
+"""Estimated errors: close to known errors, covered by their ranges, "cannot tell" if need be."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from coos_mlflow.drift import error_estimate
 from coos_mlflow.drift.error_estimate import (
     CANNOT_TELL,
     ESTIMATED,
-    balanced_error,
     calibrate,
     doubtful_wells,
     estimate,
-    numbered,
-    true_confusion,
+    number_ids,
 )
+from coos_mlflow.metrics import balanced_error, confusion_matrix
 
 ALL = {"has_wells": True}
 
 
 def by_well(*votes: dict[int, int], truth: int = 0) -> np.ndarray:
-    """Wells that an estimator holds to be of one class, from their labels."""
+    """The estimated confusions of wells with one class each, from their labels."""
     wells = np.zeros((len(votes), 7, 7))
     for number, labels in enumerate(votes):
         for label, cells in labels.items():
@@ -50,17 +49,9 @@ def calibration():
     return calibrate(probabilities, truth, plates.astype(str), wells.astype(str))
 
 
-def test_balanced_error_by_hand():
-    confusion = np.zeros((7, 7))
-    confusion[0, :2] = 90, 10
-    confusion[4, 4] = 50
-    confusion[6, 0] = 1  # less than 2 % of the commonest class: not on the plate
-    assert balanced_error(confusion) == pytest.approx(5)
-
-
 def test_numbers_of_wells_have_no_gaps():
     plates, wells = np.array(["a", "a", "b", "b"]), np.array(["x", "y", "x", "x"])
-    np.testing.assert_array_equal(numbered(plates, wells), [0, 1, 2, 2])
+    np.testing.assert_array_equal(number_ids(plates, wells), [0, 1, 2, 2])
 
 
 def test_left_out_plates_choose_the_well_consensus(calibration):
@@ -73,26 +64,26 @@ def test_left_out_plates_choose_the_well_consensus(calibration):
 def test_wells_that_hold_several_classes_in_training_rule_the_consensus_out():
     probabilities, truth, plates, _ = answers_of(confusion_of(0.05), 4, seed=0)
     mixed = (np.arange(len(truth)) % 30).astype(str)
-    found = calibrate(probabilities, truth, plates.astype(str), mixed)
-    assert not found.pure_wells
-    assert "well_consensus" not in found.fitted
-    assert found.chosen(has_wells=True) == found.chosen(has_wells=False)
+    calibrated = calibrate(probabilities, truth, plates.astype(str), mixed)
+    assert not calibrated.pure_wells
+    assert "well_consensus" not in calibrated.fitted
+    assert calibrated.chosen(has_wells=True) == calibrated.chosen(has_wells=False)
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.05, 0.2, 0.35])
 def test_the_error_of_a_plate_is_found_whatever_it_is(calibration, rate):
     probabilities, truth, _, wells = answers_of(confusion_of(rate), 4, seed=1)
-    found = estimate([calibration.confusions(probabilities, wells)], calibration, **ALL)
+    entry = estimate([calibration.confusions(probabilities, wells)], calibration, **ALL)
     labels = probabilities.argmax(axis=1)
-    true = balanced_error(true_confusion(truth, labels))
-    assert found["answer"] == ESTIMATED
-    assert found["balanced_error"] == pytest.approx(true, abs=0.1)
-    assert found["low"] <= true <= found["high"]
-    assert found["classes"] == list(range(7))
+    true = balanced_error(confusion_matrix(truth, labels))
+    assert entry["answer"] == ESTIMATED
+    assert entry["balanced_error"] == pytest.approx(true, abs=0.1)
+    assert entry["low"] <= true <= entry["high"]
+    assert entry["classes"] == list(range(7))
     for label in range(7):
         recall = np.mean(labels[truth == label] == label)
-        assert found["recalls"][label] == pytest.approx(recall, abs=0.01)
-        assert found["recall_lows"][label] <= recall <= found["recall_highs"][label]
+        assert entry["recalls"][label] == pytest.approx(recall, abs=0.01)
+        assert entry["recall_lows"][label] <= recall <= entry["recall_highs"][label]
 
 
 def test_the_estimate_uses_no_truth_of_the_plate(calibration):
@@ -107,84 +98,84 @@ def test_the_estimate_uses_no_truth_of_the_plate(calibration):
 def test_a_plate_of_two_classes_is_judged_by_these(calibration):
     probabilities, truth, _, wells = answers_of(confusion_of(0.1), 4, seed=2)
     two = truth < 2
-    found = estimate(
-        [calibration.confusions(probabilities[two], numbered(wells[two]))], calibration, **ALL
+    entry = estimate(
+        [calibration.confusions(probabilities[two], number_ids(wells[two]))], calibration, **ALL
     )
-    assert found["classes"] == [0, 1]
-    assert found["recalls"][2:] == [None] * 5
-    assert found["balanced_error"] == pytest.approx(10, abs=3)
+    assert entry["classes"] == [0, 1]
+    assert entry["recalls"][2:] == [None] * 5
+    assert entry["balanced_error"] == pytest.approx(10, abs=3)
 
 
 def test_more_wells_make_a_narrower_range(calibration):
     widths = []
     for wells_per_class in (2, 16):
         probabilities, _, _, wells = answers_of(confusion_of(0.2), wells_per_class, seed=3)
-        found = estimate([calibration.confusions(probabilities, wells)], calibration, **ALL)
-        widths.append(found["high"] - found["low"])
+        entry = estimate([calibration.confusions(probabilities, wells)], calibration, **ALL)
+        widths.append(entry["high"] - entry["low"])
     assert widths[1] < widths[0]
 
 
 def test_torn_wells_are_not_answered(calibration):
     torn = by_well(*[{0: 20, 3: 18}] * 3, {0: 40})
     np.testing.assert_array_equal(doubtful_wells(torn), [True, True, True, False])
-    found = estimate([dict.fromkeys(calibration.fitted, torn)], calibration, **ALL)
-    assert found["answer"] == CANNOT_TELL
-    assert found["balanced_error"] is found["low"] is found["high"] is None
-    assert "In 3 of 4 wells the labels are torn between two classes" in found["reason"]
-    assert found["estimators"]["well_consensus"] == pytest.approx(100 * 54 / 154)
+    entry = estimate([dict.fromkeys(calibration.fitted, torn)], calibration, **ALL)
+    assert entry["answer"] == CANNOT_TELL
+    assert entry["balanced_error"] is entry["low"] is entry["high"] is None
+    assert "In 3 of 4 wells the labels are torn between two classes" in entry["reason"]
+    assert entry["estimators"]["well_consensus"] == pytest.approx(100 * 54 / 154)
 
 
 def test_plates_of_different_classes_have_the_range_of_their_classes(calibration):
-    """A draw of whole plates lacks a class, which then counts for nothing."""
+    """A draw of whole plates can miss a class, which is then left out."""
     crumbs = np.full((4, 7, 7), 1e-20)
     files = [
         dict.fromkeys(calibration.fitted, crumbs + by_well(*[{c: 38, 6: 2}] * 4, truth=c))
         for c in range(3)
     ]
-    found = estimate(files, calibration, **ALL)
-    assert found["low"] <= found["balanced_error"] <= found["high"]
-    assert found["high"] - found["low"] < 3
-    assert min(found["recall_lows"][:3]) > 0.9
+    entry = estimate(files, calibration, **ALL)
+    assert entry["low"] <= entry["balanced_error"] <= entry["high"]
+    assert entry["high"] - entry["low"] < 3
+    assert min(entry["recall_lows"][:3]) > 0.9
 
 
 def test_without_wells_confidence_answers(calibration):
     probabilities, truth, _, _ = answers_of(confusion_of(0.05), 4, seed=1)
-    found = estimate([calibration.confusions(probabilities, None)], calibration, has_wells=False)
-    assert found["answer"] == ESTIMATED
-    assert found["estimators"]["well_consensus"] is None
-    true = balanced_error(true_confusion(truth, probabilities.argmax(axis=1)))
-    assert found["low"] <= true <= found["high"]
+    entry = estimate([calibration.confusions(probabilities, None)], calibration, has_wells=False)
+    assert entry["answer"] == ESTIMATED
+    assert entry["estimators"]["well_consensus"] is None
+    true = balanced_error(confusion_matrix(truth, probabilities.argmax(axis=1)))
+    assert entry["low"] <= true <= entry["high"]
 
 
 def test_an_obstacle_is_the_reason_to_say_nothing(calibration):
     probabilities, _, _, wells = answers_of(confusion_of(0.05), 4, seed=1)
-    found = calibration.confusions(probabilities, wells)
-    said = estimate([found], calibration, has_wells=True, obstacle="Too far.")
-    assert (said["answer"], said["reason"]) == (CANNOT_TELL, "Too far.")
-    assert said["wrong_labels"] is None
+    confusions = calibration.confusions(probabilities, wells)
+    entry = estimate([confusions], calibration, has_wells=True, obstacle="Too far.")
+    assert (entry["answer"], entry["reason"]) == (CANNOT_TELL, "Too far.")
+    assert entry["wrong_labels"] is None
 
 
 def test_wells_of_hardly_any_cells_are_not_answered(calibration):
-    """One cell a well is its own majority: nothing would ever seem wrong."""
+    """A single cell is always the majority of its well, so that no label would seem wrong."""
     probabilities, _, _, _ = answers_of(confusion_of(0.3), 4, seed=1)
     alone = np.arange(len(probabilities))
-    found = estimate([calibration.confusions(probabilities, alone)], calibration, **ALL)
-    assert found["answer"] == CANNOT_TELL
-    assert "too few to tell" in found["reason"]
+    entry = estimate([calibration.confusions(probabilities, alone)], calibration, **ALL)
+    assert entry["answer"] == CANNOT_TELL
+    assert "too few to tell" in entry["reason"]
 
 
 def test_uneven_mixtures_are_taken_for_mistakes(calibration):
-    """What the page must say: a fifth of strangers in each well looks like 20 % of mistakes."""
+    """A fifth of another protein in each well looks like 20 % of errors, as the report must say."""
     wells = by_well(*[{0: 32, 3: 8}] * 4)
-    found = estimate([dict.fromkeys(calibration.fitted, wells)], calibration, **ALL)
-    assert found["balanced_error"] == pytest.approx(20)
+    entry = estimate([dict.fromkeys(calibration.fitted, wells)], calibration, **ALL)
+    assert entry["balanced_error"] == pytest.approx(20)
 
 
 def test_plain_share_of_wrong_labels_beside_the_balanced_error(calibration):
     wells = np.concatenate([by_well({0: 99, 1: 1}), by_well({1: 6, 0: 4}, truth=1)])
-    found = estimate([dict.fromkeys(calibration.fitted, wells)], calibration, **ALL)
-    assert found["balanced_error"] == pytest.approx((1 + 40) / 2)
-    assert found["wrong_labels"] == pytest.approx(100 * 5 / 110)
+    entry = estimate([dict.fromkeys(calibration.fitted, wells)], calibration, **ALL)
+    assert entry["balanced_error"] == pytest.approx((1 + 40) / 2)
+    assert entry["wrong_labels"] == pytest.approx(100 * 5 / 110)
 
 
 def test_plates_that_differ_make_a_wider_range_than_wells_that_do(calibration):
@@ -200,24 +191,24 @@ def test_plates_that_differ_make_a_wider_range_than_wells_that_do(calibration):
 
 def test_draws_keep_the_layout_of_the_plate():
     wells = np.concatenate([by_well({0: 10}, {0: 10}), by_well({1: 10}, truth=1)])
-    weights = error_estimate._drawn_wells([wells], np.random.default_rng(0))
+    weights = error_estimate._draw_wells([wells], np.random.default_rng(0))
     np.testing.assert_array_equal(weights[:, 2], 1)
     np.testing.assert_array_equal(weights[:, :2].sum(axis=1), 2)
 
 
 def test_plates_are_drawn_whole():
     wells = by_well({0: 10}, {0: 10})
-    weights = error_estimate._drawn_wells([wells, wells], np.random.default_rng(0))
+    weights = error_estimate._draw_wells([wells, wells], np.random.default_rng(0))
     per_plate = weights.reshape(len(weights), 2, 2).sum(axis=2)
     assert set(np.unique(per_plate)) == {0, 2, 4}
     np.testing.assert_array_equal(per_plate.sum(axis=1), 4)
 
 
 def test_classes_on_a_single_plate_each_leave_the_widest_margin():
-    """Of a plate that is left out, the others then know no class."""
+    """If a plate is left out, its class is on no other plate."""
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 3], 60)
     probabilities = rng.dirichlet(np.ones(7), 120)
-    found = calibrate(probabilities, labels, labels.astype(str), np.repeat(list("abcd"), 30))
-    assert found.recall_margin["confidence"] == 100.0
-    assert all(np.isfinite(margin) for margin in found.recall_margin.values())
+    calibrated = calibrate(probabilities, labels, labels.astype(str), np.repeat(list("abcd"), 30))
+    assert calibrated.recall_margin["confidence"] == 100.0
+    assert all(np.isfinite(margin) for margin in calibrated.recall_margin.values())

@@ -1,4 +1,4 @@
-"""Cells worth looking at: the best of each class and of each well, whatever the batches."""
+"""Example cells: the best of each class and of each well, for any division into batches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coos_mlflow.drift import example_cells
-from coos_mlflow.drift.example_cells import MOST_WELLS, PER_CLASS, ROLES, WELL_ROLES, ExamplePicker
+from coos_mlflow.drift.example_cells import MAX_WELLS, PER_CLASS, ROLES, WELL_ROLES, ExamplePicker
 from coos_mlflow.plates.schema import Origins
 
 N = 240
@@ -14,7 +14,7 @@ N = 240
 
 @pytest.fixture
 def streamed(random_cells, monkeypatch):
-    """Factory: 240 cells of two plates with six wells each, streamed in batches of a size."""
+    """Factory: a picker that got 240 cells of two plates with six wells each, in batches."""
     rng = np.random.default_rng(4)
     probabilities = rng.dirichlet(np.ones(7), N).astype(np.float64)
     novelty = rng.gamma(4, 0.3, N)
@@ -30,8 +30,8 @@ def streamed(random_cells, monkeypatch):
             rows = order[start : start + size]
             own = {key: None if v is None else v[rows] for key, v in columns.items()}
             origins = Origins(np.arange(start, start + len(rows)), **own)
-            looks = images[rows].__getitem__
-            picker.add(origins, probabilities[rows], novelty[rows], looks)
+            thumbnails = images[rows].__getitem__
+            picker.add(origins, probabilities[rows], novelty[rows], thumbnails)
         return picker
 
     stream.facts = (probabilities, novelty, plates, wells)
@@ -51,8 +51,8 @@ def test_the_cells_of_a_class_are_the_first_by_each_rank(streamed):
         for label in range(7):
             rows = np.flatnonzero(labels == label)
             best = rows[np.argsort(rank[rows])][:PER_CLASS].tolist()
-            found = [cell["index"] for cell in of_role(picker, role) if cell["label"] == label]
-            assert found == best
+            indices = [cell["index"] for cell in of_role(picker, role) if cell["label"] == label]
+            assert indices == best
 
 
 def test_each_well_keeps_its_most_typical_least_sure_and_farthest_cell(streamed):
@@ -71,18 +71,18 @@ def test_each_well_keeps_its_most_typical_least_sure_and_farthest_cell(streamed)
 def test_batches_do_not_matter(streamed, size):
     picker, whole = streamed(size), streamed(101)
     assert picker.cells() == whole.cells()
-    looks, others = picker.looks(), whole.looks()
-    assert looks.keys() == others.keys()
-    assert all(np.array_equal(looks[index], others[index]) for index in looks)
+    thumbnails, others = picker.thumbnails(), whole.thumbnails()
+    assert thumbnails.keys() == others.keys()
+    assert all(np.array_equal(thumbnails[index], others[index]) for index in thumbnails)
 
 
-def test_every_cell_that_is_told_of_has_its_looks(streamed):
+def test_every_cell_of_drift_json_has_a_thumbnail(streamed):
     picker = streamed(64)
-    assert {cell["index"] for cell in picker.cells()} == set(picker.looks())
+    assert {cell["index"] for cell in picker.cells()} == set(picker.thumbnails())
 
 
 def test_picking_from_what_blocks_have_picked_is_picking_from_all(streamed, monkeypatch):
-    """A part holds the pictures of those alone that stood out in its block."""
+    """A part has thumbnails only of the cells that were picked in its block."""
     monkeypatch.setattr(example_cells, "PER_CLASS", 1)
     probabilities, novelty, plates, wells = streamed.facts
     whole, picker = streamed(240), ExamplePicker()
@@ -91,7 +91,7 @@ def test_picking_from_what_blocks_have_picked_is_picking_from_all(streamed, monk
         origins = Origins(np.arange(start, start + 120), plates[rows], wells[rows])
         own = ExamplePicker()
         own.add(origins, probabilities[rows], novelty[rows], str)
-        kept = {index - start: look for index, look in own.looks().items()}
+        kept = {index - start: thumbnail for index, thumbnail in own.thumbnails().items()}
         assert len(kept) < 60
         picker.add(origins, probabilities[rows], novelty[rows], kept.get)
     assert picker.cells() == whole.cells()
@@ -118,7 +118,7 @@ def test_wells_without_plate_ids_are_kept(streamed):
 
 def test_the_nearest_plates_wells_are_let_go_of_first(streamed, monkeypatch):
     _, novelty, plates, _ = streamed.facts
-    monkeypatch.setattr(example_cells, "MOST_WELLS", 6)
+    monkeypatch.setattr(example_cells, "MAX_WELLS", 6)
     for farthest in ("P1", "P2"):
         novelty[plates == farthest] += 5
         assert {cell["plate"] for cell in of_role(streamed(60), WELL_ROLES[0])} == {farthest}
@@ -126,8 +126,8 @@ def test_the_nearest_plates_wells_are_let_go_of_first(streamed, monkeypatch):
 
 
 def test_pictures_are_bounded_for_any_number_of_wells(streamed, monkeypatch):
-    monkeypatch.setattr(example_cells, "MOST_WELLS", 5)
+    monkeypatch.setattr(example_cells, "MAX_WELLS", 5)
     names = np.array([f"no place {n}" for n in range(N)])
     picker = streamed(32, plates=None, wells=names)
     assert len({cell["well"] for cell in of_role(picker, WELL_ROLES[0])}) == 5
-    assert MOST_WELLS == 4 * 16 * 24
+    assert MAX_WELLS == 4 * 16 * 24

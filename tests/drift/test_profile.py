@@ -1,4 +1,4 @@
-"""Profiles hold the sums of their cells, in whatever batches these came."""
+"""Profiles contain the sums of their cells, for any division into batches."""
 
 from __future__ import annotations
 

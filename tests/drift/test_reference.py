@@ -1,4 +1,4 @@
-"""What a model version remembers survives the disk, small and without pickle."""
+"""A reference is the same after saving and loading, small and without pickle."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_it_comes_back_as_it_was(with_cells, world, tmp_path):
     plate = world.plate((2,), seed=5)
     ids = {"has_plate_ids": True, "has_well_ids": True}
     again, first = (assess(one, plate, **ids) for one in (loaded, with_cells))
-    effects = [found.pop("plates")[0].pop("effects") for found in (again, first)]
+    effects = [entry.pop("plates")[0].pop("effects") for entry in (again, first)]
     assert again == first
     # The sample of cells is kept with three digits.
     assert effects[0] == pytest.approx(effects[1], abs=0.01)

@@ -1,4 +1,4 @@
-"""Verdicts: rare false alarms, shifts found, the mix of classes ignored, "cannot tell" said."""
+"""Verdicts: few false alarms, detected shifts, no influence of the mix of classes, abstention."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from coos_mlflow.drift import verdict
 from coos_mlflow.drift.assessment import assess
 from coos_mlflow.drift.image_quality import RAW_FIGURES, VIEWS
-from coos_mlflow.drift.placement import Ladder, PlacedPlate
+from coos_mlflow.drift.placement import ComparedPlate, PlateComparison
 from coos_mlflow.drift.verdict import (
     ALPHA,
     CANNOT_TELL,
@@ -29,17 +29,17 @@ IDS = {"has_plate_ids": True, "has_well_ids": True}
 
 @cache
 def judge_of(world, **how):
-    """The ladder and the judge of a world's reference, without estimates and effects."""
-    ladder = Ladder(world.reference(**how))
-    known = ladder.reference_plates()
-    return ladder, Judge(
+    """The comparison and the judge of a world's reference."""
+    comparison = PlateComparison(world.reference(**how))
+    known = comparison.reference_plates()
+    return comparison, Judge(
         known, has_plate_ids=True, has_well_ids=True, allowance=dict.fromkeys(VIEWS, 0.0)
     )
 
 
 def verdict_of(world, collected):
-    ladder, judge = judge_of(world)
-    (plate,) = ladder.place(collected.profile, known=False)
+    comparison, judge = judge_of(world)
+    (plate,) = comparison.compare(collected.profile, known=False)
     return judge.judge(plate)["verdict"]
 
 
@@ -70,7 +70,7 @@ def test_false_alarms_are_rare_when_cells_are_fewer_or_more_than_in_training(pop
 
 
 def test_power_rises_with_the_shift(populations):
-    def found(size: float) -> float:
+    def shifted_share(size: float) -> float:
         return float(
             np.mean(
                 [
@@ -85,7 +85,7 @@ def test_power_rises_with_the_shift(populations):
             )
         )
 
-    small, middle, large = found(0.5), found(1.2), found(2.5)
+    small, middle, large = shifted_share(0.5), shifted_share(1.2), shifted_share(2.5)
     assert small < middle < large
     assert large >= 0.95
 
@@ -130,7 +130,7 @@ def test_a_plate_beyond_all_is_far_outside(reference, world):
 
 
 def test_the_rank_is_as_rare_as_it_says(monkeypatch):
-    """Of plates that are exchangeable with m others, one in m + 1 is the farthest."""
+    """Of m + 1 exchangeable plates each is equally likely to be the farthest."""
     # Each scale also draws the limit of its verdict, which no rank looks at.
     monkeypatch.setattr(verdict, "null_maxima", lambda m, correlation: np.full(1, np.nan))
     rng = np.random.default_rng(0)
@@ -142,8 +142,8 @@ def test_the_rank_is_as_rare_as_it_says(monkeypatch):
 
 
 def _placed(logs):
-    """A plate of one class at these log distances, far above the least that counts."""
-    return PlacedPlate(
+    """A plate of one class with these log distances, far above `MIN_DISTANCE`."""
+    return ComparedPlate(
         plate="",
         n_cells=100,
         n_wells=4,
@@ -239,15 +239,15 @@ def test_several_plates_have_a_verdict_each(reference, world):
     assert shifted["reason"].startswith("3 of 3 plates are shifted (0.2 expected by chance")
 
 
-def test_the_ladder_leaves_each_plate_out_of_its_own_comparison(reference, world):
-    """A Training plate scored as a stranger is nearer than on the ladder: it pulls the mean."""
-    ladder = Ladder(reference)
+def test_each_plate_is_left_out_of_its_own_comparison(reference, world):
+    """Compared as a new plate, a Training plate is nearer: it is part of the reference mean."""
+    comparison = PlateComparison(reference)
     training = reference.profiles["training"]
-    on_ladder = {plate.plate: plate for plate in ladder.reference_plates()["training"]}
-    assert len(on_ladder) == 20
+    by_name = {plate.plate: plate for plate in comparison.reference_plates()["training"]}
+    assert len(by_name) == 20
     for name in ("t8", "t9", "t10", "t12", "t14"):
-        (stranger,) = ladder.place(training.of_plate(name), known=False)
-        assert stranger.distances()["features"] < on_ladder[name].distances()["features"]
+        (as_new,) = comparison.compare(training.of_plate(name), known=False)
+        assert as_new.distances()["features"] < by_name[name].distances()["features"]
 
 
 def test_adjusted_p_agree_with_the_verdict_and_never_fall_below_what_m_allows(populations):

@@ -52,18 +52,21 @@ def test_a_part_comes_back_to_the_last_bit(job):
             work.write(part_of(block))
         *_, found = work.parts()
     wanted = part_of(job.blocks[2])
-    assert found.block == wanted.block and found.looks.keys() == wanted.looks.keys() == {0, 4}
-    for row, look in wanted.looks.items():
-        np.testing.assert_array_equal(found.looks[row], look, strict=True)
+    assert found.block == wanted.block
+    assert found.thumbnails.keys() == wanted.thumbnails.keys() == {0, 4}
+    for row, thumbnail in wanted.thumbnails.items():
+        np.testing.assert_array_equal(found.thumbnails[row], thumbnail, strict=True)
     for name in ("probabilities", "features", "raw", "novelty", "flags", "digests"):
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), strict=True)
 
 
 def test_cells_of_floating_point_keep_their_type(job):
     part = part_of(job.blocks[0])
-    looks = {row: look.astype(np.float32) + 0.5 for row, look in part.looks.items()}
-    found = Part.unpacked(replace(part, looks=looks).packed("job"), part.block, "job")
-    np.testing.assert_array_equal(found.looks[0], looks[0], strict=True)
+    thumbnails = {
+        row: thumbnail.astype(np.float32) + 0.5 for row, thumbnail in part.thumbnails.items()
+    }
+    found = Part.unpacked(replace(part, thumbnails=thumbnails).packed("job"), part.block, "job")
+    np.testing.assert_array_equal(found.thumbnails[0], thumbnails[0], strict=True)
 
 
 def test_an_unfinished_plate_has_no_results(job):

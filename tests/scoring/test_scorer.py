@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import h5py
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
+from coos_mlflow.drift import statistics as statistics_package
 from coos_mlflow.errors import DataError, OutputError, RegistryError
 from coos_mlflow.plates.file_names import check_names
 from coos_mlflow.plates.reader import file_digest, open_plate
@@ -74,6 +76,52 @@ def test_drift_says_what_was_scored_by_what(scored, new_plate):
     assert drift["plate_file"]["sha256"] == file_digest(new_plate)
     assert drift["simulated"] == {"plate": True, "model": True}
     assert drift["model"]["name"] == "texture-lr" and drift["model"]["version"] == "1"
+
+
+NEW_STATISTIC = """
+from coos_mlflow.drift.statistics.base import Statistic
+
+STATISTIC = Statistic(
+    "Confidence gained",
+    "Difference of the mean confidence. 0: alike.",
+    lambda plate, reference, seed: float(
+        plate.softmax.max(axis=1).mean() - reference.softmax.max(axis=1).mean()
+    ),
+)
+"""
+
+
+@pytest.fixture
+def new_statistic(tmp_path, monkeypatch):
+    """A statistic's file beside the others, written after the model was registered."""
+    folder = tmp_path / "more_statistics"
+    folder.mkdir()
+    (folder / "confidence_gain.py").write_text(NEW_STATISTIC)
+    monkeypatch.setattr(statistics_package, "__path__", [*statistics_package.__path__, str(folder)])
+    statistics_package.statistics.cache_clear()
+    yield "confidence_gain"
+    statistics_package.statistics.cache_clear()
+    del sys.modules[f"{statistics_package.__name__}.confidence_gain"]
+    del statistics_package.confidence_gain
+
+
+def test_a_new_statistic_is_one_file_and_models_from_before_it_show_dashes_for_their_splits(
+    scored, scorer, new_plate, new_statistic, tmp_path
+):
+    again = scorer.score(new_plate, tmp_path / "scores")
+    (effects,) = (plate["effects"] for plate in again.drift["plates"])
+    value = effects[new_statistic]
+    assert effects == scored.drift["plates"][0]["effects"] | {new_statistic: value}
+    known = again.drift["effects"]["reference"]
+    assert known and all(new_statistic not in split for split in known.values())
+    (row,) = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (again.folder / "report.md").read_text().splitlines()
+        if "Confidence gained" in line and line.startswith("|")
+    )
+    assert float(row[1]) == pytest.approx(value, rel=0.1)
+    assert row[2:] == ["-"] * len(known)
+    assert "Confidence gained" in (again.folder / "report.html").read_text()
 
 
 def test_every_key_of_drift_json_is_documented(scored):

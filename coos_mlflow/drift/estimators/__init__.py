@@ -1,5 +1,5 @@
-"""Estimators of the error on a plate without labels, one file each."""
+"""Estimators of the error on a plate without labels, one file each; see `base.Estimator`."""
 
-from coos_mlflow.drift.estimators.base import Answers, Estimator, estimators
+from coos_mlflow.drift.estimators.base import Estimator, Predictions, estimators
 
-__all__ = ["Answers", "Estimator", "estimators"]
+__all__ = ["Estimator", "Predictions", "estimators"]

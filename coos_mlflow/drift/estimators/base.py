@@ -1,4 +1,7 @@
-"""The contract of an error estimator, what it is given, and how one is found by its key."""
+"""The interface of an error estimator, its input, and the lookup by key.
+
+To add an estimator, add a file to this folder that declares ``ESTIMATOR = Estimator(...)``.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,21 @@ from functools import cache, cached_property
 import numpy as np
 
 from coos_mlflow._utils.plugins import load_plugins
-from coos_mlflow.drift.label_shift import adapted
-from coos_mlflow.drift.temperature import scaled
+from coos_mlflow.drift.calibration import adapt_to_shares, scale_probabilities
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a model said of the cells of a plate.
+class Predictions:
+    """A model's predictions for the cells of a plate.
 
     Parameters
     ----------
     probabilities : ndarray, shape (n, 7)
-        As the model gave them.
+        As the model predicted them.
     wells : ndarray of int64, shape (n,), or None
         Number of each cell's well, from 0; None where the file names no wells.
     temperature : float
-        See `coos_mlflow.drift.temperature`.
+        See `coos_mlflow.drift.calibration.fit_temperature`.
     prior : ndarray of float64, shape (7,)
         Shares of the classes in Training.
     """
@@ -43,44 +45,44 @@ class Answers:
     @cached_property
     def calibrated(self) -> np.ndarray:
         """Probabilities after temperature scaling, shape (n, 7)."""
-        return scaled(self.probabilities, self.temperature)
+        return scale_probabilities(self.probabilities, self.temperature)
 
     @cached_property
     def posteriors(self) -> np.ndarray:
-        """Calibrated probabilities after the plate's own mix of classes, shape (n, 7)."""
-        return adapted(self.calibrated, self.prior)[1]
+        """Calibrated probabilities, adapted to the plate's own class shares, shape (n, 7)."""
+        return adapt_to_shares(self.calibrated, self.prior)[1]
 
     def confidence(self) -> np.ndarray:
         """Return the calibrated probability of each cell's label, shape (n,)."""
-        best: np.ndarray = self.calibrated.max(axis=1)
-        return best
+        confidence: np.ndarray = self.calibrated.max(axis=1)
+        return confidence
 
 
 @dataclass(frozen=True)
 class Estimator:
-    """Says what the true classes of a plate's cells probably are, without labels.
+    """Estimates the true classes of a plate's cells without labels.
 
     Parameters
     ----------
     title : str
-        What the report calls it.
+        Its name in the report.
     meaning : str
-        How it reasons, for a biologist.
+        How it works, for a biologist.
     needs_wells : bool
-        Whether it reads which well a cell comes from; it then takes each to hold one class.
+        Whether it uses the well of each cell; it then assumes that each well holds one class.
     fit : callable
-        ``fit(answers, truth)`` of left-out Training answers and their true classes, int64 (n,),
-        to the array that it will need.
+        ``fit(predictions, truth)`` takes predictions for left-out Training cells and their true
+        classes, int64 (n,). It returns the array that ``truths`` needs.
     truths : callable
-        ``truths(answers, fitted)`` to the probabilities of the true classes, float64 (n, 7), rows
-        summing to 1.
+        ``truths(predictions, fitted)`` returns the probabilities of the true classes, float64
+        (n, 7), rows summing to 1.
     """
 
     title: str
     meaning: str
     needs_wells: bool
-    fit: Callable[[Answers, np.ndarray], np.ndarray]
-    truths: Callable[[Answers, np.ndarray], np.ndarray]
+    fit: Callable[[Predictions, np.ndarray], np.ndarray]
+    truths: Callable[[Predictions, np.ndarray], np.ndarray]
 
 
 @cache

@@ -1,19 +1,19 @@
-"""Average confidence: a calibrated model is right as often as it is sure."""
+"""Average confidence: the accuracy of a calibrated model equals its mean confidence."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from coos_mlflow.drift.estimators.base import Answers, Estimator
+from coos_mlflow.drift.estimators.base import Estimator, Predictions
 
 
-def _fit(answers: Answers, truth: np.ndarray) -> np.ndarray:
-    """Fit nothing: temperature and shares of the classes are part of the answers."""
+def _fit(predictions: Predictions, truth: np.ndarray) -> np.ndarray:
+    """Fit nothing: temperature and class shares are part of the predictions."""
     return np.zeros(0)
 
 
-def _truths(answers: Answers, fitted: np.ndarray) -> np.ndarray:
-    return answers.posteriors
+def _truths(predictions: Predictions, fitted: np.ndarray) -> np.ndarray:
+    return predictions.posteriors
 
 
 ESTIMATOR = Estimator(

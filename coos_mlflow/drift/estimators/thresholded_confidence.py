@@ -1,38 +1,38 @@
-"""Class-specific average thresholded confidence (ATC): below its class's threshold, a mistake."""
+"""Average thresholded confidence (ATC) by class: cells below their class's threshold are errors."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from coos_mlflow.drift.estimators.base import Answers, Estimator
+from coos_mlflow.drift.estimators.base import Estimator, Predictions
 
-LEAST_SHARE = 0.02
-"""Share below which a class is held not to be on the plate: its label is then a mistake, whatever
-the confidence, and no cell is mistaken for lack of confidence that it could have been another."""
+MIN_PLATE_SHARE = 0.02
+"""A class with a smaller share of the plate's cells counts as absent. Its label is then an error,
+whatever the confidence, and no error of another label is assigned to it."""
 
 
-def _fit(answers: Answers, truth: np.ndarray) -> np.ndarray:
-    """Return for each label the confidence that as many cells miss as are mistakes, shape (7,)."""
-    confidence = answers.confidence()
-    thresholds = np.zeros(answers.probabilities.shape[1])
-    for label in np.unique(answers.labels):
-        rows = answers.labels == label
+def _fit(predictions: Predictions, truth: np.ndarray) -> np.ndarray:
+    """Return for each label the threshold below which as many cells lie as are errors, (7,)."""
+    confidence = predictions.confidence()
+    thresholds = np.zeros(predictions.probabilities.shape[1])
+    for label in np.unique(predictions.labels):
+        rows = predictions.labels == label
         thresholds[label] = np.quantile(confidence[rows], np.mean(truth[rows] != label))
     return thresholds
 
 
-def _truths(answers: Answers, fitted: np.ndarray) -> np.ndarray:
-    """Take the label where confidence reaches its threshold, else share out among the others."""
-    n = np.arange(len(answers.labels))
-    on_plate = answers.posteriors.mean(axis=0) >= LEAST_SHARE
-    others = answers.posteriors * on_plate
-    others[n, answers.labels] = 0.0
+def _truths(predictions: Predictions, fitted: np.ndarray) -> np.ndarray:
+    """Keep the label where confidence reaches the threshold, else split the cell among the rest."""
+    cells, labels = np.arange(len(predictions.labels)), predictions.labels
+    on_plate = predictions.posteriors.mean(axis=0) >= MIN_PLATE_SHARE
+    others = predictions.posteriors * on_plate
+    others[cells, labels] = 0.0
     total = others.sum(axis=1)
-    sure = (answers.confidence() >= fitted[answers.labels]) & on_plate[answers.labels]
-    sure |= total <= 0.0
+    sure = (predictions.confidence() >= fitted[labels]) & on_plate[labels]
+    sure |= total <= 0.0  # no other class to choose from
     truths = others / np.where(total > 0.0, total, 1.0)[:, None]
     truths[sure] = 0.0
-    truths[n[sure], answers.labels[sure]] = 1.0
+    truths[cells[sure], labels[sure]] = 1.0
     return truths
 
 

@@ -1,8 +1,8 @@
-"""Well consensus: a well holds one protein, so that its cells say what each of them should be.
+"""Well consensus: all cells of a well share one class, which they decide together.
 
 Dawid & Skene (1979), Applied Statistics 28(1), 20-28: items (wells) of unknown class are judged by
-many observers (cells) whose confusion matrix is unknown too. Both are found together by expectation
-and maximisation, with the confusions of left-out Training plates as prior.
+many observers (cells) whose confusion matrix is unknown too. Both are estimated together by
+expectation-maximisation, with the confusions of left-out Training plates as prior.
 """
 
 from __future__ import annotations
@@ -10,36 +10,36 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import softmax
 
-from coos_mlflow.drift.estimators.base import Answers, Estimator
+from coos_mlflow.drift.estimators.base import Estimator, Predictions
 
 PRIOR_CELLS = 100.0
-"""Cells of each class that the prior confusions count for: as much as one well of COOS-7."""
+"""The prior confusions count as this many cells of each class, about one well of COOS-7."""
 
 CELL_CORRELATION = 0.05
-"""How alike the mistakes of cells of one well are: the larger share (2 % to 5 %) of variance found
-to lie between wells. A well's n cells tell as much as n / (1 + (n - 1) * 0.05) independent ones
-(Kish 1965, "Survey Sampling", section 5.4)."""
+"""Correlation of the errors of cells in one well: the upper end of the measured share (2 % to 5 %)
+of variance between wells. The n cells of a well carry as much information as
+n / (1 + (n - 1) * 0.05) independent ones (Kish 1965, "Survey Sampling", section 5.4)."""
 
-_LEAST_RATE = 0.5
-"""Cells added to each entry of the confusions, so that nothing is held impossible."""
+_PSEUDOCOUNT = 0.5
+"""Cells added to each entry of the confusions, so that no rate is 0."""
 
-_ROUNDS, _NEAR = 200, 1e-6
+_MAX_ITERATIONS, _TOLERANCE = 200, 1e-6
 
 
-def _fit(answers: Answers, truth: np.ndarray) -> np.ndarray:
+def _fit(predictions: Predictions, truth: np.ndarray) -> np.ndarray:
     """Return the rates of each label by true class, shape (7, 7), rows summing to 1."""
-    n = answers.probabilities.shape[1]
-    confusions = np.full((n, n), _LEAST_RATE)
-    np.add.at(confusions, (truth, answers.labels), 1.0)
+    n = predictions.probabilities.shape[1]
+    confusions = np.full((n, n), _PSEUDOCOUNT)
+    np.add.at(confusions, (truth, predictions.labels), 1.0)
     rates: np.ndarray = confusions / confusions.sum(axis=1, keepdims=True)
     return rates
 
 
-def _truths(answers: Answers, fitted: np.ndarray) -> np.ndarray:
-    assert answers.wells is not None
-    votes = np.zeros((int(answers.wells.max()) + 1, len(fitted)))
-    np.add.at(votes, (answers.wells, answers.labels), 1.0)
-    return well_classes(votes, fitted)[answers.wells]
+def _truths(predictions: Predictions, fitted: np.ndarray) -> np.ndarray:
+    assert predictions.wells is not None
+    votes = np.zeros((int(predictions.wells.max()) + 1, len(fitted)))
+    np.add.at(votes, (predictions.wells, predictions.labels), 1.0)
+    return well_classes(votes, fitted)[predictions.wells]
 
 
 def well_classes(votes: np.ndarray, prior_rates: np.ndarray) -> np.ndarray:
@@ -57,14 +57,14 @@ def well_classes(votes: np.ndarray, prior_rates: np.ndarray) -> np.ndarray:
     ndarray of float64, shape (wells, classes)
     """
     cells = votes.sum(axis=1, keepdims=True)
-    worth = votes / (1 + np.maximum(cells - 1, 0) * CELL_CORRELATION)
+    independent_votes = votes / (1 + np.maximum(cells - 1, 0) * CELL_CORRELATION)
     rates, shares = prior_rates, np.full(len(prior_rates), 1 / len(prior_rates))
     classes = np.zeros_like(votes)
-    for _ in range(_ROUNDS):
+    for _ in range(_MAX_ITERATIONS):
         before = classes
-        logs = worth @ np.log(rates).T + np.log(np.maximum(shares, 1e-12))
+        logs = independent_votes @ np.log(rates).T + np.log(np.maximum(shares, 1e-12))
         classes = softmax(logs, axis=1)
-        if np.abs(classes - before).max(initial=0.0) < _NEAR:
+        if np.abs(classes - before).max(initial=0.0) < _TOLERANCE:
             break
         confusions = PRIOR_CELLS * prior_rates + classes.T @ votes
         rates = confusions / confusions.sum(axis=1, keepdims=True)

@@ -1,5 +1,5 @@
-"""Effect sizes between the cells of a plate and those of the reference, one file each."""
+"""Effect sizes between a plate's cells and reference cells, one file each; see `base.Statistic`."""
 
-from coos_mlflow.drift.statistics.base import CellSample, Statistic, statistics
+from coos_mlflow.drift.statistics.base import MAX_CELLS, CellSample, Statistic, statistics
 
-__all__ = ["CellSample", "Statistic", "statistics"]
+__all__ = ["MAX_CELLS", "CellSample", "Statistic", "statistics"]

@@ -1,4 +1,9 @@
-"""The contract of an effect size between cells, and how one is found by its key."""
+"""The interface of an effect size, its input, and the lookup by key.
+
+To add a statistic, add a file to this folder that declares ``STATISTIC = Statistic(...)``.
+Reports then show it for every plate. Models that were registered before have no values of their
+own splits for it; reports show a dash in these columns.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,10 @@ from functools import cache
 import numpy as np
 
 from coos_mlflow._utils.plugins import load_plugins
+
+MAX_CELLS = 2000
+"""The most cells of each side that are compared: the time of some statistics grows with the square
+of their number."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,7 @@ class CellSample:
     features : ndarray of float32, shape (n, dims)
         Main axes of the representation (`Projection.project`).
     raw : ndarray of float32, shape (n, len(RAW_FIGURES))
-        What `raw_figures` returned.
+        From `coos_mlflow.drift.image_quality.raw_figures`.
     """
 
     wells: np.ndarray
@@ -46,19 +55,21 @@ class CellSample:
 
 @dataclass(frozen=True)
 class Statistic:
-    """An effect size: how much the cells of a plate differ from reference cells of the same mix.
+    """An effect size between the cells of a plate and reference cells with the same class shares.
 
-    Cells of one well resemble each other, so that an effect size never becomes a p-value.
+    Effect sizes never become p-values: cells of one well are correlated, so that a test over
+    cells would call nearly every plate shifted.
 
     Parameters
     ----------
     title : str
-        What the report calls it.
+        Its name in the report.
     meaning : str
-        What its values mean, for a biologist: what 0 is, what large is.
+        The meaning of its values for a biologist: which value is no difference, which is large.
     measure : callable
-        ``measure(plate, reference, seed)`` of two `CellSample` to a float. The reference is drawn
-        with the plate's shares of predicted classes. The same arguments give the same value.
+        ``measure(plate, reference, seed)`` takes two `CellSample` and returns a float. The
+        reference is drawn with the plate's shares of predicted classes. The same arguments must
+        give the same value.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Classifier two-sample test: how well a classifier tells the plate's cells from others."""
+"""Classifier two-sample test: how well a classifier separates plate cells and reference cells."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from sklearn.model_selection import GroupKFold, PredefinedSplit, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from coos_mlflow.drift.statistics.base import CellSample, Statistic
+from coos_mlflow.drift.statistics.base import MAX_CELLS, CellSample, Statistic
 from coos_mlflow.plates.schema import CLASSES
 
 FOLDS = 5
-"""Most folds; fewer where a side has fewer wells."""
-
-MOST_CELLS = 4000
-"""Cells a side that the classifier sees."""
+"""The most folds; fewer where a side has fewer wells."""
 
 
 def two_sample_auc(x: np.ndarray, y: np.ndarray, x_wells: np.ndarray, y_wells: np.ndarray) -> float:
@@ -23,8 +20,9 @@ def two_sample_auc(x: np.ndarray, y: np.ndarray, x_wells: np.ndarray, y_wells: n
 
     Lopez-Paz & Oquab 2017, "Revisiting classifier two-sample tests", with the area in place of
     the accuracy, since the samples may differ in size. The classifier is a logistic regression on
-    the features, their squares and products: it sees means, variances and correlations. A well is
-    wholly in one fold: from cells of its own, it would be known again without any shift.
+    the features, their squares and products, so that it can use means, variances and correlations.
+    All cells of a well are in the same fold. Otherwise the classifier would recognise wells by
+    their other cells, and find a difference without any shift.
 
     Parameters
     ----------
@@ -36,7 +34,8 @@ def two_sample_auc(x: np.ndarray, y: np.ndarray, x_wells: np.ndarray, y_wells: n
     Returns
     -------
     float
-        0.5 where they cannot be told apart, 1 where always; NaN if a side has fewer than 2 wells.
+        0.5: the samples cannot be separated; 1: they always can. NaN if a side has fewer than 2
+        wells.
     """
     folds = min(FOLDS, len(np.unique(x_wells)), len(np.unique(y_wells)))
     if folds < 2:
@@ -47,11 +46,11 @@ def two_sample_auc(x: np.ndarray, y: np.ndarray, x_wells: np.ndarray, y_wells: n
     return float(areas.mean())
 
 
-def beside_class_means(plate: CellSample, reference: CellSample) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features of both less the reference's mean of the cell's class.
+def subtract_class_means(plate: CellSample, reference: CellSample) -> tuple[np.ndarray, np.ndarray]:
+    """Subtract from the features of each cell the reference's mean of the cell's class.
 
-    Wells often hold one class each. Leaving out a well then leaves more of its class on the other
-    side, and a classifier that knows classes would do worse than by guessing.
+    Wells often hold one class each. Leaving out a well then leaves more cells of its class on the
+    other side, and a classifier that recognises classes would score worse than by guessing.
 
     Parameters
     ----------
@@ -70,7 +69,7 @@ def beside_class_means(plate: CellSample, reference: CellSample) -> tuple[np.nda
 
 
 def _folds(wells: np.ndarray, folds: int) -> np.ndarray:
-    """Return the fold of each cell of one side: every fold gets cells of both sides."""
+    """Return the fold of each cell of one side, so that every fold has cells of both sides."""
     fold = np.empty(len(wells), dtype=np.int64)
     for number, (_, rows) in enumerate(GroupKFold(folds).split(wells, groups=wells)):
         fold[rows] = number
@@ -89,10 +88,10 @@ def _classifier() -> Pipeline:
 def _measure(plate: CellSample, reference: CellSample, seed: int) -> float:
     rng = np.random.default_rng(seed)
     drawn_plate, drawn_reference = (
-        sample.select(rng.choice(len(sample), min(len(sample), MOST_CELLS), replace=False))
+        sample.select(rng.choice(len(sample), min(len(sample), MAX_CELLS), replace=False))
         for sample in (plate, reference)
     )
-    x, y = beside_class_means(drawn_plate, drawn_reference)
+    x, y = subtract_class_means(drawn_plate, drawn_reference)
     return 2 * two_sample_auc(x, y, drawn_plate.wells, drawn_reference.wells) - 1
 
 

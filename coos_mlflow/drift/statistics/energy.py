@@ -1,24 +1,21 @@
-"""Energy distance: how much farther cells lie from the other sample than from their own."""
+"""Energy distance: mean distance between samples, compared with that within samples."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from coos_mlflow.drift.statistics.base import CellSample, Statistic
+from coos_mlflow.drift.statistics.base import MAX_CELLS, CellSample, Statistic
 
-MOST_CELLS = 2000
-"""Cells a side that are compared: time grows with the square of their number."""
-
-LEAST_SCALE = 0.01
-"""Least standard deviation of an axis, as a share of that of the widest: a constant axis would
-otherwise decide alone."""
+MIN_SCALE = 0.01
+"""Minimum standard deviation of an axis, relative to that of the widest axis. Without it a nearly
+constant axis would dominate the distance."""
 
 _BLOCK = 256
 
 
 def mean_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the mean Euclidean distance between the cells of `x` and those of `y`, block-wise.
+    """Return the mean Euclidean distance between the cells of `x` and those of `y`.
 
     Parameters
     ----------
@@ -33,8 +30,8 @@ def energy_coefficient(x: np.ndarray, y: np.ndarray) -> float:
     """Return (2 E|X - Y| - E|X - X'| - E|Y - Y'|) / (2 E|X - Y|).
 
     The energy distance over its largest possible value (Szekely & Rizzo 2013, "Energy statistics",
-    J. Stat. Plan. Inference 143). Pairs within a sample are pairs of two cells, which leaves the
-    numerator without bias whatever the numbers of cells.
+    J. Stat. Plan. Inference 143). A cell is not paired with itself, which keeps the numerator
+    unbiased for any number of cells.
 
     Parameters
     ----------
@@ -44,7 +41,7 @@ def energy_coefficient(x: np.ndarray, y: np.ndarray) -> float:
     Returns
     -------
     float
-        0 for equal distributions, then as often a little below as above; 1 for two points.
+        Around 0, also slightly below, for equal distributions; 1 for two separate points.
     """
     between = 2 * mean_distance(x, y)
     if between == 0:
@@ -56,11 +53,11 @@ def energy_coefficient(x: np.ndarray, y: np.ndarray) -> float:
 def _measure(plate: CellSample, reference: CellSample, seed: int) -> float:
     rng = np.random.default_rng(seed)
     x, y = (
-        rng.choice(sample.features, min(len(sample), MOST_CELLS), replace=False)
+        rng.choice(sample.features, min(len(sample), MAX_CELLS), replace=False)
         for sample in (plate, reference)
     )
     deviation = y.std(axis=0, dtype=np.float64)
-    scale = np.maximum(deviation, LEAST_SCALE * deviation.max()) if deviation.any() else 1.0
+    scale = np.maximum(deviation, MIN_SCALE * deviation.max()) if deviation.any() else 1.0
     return energy_coefficient(x / scale, y / scale)
 
 

@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy: how far apart two samples of cells lie under a Gaussian kernel."""
+"""Maximum mean discrepancy (MMD): distance between two samples of cells under a Gaussian kernel."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from scipy.spatial.distance import pdist
 from coos_mlflow.drift.statistics.base import CellSample, Statistic
 
 FREQUENCIES = 1024
-"""Random frequencies: the value is a mean over them, so that it is off by about 1 / sqrt(1024) of
-itself."""
+"""Number of random frequencies. The value is a mean over them; its relative error is about
+1 / sqrt(1024)."""
 
 BANDWIDTH_CELLS = 500
-"""Cells a side that the bandwidth is taken from."""
+"""Cells of each side from which the bandwidth is computed."""
 
 _BLOCK = 512
 
@@ -21,19 +21,18 @@ def median_bandwidth(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> 
     """Return the median distance between cells of the pooled samples.
 
     The median heuristic of Gretton et al. (2012), section 8, on at most `BANDWIDTH_CELLS` cells
-    a side. Cells that coincide do not count.
+    of each side. Distances of 0 are left out.
 
     Parameters
     ----------
     x, y : ndarray, shape (n, dims) and (m, dims)
         Cells.
     rng : numpy.random.Generator
-        For the draw.
 
     Returns
     -------
     float
-        In the unit of the features; 0 if all cells coincide.
+        In the unit of the features; 0 if all cells are identical.
     """
     pooled = np.concatenate(
         [rng.choice(side, min(len(side), BANDWIDTH_CELLS), replace=False) for side in (x, y)]
@@ -55,7 +54,6 @@ def random_frequencies(
     bandwidth : float
         Of the kernel, above 0, in the unit of the features.
     rng : numpy.random.Generator
-        For the draw.
     n : int
         Number of frequencies.
 
@@ -70,9 +68,9 @@ def mmd_squared(x: np.ndarray, y: np.ndarray, frequencies: np.ndarray) -> float:
     """Estimate the squared maximum mean discrepancy by random Fourier features.
 
     The unbiased estimator of Gretton et al. (2012), "A kernel two-sample test", equation 3, with
-    the kernel k(x, y) = mean over frequencies w of cos(w (x - y)) (Rahimi & Recht 2007), which
-    needs no more than the mean of cos(w x) and sin(w x) of each sample: time grows with n + m,
-    memory does not grow.
+    the kernel k(x, y) = mean over frequencies w of cos(w (x - y)) (Rahimi & Recht 2007). It needs
+    only the mean of cos(w x) and sin(w x) of each sample: time grows with n + m, and memory does
+    not grow.
 
     Parameters
     ----------
@@ -84,7 +82,7 @@ def mmd_squared(x: np.ndarray, y: np.ndarray, frequencies: np.ndarray) -> float:
     Returns
     -------
     float
-        0 for equal distributions, then as often a little below as above; at most 2.
+        Around 0, also slightly below, for equal distributions; at most 2.
     """
     mean_x, mean_y = (_mean_wave(side, frequencies) for side in (x, y))
     within = sum(

@@ -1,4 +1,4 @@
-"""Novelty: how far single cells lie from the reference cells that were given the same class."""
+"""Novelty: distance of single cells from the reference cells with the same predicted class."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from coos_mlflow.drift.statistics.base import CellSample, Statistic
 from coos_mlflow.plates.schema import CLASSES
 
 FARTHEST = 0.01
-"""Share of the reference cells that count as far."""
+"""Share of the reference cells that count as far from their class."""
 
 
 def class_moments(
@@ -18,7 +18,7 @@ def class_moments(
     variances: np.ndarray,
     n_classes: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of the cells of each class from those of its groups.
+    """Pool means and variances of groups of cells to mean and standard deviation by class.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ def cell_novelty(
     predicted : ndarray of int, shape (n,)
         Their classes.
     centres, spreads : ndarray, shape (classes, dims)
-        From `class_moments`. Cells of a class without reference are compared with the nearest
-        centre among the others.
+        From `class_moments`. Cells of a class without reference cells are compared with the
+        nearest centre of the other classes.
 
     Returns
     -------
@@ -76,31 +76,34 @@ def cell_novelty(
     return np.where(np.isfinite(own), own, distances.min(axis=1))
 
 
-def far_share(plate: CellSample, known: CellSample, others: CellSample) -> float:
-    """Return the share of cells farther from their class than 99 % of other reference cells.
+def far_share(plate: CellSample, centre_cells: CellSample, limit_cells: CellSample) -> float:
+    """Return the share of cells that lie farther from their class than 99 % of reference cells do.
 
     Parameters
     ----------
     plate : CellSample
         Cells to judge.
-    known : CellSample
-        Reference cells that the centres of the classes are taken from.
-    others : CellSample
-        Reference cells that say how far is far. Cells lie nearer to centres made of themselves.
+    centre_cells : CellSample
+        Reference cells from which the centres of the classes are computed.
+    limit_cells : CellSample
+        Other reference cells, from which the limit is computed. Cells lie nearer to centres that
+        were computed from themselves, so that the two must not overlap.
 
     Returns
     -------
     float
-        From 0 to 1; `FARTHEST` for cells like the reference's.
+        From 0 to 1; about `FARTHEST` for cells like the reference's.
     """
     moments = class_moments(
-        known.classes,
-        np.ones(len(known), dtype=np.int64),
-        known.features,
-        np.zeros_like(known.features),
+        centre_cells.classes,
+        np.ones(len(centre_cells), dtype=np.int64),
+        centre_cells.features,
+        np.zeros_like(centre_cells.features),
         len(CLASSES),
     )
-    limit = np.quantile(cell_novelty(others.features, others.classes, *moments), 1 - FARTHEST)
+    limit = np.quantile(
+        cell_novelty(limit_cells.features, limit_cells.classes, *moments), 1 - FARTHEST
+    )
     return float(np.mean(cell_novelty(plate.features, plate.classes, *moments) > limit))
 
 

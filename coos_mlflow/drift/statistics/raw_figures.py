@@ -1,17 +1,18 @@
-"""How many robust deviations the raw-image figures lie from those of the reference."""
+"""Robust differences of the raw-image figures (brightness, contrast, focus) from the reference."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from coos_mlflow.drift.plate_distance import LEAST_DEVIATION
+from coos_mlflow.drift.plate_distance import MIN_CELL_DEVIATION
 from coos_mlflow.drift.statistics.base import CellSample, Statistic
 
 MOVED = 3.5
-"""Above this a figure is called moved (Iglewicz & Hoaglin 1993, "How to detect outliers")."""
+"""A figure has moved if its robust z reaches this (Iglewicz & Hoaglin 1993, "How to detect
+outliers")."""
 
 
-def robust_z(values: np.ndarray, reference: np.ndarray, least: np.ndarray | float) -> np.ndarray:
+def robust_z(values: np.ndarray, reference: np.ndarray, minimum: np.ndarray | float) -> np.ndarray:
     """Return (value - median) / (1.4826 * median absolute deviation) in each dimension.
 
     Parameters
@@ -20,19 +21,22 @@ def robust_z(values: np.ndarray, reference: np.ndarray, least: np.ndarray | floa
         Figures of the plate.
     reference : ndarray, shape (plates, dims)
         The same figures of the reference plates.
-    least : ndarray, shape (dims,), or float
-        Lower limit of the deviation, for plates that happen to agree; above 0.
+    minimum : ndarray, shape (dims,), or float
+        Lower limit of the deviation, above 0: a few reference plates can agree by chance.
     """
-    return (values - np.median(reference, axis=0)) / np.maximum(robust_spread(reference), least)
+    return (values - np.median(reference, axis=0)) / np.maximum(robust_spread(reference), minimum)
 
 
 def robust_spread(values: np.ndarray) -> np.ndarray:
-    """Return 1.4826 * median absolute deviation of each column: normal ones' standard deviation."""
+    """Return 1.4826 * median absolute deviation of each column.
+
+    For normal values this estimates the standard deviation.
+    """
     return 1.4826 * np.median(np.abs(values - np.median(values, axis=0)), axis=0)
 
 
 def standardised_differences(plate: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return the differences of the means over the spread of single reference cells.
+    """Return the differences of the means, divided by the spread of single reference cells.
 
     Parameters
     ----------
@@ -42,13 +46,14 @@ def standardised_differences(plate: np.ndarray, reference: np.ndarray) -> np.nda
     Returns
     -------
     ndarray of float64, shape (figures,)
-        Signed. The spread is `robust_spread`; that of a figure which hardly ever leaves one value,
-        such as the number of saturated pixels, is the standard deviation, at least
-        `LEAST_DEVIATION`.
+        Signed. The spread is `robust_spread`. For figures that are constant over most cells, such
+        as the number of saturated pixels, it is the standard deviation, at least
+        `MIN_CELL_DEVIATION`.
     """
     spread = robust_spread(reference.astype(np.float64))
-    rare = spread < LEAST_DEVIATION
-    spread[rare] = np.maximum(reference[:, rare].std(axis=0), LEAST_DEVIATION)
+    nearly_constant = spread < MIN_CELL_DEVIATION
+    deviation = reference[:, nearly_constant].std(axis=0)
+    spread[nearly_constant] = np.maximum(deviation, MIN_CELL_DEVIATION)
     difference = plate.mean(axis=0, dtype=np.float64) - reference.mean(axis=0, dtype=np.float64)
     return difference / spread
 

@@ -1,4 +1,4 @@
-"""Distance between the model's answers: black-box shift detection as an effect size."""
+"""Difference of the predicted probabilities: black-box shift detection as an effect size."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from scipy.stats import ks_2samp
 from coos_mlflow.drift.statistics.base import CellSample, Statistic
 
 DIGITS = 2
-"""Probabilities are compared to one hundredth: ranks would else make a difference of one in a
-million and one in ten thousand, in a class that the model does not think of, as large as any."""
+"""Probabilities are rounded to hundredths. The statistic uses ranks only: without rounding, the
+difference between 0.000001 and 0.0001 would count as much as any other."""
 
 
 def kolmogorov_smirnov(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the largest difference of the distribution functions of x and y in each column.
+    """Return the Kolmogorov-Smirnov distance of x and y in each column.
 
     Parameters
     ----------
@@ -23,17 +23,17 @@ def kolmogorov_smirnov(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of float64, shape (classes,)
-        0 for equal, 1 for disjoint. Chance alone gives some 0.9 sqrt(1/n + 1/m).
+        0 for equal, 1 for disjoint samples. Chance alone gives about 0.9 sqrt(1/n + 1/m).
     """
     pairs = zip(x.T, y.T, strict=True)
     return np.array([ks_2samp(a, b, method="asymp").statistic for a, b in pairs])
 
 
 def _measure(plate: CellSample, reference: CellSample, seed: int) -> float:
-    """Return the largest over classes.
+    """Return the largest distance over classes.
 
-    Lipton et al. 2018 look for a shift in the model's answers, Rabanser et al. 2019 ("Failing
-    loudly") by this statistic in each class.
+    Lipton et al. 2018 detect shift from a model's predictions; Rabanser et al. 2019 ("Failing
+    loudly") use this statistic in each class.
     """
     x, y = (np.round(sample.softmax, DIGITS) for sample in (plate, reference))
     return float(kolmogorov_smirnov(x, y).max())

@@ -1,4 +1,4 @@
-"""Classifier two-sample test against a closed form, and the ways in which wells could mislead."""
+"""Classifier two-sample test against a closed form, and without influence of wells."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy.stats import norm
 from coos_mlflow.drift.statistics import CellSample
 from coos_mlflow.drift.statistics.classifier_two_sample import (
     STATISTIC,
-    beside_class_means,
+    subtract_class_means,
     two_sample_auc,
 )
 
@@ -25,8 +25,8 @@ def test_two_normal_distributions_have_the_closed_form(shift):
     x, y = rng.normal(size=(2000, 2)), rng.normal(size=(2000, 2))
     x[:, 0] += shift
     wells = np.arange(2000) % 30
-    found = two_sample_auc(x, y, wells, wells)
-    assert found == pytest.approx(norm.cdf(shift / np.sqrt(2)), abs=0.02)
+    values = two_sample_auc(x, y, wells, wells)
+    assert values == pytest.approx(norm.cdf(shift / np.sqrt(2)), abs=0.02)
 
 
 def test_equal_means_are_told_apart_by_their_spread_and_by_their_correlation():
@@ -56,7 +56,7 @@ def test_wells_are_not_taken_for_a_shift():
 
 def test_wells_of_one_class_each_do_not_pull_the_value_below_zero():
     rng = np.random.default_rng(3)
-    found, plain = [], []
+    values, plain = [], []
     for _ in range(6):
         wells = np.repeat(np.arange(14), 30)
         centres = 3 * rng.normal(size=(7, 4))
@@ -65,9 +65,9 @@ def test_wells_of_one_class_each_do_not_pull_the_value_below_zero():
             sample_of(x, wells % 7, wells),
             sample_of(y, wells % 7, rng.permutation(wells)),
         )
-        found.append(STATISTIC.measure(here, there, 0))
+        values.append(STATISTIC.measure(here, there, 0))
         plain.append(2 * two_sample_auc(x, y, here.wells, there.wells) - 1)
-    assert np.mean(found) == pytest.approx(0, abs=0.08)
+    assert np.mean(values) == pytest.approx(0, abs=0.08)
     assert np.mean(plain) < -0.2
 
 
@@ -75,7 +75,7 @@ def test_features_are_taken_beside_the_references_class_means():
     classes, wells = np.array([0, 0, 3]), np.arange(3)
     reference = sample_of(np.array([[1.0], [3.0], [10.0]]), classes, wells)
     plate = sample_of(np.array([[5.0], [2.0], [9.0]]), classes, wells)
-    x, y = beside_class_means(plate, reference)
+    x, y = subtract_class_means(plate, reference)
     np.testing.assert_allclose(x, [[3], [0], [-1]])
     np.testing.assert_allclose(y, [[-1], [1], [0]])
 

@@ -54,10 +54,10 @@ def test_numerator_is_scipys_but_for_the_pairs_of_a_cell_with_itself():
 
 def test_no_difference_is_zero_on_average_however_few_the_cells():
     rng = np.random.default_rng(2)
-    found = [
+    values = [
         energy_coefficient(rng.normal(size=(10, 2)), rng.normal(size=(20, 2))) for _ in range(1000)
     ]
-    assert np.mean(found) == pytest.approx(0, abs=0.005)  # pairs with itself would give 0.05
+    assert np.mean(values) == pytest.approx(0, abs=0.005)  # pairs with itself would give 0.05
 
 
 def test_the_unit_of_an_axis_does_not_matter():

@@ -1,4 +1,4 @@
-"""MMD against its closed form for Gaussians, the exact kernel, and its promise on memory."""
+"""MMD against its closed form for Gaussians, the exact kernel, and its bound on memory."""
 
 from __future__ import annotations
 
@@ -43,28 +43,28 @@ def test_two_gaussians_have_the_closed_form(shift):
     # x - y is normal with variance 2: the mean of the kernel over it is a Gaussian integral.
     same = (bandwidth**2 / (bandwidth**2 + 2)) ** (dims / 2)
     expected = 2 * same * (1 - np.exp(-(shift**2) / (2 * (bandwidth**2 + 2))))
-    found = mmd_squared(x, y, random_frequencies(dims, bandwidth, rng, 2048))
-    assert found == pytest.approx(expected, rel=0.05, abs=0.001)
+    values = mmd_squared(x, y, random_frequencies(dims, bandwidth, rng, 2048))
+    assert values == pytest.approx(expected, rel=0.05, abs=0.001)
 
 
 def test_random_features_come_near_the_exact_kernel():
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(200, 16)), 0.8 * rng.normal(size=(300, 16)) + 0.5
     exact = exact_mmd_squared(x, y, 5.0)
-    found = [mmd_squared(x, y, random_frequencies(16, 5.0, rng)) for _ in range(20)]
-    assert np.mean(found) == pytest.approx(exact, rel=0.03)
-    assert np.std(found) < 0.1 * exact
+    values = [mmd_squared(x, y, random_frequencies(16, 5.0, rng)) for _ in range(20)]
+    assert np.mean(values) == pytest.approx(exact, rel=0.03)
+    assert np.std(values) < 0.1 * exact
 
 
 def test_no_difference_is_zero_on_average_however_few_the_cells():
     rng = np.random.default_rng(2)
     frequencies = random_frequencies(2, 1.5, rng, 256)
-    found = [
+    values = [
         mmd_squared(rng.normal(size=(5, 2)), rng.normal(size=(9, 2)), frequencies)
         for _ in range(1000)
     ]
-    error = np.std(found) / np.sqrt(len(found))
-    assert np.mean(found) == pytest.approx(0, abs=3 * error)
+    error = np.std(values) / np.sqrt(len(values))
+    assert np.mean(values) == pytest.approx(0, abs=3 * error)
     assert error < 0.01  # the biased estimator is off by more than 0.1 here
 
 

@@ -39,8 +39,8 @@ def test_novelty_by_hand_and_for_a_class_without_reference():
     centres = np.array([[0.0, 0.0], [np.nan, np.nan]])
     spreads = np.array([[1.0, 2.0], [np.nan, np.nan]])
     cells = np.array([[3.0, 8.0], [3.0, 8.0]])
-    found = cell_novelty(cells, np.array([0, 1]), centres, spreads)
-    np.testing.assert_allclose(found, np.sqrt((9 + 16) / 2))
+    values = cell_novelty(cells, np.array([0, 1]), centres, spreads)
+    np.testing.assert_allclose(values, np.sqrt((9 + 16) / 2))
 
 
 def test_far_share_by_hand():
@@ -57,8 +57,8 @@ def test_small_reference_classes_do_not_make_ordinary_cells_far():
     def cells(n: int) -> CellSample:
         return sample_of(rng.normal(size=(n, 16)), np.arange(n) % 7)
 
-    found = [STATISTIC.measure(cells(500), cells(280), seed) for seed in range(60)]
-    assert np.mean(found) == pytest.approx(FARTHEST, abs=0.008)
+    values = [STATISTIC.measure(cells(500), cells(280), seed) for seed in range(60)]
+    assert np.mean(values) == pytest.approx(FARTHEST, abs=0.008)
 
 
 def test_every_tenth_cell_far_off_is_counted():

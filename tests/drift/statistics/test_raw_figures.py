@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coos_mlflow.drift.plate_distance import LEAST_DEVIATION
+from coos_mlflow.drift.plate_distance import MIN_CELL_DEVIATION
 from coos_mlflow.drift.statistics import CellSample
 from coos_mlflow.drift.statistics.raw_figures import (
     STATISTIC,
@@ -34,7 +34,7 @@ def test_spread_is_the_standard_deviation_of_normal_values():
 def test_differences_by_hand():
     reference = np.array([[1.0, 7.0], [2.0, 7.0], [3.0, 7.0], [4.0, 7.0], [5.0, 7.0]])
     plate = np.array([[6.0, 7.0], [8.0, 7.2]])  # means 7 and 7.1 beside 3 and 7
-    expected = [4 / 1.4826, 0.1 / LEAST_DEVIATION]
+    expected = [4 / 1.4826, 0.1 / MIN_CELL_DEVIATION]
     np.testing.assert_allclose(standardised_differences(plate, reference), expected)
     assert STATISTIC.measure(sample_of(plate), sample_of(reference), 0) == pytest.approx(4 / 1.4826)
     assert STATISTIC.measure(sample_of(-plate), sample_of(-reference), 0) == pytest.approx(
@@ -47,8 +47,8 @@ def test_differences_by_hand():
 def test_a_figure_that_hardly_ever_moves_is_measured_by_its_standard_deviation():
     reference = np.zeros((100, 1))
     reference[:10] = 4.0  # MAD 0, standard deviation 1.2
-    found = standardised_differences(reference + 0.6, reference)
-    np.testing.assert_allclose(found, [0.5])
+    values = standardised_differences(reference + 0.6, reference)
+    np.testing.assert_allclose(values, [0.5])
 
 
 def test_a_few_reference_cells_far_off_do_not_hide_a_shift():

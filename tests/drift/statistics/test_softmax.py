@@ -1,4 +1,4 @@
-"""Distance between the model's answers against values by hand."""
+"""Distance between predicted probabilities against values computed by hand."""
 
 from __future__ import annotations
 
