@@ -6,15 +6,25 @@ A file's stem is its key. `base.py`, files that begin with an underscore and sub
 from __future__ import annotations
 
 import pkgutil
+import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 _CONTRACT = "base"
 
 
 def plugin_names(package: str) -> tuple[str, ...]:
-    """Return the keys of all plugins of a package, in order, without importing one."""
-    modules = pkgutil.iter_modules(import_module(package).__path__)
+    """Return the keys of all plugins of a package, in order.
+
+    Neither a plugin nor the package is imported, so that ``--help`` can list them at once.
+    """
+    if package in sys.modules:
+        folders = sys.modules[package].__path__
+    else:
+        spec = find_spec(package)
+        folders = (spec and spec.submodule_search_locations) or []
+    modules = pkgutil.iter_modules(folders)
     stems = (module.name for module in modules if not module.ispkg)
     return tuple(sorted(stem for stem in stems if stem[0] != "_" and stem != _CONTRACT))
 

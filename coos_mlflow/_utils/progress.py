@@ -24,7 +24,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from coos_mlflow._utils.signals import end_if_asked
+from coos_mlflow._utils.signals import raise_swallowed_signal
 
 
 class Advance(Protocol):
@@ -47,7 +47,7 @@ def progress(
 ) -> Iterator[Advance]:
     """Show how far a piece of work is, on stderr, once it has lasted two seconds.
 
-    Told how far it is, it ends the work where somebody asked for that (`end_if_asked`).
+    Told how far it is, it ends the work where somebody asked for that (`raise_swallowed_signal`).
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def progress(
     shown = meter(console, title, total, unit)
 
     def advance(n: int, note: str = "", /) -> None:
-        end_if_asked()
+        raise_swallowed_signal()
         shown.advance(n, note)
 
     try:

@@ -1,4 +1,4 @@
-"""Signals that ask a process to end: not lost, and waiting until what must be whole is whole."""
+"""Turn SIGINT, SIGTERM and SIGHUP into exceptions; defer them while a file is written."""
 
 from __future__ import annotations
 
@@ -12,30 +12,28 @@ from typing import Any, NoReturn
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
-"""Ctrl-C, the polite end, and a terminal that was closed; Windows has no third."""
+"""Ctrl-C, the request to end, and a closed terminal. Windows has no SIGHUP."""
 
 _raised: list[int] = []
-"""Signals whose exceptions have not ended the process, or not yet; the first first."""
+"""Signals whose exceptions have not ended the process yet, in the order of their arrival."""
 
 
-def end_by_exceptions() -> None:
+def raise_on_signals() -> None:
     """Let signals raise `KeyboardInterrupt`, or `SystemExit` with 128 and their number.
 
-    The default of most would end the process at once and leave half-written files behind. It does
-    not come back before the process has ended: what is removed last is removed at exit.
+    The default handlers end the process at once and leave half-written files behind. The new ones
+    stay until the process ends, since temporary files are removed at exit.
     """
     for number in SIGNALS:
         if signal.getsignal(number) not in (signal.SIG_IGN, None):
             signal.signal(number, _note_and_raise)
 
 
-def end_if_asked() -> None:
-    """Raise once more what was swallowed on its way up.
+def raise_swallowed_signal() -> None:
+    """Raise again an exception of a signal that was swallowed.
 
-    Of some 600 scorings that were asked to end two went on: what the signal had raised between two
-    of numpy's strings came to nobody, presumably cleared by code in C.
-
-    For long work to call on its way, in whatever thread: only the main one raises.
+    NumPy's C code can swallow an exception raised by a signal handler (seen in 2 of 600 runs).
+    Long loops call this to raise it again. Only the main thread raises.
     """
     if _raised and threading.current_thread() is threading.main_thread():
         _raise(_raised.pop(0))
@@ -52,33 +50,33 @@ def _raise(number: int) -> NoReturn:
     sys.exit(128 + number)
 
 
-class Waiting:
-    """The signal that came while signals were held, if any.
+class DeferredSignal:
+    """The first signal that arrived while signals were deferred, if any.
 
-    A second one of the same kind is somebody who cannot wait, and is obeyed at once; one of
-    another kind is not: MLflow sends SIGTERM to its project a quarter of a second after Ctrl-C.
+    A second one of the same kind is obeyed at once: a user pressed Ctrl-C twice. One of another
+    kind is not, since MLflow sends SIGTERM to its project a quarter of a second after Ctrl-C.
 
     Parameters
     ----------
-    whatever_comes : bool
-        Obey no second one either; then SIGKILL alone ends a write that a dead disk keeps waiting.
+    ignore_repeats : bool
+        Obey no second one either. Then only SIGKILL ends a write to a dead disk.
     """
 
-    def __init__(self, *, whatever_comes: bool = False) -> None:
+    def __init__(self, *, ignore_repeats: bool = False) -> None:
         self.asked: int | None = None
-        self._whatever_comes = whatever_comes
+        self._whatever_comes = ignore_repeats
         self._before: dict[int, Any] = {}
 
     def obey(self) -> None:
-        """Let the signal that came do what it would have done."""
-        self._release()  # before looking: what comes between would be noted for nobody
+        """Let the deferred signal do what it would have done."""
+        self._release()  # first: a signal that arrives after the look would be lost
         asked, self.asked = self.asked, None
         if asked is not None:
             signal.raise_signal(asked)
 
     def _hold(self) -> None:
         for number in SIGNALS:
-            # What is ignored, such as SIGINT in the background of a script, stays ignored.
+            # An ignored signal stays ignored, such as SIGINT of a background job.
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 self._before[number] = signal.signal(number, self._note)
 
@@ -94,9 +92,9 @@ class Waiting:
 
 
 @contextmanager
-def held(*, whatever_comes: bool = False) -> Iterator[Waiting]:
-    """Keep signals waiting; only in the main thread, which alone may handle them."""
-    waiting = Waiting(whatever_comes=whatever_comes)
+def deferred_signals(*, ignore_repeats: bool = False) -> Iterator[DeferredSignal]:
+    """Defer signals; without effect outside the main thread, which alone handles them."""
+    waiting = DeferredSignal(ignore_repeats=ignore_repeats)
     if threading.current_thread() is threading.main_thread():
         waiting._hold()
     try:

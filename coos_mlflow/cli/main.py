@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from coos_mlflow import __version__
-from coos_mlflow._utils.signals import end_by_exceptions
+from coos_mlflow._utils.signals import raise_on_signals
 from coos_mlflow._utils.streams import lost_output, make_safe
 from coos_mlflow.cli import history, models, plates, score, simulate, sync, table3, train
 from coos_mlflow.errors import CoosError, PrintError, exit_codes, whole_python, without_passwords
@@ -89,7 +89,7 @@ def _run(command: typer.Typer) -> None:
     """Run a typer app; what is the input's fault becomes one sentence and an exit code."""
     make_safe()
     _quieten()
-    end_by_exceptions()
+    raise_on_signals()
     code: str | int | None = None
     try:
         with whole_python():

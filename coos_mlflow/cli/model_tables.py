@@ -44,7 +44,7 @@ def show_champions(champions: list[Version], headless: list[str], store: str) ->
         for version in champions:
             mark = " (pinned)" if "champion" in version.pinned else ""
             called = _plain(f"{version.model.name} v{version.number}{mark}")
-            cv_error = figure(version.figure("cv_error"))
+            cv_error = figure(version.tag_number("cv_error"))
             table.add_row(called, _data(version), *error_cells(version.errors), cv_error)
         Console(soft_wrap=True).print(table)
     for name in headless:
@@ -92,7 +92,7 @@ def show_details(details: Details) -> None:
     for split, (error, low, high) in details.intervals.items():
         table.add_row(SPLIT_TITLES[split], figure(error), _interval(low, high))
     table.add_row("left-out plates", figure(version.left_out_error), "-")
-    table.add_row("cross-validation", figure(version.figure("cv_error")), "-")
+    table.add_row("cross-validation", figure(version.tag_number("cv_error")), "-")
     console.print(table)
     if details.params:
         console.print(Text("\nParameters", style="bold"))
@@ -109,7 +109,7 @@ def _facts(details: Details) -> Iterable[tuple[str, object]]:
     fitting = f", fits the installed {__version__}" if version.fits else ""
     made_by = f"coos-mlflow {_package(version, ', ')}{fitting}"
     yield "made", f"{version.made:%Y-%m-%d %H:%M} UTC by {made_by}"
-    cells = version.figure("training_cells")
+    cells = version.tag_number("training_cells")
     count = "cells" if math.isnan(cells) else f"{cells:,.0f} cells"
     yield "data", f"{_data(version)}, {count} of {version.classes} classes"
     yield "data SHA-256", tags.get("dataset_digest")

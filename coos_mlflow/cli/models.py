@@ -180,7 +180,7 @@ def prune(
         return
     deleted = False
     for version in doomed:
-        with versions.answers():
+        with versions.registry_errors():
             pruned = manage.delete(version, with_run=runs)
         model_tables.show_pruned(pruned)
         deleted = deleted or pruned.deleted
@@ -245,5 +245,5 @@ def _registry(tracking_uri: str | None) -> Iterator[str]:
         from coos_mlflow.registry import versions
         from coos_mlflow.registry.runs import prepare_store
 
-        with versions.answers():
+        with versions.registry_errors():
             yield prepare_store(make=False)

@@ -110,7 +110,7 @@ def _unknown_runs(results: list[Results]) -> Iterator[PendingRun]:
     from coos_mlflow.registry import outbox, scoring_runs, versions
 
     for one in results:
-        with versions.answers():
+        with versions.registry_errors():
             run_id = scoring_runs.find_run(one)
         if run_id:
             typer.echo(f"{one.folder} is logged already, as run {run_id}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from coos_mlflow._utils.plugins import plugin_names
 from coos_mlflow.cli.options import (
     Dask,
     DropBad,
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from coos_mlflow.plates.dataset import TrainingData
 
 
+REPRESENTATIONS = plugin_names("coos_mlflow.representations")
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to `coos`."""
     app.command()(train)
@@ -30,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 def train(
     representation: Annotated[
-        str, typer.Argument(help="texture, deeploc, pci or vgg16.")
+        str, typer.Argument(help=f"{', '.join(REPRESENTATIONS)}.")
     ] = "texture",
     data: Annotated[
         str,
@@ -63,7 +67,8 @@ def train(
         list[str] | None,
         typer.Option(
             "--set",
-            help="A parameter of the representation, such as width=0.5; auto: the preset's.",
+            help="A parameter of the representation, such as width=0.5; auto: the preset's. "
+            "Several by repeating it, or as 'a=1; b=2'.",
         ),
     ] = None,
     resume: Annotated[
@@ -162,7 +167,7 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
     import yaml
 
     found = {}
-    for pair in pairs:
+    for pair in filter(str.strip, ";".join(pairs).split(";")):
         key, equals, value = pair.partition("=")
         if not equals:
             raise DataError(f"--set {pair!r} found, expected name=value.")

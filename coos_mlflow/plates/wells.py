@@ -14,12 +14,12 @@ from coos_mlflow.plates.columns import shown
 PLATE_SIZES = ((8, 12), (16, 24), (32, 48))
 """Rows and columns of plates with 96, 384 and 1,536 wells (ANSI SLAS 4-2004)."""
 
-MOST_ROWS, MOST_COLUMNS = PLATE_SIZES[-1]
+MAX_ROWS, MAX_COLUMNS = PLATE_SIZES[-1]
 
 OPAQUE = 0
 """Row and column of a well whose id is not understood; real ones start at 1."""
 
-MOST_EXAMPLES = 3
+MAX_EXAMPLES = 3
 """Ids that a sentence gives as examples."""
 
 _FIELD_WORD = (
@@ -123,7 +123,7 @@ class WellIds:
 
     @property
     def examples(self) -> dict[str, Well]:
-        """Ids that were understood, one of each way of spelling, at most `MOST_EXAMPLES`."""
+        """Ids that were understood, one of each way of spelling, at most `MAX_EXAMPLES`."""
         understood = {key: well for key, well in self.read.items() if well}
         found: dict[str, str] = {}
         # A01 or r01c01 do not tell what is the row: others are better examples.
@@ -131,7 +131,7 @@ class WellIds:
             understood, key=lambda key: understood[key].row == understood[key].column
         ):
             found.setdefault(_shape(key), key)
-        return {key: understood[key] for key in list(found.values())[:MOST_EXAMPLES]}
+        return {key: understood[key] for key in list(found.values())[:MAX_EXAMPLES]}
 
     @property
     def words(self) -> str:
@@ -145,7 +145,7 @@ class WellIds:
         """The sentence on ids that are kept as names, or None where there are none."""
         if not self.kept:
             return None
-        listed = ", ".join(map(_quoted, self.kept[:MOST_EXAMPLES]))
+        listed = ", ".join(map(_quoted, self.kept[:MAX_EXAMPLES]))
         note = (
             f"{len(self.kept):,} of {len(self.read):,} well ids are not understood as row/column "
             f"and are kept as names, e.g. {listed}"
@@ -265,7 +265,7 @@ def _row_number(letters: str) -> int:
 
 
 def _on_plate(row: int, column: int, field: int | None) -> Well | None:
-    on_plate = 1 <= row <= MOST_ROWS and 1 <= column <= MOST_COLUMNS
+    on_plate = 1 <= row <= MAX_ROWS and 1 <= column <= MAX_COLUMNS
     return Well(row, column, field) if on_plate else None
 
 

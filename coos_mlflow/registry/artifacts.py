@@ -56,7 +56,7 @@ _DIGEST_LENGTH = 36
 """Characters that MLflow's stores keep of a digest; the whole SHA-256 is in the input's tags."""
 
 
-def known_place(path: Path) -> Path:
+def resolved_path(path: Path) -> Path:
     """Return the whole path of a file; of one that cannot be seen from here, what was given."""
     # Not by `Path.exists`, which raises where a folder may not be looked into.
     return path.resolve() if os.path.exists(path) else path  # noqa: PTH110
@@ -68,7 +68,7 @@ def describe_dataset(path: Path, name: str, digest: str) -> MetaDataset:
     MLflow's own digest looks at the first 10,000 numbers, which is 1.2 cells.
     """
     # Of a file that is not on this machine the name alone is known.
-    source = LocalArtifactDatasetSource(str(known_place(path)))
+    source = LocalArtifactDatasetSource(str(resolved_path(path)))
     return MetaDataset(source, name=name, digest=digest[:_DIGEST_LENGTH])
 
 

@@ -21,7 +21,7 @@ from coos_mlflow.metrics import Evaluation
 from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.pins import pins
-from coos_mlflow.registry.ranking import figure
+from coos_mlflow.registry.ranking import tag_number
 from coos_mlflow.registry.relocation import check_there
 from coos_mlflow.registry.runs import first_line
 
@@ -74,21 +74,21 @@ class Version:
     @property
     def classes(self) -> int:
         """Number of classes that it was trained on, 0 where no tag says so."""
-        return int(self.figure("training_classes", 0))
+        return int(self.tag_number("training_classes", 0))
 
     @property
     def errors(self) -> dict[str, float]:
         """Balanced error in % by split, NaN where no tag says so."""
-        return {split: self.figure(f"error_{split}") for split in SPLITS}
+        return {split: self.tag_number(f"error_{split}") for split in SPLITS}
 
     @property
     def left_out_error(self) -> float:
         """Balanced error in % on Training by fits that left the plate out."""
-        return self.figure("left_out_error")
+        return self.tag_number("left_out_error")
 
-    def figure(self, tag: str, missing: float = math.nan) -> float:
+    def tag_number(self, tag: str, missing: float = math.nan) -> float:
         """Return a tag that is a number; `missing` where it is not there or no number."""
-        return figure(self.model.tags, tag, missing)
+        return tag_number(self.model.tags, tag, missing)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, JSON-ready, NaN as None."""
@@ -103,7 +103,7 @@ class Version:
             "dataset_digest": tags.get("dataset_digest"),
             "simulated": self.model.simulated,
             "left_out_error": _known(self.left_out_error),
-            "cv_error": _known(self.figure("cv_error")),
+            "cv_error": _known(self.tag_number("cv_error")),
             "errors": {split: _known(error) for split, error in self.errors.items()},
             "package_version": self.package_version or None,
             "fits": self.fits,
@@ -157,7 +157,7 @@ class Details:
                 split: dict(zip(bounds, map(_known, found), strict=True))
                 for split, found in self.intervals.items()
             },
-            "training_cells": _known(self.version.figure("training_cells")),
+            "training_cells": _known(self.version.tag_number("training_cells")),
             "training_classes": self.version.classes or None,
             "representation": tags.get("representation"),
             "classifier": tags.get("classifier"),
@@ -215,7 +215,7 @@ def registered_model(name: str) -> RegisteredModel:
     except MlflowException as error:
         there = ", ".join(model.name for model in versions.registered_models())
         raise RegistryError(
-            f"Model {name!r} is not in {versions.place()}, which holds: "
+            f"Model {name!r} is not in {versions.registry_uri()}, which holds: "
             f"{there or 'no model yet; `coos train texture` makes some'}."
         ) from error
 
@@ -229,7 +229,11 @@ def read_files(model: versions.ModelRef) -> Model:
         When they are not where the store says, left to `mlflow gc`, or damaged.
     """
     try:
-        check_there(f"{model.name} version {model.version}", versions.place_of(model), model.anew)
+        check_there(
+            f"{model.name} version {model.version}",
+            versions.artifact_location(model),
+            model.recovery_hint,
+        )
         described = Model.load(model.uri)
         if described.model_id:
             MlflowClient().get_logged_model(described.model_id)
@@ -238,8 +242,8 @@ def read_files(model: versions.ModelRef) -> Model:
     except Exception as error:  # whatever a damaged MLmodel makes of MLflow
         raise RegistryError(
             f"The files of {model.name} version {model.version} cannot be read from "
-            f"{versions.place()} ({first_line(error)}): bring them back if their disk or store is "
-            f"away; if they were deleted or damaged, {model.anew}."
+            f"{versions.registry_uri()} ({first_line(error)}): bring them back if their disk or "
+            f"store is away; if they were deleted or damaged, {model.recovery_hint}."
         ) from error
     return described
 
@@ -281,7 +285,7 @@ def _version(found: ModelVersion, held: dict[str, str], pinned: dict[str, str]) 
     number = str(found.version)
     aliases = tuple(sorted(alias for alias, version in held.items() if version == number))
     return Version(
-        model=versions.reference(found),
+        model=versions.model_ref(found),
         aliases=aliases,
         pinned=tuple(sorted(alias for alias, version in pinned.items() if version == number)),
         made=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),

@@ -102,7 +102,7 @@ def promote(asked: str, alias: str, *, force: bool = False, dry_run: bool = Fals
     if not dry_run:
         if pinned:
             pin(name, alias, number)
-            versions.crown(name)
+            versions.update_champion(name)
         else:
             MlflowClient().set_registered_model_alias(name, alias, number)
         _check_holds(name, alias, number)
@@ -129,7 +129,7 @@ def release(name: str, alias: str, *, dry_run: bool = False) -> Move:
     holder = _holder(name, alias)
     if not dry_run:
         unpin(name, alias)
-        versions.crown(name)
+        versions.update_champion(name)
     return Move(
         name,
         alias,
@@ -223,7 +223,7 @@ def _or_note(notes: list[str], what: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        notes.append(f"{what}: {versions.place()} does not delete it ({first_line(error)}).")
+        notes.append(f"{what}: {versions.registry_uri()} does not delete it ({first_line(error)}).")
 
 
 def _check_alias(alias: str) -> None:

@@ -29,7 +29,7 @@ from coos_mlflow.model.bundle import ARTIFACT
 from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.registry import versions
-from coos_mlflow.registry.artifacts import known_place, log_data, log_evaluations, log_model
+from coos_mlflow.registry.artifacts import log_data, log_evaluations, log_model, resolved_path
 from coos_mlflow.registry.results import Results, results_in
 from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import (
@@ -166,7 +166,7 @@ class PendingRun:
         store = store_name()
         name = f"{results.key}-{hashlib.sha256(store.encode()).hexdigest()[:8]}.json"
         file = cache_home() / _RUNS / name
-        plate = known_place(results.plate)
+        plate = resolved_path(results.plate)
         return cls(file, results.folder.resolve(), plate, results.seconds, store)
 
     @classmethod
@@ -292,7 +292,7 @@ def register(pending: PendingModel) -> versions.ModelRef:
         if made is None:
             uri = pending.logged() or _log(pending)
             made = versions.register(name, uri, facts["tags"])
-        versions.crown(name)
+        versions.update_champion(name)
     except (RegistryError, MlflowException, OSError) as error:
         raise RunNotLoggedError(
             f"{pending}: fitted and kept in {pending.folder}, but it could not be logged in "

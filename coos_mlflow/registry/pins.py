@@ -35,7 +35,7 @@ def pins(model: RegisteredModel, there: Iterable[ModelVersion]) -> dict[str, str
 
 
 def pin(name: str, alias: str, version: str) -> None:
-    """Pin an alias of a model to a version; `coos_mlflow.registry.versions.crown` moves it."""
+    """Pin an alias to a version; `coos_mlflow.registry.versions.update_champion` moves it."""
     MlflowClient().set_registered_model_tag(name, f"{_PINNED}{alias}", version)
 
 

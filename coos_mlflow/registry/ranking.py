@@ -10,7 +10,7 @@ from mlflow.entities.model_registry import ModelVersion
 from coos_mlflow._utils.versions import series
 
 
-def figure(tags: Mapping[str, str], name: str, missing: float = math.nan) -> float:
+def tag_number(tags: Mapping[str, str], name: str, missing: float = math.nan) -> float:
     """Return a tag that is a number; `missing` where it is not there or no number."""
     try:
         found = float(tags.get(name, missing))
@@ -19,16 +19,21 @@ def figure(tags: Mapping[str, str], name: str, missing: float = math.nan) -> flo
     return missing if math.isnan(found) else found
 
 
-def merit(version: ModelVersion) -> tuple[bool, bool, float, float, tuple[float, ...], float, int]:
-    """Return what sorts the best version first; `coos_mlflow.registry.versions.crown` says how."""
+def rank_key(
+    version: ModelVersion,
+) -> tuple[bool, bool, float, float, tuple[float, ...], float, int]:
+    """Return a key by which the best version sorts first.
+
+    `coos_mlflow.registry.versions.update_champion` documents the order.
+    """
     tags = version.tags
     return (
         tags.get("dataset") != "COOS-7",
         tags.get("simulated") != "False",
-        -figure(tags, "training_classes", 0),
-        -figure(tags, "training_cells", 0),
+        -tag_number(tags, "training_classes", 0),
+        -tag_number(tags, "training_cells", 0),
         _age(tags.get("package_version", "")),
-        figure(tags, "left_out_error", math.inf),
+        tag_number(tags, "left_out_error", math.inf),
         int(version.version),
     )
 

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from coos_mlflow._utils.progress import say
-from coos_mlflow._utils.signals import held
+from coos_mlflow._utils.signals import deferred_signals
 from coos_mlflow._utils.versions import PACKAGE
 from coos_mlflow.errors import (
     CoosError,
@@ -230,7 +230,7 @@ def run(
         yield active
         with_retry(lambda: _end(active, "FINISHED"))
     except (KeyboardInterrupt, SystemExit):
-        with held():  # who is in a hurry often asks twice
+        with deferred_signals():  # who is in a hurry often asks twice
             _end_if_it_can_be_told(active, "KILLED")
         raise
     except MlflowException as error:

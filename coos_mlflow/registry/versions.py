@@ -18,7 +18,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from coos_mlflow.errors import RegistryError, without_passwords
 from coos_mlflow.registry.pins import pins
-from coos_mlflow.registry.ranking import merit
+from coos_mlflow.registry.ranking import rank_key
 from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import first_line
 
@@ -83,7 +83,7 @@ class ModelRef:
         return self.tags.get(DIGEST, "")
 
     @property
-    def anew(self) -> str:
+    def recovery_hint(self) -> str:
         """What to do where its files are lost."""
         return (
             f"`coos models prune {self.name}/{self.version}` deletes what is left, and the command "
@@ -95,7 +95,7 @@ class ModelRef:
         return f"{self.name} version {self.version}" + (f" ({self.alias})" if self.alias else "")
 
 
-def place_of(model: ModelRef) -> str:
+def artifact_location(model: ModelRef) -> str:
     """Return the folder or URI in which the store keeps a version's files."""
     found = MlflowClient().get_model_version_download_uri(model.name, model.version)
     if is_logged(found):
@@ -103,13 +103,13 @@ def place_of(model: ModelRef) -> str:
     return str(found)
 
 
-def place() -> str:
+def registry_uri() -> str:
     """Return the registry's URI as it may be shown: without user and password."""
     return without_passwords(mlflow.get_registry_uri())
 
 
 @contextmanager
-def answers() -> Iterator[None]:
+def registry_errors() -> Iterator[None]:
     """Turn what MLflow raises into a sentence.
 
     Raises
@@ -120,7 +120,7 @@ def answers() -> Iterator[None]:
         yield
     except MlflowException as error:
         raise RegistryError(
-            f"The registry {place()} does not do it ({first_line(error)}); check that it is "
+            f"The registry {registry_uri()} does not do it ({first_line(error)}); check that it is "
             "there and may be changed."
         ) from error
 
@@ -171,18 +171,18 @@ def resolve(asked: str) -> ModelRef:
         else:
             found = client.get_model_version(name, wanted)
     except MlflowException as error:
-        with answers():
+        with registry_errors():
             if error.error_code not in _NOT_THERE:
                 raise
             raise RegistryError(_what_is_there(name, asked, alias)) from error
-    return reference(found, alias)
+    return model_ref(found, alias)
 
 
 def find_version(name: str, fingerprint: str) -> ModelRef | None:
     """Return the version that the same data and settings have made before, if any."""
     for found in versions(name):
         if found.tags.get("fingerprint") == fingerprint:
-            return reference(found, None)
+            return model_ref(found, None)
     return None
 
 
@@ -228,7 +228,7 @@ def _register_once(name: str, model_uri: str, tags: dict[str, str]) -> ModelRef:
     if first and int(first.version) < int(made.version):
         _take_back(name, made.version)
         return first
-    return reference(MlflowClient().get_model_version(name, made.version), None)
+    return model_ref(MlflowClient().get_model_version(name, made.version), None)
 
 
 def _take_back(name: str, version: str) -> None:
@@ -240,7 +240,7 @@ def _take_back(name: str, version: str) -> None:
             raise
 
 
-def crown(name: str) -> ModelRef:
+def update_champion(name: str) -> ModelRef:
     """Give the alias ``champion`` to the best version, and each layer's to the best on it.
 
     Judged on Training alone.
@@ -251,10 +251,10 @@ def crown(name: str) -> ModelRef:
     Training that leaves out whole plates, which is the same for every protocol of folds. No test
     split is looked at. A pinned alias goes to the version that it is pinned to.
     """
-    return with_retry(lambda: _crown_until_right(name))
+    return with_retry(lambda: _update_until_stable(name))
 
 
-def _crown_until_right(name: str) -> ModelRef:
+def _update_until_stable(name: str) -> ModelRef:
     """Set aliases until what is seen afterwards is what was set.
 
     Of several that crown at once each looks after its last change, so the last one leaves the best.
@@ -265,13 +265,13 @@ def _crown_until_right(name: str) -> ModelRef:
         held = client.get_registered_model(name).aliases
         stale = {alias: v for alias, v in wanted.items() if str(held.get(alias)) != str(v.version)}
         if not stale:
-            return reference(wanted[CHAMPION], CHAMPION)
+            return model_ref(wanted[CHAMPION], CHAMPION)
         for alias, version in stale.items():
             client.set_registered_model_alias(name, alias, version.version)
     raise RegistryError(
         f"The aliases {', '.join(sorted(stale))} of {name} were moved by somebody else "
         f"{_LOOKS} times in a row; look whether another version of this package trains into "
-        f"{place()}, and run the same command again."
+        f"{registry_uri()}, and run the same command again."
     )
 
 
@@ -293,9 +293,9 @@ def best(name: str) -> dict[str, ModelVersion]:
         When there is no version.
     """
     counted = {v.tags.get("fingerprint", v.version): v for v in reversed(versions(name))}
-    ranked = sorted(counted.values(), key=merit)
+    ranked = sorted(counted.values(), key=rank_key)
     if not ranked:
-        raise RegistryError(f"Model {name!r} has no version left in {place()}.")
+        raise RegistryError(f"Model {name!r} has no version left in {registry_uri()}.")
     layers = {v.tags["layer"]: v for v in reversed(ranked) if v.tags.get("layer")}
     return layers | {CHAMPION: ranked[0]}
 
@@ -303,7 +303,7 @@ def best(name: str) -> dict[str, ModelVersion]:
 def _registered_as(model_id: str) -> str:
     """Return ``name/version`` of a LoggedModel."""
     tags: dict[str, str] = {}
-    with answers():
+    with registry_errors():
         try:
             tags = MlflowClient().get_logged_model(model_id).tags
         except MlflowException as error:
@@ -311,14 +311,14 @@ def _registered_as(model_id: str) -> str:
                 raise
     if MLFLOW_MODEL_VERSIONS not in tags:
         raise RegistryError(
-            f"Model {model_id!r} is not registered in {place()}; name one of "
+            f"Model {model_id!r} is not registered in {registry_uri()}; name one of "
             "those that `coos models list` shows."
         )
     first = json.loads(tags[MLFLOW_MODEL_VERSIONS])[0]
     return f"{first['name']}/{first['version']}"
 
 
-def reference(found: ModelVersion, alias: str | None = None) -> ModelRef:
+def model_ref(found: ModelVersion, alias: str | None = None) -> ModelRef:
     """Return a version of the registry as this package refers to it."""
     made_of = found.source.removeprefix(LOGGED)
     return ModelRef(
@@ -333,7 +333,7 @@ def reference(found: ModelVersion, alias: str | None = None) -> ModelRef:
 
 
 def _what_is_there(name: str, asked: str, alias: str | None) -> str:
-    store = place()
+    store = registry_uri()
     models = {model.name: model for model in registered_models()}
     if name in models:
         aliases = ", ".join(f"@{a}" for a in sorted(models[name].aliases)) or "no alias"

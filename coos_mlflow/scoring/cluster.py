@@ -15,15 +15,15 @@ from filelock import FileLock, Timeout
 from coos_mlflow._utils.cluster import fate, result_of, versions
 from coos_mlflow._utils.files import check_folder
 from coos_mlflow._utils.progress import Advance, progress, say
-from coos_mlflow._utils.signals import end_if_asked
+from coos_mlflow._utils.signals import raise_swallowed_signal
 from coos_mlflow._utils.timings import Timings
 from coos_mlflow.errors import ClusterError, CoosError, DataError, OutputError, RunNotLoggedError
 from coos_mlflow.registry.results import RESULTS
 from coos_mlflow.scoring.cluster_tasks import (
     Finished,
-    Outfit,
-    answer_block,
+    WorkerSpec,
     finish_plate,
+    score_block,
     survey_plate,
 )
 from coos_mlflow.scoring.job import Block, Job, Survey, found_results
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 RETRIES = 2
 """Further attempts at work whose results cannot be written, as when shared storage falters."""
 
-MOST_FLIGHTS = 64
+MAX_PENDING_PLATES = 64
 """Plates that are with the workers at a time; each keeps a file open here."""
 
 _LOCK = "in-use"
 
 
 @dataclass(frozen=True)
-class _Flight:
+class _PendingPlate:
     """A plate whose blocks are with the workers."""
 
     job: Job
@@ -88,41 +88,41 @@ def score_on(
     """
     with _shared_bundle(scorer.bundle, out.absolute()) as bundle:
         # As the first job will find it; a worker without bfloat16 would emulate it.
-        outfit = Outfit(
+        spec = WorkerSpec(
             bundle, scorer.model.digest, scorer.prepared_precision, tuple(versions().items())
         )
-        surveys = _surveys(client, outfit, plates)
+        surveys = _surveys(client, spec, plates)
         total = sum(found.n_cells for found in surveys if isinstance(found, Survey))
         with (
             progress(f"Scoring {len(plates)} plates", total, "cells") as advance,
-            _Crew(client, outfit, resume, advance) as crew,
+            _DaskScorer(client, spec, resume, advance) as dask_scorer,
         ):
             for plate, found in zip(plates, surveys, strict=True):
                 if isinstance(found, Survey):
                     job = scorer.job(plate.absolute(), out.absolute(), found, force=force)
-                    known = crew.start(job)
+                    known = dask_scorer.start(job)
                 else:
                     known = found
                 if known:
                     yield known
-                while len(crew.flights) >= MOST_FLIGHTS:
-                    yield crew.land()
-            while crew.flights:
-                yield crew.land()
+                while len(dask_scorer.pending) >= MAX_PENDING_PLATES:
+                    yield dask_scorer.next_result()
+            while dask_scorer.pending:
+                yield dask_scorer.next_result()
 
 
-class _Crew:
+class _DaskScorer:
     """The workers, and the plates that they are at; a context manager that ends all flights."""
 
-    def __init__(self, client: Client, outfit: Outfit, resume: bool, advance: Advance) -> None:
+    def __init__(self, client: Client, spec: WorkerSpec, resume: bool, advance: Advance) -> None:
         from distributed import as_completed
 
-        self.flights: dict[Future, _Flight] = {}
+        self.pending: dict[Future, _PendingPlate] = {}
         self._client = client
-        self._outfit = outfit
+        self._outfit = spec
         self._resume = resume
         self._advance = advance
-        self._landing = as_completed()
+        self._completed = as_completed()
 
     def start(self, job: Job) -> Scored | CoosError | None:
         """Give a plate to the workers; return its outcome where that is known already."""
@@ -146,61 +146,62 @@ class _Crew:
         if known:
             say(f"{job.plate.name}: {known:,} of {job.n_cells:,} cells were scored before")
             self._advance(known)
-        blocks = [self._submit(answer_block, job, block) for block in missing]
+        blocks = [self._submit(score_block, job, block) for block in missing]
         for block, future in zip(missing, blocks, strict=True):
-            future.add_done_callback(self._teller(block, job.plate.name))
+            future.add_done_callback(self._progress_callback(block, job.plate.name))
         finished = self._submit(finish_plate, job, blocks)
-        self.flights[finished] = _Flight(job, opened, blocks)
-        self._landing.add(finished)
+        self.pending[finished] = _PendingPlate(job, opened, blocks)
+        self._completed.add(finished)
 
-    def land(self) -> Scored | CoosError:
+    def next_result(self) -> Scored | CoosError:
         """Wait for the next plate to be done, and log its run."""
         from distributed import KilledWorker
 
-        end_if_asked()  # callbacks tell of progress, in a thread that may not end the process
-        finished = next(self._landing)
-        flight = self.flights.pop(finished)
+        # Progress callbacks run in a thread that cannot end the process.
+        raise_swallowed_signal()
+        finished = next(self._completed)
+        plate = self.pending.pop(finished)
         try:
             # Left with an error, the folder of parts goes or stays as for one machine.
-            with flight.opened:
+            with plate.opened:
                 found = result_of(finished)
                 if isinstance(found, CoosError):
-                    self._client.cancel(flight.blocks)
+                    self._client.cancel(plate.blocks)
                     raise found
         except (DataError, OutputError) as error:
             return error
         except KilledWorker as error:
-            return ClusterError(f"{flight.job.plate}: {fate(error)}")
+            return ClusterError(f"{plate.job.plate}: {fate(error)}")
         assert isinstance(found, Finished)
         phases = {"cells": found.cells_seconds, "drift and report": found.finish_seconds}
-        return _recorded(Scored(flight.job, found.drift, Timings(phases)))
+        return _recorded(Scored(plate.job, found.drift, Timings(phases)))
 
     def _submit(self, work: Callable[..., Any], *arguments: Any) -> Future:
         return self._client.submit(work, self._outfit, *arguments, retries=RETRIES, pure=False)
 
-    def _teller(self, block: Block, name: str) -> Callable[[Future], None]:
+    def _progress_callback(self, block: Block, name: str) -> Callable[[Future], None]:
         def tell(future: Future) -> None:
             if future.status == "finished":
                 self._advance(block.stop - block.start, name)
 
         return tell
 
-    def __enter__(self) -> _Crew:
+    def __enter__(self) -> _DaskScorer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if not self.flights:
+        if not self.pending:
             return
         say("Stopped; the same command goes on where it was, with or without --dask.")
         with suppress(Exception):  # the cluster may be what was lost
-            self._client.cancel([f for flight in self.flights.values() for f in flight.blocks])
-        for flight in self.flights.values():
+            self._client.cancel([f for plate in self.pending.values() for f in plate.blocks])
+        for plate in self.pending.values():
             # What `open_work` takes for an interruption keeps the parts.
             with suppress(GeneratorExit):
-                flight.opened.__exit__(GeneratorExit, GeneratorExit(), None)
+                plate.opened.__exit__(GeneratorExit, GeneratorExit(), None)
 
 
-def _surveys(client: Client, outfit: Outfit, plates: Sequence[Path]) -> list[Survey | DataError]:
+def _surveys(client: Client, spec: WorkerSpec, plates: Sequence[Path]) -> list[Survey | DataError]:
     """Let workers read every file for its digest; what is unfit comes as its error."""
     from distributed import as_completed
 
@@ -212,7 +213,7 @@ def _surveys(client: Client, outfit: Outfit, plates: Sequence[Path]) -> list[Sur
         except OSError as error:
             found[number] = DataError(f"{plate}: cannot be read any more ({error.strerror}).")
             continue
-        future = client.submit(survey_plate, outfit, plate.absolute(), n_bytes, pure=False)
+        future = client.submit(survey_plate, spec, plate.absolute(), n_bytes, pure=False)
         futures[future] = number
     with progress("Hashing", len(futures), "plates") as advance:
         for future in as_completed(list(futures)):

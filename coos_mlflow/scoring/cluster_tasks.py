@@ -31,7 +31,7 @@ _one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Outfit:
+class WorkerSpec:
     """What all work of a screen needs.
 
     Parameters
@@ -73,18 +73,18 @@ def _told(work: Callable[P, R]) -> Callable[P, R | CoosError]:
 
 
 @_told
-def survey_plate(outfit: Outfit, plate: Path, n_bytes: int) -> Survey:
+def survey_plate(spec: WorkerSpec, plate: Path, n_bytes: int) -> Survey:
     """Read a plate file of so many bytes for its digest."""
-    check_versions(dict(outfit.versions))
+    check_versions(dict(spec.versions))
     check_reach(plate, n_bytes)
     return survey(plate)
 
 
 @_told
-def answer_block(outfit: Outfit, job: Job, block: Block) -> float:
+def score_block(spec: WorkerSpec, job: Job, block: Block) -> float:
     """Write the part of a block, unless it is there; return the seconds that it took."""
     began = time.perf_counter()
-    classifier = _classifier(outfit)
+    classifier = _classifier(spec)
     check_reach(job.work)
     work = WorkFolder(job)
     if not work.holds(block):
@@ -94,7 +94,7 @@ def answer_block(outfit: Outfit, job: Job, block: Block) -> float:
 
 
 @_told
-def finish_plate(outfit: Outfit, job: Job, answered: list[float | CoosError]) -> Finished:
+def finish_plate(spec: WorkerSpec, job: Job, answered: list[float | CoosError]) -> Finished:
     """Turn all parts of a plate into its results, once all blocks are answered."""
     began = time.perf_counter()
     seconds = 0.0
@@ -103,23 +103,23 @@ def finish_plate(outfit: Outfit, job: Job, answered: list[float | CoosError]) ->
             raise told
         seconds += told
     check_reach(job.work)
-    drift = finish(_plate(job.plate, job.stamp), WorkFolder(job), _classifier(outfit).reference)
+    drift = finish(_plate(job.plate, job.stamp), WorkFolder(job), _classifier(spec).reference)
     return Finished(drift, seconds, time.perf_counter() - began)
 
 
-def _classifier(outfit: Outfit) -> CellModel:
+def _classifier(spec: WorkerSpec) -> CellModel:
     with _one_at_a_time:
-        return _loaded(outfit)
+        return _loaded(spec)
 
 
 @lru_cache(maxsize=1)
-def _loaded(outfit: Outfit) -> CellModel:
+def _loaded(spec: WorkerSpec) -> CellModel:
     """Load the model, once in each worker."""
-    check_versions(dict(outfit.versions))
-    check_reach(outfit.bundle)
+    check_versions(dict(spec.versions))
+    check_reach(spec.bundle)
     keep_to_own_cores()
-    classifier = CellModel.load(outfit.bundle, outfit.digest)
-    classifier.prepare(outfit.precision)
+    classifier = CellModel.load(spec.bundle, spec.digest)
+    classifier.prepare(spec.precision)
     return classifier
 
 

@@ -29,7 +29,7 @@ from coos_mlflow.scoring.parts import WorkFolder
 from coos_mlflow.scoring.predictions import PredictionWriter
 from coos_mlflow.scoring.reporting import pictures
 
-LEAST_NAMED = 0.95
+MIN_NAMED_SHARE = 0.95
 """Share of the cells that ids must name to count as ids: the share that a verdict may leave out
 (`verdict.UNJUDGED_CELLS`)."""
 
@@ -155,7 +155,7 @@ def _assess(plate: Plate, gathered: _Gathered, reference: Reference) -> dict[str
 
 def are_named(ids: np.ndarray | None) -> bool:
     """Tell whether a column of ids names nearly all cells."""
-    return ids is not None and float(np.mean(ids != "")) >= LEAST_NAMED
+    return ids is not None and float(np.mean(ids != "")) >= MIN_NAMED_SHARE
 
 
 def _are_placed(plate: Plate) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 from coos_mlflow._utils.timings import Timings
 from coos_mlflow.errors import RunNotLoggedError
 from coos_mlflow.registry import versions
-from coos_mlflow.registry.artifacts import known_place
+from coos_mlflow.registry.artifacts import resolved_path
 from coos_mlflow.registry.outbox import log_or_keep
 from coos_mlflow.registry.results import RESULTS, Results
 from coos_mlflow.registry.scoring_runs import class_counts
@@ -80,7 +80,7 @@ def recorded(scored: Scored) -> Scored:
     RunNotLoggedError
         When the store takes no run.
     """
-    plate = known_place(scored.plate)
+    plate = resolved_path(scored.plate)
     results = Results(scored.folder, plate, scored.drift, scored.timings.seconds)
     try:
         return replace(scored, run_id=log_or_keep(results, new=bool(scored.timings.phases)))

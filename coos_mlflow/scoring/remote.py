@@ -82,7 +82,7 @@ def score_plate(
         raise DataError(f"batch={batch} found, expected 1 to {MAX_CELLS} cells.")
     address = _address(url)
     tables, copies = [], CopyFinder()
-    with session or patient_session() as asking, open_plate(plate) as opened:
+    with session or retrying_session() as asking, open_plate(plate) as opened:
         counter = FlagCounter(opened.n_cells, f"{plate}:/data")
         bodies = _bodies(opened.batches(batch, keep_unusable=True))
         asked = prefetch(_asked(asking, address, prefetch(bodies), timeout))
@@ -115,7 +115,7 @@ def packed(images: np.ndarray) -> bytes:
     return sink.getvalue()
 
 
-def patient_session() -> requests.Session:
+def retrying_session() -> requests.Session:
     """Return a session that comes back to a server which is busy."""
     again = Retry(
         total=None,

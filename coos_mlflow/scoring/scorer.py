@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from coos_mlflow._utils.files import check_folder
 from coos_mlflow._utils.progress import progress, say
-from coos_mlflow._utils.signals import end_if_asked
+from coos_mlflow._utils.signals import raise_swallowed_signal
 from coos_mlflow._utils.timings import Timings
 from coos_mlflow._utils.versions import check_fits
 from coos_mlflow.errors import OutputError, RegistryError, without_passwords
@@ -38,7 +38,7 @@ from coos_mlflow.serving.decoding import as_images
 _ROOM = 2**20
 """Bytes; on a disk with less than that left, what failed to be written failed for want of room."""
 
-MOST_COMMAND = 1000
+MAX_COMMAND_LENGTH = 1000
 """Characters of the command that the report repeats."""
 
 
@@ -102,8 +102,9 @@ class Scorer:
         bundle = bundles.find(files)
         if bundle is None and model.ours:
             raise RegistryError(
-                f"{model}: {versions.place_of(model)} holds no artifacts/{ARTIFACT}/{DESCRIPTION}; "
-                f"bring its files back; if they were deleted, {model.anew}."
+                f"{model}: {versions.artifact_location(model)} holds no "
+                f"artifacts/{ARTIFACT}/{DESCRIPTION}; bring its files back; if they "
+                f"were deleted, {model.recovery_hint}."
             )
         if bundle is None:
             raise RegistryError(
@@ -189,7 +190,7 @@ class Scorer:
                     self._score_missing(opened, work, timings)
                 with timings.phase("drift and report"):
                     drift = finish(opened, work, self.classifier.reference)
-            end_if_asked()
+            raise_swallowed_signal()
         except (KeyboardInterrupt, SystemExit):
             say(f"{job.folder}: stopped; the same command goes on where it was.")
             raise
@@ -249,7 +250,7 @@ def _copied(model: versions.ModelRef) -> Path:
             f"No temporary folder can be made ({error}); make room, or set TMPDIR to another one."
         ) from error
     try:
-        check_there(str(model), versions.place_of(model), model.anew)
+        check_there(str(model), versions.artifact_location(model), model.recovery_hint)
         # Not by `mlflow.pyfunc.load_model`, which runs what code the model brings.
         mlflow.artifacts.download_artifacts(model.uri, dst_path=str(copy))
     except BaseException as error:
@@ -263,7 +264,7 @@ def _copied(model: versions.ModelRef) -> Path:
                 "or set TMPDIR to another folder."
             ) from error
         raise RegistryError(
-            f"{model} cannot be loaded from {versions.place()} "
+            f"{model} cannot be loaded from {versions.registry_uri()} "
             f"({first_line(error)}); its files may have been moved."
         ) from error
     return copy
@@ -278,7 +279,7 @@ def _holds_results_of(folder: Path, model: versions.ModelRef) -> bool:
 def _command() -> str:
     """Return the command of this process, as much of it as a page can hold, without passwords."""
     whole = without_passwords(" ".join(sys.argv))
-    return whole if len(whole) <= MOST_COMMAND else f"{whole[:MOST_COMMAND]} ..."
+    return whole if len(whole) <= MAX_COMMAND_LENGTH else f"{whole[:MAX_COMMAND_LENGTH]} ..."
 
 
 def _surveyed(plate: Path) -> Survey:

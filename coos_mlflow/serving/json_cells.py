@@ -15,7 +15,7 @@ from coos_mlflow.serving.limits import NPY, WHERE, RefusedRequestError, check_co
 TENSOR_KEYS = ("inputs", "instances")
 """MLflow's two names for an array; they mean the same here."""
 
-_MOST_AXES = 8
+_MAX_AXES = 8
 
 
 def from_json(body: bytes) -> np.ndarray:
@@ -136,7 +136,7 @@ def _kind(value: Any) -> str:
 def _shape(values: Any) -> tuple[int, ...]:
     """Return the lengths of lists in lists, following the first of each."""
     shape: list[int] = []
-    while isinstance(values, list) and len(shape) < _MOST_AXES:
+    while isinstance(values, list) and len(shape) < _MAX_AXES:
         shape.append(len(values))
         values = values[0] if values else None
     return tuple(shape)

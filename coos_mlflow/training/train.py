@@ -265,7 +265,7 @@ def _train_row(spec: _RowSpec, tags: dict[str, Any]) -> Row:
             evaluations = pending.evaluations
             model = outbox.register(pending)
         else:
-            versions.crown(spec.name)
+            versions.update_champion(spec.name)
             outbox.forget(pending)
             evaluations = read_evaluations(str(model.run_id))
     return Row(

@@ -13,8 +13,8 @@ import numpy as np
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.columns import MAX_ID_CHARACTERS, clean_ids
 from coos_mlflow.plates.wells import (
-    MOST_COLUMNS,
-    MOST_ROWS,
+    MAX_COLUMNS,
+    MAX_ROWS,
     OPAQUE,
     parse_well,
     read_wells,
@@ -69,7 +69,7 @@ def _try_well(text: str) -> None:
     well = parse_well(text)
     if well is None:
         return
-    assert 1 <= well.row <= MOST_ROWS and 1 <= well.column <= MOST_COLUMNS
+    assert 1 <= well.row <= MAX_ROWS and 1 <= well.column <= MAX_COLUMNS
     assert well.field is None or 0 <= well.field <= 9999
     again = parse_well(well.name)
     assert again is not None and (again.row, again.column) == (well.row, well.column)

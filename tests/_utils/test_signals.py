@@ -12,7 +12,12 @@ import pytest
 
 from coos_mlflow._utils import signals
 from coos_mlflow._utils.progress import progress
-from coos_mlflow._utils.signals import SIGNALS, end_by_exceptions, end_if_asked, held
+from coos_mlflow._utils.signals import (
+    SIGNALS,
+    deferred_signals,
+    raise_on_signals,
+    raise_swallowed_signal,
+)
 
 ENDS = dict.fromkeys(SIGNALS, SystemExit) | {signal.SIGINT: KeyboardInterrupt}
 
@@ -33,7 +38,7 @@ def as_found() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_what_a_library_swallows_is_raised_by_the_next_step(number):
-    end_by_exceptions()
+    raise_on_signals()
     done = []
     with pytest.raises(ENDS[number]) as ended, progress("Scoring", 5) as advance:
         for step in range(5):
@@ -48,30 +53,30 @@ def test_what_a_library_swallows_is_raised_by_the_next_step(number):
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_it_is_raised_once_more_and_by_the_main_thread_alone(number):
-    end_by_exceptions()
+    raise_on_signals()
     with pytest.raises(ENDS[number]):
         ask(number)
-    other = threading.Thread(target=end_if_asked)
+    other = threading.Thread(target=raise_swallowed_signal)
     other.start()
     other.join()
     with pytest.raises(ENDS[number]):
-        end_if_asked()
-    end_if_asked()
+        raise_swallowed_signal()
+    raise_swallowed_signal()
 
 
 def test_of_two_the_first_is_raised_first():
-    end_by_exceptions()
+    raise_on_signals()
     with pytest.raises(KeyboardInterrupt):
         ask(signal.SIGINT)
     with pytest.raises(SystemExit):  # as MLflow ends its projects
         ask(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
-        end_if_asked()
+        raise_swallowed_signal()
 
 
 def test_what_was_held_is_obeyed_as_it_would_have_been():
-    end_by_exceptions()
-    with held() as waiting:
+    raise_on_signals()
+    with deferred_signals() as waiting:
         ask(signal.SIGTERM)
         assert waiting.asked == signal.SIGTERM
         with pytest.raises(SystemExit) as ended:
@@ -80,8 +85,8 @@ def test_what_was_held_is_obeyed_as_it_would_have_been():
 
 
 def test_what_comes_while_it_is_obeyed_is_not_lost(monkeypatch):
-    end_by_exceptions()
-    with held() as waiting:
+    raise_on_signals()
+    with deferred_signals() as waiting:
         release = waiting._release
 
         def late() -> None:
@@ -95,8 +100,8 @@ def test_what_comes_while_it_is_obeyed_is_not_lost(monkeypatch):
 
 
 def test_whatever_comes_waits_however_often_it_comes():
-    end_by_exceptions()
-    with held(whatever_comes=True) as waiting:
+    raise_on_signals()
+    with deferred_signals(ignore_repeats=True) as waiting:
         ask(signal.SIGINT)
         ask(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
@@ -105,6 +110,6 @@ def test_whatever_comes_waits_however_often_it_comes():
 
 def test_what_was_ignored_stays_ignored():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    end_by_exceptions()
+    raise_on_signals()
     ask(signal.SIGHUP)
-    end_if_asked()
+    raise_swallowed_signal()

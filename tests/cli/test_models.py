@@ -226,7 +226,7 @@ def test_names_and_tags_are_text_and_nothing_else(put, invoke):
 def test_a_promotion_says_what_the_alias_pointed_to(put, invoke):
     put(fingerprint="a", left_out_error=9.0)
     put(fingerprint="b", left_out_error=1.0)
-    versions.crown(NAME)
+    versions.update_champion(NAME)
     planned = invoke("promote", f"{NAME}/1", "--dry-run")
     assert f"{NAME}@champion pointed to version 2, would point to version 1" in planned
     done = invoke("promote", f"{NAME}/1")
@@ -242,7 +242,7 @@ def test_a_promotion_says_what_the_alias_pointed_to(put, invoke):
 def test_a_forced_promotion_says_what_is_doubtful(put, invoke):
     put(fingerprint="a")
     put(fingerprint="b", simulated=True)
-    versions.crown(NAME)
+    versions.update_champion(NAME)
     with pytest.raises(RegistryError, match="--force makes it so"):
         invoke("promote", f"{NAME}/2")
     assert lines_with(invoke("promote", f"{NAME}/2", "--force"), "warning:", "simulated cells")
@@ -258,7 +258,7 @@ def test_a_model_without_a_champion_is_listed_with_what_to_do(put, invoke):
 def test_pruning_lists_asks_and_deletes(put, invoke, store, monkeypatch):
     for number in range(6):
         put(fingerprint=number, left_out_error=number)
-    versions.crown(NAME)
+    versions.update_champion(NAME)
     planned = invoke("prune", NAME, "--dry-run")
     assert [line.split()[0] for line in lines_with(planned, "COOS-7")] == ["2", "3"]
     with pytest.raises(DataError, match="--yes deletes"):
@@ -277,7 +277,7 @@ def test_pruning_lists_asks_and_deletes(put, invoke, store, monkeypatch):
 
 def test_a_version_with_aliases_is_not_pruned(put, invoke):
     put()
-    versions.crown(NAME)
+    versions.update_champion(NAME)
     with pytest.raises(RegistryError, match="champion, conv3_3 and stays"):
         invoke("prune", f"{NAME}/1", "--yes")
     with pytest.raises(DataError, match="expected either"):

@@ -10,7 +10,7 @@ import requests
 from waiting import PATIENCE, wait_until
 
 from coos_mlflow.errors import ServerError
-from coos_mlflow.scoring.remote import packed, patient_session, score_plate
+from coos_mlflow.scoring.remote import packed, retrying_session, score_plate
 from coos_mlflow.serving.limits import JSON, NPY
 
 PASSWORD = "of-this-test-alone"
@@ -48,7 +48,7 @@ def test_the_client_goes_through_with_a_password_and_nobody_without(
     proxied, new_plate, cells, served_here, trained
 ):
     url, certificate = proxied
-    with patient_session() as session:
+    with retrying_session() as session:
         session.verify, session.auth = certificate, ("lab", PASSWORD)
         through = score_plate(new_plate, url, session=session)
     direct = score_plate(new_plate, served_here(trained.row("texture-lr").model.uri))

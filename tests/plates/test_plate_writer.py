@@ -187,7 +187,7 @@ def test_an_interrupt_waits_for_the_end_of_a_write(
             finished.append(super().write(data))
             return finished[-1]
 
-    monkeypatch.setattr("coos_mlflow.plates.hdf5.write.PatientFile", Interrupted)
+    monkeypatch.setattr("coos_mlflow.plates.hdf5.write.DeferredErrorFile", Interrupted)
     cells = np.tile(random_cells(8), (100, 1, 1, 1))  # more than HDF5 buffers
     with pytest.raises(KeyboardInterrupt), PlateWriter(tmp_path / "p.h5", 1600) as writer:
         writer.append(cells)
@@ -198,7 +198,9 @@ def test_an_interrupt_waits_for_the_end_of_a_write(
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("moment", ["hdf5.write.PatientFile.__init__", "writer.set_attributes"])
+@pytest.mark.parametrize(
+    "moment", ["hdf5.write.DeferredErrorFile.__init__", "writer.set_attributes"]
+)
 def test_an_interrupt_while_a_plate_is_made_leaves_nothing(
     tmp_path, monkeypatch, number, interrupted, moment
 ) -> None:

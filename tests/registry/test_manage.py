@@ -64,12 +64,12 @@ def holders(name: str = NAME) -> dict[str, str]:
 def test_training_leaves_a_promoted_version_its_alias(put):
     put(left_out_error=9.0)
     best = put(left_out_error=1.0)
-    versions.crown(NAME)
+    versions.update_champion(NAME)
     assert holders() == {"champion": best, "fc2": best}
     move = promote(f"{NAME}/1", "champion")
     assert (move.before, move.after, move.pinned) == (best, "1", True)
     better = put(left_out_error=0.5)
-    assert versions.crown(NAME).version == "1"
+    assert versions.update_champion(NAME).version == "1"
     assert holders() == {"champion": "1", "fc2": better}
     assert [v.pinned for v in versions_of(NAME)] == [("champion",), (), ()]
 
@@ -79,7 +79,7 @@ def test_a_pinned_alias_that_was_moved_goes_back_to_its_pin(put):
     put(left_out_error=1.0)
     promote(f"{NAME}/1", "champion")
     MlflowClient().set_registered_model_alias(NAME, "champion", "2")
-    assert versions.crown(NAME).version == "1"
+    assert versions.update_champion(NAME).version == "1"
 
 
 def test_without_its_pin_an_alias_goes_to_the_best_again(put):
@@ -101,7 +101,7 @@ def test_a_pin_on_a_version_that_somebody_deleted_holds_nothing(put):
     MlflowClient().delete_model_version(NAME, "1")
     with pytest.raises(RegistryError, match=f"coos models promote {NAME}/VERSION --alias champion"):
         versions.resolve(NAME)
-    assert versions.crown(NAME).version == best
+    assert versions.update_champion(NAME).version == best
 
 
 def test_an_alias_that_training_does_not_move_is_not_pinned(put):
@@ -117,9 +117,9 @@ def test_an_alias_that_training_does_not_move_is_not_pinned(put):
 def test_a_dry_run_changes_nothing(put):
     put(left_out_error=1.0)
     put(left_out_error=2.0)
-    versions.crown(NAME)
+    versions.update_champion(NAME)
     assert promote(f"{NAME}/2", "champion", dry_run=True).after == "2"
-    assert holders()["champion"] == "1" and versions.crown(NAME).version == "1"
+    assert holders()["champion"] == "1" and versions.update_champion(NAME).version == "1"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_dry_run_changes_nothing(put):
 def test_a_doubtful_champion_takes_force(put, tags, why):
     put(left_out_error=9.0)
     put(**tags)
-    versions.crown(NAME)
+    versions.update_champion(NAME)
     for dry_run in (True, False):
         with pytest.raises(RegistryError, match=why):
             promote(f"{NAME}/2", "champion", dry_run=dry_run)
@@ -205,7 +205,7 @@ def test_a_name_with_a_version_has_no_automatic_alias():
 def test_only_what_no_alias_needs_may_go(put):
     for error in (5.0, 4.0, 1.0, 3.0, 2.0, 6.0):
         put(left_out_error=error)
-    versions.crown(NAME)
+    versions.update_champion(NAME)
     promote(f"{NAME}/2", "in-use")
     assert [v.number for v in prunable(NAME, keep=0)] == [1, 4, 5, 6]
     assert [v.number for v in prunable(NAME, keep=2)] == [1, 4]
@@ -313,7 +313,7 @@ def test_files_and_runs_that_another_version_uses_stay(put):
 
 def test_models_are_found_beyond_the_first_page(put, monkeypatch):
     put(left_out_error=1.0)
-    versions.crown(NAME)
+    versions.update_champion(NAME)
     client = MlflowClient()
     others = [f"a{number}" for number in range(3)]
     for name in others:

@@ -192,7 +192,7 @@ def test_a_store_on_a_server_is_not_changed_from_here(monkeypatch, tmp_path):
 
 def test_a_version_names_the_folder_of_its_files(store):
     folder = store("lab")
-    place = Path(versions.place_of(versions.resolve("texture-lr")))
+    place = Path(versions.artifact_location(versions.resolve("texture-lr")))
     assert place.is_relative_to(folder) and (place / "MLmodel").is_file()
 
 

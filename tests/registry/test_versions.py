@@ -84,24 +84,24 @@ def test_champion_is_the_best_by_cross_validation_whatever_the_test_splits_say(s
     shelf(simulated=True, training_cells=100, left_out_error=9.0, error_test3=1.0)
     best = shelf(simulated=True, training_cells=100, left_out_error=3.0, error_test3=50.0)
     shelf(simulated=True, training_cells=100, left_out_error=4.0, error_test3=0.5)
-    assert versions.crown("shelf").version == best
+    assert versions.update_champion("shelf").version == best
     assert versions.resolve("shelf").version == best
 
 
 def test_real_data_come_before_simulated_and_more_cells_before_fewer(shelf):
     shelf(dataset="simulated", simulated=True, training_cells=900, left_out_error=1.0)
     fewer = shelf(dataset="x", simulated=False, training_cells=50, left_out_error=5.0)
-    assert versions.crown("shelf").version == fewer
+    assert versions.update_champion("shelf").version == fewer
     more = shelf(dataset="x", simulated=False, training_cells=80, left_out_error=9.0)
-    assert versions.crown("shelf").version == more
+    assert versions.update_champion("shelf").version == more
     coos7 = shelf(dataset="COOS-7", simulated=False, training_cells=70, left_out_error=9.0)
-    assert versions.crown("shelf").version == coos7
+    assert versions.update_champion("shelf").version == coos7
 
 
 def test_a_model_of_fewer_classes_does_not_take_the_crown(shelf):
     seven = shelf(simulated=True, training_classes=7, training_cells=10, left_out_error=9.0)
     shelf(simulated=True, training_classes=2, training_cells=99, left_out_error=0.1)
-    assert versions.crown("shelf").version == seven
+    assert versions.update_champion("shelf").version == seven
 
 
 def test_the_champion_is_one_that_the_newest_release_may_score_with(shelf):
@@ -109,9 +109,9 @@ def test_the_champion_is_one_that_the_newest_release_may_score_with(shelf):
     shelf(**same, left_out_error=1.0, package_version="0.0.9")
     shelf(**same, left_out_error=0.5)
     newer = shelf(**same, left_out_error=2.0, package_version=__version__)
-    assert versions.crown("shelf").version == newer
+    assert versions.update_champion("shelf").version == newer
     more = shelf(**same | {"training_cells": 99}, left_out_error=3.0, package_version="0.0.9")
-    assert versions.crown("shelf").version == more
+    assert versions.update_champion("shelf").version == more
 
 
 @pytest.mark.parametrize("odd", ["n/a", "nan", ""])
@@ -119,7 +119,7 @@ def test_a_tag_that_is_no_number_neither_wins_nor_breaks(shelf, odd):
     shelf(simulated=True, training_cells=10, left_out_error=odd)
     shelf(simulated=True, training_cells=odd, left_out_error=0.1)
     sound = shelf(simulated=True, training_cells=10, left_out_error=50.0)
-    assert versions.crown("shelf").version == sound
+    assert versions.update_champion("shelf").version == sound
 
 
 @pytest.mark.parametrize("code", [PERMISSION_DENIED, INTERNAL_ERROR])

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from waiting import PATIENCE, free_port, wait_until
 
 from coos_mlflow.errors import DataError, RegistryError, ServerError
-from coos_mlflow.scoring.remote import packed, patient_session, score_plate
+from coos_mlflow.scoring.remote import packed, retrying_session, score_plate
 from coos_mlflow.scoring.scorer import Scorer
 from coos_mlflow.serving import route
 from coos_mlflow.serving.limits import NPY
@@ -74,7 +74,7 @@ def test_a_busy_server_is_asked_again(trained, served_here, cells, make_plate, m
         monkeypatch.setattr(route, "MAX_AT_ONCE", 1)
 
     monkeypatch.setattr("urllib3.util.retry.Retry.sleep", make_room)
-    assert len(score_plate(make_plate(n=5), url, session=patient_session())) == 5
+    assert len(score_plate(make_plate(n=5), url, session=retrying_session())) == 5
     assert waited == [1]
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from coos_mlflow._utils.signals import held
+from coos_mlflow._utils.signals import deferred_signals
 from coos_mlflow.errors import CoosError, OutputError
 from coos_mlflow.plates.hdf5.open_file import first_line
 
 
-class PatientFile(io.FileIO):
+class DeferredErrorFile(io.FileIO):
     """A file that remembers its first failed write and drops all that come after it."""
 
     error: OSError | None = None
@@ -58,7 +58,7 @@ class NewFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._raw = PatientFile(path, "x+b")
+        self._raw = DeferredErrorFile(path, "x+b")
         try:
             self.h5 = h5py.File(self._raw, "w")
         except BaseException:
@@ -84,8 +84,8 @@ class NewFile:
 def writing(path: Path) -> Iterator[None]:
     """Turn what h5py raises on a full or read-only disk into an `OutputError`."""
     try:
-        # Where HDF5 calls `PatientFile`, what a signal raises would be a failed write.
-        with held(whatever_comes=True) as waiting:
+        # Where HDF5 calls `DeferredErrorFile`, what a signal raises would be a failed write.
+        with deferred_signals(ignore_repeats=True) as waiting:
             try:
                 yield
             finally:

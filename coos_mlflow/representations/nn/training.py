@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from coos_mlflow._utils.progress import progress
-from coos_mlflow._utils.signals import held
+from coos_mlflow._utils.signals import deferred_signals
 from coos_mlflow._utils.timings import Clock
 from coos_mlflow.errors import RegistryError, TrainingError
 from coos_mlflow.representations.nn.networks import (
@@ -231,7 +231,7 @@ class _Training:
         with (
             torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=self.bf16),
             progress("Training", total=total, unit="iterations") as advance,
-            held() as waiting,
+            deferred_signals() as waiting,
         ):
             advance(self.state.iteration)
             self.clock.restart(self.state.iteration)

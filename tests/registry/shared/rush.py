@@ -40,7 +40,7 @@ def register(prefix: str, name: str, fingerprint: str, error: float) -> None:
         mlflow.finalize_logged_model(model.model_id, "READY")
         tags = {"fingerprint": fingerprint, "left_out_error": error, "layer": "made-up"}
         versions.register(name, f"models:/{model.model_id}", tags)
-    versions.crown(name)
+    versions.update_champion(name)
 
 
 def work(number: int, prefix: str) -> None:

@@ -166,13 +166,13 @@ def made_up(name: str, fingerprint: str, error: float) -> tuple[str, dict[str, o
 def test_an_alias_goes_with_its_version_and_the_sentence_says_what_is_left(store):
     registry.register("goes", *made_up("goes", "a", 1.0))
     registry.register("goes", *made_up("goes", "b", 2.0))
-    registry.crown("goes")
+    registry.update_champion("goes")
     MlflowClient().delete_model_version("goes", "1")
     with pytest.raises(RegistryError) as caught:
         registry.resolve("goes")
     said = f"Model 'goes' is not in {store.uri}; goes has no alias and /2; `coos models promote "
     assert str(caught.value).startswith(said)
-    assert registry.crown("goes").version == "2"
+    assert registry.update_champion("goes").version == "2"
 
 
 def test_of_two_machines_that_register_the_same_the_later_takes_its_own_back(store, monkeypatch):
@@ -200,7 +200,7 @@ def test_a_crown_by_an_old_look_is_put_right_by_the_next(store, monkeypatch):
 
     versions = registry.versions
     monkeypatch.setattr(registry, "versions", late)
-    assert registry.crown("raced").version == registry.resolve("raced").version == "2"
+    assert registry.update_champion("raced").version == registry.resolve("raced").version == "2"
 
 
 def test_who_moves_aliases_back_for_ever_is_told_of(store, monkeypatch):
@@ -208,7 +208,7 @@ def test_who_moves_aliases_back_for_ever_is_told_of(store, monkeypatch):
     monkeypatch.setattr(MlflowClient, "set_registered_model_alias", lambda *_: None)
     monkeypatch.setattr(registry, "_LOOKS", 3)
     with pytest.raises(RegistryError, match=r"champion, made-up of fought were moved .* 3 times"):
-        registry.crown("fought")
+        registry.update_champion("fought")
 
 
 def test_an_experiment_that_another_made_meanwhile_is_the_one_of_the_run(store, monkeypatch):
@@ -237,7 +237,7 @@ def test_who_may_not_delete_leaves_a_version_that_no_alias_goes_to(store, monkey
     monkeypatch.setattr(registry, "find_version", lambda *a: next(looks, find(*a)))
     assert registry.register("kept", *made_up("kept", "a", 1.0)) == first
     assert [str(v.version) for v in registry.versions("kept")] == ["1", "2"]
-    assert registry.crown("kept").version == "1"
+    assert registry.update_champion("kept").version == "1"
 
 
 def test_a_store_that_does_not_answer_is_an_error_of_exit_code_3(store, tmp_path, monkeypatch):
