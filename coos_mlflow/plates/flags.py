@@ -22,7 +22,7 @@ counts for nothing beside the cell that it repeats."""
 
 MAX_UNUSABLE = 0.05
 """Share of a plate's cells that may be unusable: what a verdict may leave unjudged
-(`coos_mlflow.drift.verdict.UNJUDGED_CELLS`)."""
+(`coos_mlflow.drift.verdict.MAX_UNJUDGED_SHARE`)."""
 
 
 def check_images(images: np.ndarray, where: str, start: int = 0) -> None:

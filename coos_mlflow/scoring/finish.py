@@ -31,7 +31,7 @@ from coos_mlflow.scoring.reporting import pictures
 
 MIN_NAMED_SHARE = 0.95
 """Share of the cells that ids must name to count as ids: the share that a verdict may leave out
-(`verdict.UNJUDGED_CELLS`)."""
+(`verdict.MAX_UNJUDGED_SHARE`)."""
 
 
 @dataclass(frozen=True)

@@ -118,12 +118,12 @@ class World:
         }
         training = collector.build()
         names = list(training.probabilities)
-        answers = np.concatenate([training.probabilities[name] for name in names])
+        probabilities = np.concatenate([training.probabilities[name] for name in names])
         truth = np.concatenate([truths[name] for name in names])
         wells = np.concatenate([training.wells[name] for name in names]).astype(str)
         plates = np.repeat(names, [len(training.wells[name]) for name in names])
-        calibration = calibrate(answers, truth, plates, wells)
-        confusion = confusion_matrix(truth, answers.argmax(axis=1))
+        calibration = calibrate(probabilities, truth, plates, wells)
+        confusion = confusion_matrix(truth, probabilities.argmax(axis=1))
         return Reference(
             profiles={"training": training.profile},
             projection=Projection(np.zeros(DIMS), np.ones(DIMS), np.eye(DIMS)),

@@ -31,24 +31,28 @@ def test_a_class_that_the_reference_lacks_keeps_its_share():
     np.testing.assert_allclose(corrected_shares(np.array([2, 1, 1]), confusion), [0.5, 0.25, 0.25])
 
 
-def test_temperature_undoes_what_was_done_to_calibrated_answers():
+def test_the_fitted_temperature_inverts_a_known_one():
     rng = np.random.default_rng(0)
-    answers = rng.dirichlet(np.full(4, 0.4), size=20_000)
-    truth = (rng.random((len(answers), 1)) > answers.cumsum(axis=1)).sum(axis=1).clip(0, 3)
-    assert fit_temperature(answers, truth) == pytest.approx(1, abs=0.05)
-    assert fit_temperature(scale_probabilities(answers, 0.5), truth) == pytest.approx(2, rel=0.05)
+    probabilities = rng.dirichlet(np.full(4, 0.4), size=20_000)
+    truth = (
+        (rng.random((len(probabilities), 1)) > probabilities.cumsum(axis=1)).sum(axis=1).clip(0, 3)
+    )
+    assert fit_temperature(probabilities, truth) == pytest.approx(1, abs=0.05)
+    assert fit_temperature(scale_probabilities(probabilities, 0.5), truth) == pytest.approx(
+        2, rel=0.05
+    )
 
 
 def test_scaling_leaves_the_label_and_sums_to_one():
-    answers = np.array([[0.7, 0.3, 0.0], [0.2, 0.3, 0.5]])
+    probabilities = np.array([[0.7, 0.3, 0.0], [0.2, 0.3, 0.5]])
     for temperature in (0.2, 1.0, 5.0):
-        changed = scale_probabilities(answers, temperature)
+        changed = scale_probabilities(probabilities, temperature)
         np.testing.assert_allclose(changed.sum(axis=1), 1)
-        np.testing.assert_array_equal(changed.argmax(axis=1), answers.argmax(axis=1))
-    np.testing.assert_allclose(scale_probabilities(answers, 1.0), answers, atol=1e-5)
+        np.testing.assert_array_equal(changed.argmax(axis=1), probabilities.argmax(axis=1))
+    np.testing.assert_allclose(scale_probabilities(probabilities, 1.0), probabilities, atol=1e-5)
 
 
-def test_answers_adapt_to_the_mix_of_a_plate():
+def test_probabilities_adapt_to_the_class_shares_of_a_plate():
     rng = np.random.default_rng(0)
     prior, shares = np.array([0.5, 0.5]), np.array([0.9, 0.1])
     truth = rng.choice(2, size=20_000, p=shares)

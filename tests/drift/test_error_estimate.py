@@ -28,7 +28,7 @@ def by_well(*votes: dict[int, int], truth: int = 0) -> np.ndarray:
     return wells
 
 
-def answers_of(confusion: np.ndarray, wells: int, seed: int):
+def predictions_of(confusion: np.ndarray, wells: int, seed: int):
     """Cells whose labels follow a confusion matrix: probabilities, truth, plate and well."""
     rng = np.random.default_rng(seed)
     truth = np.repeat(np.arange(7), wells * 40)
@@ -45,7 +45,7 @@ def confusion_of(error_rate: float) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def calibration():
-    probabilities, truth, plates, wells = answers_of(confusion_of(0.05), 8, seed=0)
+    probabilities, truth, plates, wells = predictions_of(confusion_of(0.05), 8, seed=0)
     return calibrate(probabilities, truth, plates.astype(str), wells.astype(str))
 
 
@@ -62,7 +62,7 @@ def test_left_out_plates_choose_the_well_consensus(calibration):
 
 
 def test_wells_that_hold_several_classes_in_training_rule_the_consensus_out():
-    probabilities, truth, plates, _ = answers_of(confusion_of(0.05), 4, seed=0)
+    probabilities, truth, plates, _ = predictions_of(confusion_of(0.05), 4, seed=0)
     mixed = (np.arange(len(truth)) % 30).astype(str)
     calibrated = calibrate(probabilities, truth, plates.astype(str), mixed)
     assert not calibrated.pure_wells
@@ -72,7 +72,7 @@ def test_wells_that_hold_several_classes_in_training_rule_the_consensus_out():
 
 @pytest.mark.parametrize("rate", [0.02, 0.05, 0.2, 0.35])
 def test_the_error_of_a_plate_is_found_whatever_it_is(calibration, rate):
-    probabilities, truth, _, wells = answers_of(confusion_of(rate), 4, seed=1)
+    probabilities, truth, _, wells = predictions_of(confusion_of(rate), 4, seed=1)
     entry = estimate([calibration.confusions(probabilities, wells)], calibration, **ALL)
     labels = probabilities.argmax(axis=1)
     true = balanced_error(confusion_matrix(truth, labels))
@@ -87,7 +87,7 @@ def test_the_error_of_a_plate_is_found_whatever_it_is(calibration, rate):
 
 
 def test_the_estimate_uses_no_truth_of_the_plate(calibration):
-    probabilities, _, _, wells = answers_of(confusion_of(0.1), 4, seed=1)
+    probabilities, _, _, wells = predictions_of(confusion_of(0.1), 4, seed=1)
     first, second = (
         estimate([calibration.confusions(probabilities, wells)], calibration, **ALL)
         for _ in range(2)
@@ -96,7 +96,7 @@ def test_the_estimate_uses_no_truth_of_the_plate(calibration):
 
 
 def test_a_plate_of_two_classes_is_judged_by_these(calibration):
-    probabilities, truth, _, wells = answers_of(confusion_of(0.1), 4, seed=2)
+    probabilities, truth, _, wells = predictions_of(confusion_of(0.1), 4, seed=2)
     two = truth < 2
     entry = estimate(
         [calibration.confusions(probabilities[two], number_ids(wells[two]))], calibration, **ALL
@@ -109,7 +109,7 @@ def test_a_plate_of_two_classes_is_judged_by_these(calibration):
 def test_more_wells_make_a_narrower_range(calibration):
     widths = []
     for wells_per_class in (2, 16):
-        probabilities, _, _, wells = answers_of(confusion_of(0.2), wells_per_class, seed=3)
+        probabilities, _, _, wells = predictions_of(confusion_of(0.2), wells_per_class, seed=3)
         entry = estimate([calibration.confusions(probabilities, wells)], calibration, **ALL)
         widths.append(entry["high"] - entry["low"])
     assert widths[1] < widths[0]
@@ -139,7 +139,7 @@ def test_plates_of_different_classes_have_the_range_of_their_classes(calibration
 
 
 def test_without_wells_confidence_answers(calibration):
-    probabilities, truth, _, _ = answers_of(confusion_of(0.05), 4, seed=1)
+    probabilities, truth, _, _ = predictions_of(confusion_of(0.05), 4, seed=1)
     entry = estimate([calibration.confusions(probabilities, None)], calibration, has_wells=False)
     assert entry["answer"] == ESTIMATED
     assert entry["estimators"]["well_consensus"] is None
@@ -148,7 +148,7 @@ def test_without_wells_confidence_answers(calibration):
 
 
 def test_an_obstacle_is_the_reason_to_say_nothing(calibration):
-    probabilities, _, _, wells = answers_of(confusion_of(0.05), 4, seed=1)
+    probabilities, _, _, wells = predictions_of(confusion_of(0.05), 4, seed=1)
     confusions = calibration.confusions(probabilities, wells)
     entry = estimate([confusions], calibration, has_wells=True, obstacle="Too far.")
     assert (entry["answer"], entry["reason"]) == (CANNOT_TELL, "Too far.")
@@ -157,7 +157,7 @@ def test_an_obstacle_is_the_reason_to_say_nothing(calibration):
 
 def test_wells_of_hardly_any_cells_are_not_answered(calibration):
     """A single cell is always the majority of its well, so that no label would seem wrong."""
-    probabilities, _, _, _ = answers_of(confusion_of(0.3), 4, seed=1)
+    probabilities, _, _, _ = predictions_of(confusion_of(0.3), 4, seed=1)
     alone = np.arange(len(probabilities))
     entry = estimate([calibration.confusions(probabilities, alone)], calibration, **ALL)
     assert entry["answer"] == CANNOT_TELL
