@@ -71,7 +71,10 @@ def fakes() -> dict[str, dict]:
     return {
         "anew": {"title": "Anew", "layers": ("a", "b")},
         "deeploc": {
-            "title": "DeepLoc", "layers": ("fc2",), "layer_titles": {"fc2": "FC2"}, "classifies": True,
+            "title": "DeepLoc",
+            "layers": ("fc2",),
+            "layer_titles": {"fc2": "FC2"},
+            "classifies": True,
         },
         "pci": {"title": "PCI", "layers": pci, "layer_titles": {c: c.title() for c in pci}},
         "texture": {"title": "Texture", "layers": ("haralick",)},
