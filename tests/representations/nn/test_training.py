@@ -102,14 +102,14 @@ def test_when_nobody_can_be_told_nothing_is_lost(tmp_path):
     assert_same(run(tmp_path / "broken"), run(tmp_path / "whole"))
 
 
-def test_a_damaged_checkpoint_is_set_aside_and_said(tmp_path):
+def test_a_damaged_checkpoint_is_renamed(tmp_path):
     with pytest.raises(PowerCut):
         run(tmp_path, stop_at=50)
     file = tmp_path / CHECKPOINT
     damaged = bytearray(file.read_bytes())
     damaged[-1] ^= 1
     file.write_bytes(damaged)
-    with pytest.raises(TrainingError, match="damaged and was set aside"):
+    with pytest.raises(TrainingError, match="damaged and was renamed"):
         run(tmp_path)
     assert not file.exists()
     assert_same(run(tmp_path), run(tmp_path / "whole"))

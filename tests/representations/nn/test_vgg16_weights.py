@@ -236,11 +236,11 @@ class Harmful:
         ),
         (
             saved(state_dict(**{"features.0.bias": torch.zeros(64, dtype=torch.int64)})),
-            "bias holds values that are no finite",
+            "bias holds values that are not finite",
         ),
         (
             saved(state_dict(**{"features.0.bias": torch.full((64,), float("inf"))})),
-            "bias holds values that are no finite",
+            "bias holds values that are not finite",
         ),
     ],
 )
