@@ -141,9 +141,9 @@ def test_where_each_plate_has_one_well_nobody_knows_how_wells_differ():
     labels, plates = np.arange(4) % 2, np.array(["a", "a", "b", "b"])
     found = evaluate(labels, labels, plates, np.full(4, "A01"))
     assert np.isnan(found.interval).all() and difference(found, found) is None
-    said = json.loads(json.dumps(found.as_dict()))
-    assert said["interval"] == [None, None]
-    assert np.isnan(Evaluation.from_dict(said).interval).all()
+    values = json.loads(json.dumps(found.as_dict()))
+    assert values["interval"] == [None, None]
+    assert np.isnan(Evaluation.from_dict(values).interval).all()
 
 
 def test_an_evaluation_comes_back_from_json_whole():

@@ -229,7 +229,7 @@ class Representation(ABC):
         """Read what `save` wrote; does nothing by default."""
 
 
-def ordered_layers(whose: str, layers: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
+def ordered_layers(title: str, layers: Sequence[str], known: Collection[str]) -> tuple[str, ...]:
     """Return the given layers of a network in the order of `known`, which lists all of them.
 
     Raises
@@ -239,7 +239,7 @@ def ordered_layers(whose: str, layers: Sequence[str], known: Collection[str]) ->
     """
     if any(layer not in known for layer in layers):
         raise DataError(
-            f"{whose} layers={layers!r} found, expected a list of some of {', '.join(known)}."
+            f"{title} layers={layers!r} found, expected a list of some of {', '.join(known)}."
         )
     return tuple(name for name in known if name in layers)
 

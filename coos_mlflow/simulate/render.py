@@ -62,24 +62,26 @@ def image_scene(
     return np.stack(images)
 
 
-def render_field(rng: np.random.Generator, label: int, state: WellState, wanted: int) -> np.ndarray:
-    """Return `wanted` cells of one field, each with the neighbours on its crop.
+def render_field(
+    rng: np.random.Generator, label: int, state: WellState, n_cells: int
+) -> np.ndarray:
+    """Return `n_cells` cells of one field, each with the neighbours on its crop.
 
     Returns
     -------
-    ndarray of uint16, shape (wanted, 2, 64, 64)
+    ndarray of uint16, shape (n_cells, 2, 64, 64)
     """
     jitter = np.exp(FIELD_DEFOCUS * rng.standard_normal())
     instrument = state.instrument._replace(defocus_um=state.instrument.defocus_um * jitter)
     crops: list[np.ndarray] = []
-    while len(crops) < wanted:
+    while len(crops) < n_cells:
         # A patch slightly larger than the missing cells need on average.
-        side = state.tissue.spacing * np.sqrt(1.12 * (wanted - len(crops)) + 2.0)
+        side = state.tissue.spacing * np.sqrt(1.12 * (n_cells - len(crops)) + 2.0)
         size = min(IMAGE_SIZE + 4 + int(side), microscope.FIELD_SHAPE[0])
         scene, cells = draw_scene(rng, label, state, size)
         electrons = image_scene(rng, scene, instrument)
         crops += _crops(rng, electrons, cells.centre)
-    photons = np.stack(crops[:wanted])
+    photons = np.stack(crops[:n_cells])
     return microscope.expose(rng, photons, instrument)
 
 
@@ -114,7 +116,7 @@ def render_well(
     """
     images = np.empty((sum(per_field), *CELL_SHAPE), np.uint16)
     start = 0
-    for wanted in per_field:
-        images[start : start + wanted] = render_field(rng, label, state, wanted)
-        start += wanted
+    for n_cells in per_field:
+        images[start : start + n_cells] = render_field(rng, label, state, n_cells)
+        start += n_cells
     return images

@@ -166,15 +166,15 @@ def _random_centres(
 ) -> np.ndarray:
     """Draw random cell centres (n, 2) with distances of at least `minimum`."""
     side = size + 2.0 * MARGIN_PX
-    wanted = int(side * side / (spacing * spacing)) + 1
-    candidates = side * rng.random((25 * wanted, 2)) - MARGIN_PX
-    return _select_apart(candidates, wanted, minimum)
+    n_points = int(side * side / (spacing * spacing)) + 1
+    candidates = side * rng.random((25 * n_points, 2)) - MARGIN_PX
+    return _select_apart(candidates, n_points, minimum)
 
 
 @njit(cache=True, nogil=True)
-def _select_apart(candidates: np.ndarray, wanted: int, minimum: float) -> np.ndarray:
-    """Return the first `wanted` candidates at least `minimum` away from all selected before."""
-    points = np.empty((wanted, 2))
+def _select_apart(candidates: np.ndarray, n_points: int, minimum: float) -> np.ndarray:
+    """Return the first `n_points` candidates at least `minimum` away from all selected before."""
+    points = np.empty((n_points, 2))
     count = 0
     for i in range(len(candidates)):
         y, x = candidates[i, 0], candidates[i, 1]
@@ -186,7 +186,7 @@ def _select_apart(candidates: np.ndarray, wanted: int, minimum: float) -> np.nda
         if free:
             points[count, 0], points[count, 1] = y, x
             count += 1
-            if count == wanted:
+            if count == n_points:
                 break
     return points[:count]
 

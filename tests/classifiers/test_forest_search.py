@@ -1,4 +1,4 @@
-"""The forest search: what it draws and keeps, its journal, and successive halving."""
+"""The forest search: draws, results, journal, and successive halving."""
 
 import json
 import os

@@ -143,8 +143,8 @@ def test_every_setting_is_taken(words):
     key = params["representation"]
     assert set(settings) <= set(inspect.signature(representation_class(key)).parameters)
     made = create(key, **{name: yaml.safe_load(value) for name, value in settings.items()})
-    said = made.params()
-    assert all(said[n] == yaml.safe_load(value) for n, value in settings.items() if n in said)
+    values = made.params()
+    assert all(values[n] == yaml.safe_load(value) for n, value in settings.items() if n in values)
 
 
 def test_every_parameter_of_an_entry_point_exists():

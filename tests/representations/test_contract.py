@@ -1,4 +1,4 @@
-"""What every representation in the folder must keep to, a new one too."""
+"""The contract of every representation in the folder, including new ones."""
 
 import inspect
 import json
@@ -201,7 +201,7 @@ REPRESENTATION = Histogram
 
 @pytest.fixture
 def histogram(tmp_path, monkeypatch):
-    """A representation that somebody has written in one file."""
+    """A new representation in one file."""
     (tmp_path / "histogram.py").write_text(SOURCE, encoding="utf-8")
     monkeypatch.setattr(representations, "__path__", [*representations.__path__, str(tmp_path)])
     yield "histogram"

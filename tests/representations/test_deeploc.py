@@ -1,4 +1,4 @@
-"""DeepLoc: its size, its stretch, its crops, and that it learns."""
+"""DeepLoc: size, preprocessing, crops and training."""
 
 import math
 
@@ -33,7 +33,7 @@ def training():
 
 
 @pytest.fixture(scope="module")
-def taught(training, tmp_path_factory):
+def trained_deeploc(training, tmp_path_factory):
     deeploc = create("deeploc", iterations=40, **SMALL)
     deeploc.fit(training, TrainingContext(tmp_path_factory.mktemp("work")))
     return deeploc
@@ -123,42 +123,47 @@ def test_an_answer_is_the_mean_over_centre_and_corners():
     torch.testing.assert_close(centre, network(crops[0])[0].softmax(1))
 
 
-def test_it_learns(taught, training):
-    assert taught.training_summary["validation_error"] < 60  # chance is 85.7
-    found = taught.transform(training.images)
-    assert found["fc2"].shape == (len(training), len(taught.feature_names("fc2")))
+def test_it_trains(trained_deeploc, training):
+    assert trained_deeploc.training_summary["validation_error"] < 60  # chance is 85.7
+    found = trained_deeploc.transform(training.images)
+    assert found["fc2"].shape == (len(training), len(trained_deeploc.feature_names("fc2")))
     np.testing.assert_allclose(found["softmax"].sum(axis=1), 1, atol=1e-5)
-    held = taught.held_out(len(training))
+    held = trained_deeploc.held_out(len(training))
     wrong = found["softmax"].argmax(axis=1)[held] != training.labels[held]
-    assert 100 * wrong.mean() == pytest.approx(taught.training_summary["validation_error"], abs=3)
+    assert 100 * wrong.mean() == pytest.approx(
+        trained_deeploc.training_summary["validation_error"], abs=3
+    )
 
 
-def test_a_fifth_of_each_class_is_held_out(taught, training):
-    held = taught.held_out(len(training))
+def test_a_fifth_of_each_class_is_held_out(trained_deeploc, training):
+    held = trained_deeploc.held_out(len(training))
     assert np.bincount(training.labels[held]).tolist() == [8] * 7
 
 
-def test_a_cell_alone_is_answered_as_among_others(taught, training):
-    together = taught.transform(training.images[:5])
+def test_a_cell_alone_gets_the_same_output_as_among_others(trained_deeploc, training):
+    together = trained_deeploc.transform(training.images[:5])
     for i in range(5):
-        alone = taught.transform(training.images[i : i + 1])
+        alone = trained_deeploc.transform(training.images[i : i + 1])
         for layer, matrix in together.items():
             np.testing.assert_allclose(alone[layer][0], matrix[i], atol=1e-4)
 
 
-def test_what_was_learnt_survives_the_disk(taught, training, tmp_path):
-    taught.save(tmp_path)
-    again = create("deeploc", **taught.params())
+def test_saved_weights_are_restored(trained_deeploc, training, tmp_path):
+    trained_deeploc.save(tmp_path)
+    again = create("deeploc", **trained_deeploc.params())
     assert again.digest == ""
     again.restore(tmp_path)
-    assert (again.digest, again.training_summary) == (taught.digest, taught.training_summary)
-    np.testing.assert_array_equal(again.held_out(280), taught.held_out(280))
-    before, after = (d.transform(training.images[:9])["softmax"] for d in (taught, again))
+    assert (again.digest, again.training_summary) == (
+        trained_deeploc.digest,
+        trained_deeploc.training_summary,
+    )
+    np.testing.assert_array_equal(again.held_out(280), trained_deeploc.held_out(280))
+    before, after = (d.transform(training.images[:9])["softmax"] for d in (trained_deeploc, again))
     np.testing.assert_array_equal(before, after)
 
 
-def test_weights_of_another_width_are_refused(taught, tmp_path):
-    taught.save(tmp_path)
+def test_weights_of_another_width_are_refused(trained_deeploc, tmp_path):
+    trained_deeploc.save(tmp_path)
     with pytest.raises(RegistryError, match=r"deeploc.safetensors: .* expected"):
         create("deeploc", width=0.1).restore(tmp_path)
 
@@ -207,7 +212,7 @@ def test_settings_that_cannot_be_are_refused(setting, message):
     assert "\n" not in str(caught.value)
 
 
-def test_the_extremes_of_what_is_allowed_learn(training, tmp_path):
+def test_the_extreme_settings_can_be_trained(training, tmp_path):
     """The smallest batch and the largest seed, rate and decay all reach an end."""
     extremes = {"batch": 2, "seed": 2**32 - 1, "learning_rate": 1_000_000, "decay": 1}
     made = create("deeploc", width=0.01, iterations=1, precision="fp32", **extremes)

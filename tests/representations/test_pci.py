@@ -1,4 +1,4 @@
-"""PCI: its size, what it looks at, and that it learns without labels."""
+"""PCI: size, inputs, and training without labels."""
 
 import numpy as np
 import pytest
@@ -45,11 +45,12 @@ def curve():
 
 
 @pytest.fixture(scope="module")
-def learnt(training, curve, tmp_path_factory):
-    """PCI that has learnt from cells without labels."""
+def trained_pci(training, curve, tmp_path_factory):
+    """PCI trained on cells without labels."""
     pci = create("pci", **SMALL)
     pci.fit(
-        training, TrainingContext(tmp_path_factory.mktemp("work"), lambda *told: curve.append(told))
+        training,
+        TrainingContext(tmp_path_factory.mktemp("work"), lambda *point: curve.append(point)),
     )
     return pci
 
@@ -229,15 +230,15 @@ def test_the_loss_is_of_the_targets_protein_told_by_its_nucleus_and_the_source(r
     torch.testing.assert_close(loss, ((predicted - target[:, :1]) ** 2).mean())
 
 
-def test_it_learns_without_labels(learnt, curve):
+def test_it_trains_without_labels(trained_pci, curve):
     losses = [metrics["loss"] for _, metrics in curve]
     assert losses[-1] < 0.7 * losses[0]
-    assert learnt.training_summary["loss"] == losses[-1]
-    assert learnt.training_summary["paired_cells"] == 140
-    assert learnt.training_summary["iterations"] == 8 * 140 / 32
+    assert trained_pci.training_summary["loss"] == losses[-1]
+    assert trained_pci.training_summary["paired_cells"] == 140
+    assert trained_pci.training_summary["iterations"] == 8 * 140 / 32
 
 
-def test_labels_are_not_looked_at(training, learnt, tmp_path):
+def test_labels_are_not_used(training, trained_pci, tmp_path):
     class Forbidden:
         def _touched(self, *_):
             raise AssertionError("labels were touched")
@@ -247,10 +248,10 @@ def test_labels_are_not_looked_at(training, learnt, tmp_path):
     cells = CellBatch(0, training.images, Forbidden(), training.plates, training.wells, None, None)
     again = create("pci", **SMALL)
     again.fit(cells, TrainingContext(tmp_path))
-    assert again.digest == learnt.digest
+    assert again.digest == trained_pci.digest
 
 
-def test_a_training_that_broke_off_goes_on_as_if_it_had_not(training, learnt, tmp_path):
+def test_a_resumed_training_ends_like_an_uninterrupted_one(training, trained_pci, tmp_path):
     def stop(iteration, metrics):
         if iteration >= 25:
             raise InterruptedError
@@ -260,8 +261,8 @@ def test_a_training_that_broke_off_goes_on_as_if_it_had_not(training, learnt, tm
         broken.fit(training, TrainingContext(tmp_path, stop))
     assert broken.digest == ""
     broken.fit(training, TrainingContext(tmp_path))
-    assert broken.digest == learnt.digest
-    assert broken.training_summary == learnt.training_summary
+    assert broken.digest == trained_pci.digest
+    assert broken.training_summary == trained_pci.training_summary
 
 
 def test_it_draws_pairs_with_what_it_predicts(training, tmp_path):
@@ -306,42 +307,42 @@ def test_features_have_the_published_dimensions(every_layer, random_cells):
         assert len(set(every_layer.feature_names(name))) == matrix.shape[1]
 
 
-def test_only_layers_that_were_asked_for_are_computed(learnt, random_cells):
-    assert tuple(learnt.transform(random_cells(2))) == ("conv3", "conv4", "conv5")
-    assert tuple(learnt.transform(random_cells(2), ["conv4"])) == ("conv4",)
+def test_only_requested_layers_are_computed(trained_pci, random_cells):
+    assert tuple(trained_pci.transform(random_cells(2))) == ("conv3", "conv4", "conv5")
+    assert tuple(trained_pci.transform(random_cells(2), ["conv4"])) == ("conv4",)
     with pytest.raises(DataError, match=r"conv1.*conv3, conv4, conv5"):
-        learnt.transform(random_cells(2), ["conv1"])
+        trained_pci.transform(random_cells(2), ["conv1"])
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
-def test_a_batch_of_one_gives_what_a_batch_of_many_gives(learnt, random_cells, dtype):
+def test_a_batch_of_one_gives_what_a_batch_of_many_gives(trained_pci, random_cells, dtype):
     images = random_cells(70, dtype=dtype)
-    many = learnt.transform(images)
+    many = trained_pci.transform(images)
     for cell in (0, 63, 69):
-        for name, row in learnt.transform(images[cell : cell + 1]).items():
+        for name, row in trained_pci.transform(images[cell : cell + 1]).items():
             np.testing.assert_allclose(row[0], many[name][cell], rtol=1e-4, atol=1e-5)
 
 
-def test_offset_and_gain_of_the_camera_do_not_matter(learnt, random_cells):
+def test_offset_and_gain_of_the_camera_do_not_matter(trained_pci, random_cells):
     images = random_cells(5)
-    plain, brighter = (learnt.transform(x)["conv5"] for x in (images, images * 3.0 + 100))
+    plain, brighter = (trained_pci.transform(x)["conv5"] for x in (images, images * 3.0 + 100))
     np.testing.assert_allclose(plain, brighter, rtol=1e-3, atol=1e-4)
 
 
-def test_what_is_restored_is_what_was_saved(learnt, random_cells, tmp_path):
-    learnt.save(tmp_path)
-    again = create("pci", **(learnt.params()))
+def test_what_is_restored_is_what_was_saved(trained_pci, random_cells, tmp_path):
+    trained_pci.save(tmp_path)
+    again = create("pci", **(trained_pci.params()))
     again.restore(tmp_path)
-    assert again.digest == learnt.digest and len(again.digest) == 64
-    assert again.training_summary == learnt.training_summary
+    assert again.digest == trained_pci.digest and len(again.digest) == 64
+    assert again.training_summary == trained_pci.training_summary
     images = random_cells(4)
-    expected = learnt.transform(images)
+    expected = trained_pci.transform(images)
     for name, matrix in again.transform(images).items():
         np.testing.assert_array_equal(matrix, expected[name])
 
 
-def test_weights_of_another_width_are_refused(learnt, tmp_path):
-    learnt.save(tmp_path)
+def test_weights_of_another_width_are_refused(trained_pci, tmp_path):
+    trained_pci.save(tmp_path)
     with pytest.raises(RegistryError, match=r"conv1.* is \(6,.* expected \(10,"):
         create("pci", width=0.1).restore(tmp_path)
 

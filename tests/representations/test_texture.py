@@ -1,4 +1,4 @@
-"""The co-occurrence kernel against mahotas, and the 69 features."""
+"""The co-occurrence kernel compared with mahotas, and the 69 features."""
 
 import mahotas
 import numpy as np

@@ -1,4 +1,4 @@
-"""VGG16: its table, the Keras preprocessing worked by hand, and weights that are never mixed up."""
+"""VGG16: its layers, Keras' preprocessing by hand, and the separation of its kinds of weights."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The simulated benchmark is neither trivial nor hopeless, and shift makes it harder."""
+"""Bounds on the difficulty of the simulated benchmark, which increases with the shift."""
 
 from __future__ import annotations
 

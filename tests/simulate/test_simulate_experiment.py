@@ -1,4 +1,4 @@
-"""Simulated data sets and plates: deterministic, complete, named as simulated."""
+"""Simulated data sets and plates: deterministic, complete, marked as simulated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated microscope against optics and the photon transfer line."""
+"""The simulated microscope compared with optics and the photon transfer line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which data a run takes, and what it calls them."""
+"""The choice of a run's data, and their names."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def coos7(tmp_path, make_plate, monkeypatch):
 
 @pytest.fixture
 def simulated_calls(monkeypatch, make_plate, tmp_path):
-    """Stand in for the simulator, which has its own tests, and count how often it is asked."""
+    """Replace the simulator, which has its own tests, and count its calls."""
     calls = []
 
     def simulate(folder, scale, seed, *, on_progress, force):

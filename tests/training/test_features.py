@@ -1,4 +1,4 @@
-"""The cache of feature matrices: once for the same cells and parameters, never for others."""
+"""The cache of feature matrices: one entry for the same cells and parameters."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def cache(tmp_path, monkeypatch):
 
 
 class Counter:
-    """Means per channel, and how many cells were asked for."""
+    """Computes means per channel, and counts the cells."""
 
     def __init__(self):
         self.cells = 0

@@ -1,4 +1,4 @@
-"""A network learns once; stopped, it goes on in the run that it began."""
+"""A network is trained once; a stopped training resumes in its own run."""
 
 import mlflow
 import numpy as np
@@ -25,13 +25,13 @@ def data(make_plate):
 
 @pytest.fixture(autouse=True)
 def store(own_store, tmp_path, monkeypatch):
-    """A cache and a tracking store that know nothing yet."""
+    """An empty cache and an empty tracking store."""
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
 def interrupt_at(monkeypatch):
-    """Press Ctrl-C, as it were, in a given iteration."""
+    """Raise KeyboardInterrupt in a given iteration."""
     step = training._Training._step
 
     def at(iteration):
@@ -49,35 +49,35 @@ def runs():
     return mlflow.search_runs(search_all_experiments=True, output_format="list")
 
 
-def learnt(data, **settings):
+def train_deeploc(data, **settings):
     deeploc = create("deeploc", **(TINY | settings))
     train_or_restore(deeploc, data, {"simulated": True})
     return deeploc
 
 
-def test_what_was_learnt_is_recalled(data):
-    first = learnt(data)
-    again = learnt(data)
+def test_trained_weights_are_restored(data):
+    first = train_deeploc(data)
+    again = train_deeploc(data)
     assert first.digest == again.digest != ""
     assert [run.info.status for run in runs()] == ["FINISHED"]
 
 
-def test_other_settings_or_other_cells_learn_anew(data, make_plate):
-    first = learnt(data)
-    assert learnt(data, seed=1).digest != first.digest
+def test_other_settings_or_other_cells_are_trained_anew(data, make_plate):
+    first = train_deeploc(data)
+    assert train_deeploc(data, seed=1).digest != first.digest
     paths = data.paths | {"training": make_plate("data/other.h5", 70, seed=9)}
-    assert learnt(TrainingData(paths, simulated=True)).digest != first.digest
+    assert train_deeploc(TrainingData(paths, simulated=True)).digest != first.digest
     assert len(runs()) == 3
 
 
 def test_test_splits_do_not_matter(data, make_plate):
-    first = learnt(data)
+    first = train_deeploc(data)
     paths = data.paths | {"test4": make_plate("data/other.h5", 30, seed=9)}
-    assert learnt(TrainingData(paths, simulated=True)).digest == first.digest
+    assert train_deeploc(TrainingData(paths, simulated=True)).digest == first.digest
 
 
 def test_curves_are_logged_by_iteration(data):
-    learnt(data, iterations=30, check_every=10)
+    train_deeploc(data, iterations=30, check_every=10)
     client, run = mlflow.MlflowClient(), runs()[0]
     loss = client.get_metric_history(run.info.run_id, "loss")
     errors = client.get_metric_history(run.info.run_id, "validation_error")
@@ -89,14 +89,14 @@ def test_curves_are_logged_by_iteration(data):
     assert run.data.tags["simulated"] == "True"
 
 
-def test_an_interrupted_learning_is_killed_and_goes_on_in_its_run(data, interrupt_at):
+def test_an_interrupted_training_is_killed_and_resumes_in_its_run(data, interrupt_at):
     interrupt_at(6)
     with pytest.raises(KeyboardInterrupt):
-        learnt(data)
+        train_deeploc(data)
     (stopped,) = runs()
     assert stopped.info.status == "KILLED"
     interrupt_at(2)  # passed already: it does not begin from 0
-    resumed = learnt(data)
+    resumed = train_deeploc(data)
     (run,) = runs()
     assert (run.info.run_id, run.info.status) == (stopped.info.run_id, "FINISHED")
     interrupt_at(None)
@@ -105,8 +105,8 @@ def test_an_interrupted_learning_is_killed_and_goes_on_in_its_run(data, interrup
     assert resumed.digest == fresh.digest
 
 
-def test_a_store_that_goes_away_stops_a_learning_which_goes_on_in_its_run(data, monkeypatch):
-    """After patience, at the checkpoint of that moment."""
+def test_a_lost_store_stops_a_training_which_resumes_in_its_run(data, monkeypatch):
+    """It stops after the timeout, with a checkpoint of that iteration."""
     log = mlflow.log_metrics
 
     def lost(metrics, step=None):
@@ -118,10 +118,10 @@ def test_a_store_that_goes_away_stops_a_learning_which_goes_on_in_its_run(data, 
         patch.setattr(network, "PATIENCE", 0.2)
         patch.setattr(mlflow, "log_metrics", lost)
         with pytest.raises(RunNotLoggedError, match=r"is gone.*checkpoint.*resumes there"):
-            learnt(data, check_every=6)
+            train_deeploc(data, check_every=6)
     (stopped,) = runs()
     assert stopped.info.status == "FAILED"
-    resumed = learnt(data, check_every=6)
+    resumed = train_deeploc(data, check_every=6)
     (run,) = runs()
     assert (run.info.run_id, run.info.status) == (stopped.info.run_id, "FINISHED")
     fresh = create("deeploc", **(TINY | {"check_every": 6}))
@@ -130,37 +130,37 @@ def test_a_store_that_goes_away_stops_a_learning_which_goes_on_in_its_run(data, 
 
 
 def test_a_deleted_run_or_another_experiment_gets_a_new_run(data, interrupt_at):
-    """The checkpoint counts all the same."""
+    """The checkpoint is used in any case."""
     for number in range(2):
         interrupt_at(6)
         with pytest.raises(KeyboardInterrupt):
-            learnt(data, seed=number)
+            train_deeploc(data, seed=number)
     interrupt_at(2)
     first, second = sorted(runs(), key=lambda run: run.data.params["seed"])
     mlflow.delete_run(first.info.run_id)
-    learnt(data, seed=0)
+    train_deeploc(data, seed=0)
     mlflow.set_experiment("elsewhere")
     with mlflow.start_run():
-        learnt(data, seed=1)
+        train_deeploc(data, seed=1)
     found = {run.info.run_id: run.info.status for run in runs()}
     assert found[second.info.run_id] == "KILLED"
     assert sorted(found.values()) == ["FINISHED", "FINISHED", "FINISHED", "KILLED"]
 
 
-def test_a_damaged_network_is_learnt_again(data, tmp_path, caplog):
-    first = learnt(data)
+def test_a_damaged_network_is_trained_again(data, tmp_path, caplog):
+    first = train_deeploc(data)
     (file,) = (tmp_path / "cache" / "networks").glob("*/learnt/*.safetensors")
     damaged = bytearray(file.read_bytes())
     damaged[-1] ^= 1
     file.write_bytes(damaged)
-    assert learnt(data).digest == first.digest
+    assert train_deeploc(data).digest == first.digest
     assert "not what was written" in caplog.text and "trained again" in caplog.text
 
 
-def test_begun_anew_when_asked(data, interrupt_at):
+def test_without_resume_it_starts_anew(data, interrupt_at):
     interrupt_at(6)
     with pytest.raises(KeyboardInterrupt):
-        learnt(data)
+        train_deeploc(data)
     interrupt_at(2)
     with pytest.raises(KeyboardInterrupt):
         train_or_restore(create("deeploc", **TINY), data, {}, resume=False)
@@ -168,11 +168,11 @@ def test_begun_anew_when_asked(data, interrupt_at):
 
 
 def test_the_checkpoint_does_not_stay(data, tmp_path):
-    learnt(data)
+    train_deeploc(data)
     assert not list((tmp_path / "cache").rglob(training.CHECKPOINT))
 
 
-def test_what_learns_nothing_makes_no_run(data):
+def test_an_untrainable_representation_makes_no_run(data):
     train_or_restore(create("texture"), data, {})
     assert runs() == []
 

@@ -1,4 +1,4 @@
-"""Rows of the networks: learnt, registered by layer, loaded and scored like any other."""
+"""Rows of the networks: trained, registered by layer, loaded and scored like any other."""
 
 import mlflow
 import numpy as np
@@ -60,7 +60,7 @@ def vgg16(data):
     return train.train_rows(made, data, rows=train.rows_of(made, ["knn"]), overrides=OVERRIDES)
 
 
-def test_a_network_that_answers_has_a_row_of_its_own(deeploc):
+def test_a_network_that_classifies_has_its_own_row(deeploc):
     made, rows = deeploc
     assert kinds_of(made) == ("own", "knn", "lr", "rf")
     assert [(row.model.name, row.kind, row.layer) for row in rows] == [
@@ -75,7 +75,7 @@ def test_the_figure_of_an_end_to_end_row_names_no_layer(deeploc, figure_titles):
     assert figure_titles[:2] == ["DeepLoc End-to-End", "DeepLoc fc2 kNN"]
 
 
-def test_the_registered_network_answers_as_the_one_that_learnt(deeploc, new_plate):
+def test_the_registered_network_predicts_like_the_trained_one(deeploc, new_plate):
     made, rows = deeploc
     with open_plate(new_plate) as plate:
         images = next(plate.batches(40)).images
@@ -87,7 +87,7 @@ def test_the_registered_network_answers_as_the_one_that_learnt(deeploc, new_plat
     np.testing.assert_array_equal(table["label"], expected.argmax(axis=1))
 
 
-def test_its_training_reference_is_of_cells_that_it_was_not_taught(deeploc, data):
+def test_its_training_reference_is_of_held_out_cells(deeploc, data):
     made, rows = deeploc
     cells = len(data.annotations("training").labels)
     held = made.held_out(cells)

@@ -129,10 +129,7 @@ class TrainingTask(ABC):
     """Number of rows from which batches are drawn."""
 
     carries_over: bool = False
-    """Whether the cells left at an epoch's end start the next epoch's first batch.
-
-    Otherwise cells that do not fill a batch are left out of that epoch.
-    """
+    """Whether cells that do not fill an epoch's last batch start the next epoch; else left out."""
 
     @abstractmethod
     def optimiser(self) -> torch.optim.Optimizer:
@@ -194,13 +191,10 @@ def _order(epoch: int, n_cells: int, seed: int) -> np.ndarray:
 
 @dataclass
 class _State:
-    """State of a training besides network and optimiser, as stored in a checkpoint.
-
-    `window` holds the losses since the last point of the curve.
-    """
+    """State of a training besides network and optimiser, as stored in a checkpoint."""
 
     iteration: int = 0
-    window: list[float] = field(default_factory=list)
+    window: list[float] = field(default_factory=list)  # losses since the curve's last point
     history: list[dict[str, float]] = field(default_factory=list)
     best_iteration: int = 0
     error: float | None = None

@@ -84,9 +84,11 @@ def test_cells_of_a_well_imaged_on_two_days_or_microscopes_are_never_paired(diff
 
 def test_one_date_and_one_microscope_change_no_pair():
     plain = Pairs(np.full(9, "59"), np.full(9, "B03"), 2)
-    told = Pairs(np.full(9, "59"), np.full(9, "B03"), 2, np.full(9, "x"), np.full(9, "y"))
-    for pairs in (plain, told):
+    with_constant_ids = Pairs(
+        np.full(9, "59"), np.full(9, "B03"), 2, np.full(9, "x"), np.full(9, "y")
+    )
+    for pairs in (plain, with_constant_ids):
         np.testing.assert_array_equal(pairs.cells, np.arange(9))
     rows = np.arange(9)
-    found = [pairs.partners(rows, np.random.default_rng(0)) for pairs in (plain, told)]
+    found = [pairs.partners(rows, np.random.default_rng(0)) for pairs in (plain, with_constant_ids)]
     np.testing.assert_array_equal(*found)

@@ -1,4 +1,4 @@
-"""Networks as they answer: the same answers as the plain network's, in fp32 and in bf16."""
+"""Networks for inference give the plain network's output, in fp32 and in bf16."""
 
 import numpy as np
 import pytest
@@ -47,8 +47,8 @@ def new():
 
 
 @pytest.fixture(scope="module")
-def learnt(training, tmp_path_factory):
-    """Factory of networks that have really learnt, each time without any preparation."""
+def make_trained(training, tmp_path_factory):
+    """Factory of trained networks, each time without any preparation."""
     folder = tmp_path_factory.mktemp("networks")
     for key in NETWORKS:
         made = create(key, **SMALL[key])
@@ -64,8 +64,8 @@ def learnt(training, tmp_path_factory):
 
 
 @pytest.mark.parametrize("key", NETWORKS)
-def test_prepared_for_single_precision_it_answers_as_the_plain_network(learnt, new, key):
-    plain, prepared = learnt(key), learnt(key)
+def test_prepared_for_single_precision_it_gives_the_plain_networks_output(make_trained, new, key):
+    plain, prepared = make_trained(key), make_trained(key)
     assert prepared.prepare("fp32") == "fp32"
     images = new.images[::70]
     for layer, matrix in plain.transform(images).items():
@@ -78,8 +78,8 @@ def agreement(one, other):
     return np.mean(one.argmax(axis=1) == other.argmax(axis=1)), np.abs(one - other).max()
 
 
-def test_labels_and_probabilities_of_deeploc_are_those_of_single_precision(learnt, new):
-    single, half = learnt("deeploc"), learnt("deeploc")
+def test_labels_and_probabilities_of_deeploc_are_those_of_single_precision(make_trained, new):
+    single, half = make_trained("deeploc"), make_trained("deeploc")
     assert half.prepare("bf16") == "bf16"
     expected, found = (d.transform(new.images)[PROBABILITIES] for d in (single, half))
     assert len(new) > 2000 and np.mean(expected.argmax(axis=1) == new.labels) > 0.5
@@ -90,9 +90,9 @@ def test_labels_and_probabilities_of_deeploc_are_those_of_single_precision(learn
 
 
 @pytest.mark.parametrize(("key", "layer"), [("pci", "conv5"), ("vgg16", "conv2_2")])
-def test_features_in_bf16_are_near_those_of_single_precision(learnt, new, key, layer):
+def test_features_in_bf16_are_near_those_of_single_precision(make_trained, new, key, layer):
     """Within a twentieth of what cells differ by, and within a fiftieth on average."""
-    single, half = learnt(key), learnt(key)
+    single, half = make_trained(key), make_trained(key)
     assert half.prepare("bf16") == "bf16"
     images = new.images[::16]
     expected, found = (r.transform(images, [layer])[layer] for r in (single, half))
@@ -105,8 +105,8 @@ def test_features_in_bf16_are_near_those_of_single_precision(learnt, new, key, l
 
 
 @pytest.mark.parametrize("key", NETWORKS)
-def test_the_same_cells_give_the_same_bytes(learnt, new, key):
-    first, second = learnt(key), learnt(key)
+def test_the_same_cells_give_the_same_bytes(make_trained, new, key):
+    first, second = make_trained(key), make_trained(key)
     images = new.images[:37]
     for made in (first, second):
         made.prepare("bf16")
@@ -118,8 +118,8 @@ def test_the_same_cells_give_the_same_bytes(learnt, new, key):
 
 
 @pytest.mark.parametrize("key", NETWORKS)
-def test_it_can_be_prepared_again(learnt, new, key):
-    made, images = learnt(key), new.images[:9]
+def test_it_can_be_prepared_again(make_trained, new, key):
+    made, images = make_trained(key), new.images[:9]
     made.prepare("fp32")
     expected = made.transform(images)
     made.prepare("bf16")
@@ -131,16 +131,16 @@ def test_it_can_be_prepared_again(learnt, new, key):
 
 
 @pytest.mark.parametrize("key", NETWORKS)
-def test_to_prepare_for_the_same_costs_nothing(learnt, monkeypatch, key):
-    made = learnt(key)
+def test_to_prepare_for_the_same_costs_nothing(make_trained, monkeypatch, key):
+    made = make_trained(key)
     made.prepare("fp32")
     made.prepare("bf16")
     monkeypatch.setattr("coos_mlflow.representations.nn.networked.inference_network", None)
     assert [made.prepare(p) for p in ("bf16", "fp32", "bf16")] == ["bf16", "fp32", "bf16"]
 
 
-def test_other_weights_are_not_answered_for_by_the_old_ones(learnt, new, tmp_path):
-    made, other = learnt("deeploc"), create("deeploc", **SMALL["deeploc"])
+def test_new_weights_replace_the_prepared_old_ones(make_trained, new, tmp_path):
+    made, other = make_trained("deeploc"), create("deeploc", **SMALL["deeploc"])
     made.prepare("bf16")
     other._use(DeepLocNetwork(other.width, seed=5).state_dict(), "other")
     other.save(tmp_path)
@@ -160,7 +160,7 @@ def test_auto_is_what_the_device_has(key):
         made.prepare("fp8")
 
 
-def test_what_has_learnt_nothing_cannot_be_prepared():
+def test_an_untrained_network_cannot_be_prepared():
     with pytest.raises(DataError, match="DeepLoc is not trained yet; call fit or restore"):
         create("deeploc").prepare("fp32")
 

@@ -1,4 +1,4 @@
-"""The training loop: what it keeps, and that stopping it changes nothing."""
+"""The training loop: its checkpoints, and the same weights after a stop."""
 
 import signal
 import subprocess
@@ -102,14 +102,14 @@ def test_when_nobody_can_be_told_nothing_is_lost(tmp_path):
     assert_same(run(tmp_path / "broken"), run(tmp_path / "whole"))
 
 
-def test_a_damaged_checkpoint_is_set_aside_and_said(tmp_path):
+def test_a_damaged_checkpoint_is_renamed(tmp_path):
     with pytest.raises(PowerCut):
         run(tmp_path, stop_at=50)
     file = tmp_path / CHECKPOINT
     damaged = bytearray(file.read_bytes())
     damaged[-1] ^= 1
     file.write_bytes(damaged)
-    with pytest.raises(TrainingError, match="damaged and was set aside"):
+    with pytest.raises(TrainingError, match="damaged and was renamed"):
         run(tmp_path)
     assert not file.exists()
     assert_same(run(tmp_path), run(tmp_path / "whole"))
@@ -156,12 +156,12 @@ def test_another_seed_is_another_run(tmp_path):
 def test_the_best_iteration_is_kept_across_a_stop(tmp_path):
     with pytest.raises(PowerCut):
         run(tmp_path, Regression([9.0, 4.0]), stop_at=50)
-    learnt = run(tmp_path, Regression([7.0]))
-    assert (learnt.best_iteration, learnt.error) == (40, 4.0)
+    result = run(tmp_path, Regression([7.0]))
+    assert (result.best_iteration, result.error) == (40, 4.0)
     short = Plan(iterations=40, batch=8, check_every=20, seed=3, precision="fp32")
     at_40 = run(tmp_path / "short", plan=short)
     for name, tensor in at_40.tensors.items():
-        assert torch.equal(learnt.tensors[name], tensor), name
+        assert torch.equal(result.tensors[name], tensor), name
 
 
 def test_the_first_of_equals_is_kept(tmp_path):
@@ -169,8 +169,8 @@ def test_the_first_of_equals_is_kept(tmp_path):
 
 
 def test_without_validation_the_last_weights_are_kept(tmp_path):
-    learnt = run(tmp_path)
-    assert (learnt.best_iteration, learnt.error) == (60, None)
+    result = run(tmp_path)
+    assert (result.best_iteration, result.error) == (60, None)
 
 
 def test_the_learning_rate_is_that_of_the_iteration(tmp_path):
@@ -253,10 +253,10 @@ from test_training import Regression, run
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind "&"
 note = Waiting._note
-def told(self, *arguments):
+def reporting(self, *arguments):
     note(self, *arguments)
     os.write(1, b"asked\\n")  # where the signal came, print may be at work
-Waiting._note = told
+Waiting._note = reporting
 
 class Paused(Regression):
     drawn = itertools.count(1)
@@ -279,7 +279,7 @@ run(Path(sys.argv[2]), Paused())
         ([signal.SIGTERM], -signal.SIGTERM, 23),
         # As MLflow ends its projects: Ctrl-C reaches both, and then it sends its own.
         ([signal.SIGINT, signal.SIGTERM], -signal.SIGINT, 23),
-        # Twice the same is somebody who cannot wait.
+        # The same signal twice ends the process at once.
         ([signal.SIGINT, signal.SIGINT], -signal.SIGINT, 20),
     ],
 )
@@ -292,9 +292,9 @@ def test_a_process_that_was_killed_goes_on(tmp_path, numbers, code, kept):
             process.send_signal(number)
             assert process.stdout.readline() == "asked\n"  # two of a kind at once would be one
         process.send_signal(numbers[-1])
-        _, said = process.communicate(timeout=PATIENCE)
-    assert begun == "in the 23rd iteration\n", said
-    assert process.returncode == code, said
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert begun == "in the 23rd iteration\n", errors
+    assert process.returncode == code, errors
     _, facts = read_tensors(tmp_path / "killed" / CHECKPOINT)
     assert facts["iteration"] == kept
     assert_same(run(tmp_path / "killed"), run(tmp_path / "whole"))

@@ -1,4 +1,4 @@
-"""Published weights: a download that may be cut, damaged or refused, and files that are none."""
+"""Published weights: cut, damaged and refused downloads, and files of another kind."""
 
 import hashlib
 import io
@@ -65,14 +65,14 @@ class Handler(BaseHTTPRequestHandler):
         self.server.ranges.append(asked)
         start = int(asked[6:-1]) if asked else 0
         whole = len(self.server.content)
-        said = {"Content-Range": f"bytes {start}-{whole - 1}/{whole}"} if asked else {}
-        self.begin(206 if asked else 200, whole - start, said)
+        headers = {"Content-Range": f"bytes {start}-{whole - 1}/{whole}"} if asked else {}
+        self.begin(206 if asked else 200, whole - start, headers)
         keep = self.server.cut_after.pop(0) if self.server.cut_after else whole
         self.wfile.write(self.server.content[start : start + keep])
 
-    def begin(self, status, length, said=None):
+    def begin(self, status, length, headers=None):
         self.send_response(status)
-        for name, value in (said or {}).items():
+        for name, value in (headers or {}).items():
             self.send_header(name, value)
         if self.server.says_length:
             self.send_header("Content-Length", str(length))
@@ -236,11 +236,11 @@ class Harmful:
         ),
         (
             saved(state_dict(**{"features.0.bias": torch.zeros(64, dtype=torch.int64)})),
-            "bias holds values that are no finite",
+            "bias holds values that are not finite",
         ),
         (
             saved(state_dict(**{"features.0.bias": torch.full((64,), float("inf"))})),
-            "bias holds values that are no finite",
+            "bias holds values that are not finite",
         ),
     ],
 )

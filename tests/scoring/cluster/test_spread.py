@@ -16,7 +16,8 @@ from coos_mlflow.classifiers.forest_search import FOREST_GRID, Search, search_fo
 from coos_mlflow.classifiers.protocol import Protocol
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.reader import file_digest
-from coos_mlflow.representations import create, extract
+from coos_mlflow.representations import create
+from coos_mlflow.training import features
 
 
 def scaled(factor: int, number: int) -> tuple[int, int]:
@@ -39,7 +40,7 @@ def test_a_cluster_does_the_same_in_its_workers(make_plate, tmp_path, monkeypatc
     forest = build_pipeline("rf", Protocol())
     search = Search(forest, X.astype(np.float32), y, folds, samples=4, seed=0)
     monkeypatch.setitem(FOREST_GRID, "n_estimators", [3, 5])
-    monkeypatch.setattr(extract, "_WORKER_BLOCK", 16)
+    monkeypatch.setattr(features, "_WORKER_BLOCK", 16)
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
     plate, texture = make_plate(n=40), create("texture")
     params, error = search_forest(search)
@@ -51,9 +52,9 @@ def test_a_cluster_does_the_same_in_its_workers(make_plate, tmp_path, monkeypatc
         with pytest.raises(DataError, match="-1 is negative"):
             list(spread(scaled, 3, [(-1,)], ordered=True))
         assert search_forest(search) == (params, error)
-        there = extract.extract(Path(plate), file_digest(plate), texture)
+        there = features.extract(Path(plate), file_digest(plate), texture)
     assert not is_spreading() and dict(os.environ) == before
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "another"))
-    here = extract.extract(Path(plate), file_digest(plate), texture)
+    here = features.extract(Path(plate), file_digest(plate), texture)
     for layer, matrix in here.items():
         np.testing.assert_array_equal(there[layer], matrix)
