@@ -92,7 +92,7 @@ def test_its_training_reference_is_of_held_out_cells(deeploc, data):
     cells = len(data.annotations("training").labels)
     held = made.held_out(cells)
     for row in rows:
-        reference = mlflow.pyfunc.load_model(row.model.uri).unwrap_python_model().reference
+        reference = mlflow.pyfunc.load_model(row.model.uri).unwrap_python_model().model.reference
         assert reference.confusions["training"].sum() == held.sum() < 0.25 * cells
         assert reference.profiles["training"].counts.sum() == held.sum()
 
