@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from coos_mlflow.errors import CoosError, OutputError
@@ -73,6 +73,15 @@ def _check_place(folder: Path) -> None:
         raise OutputError(
             f"{folder}: nothing can be written in {nearest}; choose another --out folder."
         )
+
+
+@contextmanager
+def on_failure(undo: Callable[[], object]) -> Iterator[None]:
+    """Call `undo` when the block ends by an exception, be it an error, Ctrl-C or SIGTERM."""
+    with ExitStack() as stack:
+        stack.callback(undo)
+        yield
+        stack.pop_all()
 
 
 def write_whole(path: Path, content: bytes) -> None:

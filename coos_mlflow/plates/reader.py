@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from coos_mlflow._utils.files import on_failure
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.columns import ID_DATASETS, check_label_dtype, clean_labels, shown
 from coos_mlflow.plates.flags import flag_unusable, refuse_unusable
@@ -57,12 +58,8 @@ class Plate:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = open_file.open_file(path)
-        try:
-            with open_file.reading(path):
-                self._read_structure()
-        except BaseException:
-            self.close()
-            raise
+        with on_failure(self.close), open_file.reading(path):
+            self._read_structure()
 
     def _read_structure(self) -> None:
         if not open_file.has(self._file, "data"):

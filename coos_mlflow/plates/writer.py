@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from coos_mlflow._utils.files import on_failure
 from coos_mlflow.errors import DataError, OutputError
 from coos_mlflow.plates.columns import ID_DATASETS, clean_ids, clean_labels
 from coos_mlflow.plates.flags import check_images
@@ -71,22 +72,18 @@ class PlateWriter:
     def __enter__(self) -> PlateWriter:
         self._refuse_existing()
         self._partial = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.partial")
-        try:
-            with writing(self.path):
-                self._file = NewFile(self._partial)
-                set_attributes(self._file.h5, self._attrs)
-                self._data = self._file.h5.create_dataset(
-                    "data",
-                    (self.n_cells, *CELL_SHAPE),
-                    self.dtype,
-                    chunks=(min(CHUNK_CELLS, self.n_cells), *CELL_SHAPE),
-                    compression="gzip",
-                    compression_opts=1,
-                    shuffle=True,
-                )
-        except BaseException:
-            self._discard()
-            raise
+        with on_failure(self._discard), writing(self.path):
+            self._file = NewFile(self._partial)
+            set_attributes(self._file.h5, self._attrs)
+            self._data = self._file.h5.create_dataset(
+                "data",
+                (self.n_cells, *CELL_SHAPE),
+                self.dtype,
+                chunks=(min(CHUNK_CELLS, self.n_cells), *CELL_SHAPE),
+                compression="gzip",
+                compression_opts=1,
+                shuffle=True,
+            )
         return self
 
     def append(self, images: np.ndarray, **columns: np.ndarray | None) -> None:
@@ -146,11 +143,8 @@ class PlateWriter:
         if kind is not None:
             self._discard()
             return
-        try:
+        with on_failure(self._discard):
             self._finish()
-        except BaseException:
-            self._discard()
-            raise
 
     def _finish(self) -> None:
         if self._written != self.n_cells:

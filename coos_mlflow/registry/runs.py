@@ -230,13 +230,13 @@ def run(
         yield active
         with_retry(lambda: _end(active, "FINISHED"))
     except (KeyboardInterrupt, SystemExit):
-        with deferred_signals():  # who is in a hurry often asks twice
+        with deferred_signals():  # users in a hurry press Ctrl-C twice
             _end_if_it_can_be_told(active, "KILLED")
         raise
     except MlflowException as error:
         _end_if_it_can_be_told(active, "FAILED")
         raise _not_taken(name, error) from error
-    except BaseException:
+    except Exception:
         _end_if_it_can_be_told(active, "FAILED")
         raise
 

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
-from coos_mlflow._utils.files import check_folder
+from coos_mlflow._utils.files import check_folder, on_failure
 from coos_mlflow._utils.progress import progress, say
 from coos_mlflow._utils.signals import raise_swallowed_signal
 from coos_mlflow._utils.timings import Timings
 from coos_mlflow._utils.versions import check_fits
-from coos_mlflow.errors import OutputError, RegistryError, without_passwords
+from coos_mlflow.errors import CoosError, OutputError, RegistryError, without_passwords
 from coos_mlflow.model import bundle as bundles
 from coos_mlflow.model.bundle import ARTIFACT, DESCRIPTION
 from coos_mlflow.model.cell_model import CellModel
@@ -35,8 +35,8 @@ from coos_mlflow.scoring.parts import WorkFolder, discard_work, open_work
 from coos_mlflow.scoring.record import Scored, recorded
 from coos_mlflow.serving.decoding import as_images
 
-_ROOM = 2**20
-"""Bytes; on a disk with less than that left, what failed to be written failed for want of room."""
+_MIN_FREE_BYTES = 2**20
+"""If less free space than this remains, a failed write is reported as "disk full"."""
 
 MAX_COMMAND_LENGTH = 1000
 """Characters of the command that the report repeats."""
@@ -84,11 +84,8 @@ class Scorer:
         prepare_store(make=False)
         model = versions.resolve(asked)
         copy = _copied(model)
-        try:
+        with on_failure(lambda: shutil.rmtree(copy, ignore_errors=True)):
             loaded = cls._of(model, copy, precision)
-        except BaseException:
-            shutil.rmtree(copy, ignore_errors=True)
-            raise
         weakref.finalize(loaded, shutil.rmtree, copy, ignore_errors=True)
         if precision == BF16 and loaded.classifier.classifier is not None:
             say(
@@ -249,25 +246,26 @@ def _copied(model: versions.ModelRef) -> Path:
         raise OutputError(
             f"No temporary folder can be made ({error}); make room, or set TMPDIR to another one."
         ) from error
-    try:
-        check_there(str(model), versions.artifact_location(model), model.recovery_hint)
-        # Not by `mlflow.pyfunc.load_model`, which runs what code the model brings.
-        mlflow.artifacts.download_artifacts(model.uri, dst_path=str(copy))
-    except BaseException as error:
-        no_room = shutil.disk_usage(copy).free < _ROOM
-        shutil.rmtree(copy, ignore_errors=True)
-        if not isinstance(error, MlflowException | OSError):
-            raise
-        if no_room:
-            raise OutputError(
-                f"{copy.parent}: no room for a copy of {model} ({first_line(error)}); make some, "
-                "or set TMPDIR to another folder."
-            ) from error
-        raise RegistryError(
-            f"{model} cannot be loaded from {versions.registry_uri()} "
-            f"({first_line(error)}); its files may have been moved."
-        ) from error
+    with on_failure(lambda: shutil.rmtree(copy, ignore_errors=True)):
+        try:
+            check_there(str(model), versions.artifact_location(model), model.recovery_hint)
+            # Not by `mlflow.pyfunc.load_model`, which runs the code that the model brings.
+            mlflow.artifacts.download_artifacts(model.uri, dst_path=str(copy))
+        except (MlflowException, OSError) as error:
+            raise _not_copied(model, copy, error) from error
     return copy
+
+
+def _not_copied(model: versions.ModelRef, copy: Path, error: Exception) -> CoosError:
+    if shutil.disk_usage(copy).free < _MIN_FREE_BYTES:
+        return OutputError(
+            f"{copy.parent}: no room for a copy of {model} ({first_line(error)}); make some, "
+            "or set TMPDIR to another folder."
+        )
+    return RegistryError(
+        f"{model} cannot be loaded from {versions.registry_uri()} "
+        f"({first_line(error)}); its files may have been moved."
+    )
 
 
 def _holds_results_of(folder: Path, model: versions.ModelRef) -> bool:

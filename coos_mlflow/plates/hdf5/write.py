@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from coos_mlflow._utils.files import on_failure
 from coos_mlflow._utils.signals import deferred_signals
 from coos_mlflow.errors import CoosError, OutputError
 from coos_mlflow.plates.hdf5.open_file import first_line
@@ -59,12 +60,8 @@ class NewFile:
 
     def __init__(self, path: Path) -> None:
         self._raw = DeferredErrorFile(path, "x+b")
-        try:
+        with on_failure(path.unlink), on_failure(self._raw.close):
             self.h5 = h5py.File(self._raw, "w")
-        except BaseException:
-            self._raw.close()
-            path.unlink()
-            raise
 
     def check(self) -> None:
         """Raise the OSError of the first write that failed."""
