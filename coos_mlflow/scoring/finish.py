@@ -14,20 +14,21 @@ from coos_mlflow._utils.files import check_folder, put_in_place
 from coos_mlflow.drift.assessment import assess
 from coos_mlflow.drift.collect import Collected, Collector
 from coos_mlflow.drift.example_cells import ExamplePicker
-from coos_mlflow.drift.reference import Reference
+from coos_mlflow.drift.reference import Reference, ReferenceCells
 from coos_mlflow.errors import CoosError, OutputError
 from coos_mlflow.plates.copies import CopyFinder
 from coos_mlflow.plates.flags import USABLE, FlagCounter
 from coos_mlflow.plates.reader import Plate
 from coos_mlflow.plates.schema import Origins
 from coos_mlflow.registry.results import DRIFT, PREDICTIONS, REPORT, REPORT_MD, RESULTS
+from coos_mlflow.reports.plate.cells import Pictures, ReferencePicture
+from coos_mlflow.reports.plate.figures.cells import cell_picture
 from coos_mlflow.reports.plate.html import render
 from coos_mlflow.reports.plate.markdown import render_markdown
 from coos_mlflow.reports.plate.summary import summarise
 from coos_mlflow.scoring.job import found_results
 from coos_mlflow.scoring.parts import WorkFolder
 from coos_mlflow.scoring.predictions import PredictionWriter
-from coos_mlflow.scoring.reporting import pictures
 
 MIN_NAMED_SHARE = 0.95
 """Share of the cells that ids must name to count as ids: the share that a verdict may leave out
@@ -88,12 +89,23 @@ def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> d
     gathered = _gather(plate, work, new / PREDICTIONS)
     drift = _assess(plate, gathered, reference) | work.job.facts
     (new / DRIFT).write_text(json.dumps(drift, indent=1, sort_keys=True) + "\n")
-    shown = pictures(gathered.examples, reference.cells)
+    shown = _pictures(gathered.examples, reference.cells)
     page = summarise(drift, shown, command=work.job.command)
     (new / REPORT).write_text(render(page), encoding="utf-8")
     (new / REPORT_MD).write_text(render_markdown(page), encoding="utf-8")
     new.chmod(0o755)
     return drift
+
+
+def _pictures(examples: ExamplePicker, reference: ReferenceCells) -> Pictures:
+    """Return the pictures of the cells picked and of the reference's."""
+    columns = (reference.images, reference.labels, reference.splits, reference.plates)
+    known = [
+        ReferencePicture(cell_picture(image), int(label), str(split), str(plate))
+        for image, label, split, plate in zip(*columns, strict=True)
+    ]
+    own = {index: cell_picture(thumbnail) for index, thumbnail in examples.thumbnails().items()}
+    return Pictures(own, known)
 
 
 def _gather(plate: Plate, work: WorkFolder, predictions: Path) -> _Gathered:
