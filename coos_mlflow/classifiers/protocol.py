@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from coos_mlflow.classifiers.forest_search import SEARCHES, min_cells_for_halving
 from coos_mlflow.errors import DataError
-from coos_mlflow.plates.dataset import TrainingData
+
+if TYPE_CHECKING:
+    from coos_mlflow.plates.dataset import TrainingData
 
 TITLES = {"knn": "kNN", "lr": "L1 LR", "rf": "RF"}
 """Classifiers by key, under the names of the paper's Table 3."""

@@ -39,7 +39,6 @@ SERVED_PACKAGES = (
     "numpy",
     "packaging",
     "pandas",
-    "pyarrow",
     "rich",
     "scikit-learn",
     "scipy",

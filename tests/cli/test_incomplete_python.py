@@ -48,8 +48,7 @@ def coos(tmp_path):
 @pytest.mark.parametrize(
     ("lacking", "arguments"),
     [
-        ("lzma", ("score", "plate.h5", "--model", "texture-lr")),
-        ("lzma", ("train", "texture")),
+        ("lzma", ("download", "--dry-run")),
         ("sqlite3", ("models", "list")),
     ],
 )

@@ -14,7 +14,6 @@ from coos_mlflow.errors import OutputError, RegistryError, RunNotLoggedError
 from coos_mlflow.registry import artifacts, outbox, retry, versions
 from coos_mlflow.registry.runs import SCORING_EXPERIMENT, TRAINING_EXPERIMENT
 from coos_mlflow.representations import create
-from coos_mlflow.scoring import record
 from coos_mlflow.scoring.scorer import Scorer
 from coos_mlflow.training import train as baselines
 from coos_mlflow.training.data import choose
@@ -150,8 +149,9 @@ def test_a_kept_row_of_another_release_is_refused_and_stays(trained, store):
 
 def test_a_full_cache_is_said_in_one_sentence(trained, store, small_disk, monkeypatch):
     disk = small_disk(50_000)
-    monkeypatch.setattr(outbox, "_home", lambda: disk / "rows")
-    with pytest.raises(OutputError, match="fitted row cannot be kept there"):
+    (disk / "rows").mkdir()
+    monkeypatch.setattr(outbox, "cache_home", lambda: disk)
+    with pytest.raises(OutputError, match="fitted model cannot be kept there"):
         baselines.train_rows(
             create("texture"),
             choose(str(trained.data)),
@@ -218,7 +218,7 @@ def test_a_folder_that_is_not_there_is_named(store, tmp_path):
         coos(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("moment", ["register", "crown"])
+@pytest.mark.parametrize("moment", ["register", "update_champion"])
 def test_what_was_done_before_the_store_went_is_not_done_again(trained, store, monkeypatch, moment):
     def gone(*_args, **_options):
         raise MlflowException("the store is gone")
@@ -249,7 +249,7 @@ def test_who_interrupts_the_logging_can_log_it_later(stocked, make_plate, tmp_pa
     def interrupted(_results):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(record, "_log", interrupted)
+    monkeypatch.setattr(outbox, "log_results", interrupted)
     with pytest.raises(KeyboardInterrupt):
         scorer.score(make_plate(), tmp_path / "out")
     stocked.come_back()

@@ -21,6 +21,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 from coos_mlflow.classifiers import fit
+from coos_mlflow.classifiers.protocol import Protocol
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.model import bundle
 from coos_mlflow.model.cell_model import CellModel
@@ -157,9 +158,11 @@ def test_a_tree_that_is_not_checked_is_refused(tmp_path, pipeline, words):
 
 @pytest.mark.parametrize("kind", ["knn", "lr", "rf"])
 def test_what_this_package_fits_is_loaded(tmp_path, kind):
-    chosen = {"n_estimators": 3} if kind == "rf" else {}
     X = np.random.default_rng(0).random((50, 4))
-    fitted = fit.make(kind, chosen, fit.Protocol()).fit(X, np.arange(50) % 7)
+    pipeline = fit.build_pipeline(kind, Protocol())
+    if kind == "rf":
+        pipeline.set_params(classify__n_estimators=3)
+    fitted = pipeline.fit(X, np.arange(50) % 7)
     skops.io.dump(fitted, tmp_path / "classifier.skops")
     loaded = bundle.load_classifier(tmp_path)
     np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from coos_mlflow.cli import score as cli_score
 from coos_mlflow.errors import ConditionMetError, DataError, RunNotLoggedError
-from coos_mlflow.scoring import record as scored_module
+from coos_mlflow.registry import outbox
 from coos_mlflow.scoring.conditions import parse, violations
 
 CANNOT = {
@@ -134,7 +134,7 @@ def test_plates_without_a_run_are_scored_shown_and_judged(
     def gone(_results):
         raise MlflowException("the store is gone")
 
-    monkeypatch.setattr(scored_module, "_log", gone)
+    monkeypatch.setattr(outbox, "log_results", gone)
     plates = [str(new_plate), str(make_plate("other.h5", n=60))]
 
     def score(condition, force=False):
@@ -158,7 +158,7 @@ def test_plates_without_a_run_are_scored_shown_and_judged(
     assert [("--fail-on" in line, "`coos sync`" in line) for line in lines] == (
         [(True, False)] * 2 + [(False, True)] * 2
     )
-    for note in scored_module.notes():
+    for note in outbox.pending_runs():
         note.forget()
 
 

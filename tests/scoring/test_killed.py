@@ -17,11 +17,11 @@ from forks import Forked, Forks
 from coos_mlflow.registry.results import RESULTS
 
 KILLS = int(os.environ.get("COOS_KILLS", "1"))
-"""How often to kill; `COOS_KILLS=50 make test PYTEST=tests/test_killed.py` takes ten minutes."""
+"""How often to kill; with `COOS_KILLS=50` this file takes ten minutes."""
 
 CODE = """
 from coos_mlflow.scoring import blocks, job
-from coos_mlflow.cli import coos_score
+from coos_mlflow.cli.main import coos_score
 blocks.BATCH, job.BLOCK = 16, 32
 coos_score()
 """
@@ -29,7 +29,7 @@ coos_score()
 HELD = """
 import time
 from pathlib import Path
-from coos_mlflow.parts import WorkFolder
+from coos_mlflow.scoring.parts import WorkFolder
 write = WorkFolder.write
 def held(self, part):
     write(self, part)

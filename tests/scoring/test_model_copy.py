@@ -28,7 +28,7 @@ def test_the_copy_of_a_model_goes_with_its_scorer(trained, tmp_path, monkeypatch
         with pytest.raises(KeyboardInterrupt):
             scoring.Scorer.load("texture-lr")
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(scoring, "find_bundle", lambda _: None)
+    monkeypatch.setattr(scoring.bundles, "find", lambda _: None)
     with pytest.raises(RegistryError, match="holds no artifacts/bundle"):
         scoring.Scorer.load("texture-lr")
     assert list(tmp_path.iterdir()) == []

@@ -18,8 +18,8 @@ from coos_mlflow.errors import DataError, OutputError, RegistryError
 from coos_mlflow.plates.file_names import check_names
 from coos_mlflow.plates.reader import file_digest, open_plate
 from coos_mlflow.plates.schema import CLASSES
+from coos_mlflow.registry import outbox
 from coos_mlflow.scoring import blocks, finish, job, overview
-from coos_mlflow.scoring import record as scored_module
 from coos_mlflow.scoring import scorer as scoring
 from coos_mlflow.scoring.predictions import SCHEMA
 
@@ -205,7 +205,7 @@ def test_a_run_that_was_not_logged_is_logged_when_the_results_are_found(
 
     plate = make_plate()
     with monkeypatch.context() as patch:
-        patch.setattr(scored_module, "_log", lost)
+        patch.setattr(outbox, "log_results", lost)
         with pytest.raises(RegistryError, match="results are there, but their run"):
             scorer.score(plate, tmp_path / "out")
     found = scorer.score(plate, tmp_path / "out")

@@ -21,7 +21,7 @@ from coos_mlflow.registry.results import RESULTS
 from coos_mlflow.registry.scoring_runs import COLUMNS, farthest, read_history
 from coos_mlflow.registry.versions import ModelRef
 from coos_mlflow.reports.history_figure import DPI, INCHES, MARKS, history_figure, write
-from coos_mlflow.scoring import record as scored_module
+from coos_mlflow.scoring import record
 from coos_mlflow.scoring.job import Job, Stamp
 
 
@@ -158,8 +158,8 @@ def test_what_a_scoring_logs_is_what_its_history_reads(model, tmp_path, error, e
         "class_shares": {"classes": ["Golgi", "ER"], "cells": [30, 10]},
         "left_out": {"unusable": {}, "copies": 0, "nameless": 0},
     }
-    scored = scored_module.Scored(job, drift_of(error) | job.facts | shares, Timings({"cells": 1}))
-    run_id = scored_module.recorded(scored).run_id
+    scored = record.Scored(job, drift_of(error) | job.facts | shares, Timings({"cells": 1}))
+    run_id = record.recorded(scored).run_id
     (row,) = read_history(model).to_dict("records")
     assert (row["run_id"], row["plate"], row["version"]) == (run_id, "new.h5", "4")
     assert (row["n_cells"], row["reason"]) == (40, "As usual.")

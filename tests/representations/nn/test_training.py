@@ -248,15 +248,15 @@ SCRIPT = """
 import itertools, os, signal, sys
 from pathlib import Path
 sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parents[1] / "helpers")]
-from coos_mlflow._utils.signals import Waiting
+from coos_mlflow._utils.signals import DeferredSignal
 from test_training import Regression, run
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind "&"
-note = Waiting._note
+note = DeferredSignal._note
 def reporting(self, *arguments):
     note(self, *arguments)
     os.write(1, b"asked\\n")  # where the signal came, print may be at work
-Waiting._note = reporting
+DeferredSignal._note = reporting
 
 class Paused(Regression):
     drawn = itertools.count(1)

@@ -187,10 +187,10 @@ metadata.version = version
 SLOW = """
 import time
 from coos_mlflow.scoring import cluster_tasks
-def slowly(*arguments, plain=cluster_worker.score_block):  # Dask loads this twice
+def slowly(*arguments, plain=cluster_tasks.score_block):  # Dask loads this twice
     time.sleep(0.1)
     return plain(*arguments)
-cluster_worker.score_block = slowly
+cluster_tasks.score_block = slowly
 """
 """Nobody can come too late to end something before all blocks are answered."""
 
