@@ -153,8 +153,8 @@ def fetch(plan: DownloadPlan, on_progress: Callable[[int], None] | None = None) 
     Raises
     ------
     DownloadError
-        For a wrong checksum, a lost connection, or a server that refuses. After a lost connection
-        the bytes received so far are kept, and the next call resumes from them.
+        For a wrong checksum, a lost connection, or a server that refuses. Except after a wrong
+        checksum, the bytes received so far are kept, and the next call resumes from them.
     OutputError
         When the folder cannot be written or the disk is too small.
     """

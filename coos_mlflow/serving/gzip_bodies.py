@@ -68,7 +68,8 @@ def unpacked(body: bytes, kind: str) -> bytes:
     return out.getvalue()
 
 
-def _damaged(found: str) -> RefusedRequestError:
+def _damaged(problem: str) -> RefusedRequestError:
     return RefusedRequestError(
-        f"{WHERE}: {found} found, expected one whole gzip stream, since Content-Encoding says gzip."
+        f"{WHERE}: {problem} found, expected one whole gzip stream, since Content-Encoding says "
+        "gzip."
     )

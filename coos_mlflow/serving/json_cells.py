@@ -53,14 +53,14 @@ def _parsed(body: bytes) -> Any:
     except RefusedRequestError:
         raise
     except RecursionError:
-        found = "lists nested a thousand deep"
+        problem = "lists nested a thousand deep"
     except json.JSONDecodeError as error:
-        found = f"no JSON ({error.msg} at character {error.pos:,})"
+        problem = f"no JSON ({error.msg} at character {error.pos:,})"
     except UnicodeDecodeError as error:
-        found = f"no UTF-8 (byte {error.start:,})"
+        problem = f"no UTF-8 (byte {error.start:,})"
     except ValueError:
-        found = "a number of thousands of digits"
-    raise RefusedRequestError(f'{WHERE}: {found} found, expected {{"inputs": [cells]}}.')
+        problem = "a number of thousands of digits"
+    raise RefusedRequestError(f'{WHERE}: {problem} found, expected {{"inputs": [cells]}}.')
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -119,9 +119,11 @@ def unnamed(values: Any, where: str) -> Any:
     name = _only_name(values[0], "cell 0")
     for index, row in enumerate(values):
         if not isinstance(row, dict) or [*row] != [name]:
-            found = f"has {listed('name', [*row])}" if isinstance(row, dict) else f"is {_kind(row)}"
+            problem = (
+                f"has {listed('name', [*row])}" if isinstance(row, dict) else f"is {_kind(row)}"
+            )
             raise DataError(
-                f"{WHERE}: cell {index} {found}, expected {listed('name', [name])} as in cell 0."
+                f"{WHERE}: cell {index} {problem}, expected {listed('name', [name])} as in cell 0."
             )
     return [row[name] for row in values]
 
