@@ -1,4 +1,7 @@
-"""The table beside a folder of images: what it says of each cell, however it is spelled."""
+"""Read `cells.csv`, the table with labels and ids of the cells in a folder of images.
+
+Open this module to accept another separator, encoding or spelling of a column.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +18,24 @@ from coos_mlflow.plates.columns import ID_DATASETS, shown
 
 CELLS_CSV = "cells.csv"
 FIELDS = {"label": "labels"} | {name.removesuffix("s"): name for name in ID_DATASETS}
-"""Column of a CSV, group of a name or level of folders -> column of a plate."""
+"""Column of a plate for each field. A CSV column, a named group or a folder level gives a field."""
 
 FILE_FIELD, SIMULATED_FIELD = "file", "simulated"
 
 Said = dict[str, dict[str, str]]
-"""For each stem, the value of each field that one source gives."""
+"""Values by stem and field, from one source."""
 
 TIFF_ENDING = re.compile(r"\.tiff?$", re.IGNORECASE)
 
 _SEPARATORS = ",;\t"
-"""Comma; what Excel writes where the comma is the decimal sign; what it calls Unicode text."""
+"""Comma; semicolon, which Excel writes with a decimal comma; tab, in Excel's "Unicode text"."""
 
 _COLUMN = re.compile(
     r"(?:image)?(?:metadata)?"
     r"(?:(file|plate|well|date|microscope)(?:name|id)?s?|(label)(?:id)?s?|(simulated))"
 )
-"""Folded names of columns: ours, COOS-7's (``plateIDs``), pycytominer's (``Metadata_Plate``) and
-CellProfiler's (``Image_Metadata_Plate``)."""
+"""Folded names of columns: this package's, COOS-7's (``plateIDs``), pycytominer's
+(``Metadata_Plate``) and CellProfiler's (``Image_Metadata_Plate``)."""
 
 _LIKE = {
     "label": re.compile(r"label|^class|class(?:es|ids?|names?)?$"),
@@ -41,19 +44,19 @@ _LIKE = {
     "date": re.compile(r"date"),
     "microscope": re.compile(r"microscope|instrument"),
 }
-"""Folded names that sound like a field but may mean something else, such as ``plate_map_name``."""
+"""Folded names that resemble a field but may mean something else, such as ``plate_map_name``."""
 
 
 @dataclass
 class CellsCsv:
-    """What a table says of the cells of a folder.
+    """Contents of a table of the cells of a folder.
 
     Parameters
     ----------
     rows : dict of str to dict
-        The fields of each stem, in the order of the table.
+        Fields of each stem, in the order of the table.
     not_taken : list of str
-        Columns that are no field of a plate, as the table spells them.
+        Columns that are not a field of a plate, as spelled in the table.
     """
 
     rows: Said
@@ -61,21 +64,22 @@ class CellsCsv:
 
 
 def read_cells_csv(path: Path, images: dict[str, list[str]]) -> CellsCsv:
-    """Read what a table says of each pair of images.
+    """Read the fields of each pair of images from a table.
 
     Parameters
     ----------
     path : Path
         Comma, semicolon or tab as separator; UTF-8 or, with a byte order mark, UTF-16.
     images : dict of str to list of str
-        For each stem the paths of its images below their folder. A line may name the stem or
-        an image, with its folders or, where that is clear, without; all below one other root.
+        For each stem, the paths of its images below their folder. A line may name the stem or
+        an image. The folders may be left out if the name is still unique. The paths in the table
+        may lie below another root, but all lines need the same one.
 
     Raises
     ------
     DataError
-        For tables that cannot be read, columns that mean the same, and lines that do not fit
-        the images one to one.
+        For tables that cannot be read, two columns for the same field, and lines that do not
+        match the images one to one.
     """
     try:
         return _read(path, images)
@@ -88,7 +92,7 @@ def read_cells_csv(path: Path, images: dict[str, list[str]]) -> CellsCsv:
 
 
 def similar_field(column: str) -> str | None:
-    """Return the field that a column sounds like, or None."""
+    """Return the field that the name of a column resembles, or None."""
     folded = _folded(column)
     return next((name for name, like in _LIKE.items() if like.search(folded)), None)
 
@@ -120,7 +124,7 @@ def _read(path: Path, images: dict[str, list[str]]) -> CellsCsv:
 
 
 def _table(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """Return the first line and, with their numbers, the others that are not empty."""
+    """Return the header, and the other lines that are not empty with their line numbers."""
     raw = path.read_bytes()
     utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = raw.decode("utf-16" if utf16 else "utf-8-sig")
@@ -133,12 +137,12 @@ def _table(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     )
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     next(reader, None)
-    # Excel keeps lines that were emptied as lines of separators.
+    # Excel saves emptied lines as lines of separators.
     return headers[separator], ((reader.line_num, line) for line in reader if any(line))
 
 
 def _places(header: list[str], path: Path) -> dict[str, int]:
-    """Return where each field stands in a line."""
+    """Return the position of each field in a line."""
     places: dict[str, int] = {}
     for at, column in enumerate(header):
         name = _field(column)
@@ -162,7 +166,7 @@ def _folded(column: str) -> str:
 
 
 class _Finder:
-    """Finds the stem that a line of a table means."""
+    """Find the stem that belongs to the name in a line of a table."""
 
     def __init__(self, images: dict[str, list[str]]) -> None:
         self._full = {stem: stem for stem in images}
@@ -195,7 +199,7 @@ class _Finder:
         return alike[0]
 
     def _below_a_root(self, name: str) -> tuple[str | None, str]:
-        """Return the stem that a path names, and the folders before the part that names it."""
+        """Return the stem of a path, and the folders before it."""
         parts = name.split("/")
         for first in range(len(parts) if ".." not in parts else 0):
             if stem := self._full.get("/".join(parts[first:])):

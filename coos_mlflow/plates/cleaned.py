@@ -1,4 +1,4 @@
-"""Copies of plate files without the cells that no model can learn from."""
+"""Make copies of plate files without unusable cells, for training. Copies are cached."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from coos_mlflow.plates.writer import PlateWriter
 
 
 def without_unusable(file: Path) -> Path:
-    """Return a plate file, or a copy of it without its unusable cells where it has some.
+    """Return a plate file, or a copy without its unusable cells if it has any.
 
-    The copy is kept in the cache, named by the content of the file. How many cells were left out,
-    and why, is said on stderr.
+    The copy is kept in the cache under the digest of the file. The number of cells left out, and
+    the reasons, are printed on stderr.
 
     Parameters
     ----------
     file : Path
-        It stays as it is.
+        It is not changed.
 
     Raises
     ------
     DataError
-        When more cells are unusable than `MAX_UNUSABLE`.
+        When more than the share `MAX_UNUSABLE` of the cells is unusable.
     OutputError
         When the cache cannot be written.
     """
@@ -39,7 +39,7 @@ def without_unusable(file: Path) -> Path:
         kinds = counter.unusable
         if not kinds:
             return file
-        # The folder keeps its name, since a data set is called by it.
+        # The folder keeps its name, because a data set is named after its folder.
         folder = make_cache_home("cleaned", file_digest(file)[:24], file.resolve().parent.name)
         copy = folder / file.name
         if not copy.exists():
@@ -50,7 +50,7 @@ def without_unusable(file: Path) -> Path:
 
 
 def _write(plate: Plate, copy: Path, n_cells: int) -> None:
-    # Of two processes that write the same copy, the second replaces it by the same bytes.
+    # When two processes write the same copy, the second replaces it with the same bytes.
     with PlateWriter(copy, n_cells, dtype=plate.dtype, attrs=plate.attrs, force=True) as writer:
         for batch in _batches(plate, "Copying"):
             keep = batch.flags == USABLE

@@ -1,4 +1,8 @@
-"""The columns beside the images: class labels, and ids of plate, well, date and microscope."""
+"""The optional columns of a plate: class labels, and ids of plate, well, date and microscope.
+
+Open this module to change how labels and ids are checked and cleaned, or how text from a file is
+made printable.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +22,14 @@ ID_DATASETS = {
     "dates": "dateIDs",
     "microscopes": "microscopeIDs",
 }
-"""Our name of each id column, and its HDF5 dataset in COOS-7 (facts printed from a real file)."""
+"""Name of each id column in this package, and of its HDF5 dataset in COOS-7 (read from a real
+file)."""
 
 MAX_ID_CHARACTERS = 256
-"""Ids become table cells, file names and labels of figures; anything longer is no name."""
+"""Largest length of an id. Ids become table cells, file names and labels of figures."""
 
 MISSING = frozenset(("", "nan", "none", "na", "n/a", "<na>", "#n/a", "null"))
-"""What tables write, in small letters, where they hold no id (numpy, Python, R, pandas, Excel,
-SQL)."""
+"""Lower-case texts that stand for a missing id in tables (numpy, Python, R, pandas, Excel, SQL)."""
 
 _PADDING = "".join(char for char in map(chr, range(0x3001)) if char.isspace()) + "\0"
 _WHOLE_FLOAT = re.compile(r"(-?\d+)\.0", re.ASCII)
@@ -39,7 +43,7 @@ def clean_labels(raw: np.ndarray, where: str) -> np.ndarray:
     raw : ndarray, shape (n,)
         Integers, or floats with whole values.
     where : str
-        What to name in the message, such as ``"plate.h5:/labels"``.
+        Name of the source for the message, such as ``"plate.h5:/labels"``.
 
     Raises
     ------
@@ -60,7 +64,7 @@ def clean_labels(raw: np.ndarray, where: str) -> np.ndarray:
 
 
 def check_label_dtype(dtype: np.dtype, where: str) -> None:
-    """Refuse what cannot hold class labels.
+    """Refuse a dtype that cannot hold class labels.
 
     Raises
     ------
@@ -80,17 +84,17 @@ def clean_ids(raw: Iterable[object], where: str, start: int = 0) -> np.ndarray:
     raw : iterable of bytes, str, int, float or None
         One id for each cell.
     where : str
-        What to name in the message.
+        Name of the source for the message.
     start : int
         Index of the first cell, for the message.
 
     Returns
     -------
     ndarray of str, shape (n,)
-        ``""`` for `MISSING` ones, None and NaN. Padding at either end is gone, accents are
-        composed (Unicode NFC), and whole numbers stand without ``.0``, which a table adds where
-        other ids are missing. Bytes that are not UTF-8, and characters that do not print (NUL,
-        newline, terminal escapes), stand as their backslash escapes.
+        ``""`` for texts in `MISSING`, None and NaN. Padding at either end is removed, and accents
+        are composed (Unicode NFC). Whole numbers lose their ``.0``, which tables add where other
+        ids are missing. Bytes that are not UTF-8, and characters that do not print (NUL, newline,
+        terminal escapes), become backslash escapes.
 
     Raises
     ------
@@ -143,9 +147,9 @@ def _whole_number(value: float, what: str) -> str:
 
 
 def shown(text: object, most: int = 200) -> str:
-    """Return what a file says as it can stand in a sentence: printable, and not without end."""
-    found = str(text)
-    return _printable(found if len(found) <= most else f"{found[:most]}...")
+    """Return text from a file for use in a message: printable, and cut after `most` characters."""
+    full = str(text)
+    return _printable(full if len(full) <= most else f"{full[:most]}...")
 
 
 def _printable(text: str) -> str:

@@ -1,7 +1,7 @@
-"""COOS-7 from Zenodo: ask the record's API, fetch with resume, verify (CC-BY-NC 4.0).
+"""Download COOS-7 from Zenodo: list the record's files, fetch them with resume, verify them.
 
-Lu et al. 2019, record 3386336. Names, sizes and checksums come from the API at the time of the
-download, never from this file.
+The data set is Lu et al. 2019, record 3386336, licence CC-BY-NC 4.0. Names, sizes and checksums
+come from Zenodo's API at the time of the download. They are not stored in this module.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from coos_mlflow.plates.download import (
 
 RECORD_URL = "https://zenodo.org/api/records/3386336"
 RECORD_VARIABLE = "COOS7_RECORD_URL"
-"""Environment variable with the address of a mirror that speaks the same API."""
+"""Environment variable with the address of a mirror that has the same API."""
 
 LICENCE = "CC-BY-NC 4.0 (https://creativecommons.org/licenses/by-nc/4.0/): no commercial use"
 CITATION = (
@@ -53,18 +53,19 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class DownloadPlan:
-    """What is to be fetched into a folder.
+    """Files to download into a folder.
 
     Parameters
     ----------
     folder : Path
     present : list of RemoteFile
-        There already, with the right MD5.
+        Files that are in the folder already, with the right MD5.
     wanted : list of RemoteFile
+        Files to download.
     bytes_wanted : int
-        Without what an earlier, cut download left.
+        Bytes still to download; bytes kept from an interrupted download are subtracted.
     bytes_free : int
-        On the disk of `folder`.
+        Free bytes on the disk of `folder`.
     """
 
     folder: Path
@@ -75,7 +76,7 @@ class DownloadPlan:
 
 
 def list_files(record_url: str | None = None) -> list[RemoteFile]:
-    """Ask the record for its files.
+    """List the files of the record.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def list_files(record_url: str | None = None) -> list[RemoteFile]:
     Raises
     ------
     DownloadError
-        Where the server does not answer, or answers something else than a record.
+        When the server does not answer, or its answer is not a record.
     """
     url = record_url or os.environ.get(RECORD_VARIABLE) or RECORD_URL
     try:
@@ -134,26 +135,28 @@ def plan_download(
 
 
 def fetch(plan: DownloadPlan, on_progress: Callable[[int], None] | None = None) -> list[Path]:
-    """Download what a plan wants; each file takes its name when it is whole and verified.
+    """Download the files of a plan.
+
+    Each file gets its final name only when it is complete and verified.
 
     Parameters
     ----------
     plan : DownloadPlan
     on_progress : callable or None
-        Told the bytes that came since its last call; negative where a server starts over.
+        Called with the bytes received since its last call; negative when a server starts over.
 
     Returns
     -------
     list of Path
-        The files that were fetched.
+        The downloaded files.
 
     Raises
     ------
     DownloadError
-        For a wrong checksum, a connection that stays cut, a server that refuses. What came
-        until then is kept, and the next call goes on from there.
+        For a wrong checksum, a lost connection, or a server that refuses. Except after a wrong
+        checksum, the bytes received so far are kept, and the next call resumes from them.
     OutputError
-        Where the folder cannot be written or the disk is too small.
+        When the folder cannot be written or the disk is too small.
     """
     check_space(plan)
     pooch.get_logger().setLevel(logging.WARNING)
@@ -207,7 +210,7 @@ def _fetch_file(folder: Path, file: RemoteFile, on_progress: Callable[[int], Non
         pooch.retrieve(
             file.url, f"md5:{file.md5}", fname=file.name, path=folder, downloader=downloader
         )
-    except ValueError as error:  # what pooch raises for a checksum
+    except ValueError as error:  # pooch raises this for a wrong checksum
         raise DownloadError(
             f"{file.url}: the file arrived damaged, its MD5 is not {file.md5} as the record says; "
             "what came was deleted, run the command again."

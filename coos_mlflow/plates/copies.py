@@ -1,4 +1,7 @@
-"""Find cells that are in a plate more than once: the same pixels in both channels."""
+"""Find copies: cells of a plate with the same pixels as an earlier cell, in both channels.
+
+Open this module to change how cells are compared.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ import numpy as np
 from coos_mlflow.plates.flags import COPY, USABLE
 
 _DIGEST_BYTES = 8
-"""Bytes kept of each SHA-256. Of ten million plates of a million cells each, fewer than one holds
-two different cells that share them."""
+"""Bytes kept of each SHA-256. Among ten million plates of a million cells each, fewer than one is
+expected to hold two different cells with the same bytes."""
 
 
 def cell_digests(images: np.ndarray) -> np.ndarray:
-    """Return a number for the pixels of each cell, the same for the same pixels.
+    """Return a number for each cell; equal pixels give equal numbers.
 
     Parameters
     ----------
@@ -31,7 +34,7 @@ def cell_digests(images: np.ndarray) -> np.ndarray:
 
 
 class CopyFinder:
-    """Remembers the cells of a plate, so that copies of earlier cells are found as they stream by.
+    """Remember the cells of a plate while it is read in batches, and find copies of earlier ones.
 
     Memory grows by about 70 bytes a cell.
     """
@@ -40,7 +43,7 @@ class CopyFinder:
         self._seen: set[int] = set()
 
     def flagged(self, flags: np.ndarray, digests: np.ndarray) -> np.ndarray:
-        """Return the flags of the next cells, with `COPY` for copies of usable cells before them.
+        """Return the flags of the next cells, with `COPY` for copies of earlier usable cells.
 
         Parameters
         ----------
@@ -49,10 +52,10 @@ class CopyFinder:
         digests : ndarray of uint64, shape (n,)
             From `cell_digests`.
         """
-        found = flags.copy()
+        updated = flags.copy()
         for row in np.flatnonzero(flags == USABLE).tolist():
             digest = int(digests[row])
             if digest in self._seen:
-                found[row] = COPY
+                updated[row] = COPY
             self._seen.add(digest)
-        return found
+        return updated

@@ -1,4 +1,7 @@
-"""A data set: a folder with one plate file for each of the five splits, and what a run reads."""
+"""A data set: a folder with one plate file for each of the five splits.
+
+Find the five files, read labels, plates and wells of a split, and compute digests of the files.
+"""
 
 from __future__ import annotations
 
@@ -52,12 +55,12 @@ class TrainingData:
 
     @property
     def folder(self) -> Path:
-        """Where the files are."""
+        """Folder that holds the files."""
         return self.paths["training"].parent
 
     @property
     def name(self) -> str:
-        """What tables and tags call it; simulated data is never called COOS-7."""
+        """Name in tables and tags. Simulated data is never called COOS-7."""
         if self.simulated:
             return "simulated"
         return "COOS-7" if self.paths["training"].name.startswith("COOS7") else self.folder.name
@@ -73,14 +76,19 @@ class TrainingData:
     def remembered(
         cls, paths: dict[str, Path], simulated: bool, digests: dict[str, str]
     ) -> TrainingData:
-        """Return data whose files were hashed before, and need not be there any more."""
-        found = cls(paths, simulated)
-        vars(found)["digests"] = dict(digests)  # where `cached_property` looks first
-        return found
+        """Return data with known digests, without reading the files.
+
+        The files may have been deleted since they were hashed.
+        """
+        data = cls(paths, simulated)
+        vars(data)["digests"] = dict(
+            digests
+        )  # `cached_property` returns a value it finds in the instance dict
+        return data
 
     @property
     def digest(self) -> str:
-        """One SHA-256 for all five."""
+        """One SHA-256 for all five files."""
         joined = "".join(self.digests[split] for split in SPLITS)
         return hashlib.sha256(joined.encode()).hexdigest()
 
@@ -90,7 +98,7 @@ class TrainingData:
         Raises
         ------
         DataError
-            When the file lacks one of them, or cells lack an id.
+            When the file lacks one of these columns, or a cell lacks an id.
         """
         with open_plate(self.paths[split]) as plate:
             wells = None if plate.well_ids is None else plate.well_ids.names
@@ -101,7 +109,7 @@ class TrainingData:
                     f"{self.paths[split]}:/{key}: missing; a split that trains or tests a model "
                     "needs labels, plateIDs and wellIDs."
                 )
-            nameless = np.flatnonzero(column == "")  # none among labels, which are numbers
+            nameless = np.flatnonzero(column == "")  # labels are numbers, so never ""
             if len(nameless):
                 raise DataError(
                     f"{self.paths[split]}:/{key}: {len(nameless):,} of {len(column):,} cells have "
@@ -121,8 +129,8 @@ def find_splits(folder: str | Path) -> dict[str, Path]:
     Parameters
     ----------
     folder : path
-        Holds ``COOS7_v1.1_training.hdf5`` ... ``COOS7_v1.1_test4.hdf5``, or the same ends after
-        any other beginning, such as ``simulated_training.hdf5``.
+        Holds ``COOS7_v1.1_training.hdf5`` ... ``COOS7_v1.1_test4.hdf5``. Any other beginning of
+        the names is accepted too, such as ``simulated_training.hdf5``.
 
     Returns
     -------
@@ -132,7 +140,7 @@ def find_splits(folder: str | Path) -> dict[str, Path]:
     Raises
     ------
     DataError
-        Where a split has no file, or more than one.
+        When a split has no file, or more than one.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -140,20 +148,20 @@ def find_splits(folder: str | Path) -> dict[str, Path]:
             f"{folder}: no such folder, expected one with the five split files "
             f"{_names(SPLITS)}; `coos download` fetches COOS-7, `coos simulate` makes such files."
         )
-    found = {split: _files_of(folder, split) for split in SPLITS}
-    missing = [split for split, files in found.items() if not files]
+    candidates = {split: _files_of(folder, split) for split in SPLITS}
+    missing = [split for split, files in candidates.items() if not files]
     if missing:
         raise DataError(
             f"{folder}: {len(missing)} of {len(SPLITS)} split files are missing: {_names(missing)}."
         )
-    for split, files in found.items():
+    for split, files in candidates.items():
         if len(files) > 1:
             raise DataError(
                 f"{folder}: {len(files)} files for the split {split} "
                 f"({', '.join(file.name for file in files)}), expected one; "
                 "keep each data set in a folder of its own."
             )
-    return {split: files[0] for split, files in found.items()}
+    return {split: files[0] for split, files in candidates.items()}
 
 
 def coos7_home() -> Path:
@@ -163,7 +171,7 @@ def coos7_home() -> Path:
 
 
 def coos7_present() -> bool:
-    """Say whether all five files of COOS-7 are in its folder."""
+    """Return whether all five files of COOS-7 are in its folder."""
     try:
         find_splits(coos7_home())
     except DataError:

@@ -1,4 +1,7 @@
-"""Downloads that go on where a cut connection ended, for whoever knows a file's size."""
+"""Download a file of known size, and resume after a lost connection.
+
+Open this module to change retries and timeouts. `coos7` uses it to fetch the data set.
+"""
 
 from __future__ import annotations
 
@@ -14,29 +17,29 @@ import requests
 from coos_mlflow.errors import CoosError, DownloadError, OutputError
 
 TIMEOUT_SECONDS = (10.0, 60.0)
-"""To connect, and between two blocks."""
+"""Longest time to connect, and longest time between two blocks."""
 
 RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0)
-"""Waits after attempts that brought nothing; one that brought bytes starts anew."""
+"""Waits after successive attempts without any bytes. An attempt with bytes restarts the list."""
 
 BLOCK_BYTES = 2**16
-"""A connection that is cut loses the block that was under way."""
+"""Bytes read at once. A lost connection loses the block that was being read."""
 
 _PASSING_STATUS = (408, 425, 429, 500, 502, 503, 504)
 
 
 class ResumingDownloader:
-    """A pooch downloader that goes on where a cut connection ended.
+    """A pooch downloader that resumes after a lost connection.
 
     Parameters
     ----------
     size : int
-        Bytes of the whole file.
+        Size of the complete file in bytes.
     part : Path
-        Where bytes gather; it stays when the download fails. Its name should change with the
-        file's checksum, so that a changed file never continues an old one.
+        File for the bytes received so far. It is kept when the download fails. Its name should
+        contain the checksum, so that a changed file never continues an old one.
     on_progress : callable or None
-        Told the bytes that came since its last call; negative where a server starts over.
+        Called with the bytes received since its last call; negative when a server starts over.
     """
 
     def __init__(self, size: int, part: Path, on_progress: Callable[[int], None] | None) -> None:
@@ -44,7 +47,7 @@ class ResumingDownloader:
         self._advance = on_progress or (lambda n: None)
 
     def __call__(self, url: str, output_file: str, pooch_object: object = None) -> None:
-        """Fetch `url` and give it the name `output_file` once it is whole."""
+        """Download `url`, and rename the file to `output_file` once it is complete."""
         waits = iter(RETRY_SECONDS)
         with writing(self._part):
             self._part.touch()
@@ -63,7 +66,7 @@ class ResumingDownloader:
             self._part.replace(output_file)
 
     def _attempt(self, url: str, have: int) -> str:
-        """Append what the server sends, and say what ended it."""
+        """Append the bytes that the server sends, and return the reason why they ended."""
         if have > self._size:
             self._part.unlink()
             have = 0
@@ -105,7 +108,7 @@ class ResumingDownloader:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what keeps a path from being written into an OutputError."""
+    """Turn an OSError while a path is written into an OutputError."""
     try:
         yield
     except (CoosError, filelock.Timeout):
@@ -118,7 +121,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Make a folder, and let no other process download into it meanwhile."""
+    """Make a folder, and lock it against downloads by other processes."""
     lock = filelock.FileLock(folder / ".download.lock", timeout=0)
     try:
         with writing(folder):
@@ -134,12 +137,12 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def bytes_in(path: Path) -> int:
-    """Return the size of a file, 0 where there is none."""
+    """Return the size of a file, or 0 if there is no such file."""
     return path.stat().st_size if path.is_file() else 0
 
 
 def reason_of(error: Exception) -> str:
-    """Say in a few words why a request failed."""
+    """Return in a few words why a request failed."""
     if isinstance(error, requests.Timeout):
         return "it took too long"
     if isinstance(error, requests.ConnectionError):

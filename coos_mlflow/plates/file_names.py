@@ -1,4 +1,7 @@
-"""Which names of plate files are refused: they come into sentences, pages, and names of folders."""
+"""Checks of the names of plate files, which appear in messages, pages and names of folders.
+
+Open this module to change which names are refused.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,15 @@ from pathlib import Path
 
 from coos_mlflow.errors import DataError
 
-_TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+_DIRECTION_CLASSES = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 """Unicode's bidirectional classes that change the order in which the rest of a line is shown."""
 
 
 def check_name(path: Path) -> None:
-    """Refuse names that a terminal obeys, no page can hold, or that are no name for results.
+    """Refuse a name that holds control characters or cannot name a folder of results.
+
+    Control characters would act on a terminal, and halves of characters cannot be written to a
+    page.
 
     Raises
     ------
@@ -32,7 +38,7 @@ def check_name(path: Path) -> None:
 
 
 def check_names(plates: Sequence[Path]) -> None:
-    """Refuse plates whose results would share a folder.
+    """Refuse plates whose results would go to the same folder.
 
     Raises
     ------
@@ -49,8 +55,8 @@ def check_names(plates: Sequence[Path]) -> None:
 
 
 def _is_unseen(char: str) -> bool:
-    """Tell control characters, line breaks, halves of characters and turns of direction."""
+    """Return whether a character is a control, line break, lone surrogate or direction change."""
     return (
         unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
-        or unicodedata.bidirectional(char) in _TURNS
+        or unicodedata.bidirectional(char) in _DIRECTION_CLASSES
     )

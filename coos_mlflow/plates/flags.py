@@ -1,4 +1,7 @@
-"""Which cells of a plate can be scored, which are flagged, and what is refused."""
+"""Flags of cells: usable, unusable for one of three reasons, or a copy of an earlier cell.
+
+Open this module to change which cells are scored, and which plates are refused.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from coos_mlflow.errors import DataError, UnusableCellsError
 from coos_mlflow.plates.schema import CELL_SHAPE, CHANNELS, CellBatch, check_shape
 
 USABLE, CONSTANT, IDENTICAL, NOT_FINITE, COPY = range(5)
-"""What can be said of a cell: the values of a column of flags."""
+"""Flag of a cell. `FLAGS` has the words for each value."""
 
 FLAGS = (
     "",
@@ -17,25 +20,25 @@ FLAGS = (
     "not a finite number",
     "copy of an earlier cell",
 )
-"""The flags in words. No model can score cells with the three in the middle; a copy is scored, but
-counts for nothing beside the cell that it repeats."""
+"""Words for each flag. Cells with one of the three flags in the middle cannot be scored. A copy is
+scored, but it does not count in addition to the cell that it repeats."""
 
 MAX_UNUSABLE = 0.05
-"""Share of a plate's cells that may be unusable: what a verdict may leave unjudged
-(`coos_mlflow.drift.verdict.MAX_UNJUDGED_SHARE`)."""
+"""Largest share of a plate's cells that may be unusable. It equals the share that a verdict may
+leave unjudged (`coos_mlflow.drift.verdict.MAX_UNJUDGED_SHARE`)."""
 
 
 def check_images(images: np.ndarray, where: str, start: int = 0) -> None:
     """Refuse cells that no model of this package may score.
 
-    The rules hold cell by cell, so a plate is judged alike in whatever batches it is read.
+    Each cell is checked on its own, so the size of the batches does not change the result.
 
     Parameters
     ----------
     images : ndarray, shape (n, 2, 64, 64)
         Raw counts, any real dtype.
     where : str
-        What to name in the message, such as ``"plate.h5:/data"`` or ``"the request"``.
+        Name of the source for the message, such as ``"plate.h5:/data"`` or ``"the request"``.
     start : int
         Index of the first cell, for the message.
 
@@ -44,7 +47,7 @@ def check_images(images: np.ndarray, where: str, start: int = 0) -> None:
     DataError
         For a wrong shape, NaN, infinite or negative values, counts above the 16-bit range,
         cells scaled to [0, 1], channels in which all pixels are equal, and a nucleus channel that
-        is the protein channel once more.
+        equals the protein channel.
     """
     refuse_unusable(images, flag_unusable(images, where, start), where, start)
 
@@ -55,7 +58,7 @@ def refuse_unusable(images: np.ndarray, flags: np.ndarray, where: str, start: in
     Raises
     ------
     UnusableCellsError
-        Naming the first of them.
+        The message names the first of them.
     """
     if flags.any():
         count = int((flags != USABLE).sum())
@@ -64,7 +67,7 @@ def refuse_unusable(images: np.ndarray, flags: np.ndarray, where: str, start: in
 
 
 def _first_unusable(images: np.ndarray, flags: np.ndarray, start: int) -> str:
-    """Say of the first unusable cell what is wrong with it."""
+    """Return the part of a message that names the first unusable cell and its problem."""
     cell = int(np.argmax(flags != USABLE))
     low, high = (ends[0] for ends in _extremes(images[cell : cell + 1]))
     odd = np.where(np.isfinite(low), high, low)
@@ -77,7 +80,7 @@ def _first_unusable(images: np.ndarray, flags: np.ndarray, start: int) -> str:
 
 
 def flag_unusable(images: np.ndarray, where: str, start: int = 0) -> np.ndarray:
-    """Flag cells that cannot be scored, and refuse values that no raw plate holds.
+    """Flag cells that cannot be scored, and refuse values that are not raw counts.
 
     A constant channel, a missing value or a copied channel can be the fault of a single cell: a
     crop at the edge of a field, a failed export. Negative values, values above the 16-bit range and
@@ -101,7 +104,7 @@ def flag_unusable(images: np.ndarray, where: str, start: int = 0) -> np.ndarray:
     check_shape(images.shape, images.dtype, where)
     low, high = _extremes(images)
     flags = np.zeros(len(images), np.int8)
-    # Two images with other extremes differ; the others are compared pixel by pixel.
+    # Images with different extremes differ. Only the others are compared pixel by pixel.
     alike = np.flatnonzero((low[:, 0] == low[:, 1]) & (high[:, 0] == high[:, 1]))
     same = (images[alike, 0] == images[alike, 1]).all(axis=(1, 2))
     flags[alike[same]] = IDENTICAL
@@ -130,7 +133,7 @@ _PROBLEMS = {
 
 
 def _extremes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the least and the largest value of each channel, float64, shape (n, 2)."""
+    """Return the smallest and the largest value of each channel, float64, shape (n, 2)."""
     flat = images.reshape(len(images), len(CHANNELS), -1)
     return flat.min(axis=2).astype(np.float64), flat.max(axis=2).astype(np.float64)
 
@@ -138,8 +141,8 @@ def _extremes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def with_stand_ins(images: np.ndarray, flags: np.ndarray) -> np.ndarray:
     """Replace the images of unusable cells by a fixed pattern.
 
-    What is computed from the pattern is thrown away. It keeps the size of a batch, on which the
-    last digits of a network depend.
+    Results computed from the pattern must be discarded. The replacement keeps the size of a batch,
+    because the last digits of a network's output depend on that size.
 
     Parameters
     ----------
@@ -158,19 +161,19 @@ _STAND_IN = np.arange(np.prod(CELL_SHAPE), dtype=np.uint16).reshape(CELL_SHAPE)
 
 
 class FlagCounter:
-    """Counts the flags of a plate's cells, and refuses the plate once too many are unusable.
+    """Count the flags of a plate's cells, and refuse the plate once too many are unusable.
 
     Parameters
     ----------
     n_cells : int
-        Of the plate.
+        Number of cells in the plate.
     where : str
-        What to name in the message.
+        Name of the source for the message.
 
     Attributes
     ----------
     counts : ndarray of int64, shape (5,)
-        Cells of each flag of `FLAGS`, of those added so far.
+        Number of cells with each flag of `FLAGS`, among the cells added so far.
     """
 
     def __init__(self, n_cells: int, where: str) -> None:
@@ -184,7 +187,7 @@ class FlagCounter:
         ----------
         flags : ndarray of int8
         seen : CellBatch, optional
-            The cells themselves, of which the message then names one.
+            The cells themselves; if given, the message names one of them.
 
         Raises
         ------
@@ -204,25 +207,25 @@ class FlagCounter:
 
     @property
     def unusable(self) -> dict[str, int]:
-        """How many cells are unusable for each reason in words, of the reasons that occur."""
-        found = (
+        """Number of unusable cells by reason, in words; only reasons that occur."""
+        counts = (
             (FLAGS[flag], int(self.counts[flag])) for flag in (CONSTANT, IDENTICAL, NOT_FINITE)
         )
-        return {words: count for words, count in found if count}
+        return {words: count for words, count in counts if count}
 
     @property
     def copies(self) -> int:
-        """How many cells are copies of earlier ones."""
+        """Number of cells that are copies of earlier ones."""
         return int(self.counts[COPY])
 
 
 def kinds_words(kinds: dict[str, int]) -> str:
-    """Return numbers of cells as part of a sentence, such as "constant channel (3)"."""
+    """Format numbers of cells as part of a sentence, such as "constant channel (3)"."""
     return ", ".join(f"{words} ({count:,})" for words, count in kinds.items())
 
 
 def left_out_sentences(kinds: dict[str, int], copies: int, n_cells: int) -> list[str]:
-    """Return a sentence each on cells that are unusable and on copies, where there are such.
+    """Return a sentence on unusable cells and a sentence on copies, for those that occur.
 
     Parameters
     ----------
@@ -231,20 +234,20 @@ def left_out_sentences(kinds: dict[str, int], copies: int, n_cells: int) -> list
     copies : int
         Cells that repeat an earlier one.
     n_cells : int
-        Of the file.
+        Number of cells in the file.
     """
-    said = []
+    sentences = []
     if kinds:
         bad = sum(kinds.values())
-        said.append(
+        sentences.append(
             f"{bad:,} of {n_cells:,} cells cannot be scored and get no label: {kinds_words(kinds)}."
         )
     if copies:
-        said.append(
+        sentences.append(
             f"{copies:,} of {n_cells:,} cells are copies of earlier cells, pixel by pixel; each "
             "image counts once."
         )
-    return said
+    return sentences
 
 
 def _refuse(bad: np.ndarray, value: np.ndarray, problem: str, where: str, start: int) -> None:

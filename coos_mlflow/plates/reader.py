@@ -1,4 +1,7 @@
-"""A plate of cells in an HDF5 file: verify its structure, read it in batches."""
+"""Open a plate of cells in an HDF5 file, verify its structure, and read it in batches.
+
+Start here to see how a plate file is read: `open_plate` gives a `Plate`, `Plate.batches` its cells.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,9 @@ _DIGEST_BYTES = 2**22
 class Plate:
     """A plate file that is open for reading; use `open_plate`.
 
-    Opening verifies all that can be known without reading pixels; pixels are checked as they
-    stream. Counts of any integer or float type are taken: what is stored as integer comes out
-    as uint16, what is stored as float (half, single, double; either byte order) as float32.
+    Opening the file checks everything except the pixels. Pixels are checked as batches are read.
+    Counts may be stored as any integer or float type, in either byte order. Integers are returned
+    as uint16. Floats (half, single, double) are returned as float32.
 
     Parameters
     ----------
@@ -40,19 +43,19 @@ class Plate:
     ----------
     n_cells : int
     dtype : numpy.dtype
-        Of the batches: uint16 or float32.
+        Dtype of the batches: uint16 or float32.
     stored_dtype : numpy.dtype
-        Of the file.
+        Dtype in the file, in native byte order.
     chunks : tuple of int, or None
     compression : str
         Names of the filters, such as ``"shuffle, deflate"``; ``"none"`` where there are none.
     attrs : dict
         Attributes of the file that are numbers, text of fixed length or short lists.
     simulated : bool
-        Whether the file says that no microscope made it.
+        Whether the file is marked as simulated.
     labels : ndarray of int64, shape (n_cells,), or None
     plates, wells, dates, microscopes : ndarray of str, shape (n_cells,), or None
-        Ids as `clean_ids` leaves them, ``""`` for a cell without one.
+        Ids from `clean_ids`, ``""`` for a cell without one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,9 +66,9 @@ class Plate:
 
     def _read_structure(self) -> None:
         if not open_file.has(self._file, "data"):
-            found = ", ".join(shown(name, 60) for name in sorted(self._file)[:10]) or "nothing"
+            names = ", ".join(shown(name, 60) for name in sorted(self._file)[:10]) or "nothing"
             raise DataError(
-                f"{self.path}: no dataset /data with the cells found, only {found[:200]}; "
+                f"{self.path}: no dataset /data with the cells found, only {names[:200]}; "
                 "expected (N, 2, 64, 64) raw counts."
             )
         data = open_file.own_dataset(self._file, "data")
@@ -100,7 +103,7 @@ class Plate:
         *,
         keep_unusable: bool = False,
     ) -> Iterator[CellBatch]:
-        """Read cells in their order, a batch at a time.
+        """Read cells in order, one batch at a time.
 
         Parameters
         ----------
@@ -119,8 +122,8 @@ class Plate:
         Raises
         ------
         DataError
-            For pixels that cannot be read, for all that `flag_unusable` refuses, and, unless they
-            are kept, for unusable cells.
+            For pixels that cannot be read, and for values that `flag_unusable` refuses. Also for
+            unusable cells, unless `keep_unusable` is true.
         """
         where = f"{self.path}:/data"
         end = self.n_cells if stop is None else min(stop, self.n_cells)
@@ -131,7 +134,8 @@ class Plate:
             raw = raw.astype(self.stored_dtype, copy=False)
             images = raw.astype(self.dtype, copy=False)
             flags = flag_unusable(raw, where, first)
-            if raw.dtype == np.float64:  # in single precision an image may have become constant
+            # Rounding to single precision can make an image constant.
+            if raw.dtype == np.float64:
                 flags = np.maximum(flags, flag_unusable(images, where, first))
             if not keep_unusable:
                 refuse_unusable(images, flags, where, first)
@@ -150,7 +154,7 @@ class Plate:
 
     @cached_property
     def well_ids(self) -> WellIds | None:
-        """How the well ids were read, judged by all of the file; None where it has none."""
+        """Well ids and their meaning, read from all ids of the file; None where it has none."""
         return None if self.wells is None else read_wells(self.wells)
 
     def close(self) -> None:
@@ -187,7 +191,7 @@ def open_plate(path: str | Path) -> Plate:
     Parameters
     ----------
     path : path
-        HDF5 in COOS-7's layout: ``data`` (N, 2, 64, 64), and, where known, ``labels``,
+        HDF5 in COOS-7's layout: ``data`` (N, 2, 64, 64), and optionally ``labels``,
         ``plateIDs``, ``wellIDs``, ``dateIDs``, ``microscopeIDs``, each of shape (N,) or (N, 1).
 
     Returns
@@ -198,7 +202,7 @@ def open_plate(path: str | Path) -> Plate:
     Raises
     ------
     DataError
-        With the file, the HDF5 path, the value found and the one expected.
+        The message has the file, the HDF5 path, the value found and the one expected.
 
     Examples
     --------
@@ -217,12 +221,12 @@ def file_digest(path: str | Path, on_progress: Callable[[int], None] | None = No
     ----------
     path : path
     on_progress : callable or None
-        Told the bytes read since its last call.
+        Called with the bytes read since its last call.
 
     Raises
     ------
     DataError
-        Where the file cannot be read.
+        When the file cannot be read.
     """
     digest = hashlib.sha256()
     try:

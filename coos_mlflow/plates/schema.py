@@ -1,4 +1,7 @@
-"""What a cell is: two channels of 64x64 raw counts, one of seven classes, one of five splits."""
+"""The cell: two channels of 64x64 raw counts, one of seven classes, one of five splits.
+
+Open this module for names of channels, classes and splits, and for `CellBatch` and `Origins`.
+"""
 
 from __future__ import annotations
 
@@ -48,17 +51,17 @@ SPLIT_MEANINGS = {
     "test3": "other plates, mostly months later",
     "test4": "another plate on another microscope",
 }
-"""What tells them apart, for reports and figures (Lu et al. 2019, section 2.2 and Table 2)."""
+"""Meaning of each split, for reports and figures (Lu et al. 2019, section 2.2 and Table 2)."""
 
 
 @dataclass(frozen=True)
 class Origins:
-    """Where cells of a plate file come from.
+    """Indices, plates and wells of cells of a plate file.
 
     Parameters
     ----------
     indices : ndarray of int64, shape (n,)
-        Places of the cells in their file.
+        Index of each cell in its file.
     plates, wells : ndarray of str, shape (n,), or None
         Ids of plates and names of wells (`wells.read_wells`), ``""`` for a cell without one; None
         where the file has none.
@@ -89,11 +92,11 @@ class CellBatch:
     images : ndarray, shape (n, 2, 64, 64), uint16 or float32
         Raw camera counts, channels first.
     labels : ndarray of int64, shape (n,), or None
-        Classes 0..6 where the file has them.
+        Classes 0..6; None where the file has none.
     plates, wells, dates, microscopes : ndarray of str, shape (n,), or None
         The ids as the file spells them, ``""`` for a cell without one; None where it has none.
     flags : ndarray of int8, shape (n,)
-        What `coos_mlflow.plates.flags.flag_unusable` says; by default all cells are usable.
+        From `coos_mlflow.plates.flags.flag_unusable`. By default all cells are usable.
     """
 
     start: int
@@ -103,7 +106,7 @@ class CellBatch:
     wells: np.ndarray | None = None
     dates: np.ndarray | None = None
     microscopes: np.ndarray | None = None
-    flags: np.ndarray = None  # type: ignore[assignment] # never None once it is made
+    flags: np.ndarray = None  # type: ignore[assignment] # replaced in `__post_init__`
 
     def __post_init__(self) -> None:
         if self.flags is None:
@@ -115,17 +118,17 @@ class CellBatch:
 
 
 def check_shape(shape: tuple[int, ...], dtype: np.dtype, where: str) -> None:
-    """Refuse an array that is not (n, 2, 64, 64) real numbers, naming the likely cause.
+    """Refuse an array that is not (n, 2, 64, 64) real numbers, and name the likely cause.
 
     Raises
     ------
     DataError
-        With the shape or dtype found and the one expected.
+        The message has the shape or dtype found and the one expected.
     """
     expected = "expected (N, 2, 64, 64): cells, [protein, nucleus], height, width"
     if dtype.kind not in "uif":
-        found = str(dtype)[:60]
-        raise DataError(f"{where}: dtype {found} found, expected uint16 or float32 raw counts.")
+        name = str(dtype)[:60]
+        raise DataError(f"{where}: dtype {name} found, expected uint16 or float32 raw counts.")
     if len(shape) != 4:
         raise DataError(f"{where}: shape {shape} has {len(shape)} axes, {expected}.")
     if shape[1:] == (IMAGE_SIZE, IMAGE_SIZE, len(CHANNELS)):

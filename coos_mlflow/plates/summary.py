@@ -1,4 +1,7 @@
-"""What a plate file holds, found by reading every cell of it once."""
+"""Summarise a plate file (counts, ids, intensities) by reading every cell once.
+
+Open this module to change the contents of a summary; `inspect` computes it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from coos_mlflow.plates.wells import WellIds
 
 PERCENTILES = (0.1, 50.0, 99.9)
 SAMPLE_CELLS = 512
-"""Evenly spaced cells that the percentiles are taken from: 2 million pixels a channel."""
+"""Number of evenly spaced cells for the percentiles: 2 million pixels a channel."""
 
 CAMERA_MAXIMA = tuple(2**bits - 1 for bits in (8, 10, 11, 12, 14, 16))
 """Largest counts of the analogue-to-digital converters in use."""
@@ -31,11 +34,11 @@ class ChannelSummary:
     ----------
     name : str
     minimum, maximum : float
-        Over all pixels.
+        Smallest and largest count of all pixels.
     percentiles : dict of float to float
-        Of a sample of cells, evenly spaced over the file.
+        Percentiles of a sample of cells, evenly spaced over the file.
     saturated : float
-        Share of pixels at `maximum` where that is the largest count of a camera; else 0.
+        Share of pixels at `maximum`, if `maximum` is the largest count of a camera; else 0.
     """
 
     name: str
@@ -47,32 +50,32 @@ class ChannelSummary:
 
 @dataclass(frozen=True)
 class PlateSummary:
-    """What a plate file holds.
+    """Contents of a plate file.
 
     Parameters
     ----------
     path : Path
     file_bytes, n_cells : int
     dtype : str
-        As stored, in native byte order.
+        Dtype in the file, in native byte order.
     chunks : tuple of int, or None
     compression : str
     simulated : bool
     classes : dict of str to int, or None
-        Cells of each of the seven classes.
+        Number of cells of each of the seven classes.
     plates, dates, microscopes : dict of str to int, or None
-        Cells of each id; those without one are in none of them.
+        Number of cells of each id. Cells without an id are not counted.
     n_wells : int or None
-        Distinct pairs of plate and well, where cells have both.
+        Distinct pairs of plate and well, among cells that have both.
     well_ids : WellIds or None
-        How the well ids were read.
+        Well ids and their meaning.
     channels : list of ChannelSummary
     missing : tuple of str
-        HDF5 names of the optional columns that are not there.
+        HDF5 names of the optional columns that the file lacks.
     unusable : dict of str to int
-        Cells that cannot be scored, by the reason.
+        Number of cells that cannot be scored, by reason.
     copies : int
-        Cells that are, pixel by pixel, copies of earlier ones.
+        Number of cells that are, pixel by pixel, copies of earlier ones.
     """
 
     path: Path
@@ -95,18 +98,18 @@ class PlateSummary:
 
     @property
     def cell_notes(self) -> list[str]:
-        """Sentences on cells that are unusable or copies, where there are such."""
+        """Sentences on unusable cells and on copies, for those that occur."""
         return left_out_sentences(self.unusable, self.copies, self.n_cells)
 
 
 def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) -> PlateSummary:
-    """Read a whole plate and say what it holds.
+    """Read a whole plate and summarise it.
 
     Parameters
     ----------
     path : path
     on_progress : callable or None
-        Told the cells read since its last call.
+        Called with the number of cells read since its last call.
 
     Returns
     -------
@@ -115,7 +118,7 @@ def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) 
     Raises
     ------
     DataError
-        For all that `open_plate` and scoring refuse, such as too many unusable cells.
+        For everything that `open_plate` and scoring refuse, such as too many unusable cells.
     """
     with open_plate(path) as plate:
         counter, channels = _read_cells(plate, on_progress)
@@ -168,7 +171,7 @@ def _count_wells(plate: Plate) -> int | None:
 def _read_cells(
     plate: Plate, on_progress: Callable[[int], None] | None
 ) -> tuple[FlagCounter, list[ChannelSummary]]:
-    """Return how many cells have each flag, and the intensities of those that can be scored."""
+    """Return the number of cells with each flag, and the intensities of usable cells."""
     finder, counter = CopyFinder(), FlagCounter(plate.n_cells, f"{plate.path}:/data")
     intensities = _Intensities(plate.n_cells)
     for batch in plate.batches(keep_unusable=True):
@@ -180,12 +183,12 @@ def _read_cells(
 
 
 class _Intensities:
-    """Adds up the intensities of a plate's usable cells, batch by batch.
+    """Collect the intensities of a plate's usable cells, batch by batch.
 
     Parameters
     ----------
     n_cells : int
-        Of the plate.
+        Number of cells in the plate.
     """
 
     def __init__(self, n_cells: int) -> None:
@@ -198,7 +201,7 @@ class _Intensities:
         self._pixels = 0
 
     def add(self, batch: CellBatch) -> None:
-        """Look at the next cells."""
+        """Add the next cells."""
         rows = np.flatnonzero(batch.flags == USABLE)
         if not len(rows):
             return
@@ -213,7 +216,7 @@ class _Intensities:
         self._pixels += images[:, 0].size
 
     def summaries(self) -> list[ChannelSummary]:
-        """Return what was found in each channel."""
+        """Return the summary of each channel."""
         sample = np.concatenate(self._sample)
         levels = np.percentile(sample, PERCENTILES, axis=(0, 2, 3))
         shares = np.where(np.isin(self._high, CAMERA_MAXIMA), self._at_high / self._pixels, 0.0)

@@ -1,4 +1,7 @@
-"""Plates as folders of TIFF images and back, losslessly; the only file that imports tifffile."""
+"""Convert a plate to a folder of TIFF images (`unpack`) and back (`pack`), without loss.
+
+No other module imports tifffile.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +26,19 @@ from coos_mlflow.plates.schema import CHANNELS, IMAGE_SIZE, CellBatch
 from coos_mlflow.plates.tiff_pairs import CellPairs
 
 UNLABELLED = "unlabelled"
-"""Folder of cells whose class is not known."""
+"""Name of the folder for cells without a class label."""
 
 _PACK_CELLS = 256
 
 _ALONE = {"is_ome": False, "is_mmstack": False, "is_ndtiff": False}
-"""Not to be read as kinds that name other files: tifffile would open those, wherever they lie."""
+"""Options that keep tifffile to one file. In these formats a file can name other files, which
+tifffile would open from any folder."""
 
 _CHANNELS = re.compile(r'\bSizeC="([0-9]{1,6})"|^channels=([0-9]{1,6})$', re.MULTILINE)
 """Number of channels in the descriptions of OME and of ImageJ."""
 
 _SIGNED = re.compile(r"^c0=-32768(?:\.0)?$", re.MULTILINE)
-"""What ImageJ says of signed numbers, which it stores with 32,768 added."""
+"""Mark by which ImageJ describes signed numbers. It stores them with 32,768 added."""
 
 _HALF_RANGE = 32768
 
@@ -46,11 +50,11 @@ def unpack(plate: Plate, out: str | Path, on_progress: Callable[[int], None] | N
     ----------
     plate : Plate
     out : path
-        New folder; it appears whole or not at all. Cell i of class c becomes
-        ``c/COOSv1cell_i_protein.tif`` and ``c/COOSv1cell_i_nucleus.tif``, and ``cells.csv``
-        keeps what the names do not say: plate, well, date, microscope.
+        New folder. It is left complete, or not at all on failure. Cell i of class c becomes
+        ``c/COOSv1cell_i_protein.tif`` and ``c/COOSv1cell_i_nucleus.tif``. ``cells.csv`` holds
+        plate, well, date and microscope, which the names do not contain.
     on_progress : callable or None
-        Told the cells written since its last call.
+        Called with the number of cells written since its last call.
 
     Returns
     -------
@@ -60,7 +64,7 @@ def unpack(plate: Plate, out: str | Path, on_progress: Callable[[int], None] | N
     Raises
     ------
     OutputError
-        Where the folder is there already and not empty, or cannot be written.
+        When the folder exists already and is not empty, or cannot be written.
     """
     out = Path(out)
     with _unpacked_folder(out) as folder, _new_table(folder) as file:
@@ -93,27 +97,27 @@ def pack(
     pairs : CellPairs
         From `find_pairs`.
     out : path
-        The HDF5 file; it appears whole or not at all.
+        The HDF5 file. It is left complete, or not at all on failure.
     rescale : float or None
-        What somebody divided the images by, such as 4095 (12 bit): they are multiplied by it
-        and rounded to uint16.
+        Number by which the images were divided, such as 4095 (12 bit). The images are multiplied
+        by it and rounded to uint16.
     force : bool
-        Replace a file that is already there.
+        Replace an existing file.
     on_progress : callable or None
-        Told the cells written since its last call.
+        Called with the number of cells written since its last call.
 
     Returns
     -------
     int
-        How many cells are, pixel by pixel, copies of earlier ones.
+        Number of cells that are, pixel by pixel, copies of earlier ones.
 
     Raises
     ------
     DataError
-        For images that are not 64x64 and of one channel, colours, dtypes that differ, counts
-        without a dark background, and all that `check_images` refuses.
+        For images that are not 64x64 with one channel, images in colour, different dtypes, counts
+        without a dark background, and everything that `check_images` refuses.
     OutputError
-        Where `out` is there already or cannot be written.
+        When `out` exists already or cannot be written.
     """
     if rescale is not None and not 1 < rescale <= 65535:
         raise DataError(f"rescale {rescale:g} asked for, expected a number above 1, up to 65535.")
@@ -157,7 +161,7 @@ def _write_images(folder: Path, batch: CellBatch) -> list[str]:
 
 @contextmanager
 def _unpacked_folder(out: Path) -> Iterator[Path]:
-    """Give a folder to fill that takes the name `out` when all went well."""
+    """Yield a temporary folder; rename it to `out` if the block ends without an exception."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: is there already and not empty, expected a new folder.")
     try:
@@ -187,7 +191,7 @@ def _read_cell(pairs: CellPairs, index: int, stored: np.dtype, rescale: float | 
 
 
 def _check_offset(cells: np.ndarray, pairs: CellPairs) -> None:
-    """Refuse counts to which half the range was added, as some instruments do."""
+    """Refuse counts with half the 16-bit range added, which some instruments do."""
     for name, lowest, path in zip(CHANNELS, cells.min(axis=(0, 2, 3)), pairs.paths[0], strict=True):
         if lowest >= _HALF_RANGE:
             raise DataError(
@@ -216,7 +220,7 @@ def _read_image(path: Path) -> np.ndarray:
             image = _counts(path, tiff.pages[0])
     except CoosError:
         raise
-    # A damaged TIFF makes tifffile raise whatever the damaged field breaks first.
+    # tifffile raises many types of exceptions for a damaged TIFF.
     except Exception as error:
         reason = str(error).partition("\n")[0][:200] or type(error).__name__
         raise DataError(f"{path}: cannot be read as a TIFF image ({reason}).") from error
@@ -224,9 +228,9 @@ def _read_image(path: Path) -> np.ndarray:
 
 
 def _check_one_channel(path: Path, tiff: Any) -> None:
-    """Refuse files of several channels, depths or times, and sizes that are no cell's."""
+    """Refuse files with several channels, depths or times, and images that are not 64x64."""
     page = tiff.pages[0]
-    # A stack may have one page alone, whose description says how many images follow it.
+    # A stack may have a single page; its description then gives the number of images after it.
     n_images = sum(series.size for series in tiff.series) // page.size
     n_images *= page.samplesperpixel
     if n_images > 1:
@@ -246,15 +250,15 @@ def _check_one_channel(path: Path, tiff: Any) -> None:
 def _stack(n_images: int, page: Any) -> str:
     if page.samplesperpixel > 1:
         return f"{page.samplesperpixel} channels in each pixel ({_photometric(page).name})"
-    said = _CHANNELS.search(page.description)
-    n_channels = int(said[1] or said[2]) if said else 1
+    described = _CHANNELS.search(page.description)
+    n_channels = int(described[1] or described[2]) if described else 1
     if n_channels == n_images:
         return f"{n_channels} channels"
     return f"{n_images} images" + (f" ({n_channels} channels)" if n_channels > 1 else "")
 
 
 def _counts(path: Path, page: Any) -> np.ndarray:
-    """Return the counts that the pixels of a page stand for."""
+    """Return the raw counts of a page."""
     meaning = _photometric(page)
     if meaning is PHOTOMETRIC.MINISWHITE:
         return _from_white(path, page)
@@ -271,15 +275,15 @@ def _counts(path: Path, page: Any) -> np.ndarray:
 
 
 def _is_grey(colours: np.ndarray) -> bool:
-    """Whether a table of colours, shape (3, n), uint16, shows n counts as n greys in order."""
+    """Return whether a colour table, shape (3, n), uint16, shows n counts as n greys in order."""
     n_colours = colours.shape[1]
     return bool((colours // (65536 // n_colours) == np.arange(n_colours)).all())
 
 
 def _from_white(path: Path, page: Any) -> np.ndarray:
-    """Return the counts of an image whose largest number is black."""
+    """Return the counts of an image in which the largest number is black."""
     if page.is_imagej:
-        # ImageJ writes this for whatever is shown inverted, and leaves its counts as they are.
+        # ImageJ writes this tag for an image shown inverted, without inverting its counts.
         raise DataError(
             f"{path}: shown inverted by ImageJ, which does not say whether its counts are; "
             "choose Image > Lookup Tables > Invert LUT and save it again."
@@ -294,6 +298,6 @@ def _from_white(path: Path, page: Any) -> np.ndarray:
 
 
 def _photometric(page: Any) -> PHOTOMETRIC:
-    """Return what the numbers of a page mean; without a word, 0 is black."""
-    said = "PhotometricInterpretation" in page.tags
-    return PHOTOMETRIC(page.photometric) if said else PHOTOMETRIC.MINISBLACK
+    """Return the photometric interpretation of a page; without the tag, 0 is black."""
+    tagged = "PhotometricInterpretation" in page.tags
+    return PHOTOMETRIC(page.photometric) if tagged else PHOTOMETRIC.MINISBLACK

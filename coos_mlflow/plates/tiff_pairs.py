@@ -1,4 +1,7 @@
-"""Pairs of image files in a folder, and what names, folders and a CSV say of each cell."""
+"""Pair the two image files of each cell in a folder, and collect labels and ids of the cells.
+
+Labels and ids come from names, folders or a CSV. Open this module to change how images are paired.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from coos_mlflow.plates.columns import clean_ids, clean_labels, shown
 from coos_mlflow.plates.schema import CHANNELS
 
 PATTERNS = tuple(f"*_{channel}.tif" for channel in CHANNELS)
-"""Names that the authors' script gives to the two channels of a cell."""
+"""Patterns of the names that the authors' script gives to the two channels of a cell."""
 
 _HIDDEN = {
     "__macosx",
@@ -34,27 +37,27 @@ _HIDDEN = {
     "$recycle.bin",
     "system volume information",
 }
-"""What macOS, Synology, NetApp and Windows hide from people, beside names that begin with a dot."""
+"""Names that macOS, Synology, NetApp and Windows hide, besides names that begin with a dot."""
 
 
 @dataclass
 class CellPairs:
-    """The two images of each cell of a folder, in the order that they are packed in.
+    """The two images of each cell of a folder, in the order of the plate file.
 
     Parameters
     ----------
     stems : list of str
-        What the names of both images have in common, with the folders before it.
+        The common part of the names of both images, with the folders before it.
     paths : list of (Path, Path)
         Protein and nucleus image of each stem.
     columns : dict of str to ndarray, shape (n,)
-        Labels and ids, as far as known.
+        Labels and ids, for those that a source gives.
     simulated : bool
-        Whether the CSV says that no microscope made the cells.
+        Whether the CSV marks the cells as simulated.
     hidden : list of str
         Hidden folders, and hidden images outside them, that were left out.
     not_taken : list of str
-        Columns of the CSV that are no field of a plate.
+        Columns of the CSV that are not a field of a plate.
     """
 
     stems: list[str]
@@ -73,53 +76,53 @@ def find_pairs(
     name_regex: str | None = None,
     metadata: str | Path | None = None,
 ) -> CellPairs:
-    """Pair the protein and nucleus images below a folder and collect what is known of them.
+    """Pair the protein and nucleus images below a folder, and collect their labels and ids.
 
     Parameters
     ----------
     folder : path
     patterns : tuple of two str
-        Names of protein and nucleus images with one ``*`` each; what stands for the ``*``
-        pairs them. With a ``/`` a pattern is matched against the path below `folder`. The
-        ending ``.tif`` stands for ``.tiff`` and ``.TIF`` too.
+        Patterns for the names of protein and nucleus images, with one ``*`` each. Images whose
+        names have the same text for ``*`` are a pair. A pattern with a ``/`` is matched against
+        the path below `folder`. The ending ``.tif`` stands for ``.tiff`` and ``.TIF`` too.
     levels : str or None
-        Fields that the folders stand for, such as ``"plate/well"``; ``-`` skips a level.
+        Fields given by the folders, such as ``"plate/well"``; ``-`` skips a level.
     name_regex : str or None
-        Searched in each stem; its named groups are fields.
+        Regular expression searched in each stem. Its named groups are fields.
     metadata : path or None
-        CSV with a column ``file`` (the stems, or either image) and one for each field; rows
-        give the order.
-        Without any of the three, ``cells.csv`` in the folder is taken if it is there.
+        CSV with a column ``file`` (the stems, or either image) and one column for each field.
+        Its rows give the order of the cells. If `levels`, `name_regex` and `metadata` are all
+        None, ``cells.csv`` in the folder is used if it exists.
 
     Returns
     -------
     CellPairs
-        In the order of the CSV, else sorted with numbers in their natural order.
+        In the order of the CSV; without one, sorted with numbers in natural order.
 
     Raises
     ------
     DataError
-        For unpaired images, none at all, patterns that do not tell the channels apart, names
-        that leave the folder, and sources that do not fit the images, are not understood or
-        contradict each other.
+        For unpaired images, no images, patterns that do not tell the channels apart, and links
+        to files outside the folder. Also for sources that do not fit the images, cannot be
+        understood or contradict each other.
     """
     root = Path(folder)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder, expected one with pairs of TIFF images.")
     _check_patterns(patterns)
     files, hidden = _files(root, patterns)
-    found = _pair(root, files, patterns)
-    if not found:
+    pairs = _pair(root, files, patterns)
+    if not pairs:
         left_out = f"; what is hidden is left out ({hidden[0]!r})" if hidden else ""
         raise DataError(f"{root}: no image fits {patterns[0]!r} or {patterns[1]!r}{left_out}.")
-    stems = sorted(found, key=_natural)
+    stems = sorted(pairs, key=_natural)
     sources: list[Said] = []
     not_taken: list[str] = []
     if metadata is None and levels is None and name_regex is None and (root / CELLS_CSV).is_file():
         metadata = root / CELLS_CSV
     if metadata is not None:
         names = {
-            stem: [path.relative_to(root).as_posix() for path in found[stem]] for stem in stems
+            stem: [path.relative_to(root).as_posix() for path in pairs[stem]] for stem in stems
         }
         table = read_cells_csv(Path(metadata), names)
         stems = list(table.rows)
@@ -129,7 +132,7 @@ def find_pairs(
         sources.append(_read_levels(stems, levels, root))
     if name_regex is not None:
         sources.append(_read_names(stems, name_regex, root))
-    marked = {said.pop(SIMULATED_FIELD, "") for rows in sources for said in rows.values()}
+    marked = {fields.pop(SIMULATED_FIELD, "") for rows in sources for fields in rows.values()}
     columns = _columns(stems, sources, root)
     for column in not_taken:
         name = similar_field(column)
@@ -140,7 +143,7 @@ def find_pairs(
             )
     return CellPairs(
         stems,
-        [found[stem] for stem in stems],
+        [pairs[stem] for stem in stems],
         columns,
         simulated=any(mark.lower() in ("true", "1") for mark in marked),
         hidden=hidden,
@@ -160,7 +163,7 @@ def _check_patterns(patterns: tuple[str, ...]) -> None:
 
 
 def _files(root: Path, patterns: tuple[str, ...]) -> tuple[list[Path], list[str]]:
-    """Return the files below a folder, and the names of hidden folders and images left out."""
+    """Return the files below a folder, and the hidden folders and images that are left out."""
     files: list[Path] = []
     hidden: list[str] = []
     for folder, folders, names in os.walk(root):
@@ -216,7 +219,8 @@ def _pair(root: Path, files: list[Path], patterns: tuple[str, ...]) -> dict[str,
 def _channel(relative: str, patterns: tuple[str, ...]) -> tuple[str, str] | None:
     """Return the pattern that a path fits, and its stem.
 
-    What both patterns fit, as ``*.tif`` and ``*_nucleus.tif`` do, belongs to the narrower one.
+    A path that fits both patterns, such as ``*.tif`` and ``*_nucleus.tif``, belongs to the longer
+    one.
     """
     for pattern in sorted(patterns, key=lambda pattern: len(_one_ending(pattern)), reverse=True):
         stem = _stem(_one_ending(relative), _one_ending(pattern))
@@ -256,8 +260,8 @@ def _read_levels(stems: list[str], levels: str, root: Path) -> Said:
                 f"{root}: {stem!r} lies {len(folders)} folders deep, "
                 f"expected at least {len(names)} for {levels!r}."
             )
-        said = zip(names, folders[: len(names)], strict=True)
-        rows[stem] = {name: value for name, value in said if name != "-"}
+        pairs = zip(names, folders[: len(names)], strict=True)
+        rows[stem] = {name: value for name, value in pairs if name != "-"}
     return rows
 
 
@@ -302,7 +306,7 @@ def _columns(stems: list[str], sources: list[Said], root: Path) -> dict[str, np.
 def _labels(values: list[str], where: str) -> np.ndarray:
     numbers = []
     for index, value in enumerate(values):
-        # Spreadsheets write a whole number as 0.0 or, where the comma is the decimal sign, 0,0.
+        # Spreadsheets may write a whole number as 0.0, or as 0,0 with a decimal comma.
         number = re.fullmatch(r"([0-9]{1,9})(?:[.,]0*)?", value.strip(), re.ASCII)
         if number is None:
             raise DataError(f"{where} {value!r:.60} of cell {index}, expected a number 0..6.")

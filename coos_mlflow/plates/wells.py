@@ -1,4 +1,7 @@
-"""Where a well lies on its plate, read from the spellings that instruments use."""
+"""Read well ids, in the spellings of many instruments, as row and column of a plate.
+
+Open this module to add a spelling. `parse_well` reads one id, `read_wells` all ids of a file.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ PLATE_SIZES = ((8, 12), (16, 24), (32, 48))
 MAX_ROWS, MAX_COLUMNS = PLATE_SIZES[-1]
 
 OPAQUE = 0
-"""Row and column of a well whose id is not understood; real ones start at 1."""
+"""Row and column given to a well whose id is not understood. Real rows and columns start at 1."""
 
 MAX_EXAMPLES = 3
-"""Ids that a sentence gives as examples."""
+"""Number of ids that a message gives as examples."""
 
 _FIELD_WORD = (
     r"[\s_-]*\(?(?:f|fld|field|fov|s|site|seq|pos|point|xy)[\s_-]*(\d{1,4})"
@@ -29,7 +32,7 @@ _FIELD_WORD = (
 _TIME_AND_FIELD = r"_T\d+F(\d{1,4})(?:L\d+A\d+Z\d+C\d+)?"  # Yokogawa
 _NAMED_FIELD = f"(?:{_FIELD_WORD}|{_TIME_AND_FIELD})?"
 _FIELD = rf"(?:{_FIELD_WORD}|{_TIME_AND_FIELD}|\s*[_/#-]\s*(\d{{1,4}}))?"
-_NUMBER = r"(\d{1,3})(?:\.0)?"  # 10.0 is what a spreadsheet makes of a 10 beside an empty cell
+_NUMBER = r"(\d{1,3})(?:\.0)?"  # spreadsheets turn 10 beside an empty cell into 10.0
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -52,7 +55,7 @@ class Well:
     row, column : int
         Counted from 1: up to 32 and 48.
     field : int or None
-        Field of view inside the well, where the id has one.
+        Field of view inside the well; None where the id has none.
     """
 
     row: int
@@ -72,22 +75,22 @@ def row_letters(row: int) -> str:
 
 @lru_cache(maxsize=4096)
 def parse_well(well_id: str) -> Well | None:
-    """Read a well id by itself, or return None where it alone tells no position.
+    """Read one well id, or return None where this id alone gives no position.
 
     Parameters
     ----------
     well_id : str
-        Row letters and column, in any of the spellings ``"B03"``, ``"b3"``, ``"B-03"``,
-        ``"B/3"``, ``"Well B3"``; or ``"r02c03"``; or nine digits such as ``"002003000"``, three
-        each of row, column and field, as COOS-7 spells it (that the digits mean this is inferred
-        from their ranges). Behind the first two a field may stand: ``"B03_s1"``, ``"r02c03f01"``,
+        One of three kinds. Row letters and column: ``"B03"``, ``"b3"``, ``"B-03"``, ``"B/3"``,
+        ``"Well B3"``. Row and column as words: ``"r02c03"``. Nine digits, three each for row,
+        column and field, as in COOS-7: ``"002003000"`` (this meaning is inferred from the ranges
+        of the digits). The first two kinds may end in a field: ``"B03_s1"``, ``"r02c03f01"``,
         ``"B - 03(fld 1)"``, ``"B03_Seq0001"``, ``"B/3/0"``.
 
     Returns
     -------
     Well or None
-        None is no error: such a well keeps its id as its name, unless `read_wells` finds in the
-        other ids what it means.
+        None is not an error. Such a well keeps its id as its name, unless `read_wells` can read it
+        with the help of the other ids.
     """
     text = well_id.strip()
     if digits := _DIGITS.fullmatch(text):
@@ -102,15 +105,15 @@ def parse_well(well_id: str) -> Well | None:
 
 @dataclass(frozen=True)
 class WellIds:
-    """How the well ids of a file were read.
+    """Well ids of a file and their meaning.
 
     Parameters
     ----------
     names : ndarray of str, shape (n,)
-        The well of each cell: ``"L03"`` where its id is understood, else the id itself, ``""``
-        where it has none.
+        Name of the well of each cell: ``"L03"`` where the id is understood, else the id itself.
+        ``""`` where the cell has no id.
     read : dict of str to (Well or None)
-        By distinct id, sorted; None for those that are kept as names.
+        The well of each distinct id, sorted by id; None for ids that are kept as names.
     """
 
     names: np.ndarray
@@ -118,31 +121,31 @@ class WellIds:
 
     @property
     def kept(self) -> list[str]:
-        """Ids that are not understood as row and column, and are kept as names."""
+        """Ids that are not understood as row and column and so are kept as names."""
         return [key for key, well in self.read.items() if well is None]
 
     @property
     def examples(self) -> dict[str, Well]:
-        """Ids that were understood, one of each way of spelling, at most `MAX_EXAMPLES`."""
+        """Ids that were understood, one for each way of spelling, at most `MAX_EXAMPLES`."""
         understood = {key: well for key, well in self.read.items() if well}
-        found: dict[str, str] = {}
-        # A01 or r01c01 do not tell what is the row: others are better examples.
+        by_spelling: dict[str, str] = {}
+        # Equal row and column, as in A01 or r01c01, do not show which is the row: sort them last.
         for key in sorted(
             understood, key=lambda key: understood[key].row == understood[key].column
         ):
-            found.setdefault(_shape(key), key)
-        return {key: understood[key] for key in list(found.values())[:MAX_EXAMPLES]}
+            by_spelling.setdefault(_shape(key), key)
+        return {key: understood[key] for key in list(by_spelling.values())[:MAX_EXAMPLES]}
 
     @property
     def words(self) -> str:
-        """How many ids there are and how they were read, in a few words."""
+        """Number of ids and examples of their meaning, in a few words."""
         count = f"{len(self.read):,} id" + ("" if len(self.read) == 1 else "s")
-        spelt = [f"{_quoted(key)} for {_told(well)}" for key, well in self.examples.items()]
+        spelt = [f"{_quoted(key)} for {_described(well)}" for key, well in self.examples.items()]
         return f"read from {count}" + (f", such as {', '.join(spelt)}" if spelt else "")
 
     @property
     def note(self) -> str | None:
-        """The sentence on ids that are kept as names, or None where there are none."""
+        """Sentence on ids that are kept as names, or None where there are none."""
         if not self.kept:
             return None
         listed = ", ".join(map(_quoted, self.kept[:MAX_EXAMPLES]))
@@ -156,7 +159,7 @@ class WellIds:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What drift.json says of them."""
+        """The entry of drift.json on well ids."""
         return {
             "n_ids": len(self.read),
             "n_kept": len(self.kept),
@@ -171,18 +174,22 @@ class WellIds:
 
 
 def read_wells(ids: np.ndarray) -> WellIds:
-    """Read the well ids of a file: wells are named alike whatever their spelling or field.
+    """Read the well ids of a file. A well gets the same name in every spelling and for every field.
 
-    Some ids tell their place only beside the others. Digits that lost their leading zeros are
-    read where all of them then lie on a plate. Two numbers, as ``"05-10"`` or ``"(5, 10)"``, are
-    row and column where the plate would have to be larger if they were column and row, and column
-    and row where no plate has as many rows. Else they stay names.
+    Some ids can be read only together with the others:
+
+    - Digits that lost their leading zeros are read if all such ids then lie on a plate.
+    - Two numbers, as ``"05-10"`` or ``"(5, 10)"``, are read as row and column if the other order
+      would need a larger plate.
+    - Two numbers are read as column and row if no plate has enough rows for the first order.
+
+    All other ids are kept as names.
 
     Parameters
     ----------
     ids : ndarray of str, shape (n,)
-        All those of the file, as `columns.clean_ids` returned them: of a part of them, two numbers
-        may be read otherwise.
+        All ids of the file, from `columns.clean_ids`. With only a part of them, two numbers may be
+        read differently.
 
     Returns
     -------
@@ -202,7 +209,7 @@ def well_names(ids: np.ndarray) -> np.ndarray:
 
 
 def well_positions(names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and columns of wells, counted from 1; `OPAQUE` where the name says neither.
+    """Return rows and columns of wells, counted from 1; `OPAQUE` where the name gives no position.
 
     Parameters
     ----------
@@ -221,22 +228,22 @@ def well_positions(names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plate_size(rows: int, columns: int) -> tuple[int, int] | None:
-    """Return rows and columns of the smallest plate with that many, None where none has."""
+    """Return the smallest of `PLATE_SIZES` with that many rows and columns, or None."""
     fitting = [size for size in PLATE_SIZES if rows <= size[0] and columns <= size[1]]
     return fitting[0] if fitting else None
 
 
 def _with_lost_zeros(ids: list[str]) -> dict[str, Well | None]:
-    """Read nine digits that lost leading zeros, as integers do, where all of them are wells."""
+    """Read ids of nine digits that lost leading zeros as integers, if all of them are wells."""
     short = [key for key in ids if _SHORT_DIGITS.fullmatch(key)]
     wells = {key: parse_well(key.zfill(9)) for key in short}
     return wells if all(wells.values()) else {}
 
 
 def _from_pairs(ids: list[str]) -> dict[str, Well | None]:
-    """Read two numbers where all ids together tell which of them is the row."""
-    found = {key: match for key in ids if (match := _PAIR.fullmatch(key))}
-    pairs = np.array([(int(match[1]), int(match[2])) for match in found.values()])
+    """Read ids of two numbers, if all ids together show which number is the row."""
+    matches = {key: match for key in ids if (match := _PAIR.fullmatch(key))}
+    pairs = np.array([(int(match[1]), int(match[2])) for match in matches.values()])
     if len(pairs) == 0 or pairs.min() == 0:
         return {}
     first, second = pairs.max(axis=0).tolist()
@@ -251,12 +258,12 @@ def _from_pairs(ids: list[str]) -> dict[str, Well | None]:
         return {}
     return {
         key: _on_plate(int(match[order[0]]), int(match[order[1]]), _field_of(match))
-        for key, match in found.items()
+        for key, match in matches.items()
     }
 
 
 def _field_of(match: re.Match[str]) -> int | None:
-    """Return the field, one of the groups behind row and column."""
+    """Return the field, which is in one of the groups after row and column."""
     return next((int(group) for group in match.groups()[2:] if group), None)
 
 
@@ -270,11 +277,11 @@ def _on_plate(row: int, column: int, field: int | None) -> Well | None:
 
 
 def _shape(well_id: str) -> str:
-    """Return what ids that are spelt alike have in common."""
+    """Return a key that is the same for ids with the same spelling."""
     return re.sub(r"[a-z]+", "a", re.sub(r"\d+", "0", well_id.lower()))
 
 
-def _told(well: Well) -> str:
+def _described(well: Well) -> str:
     return f"well {well.name}" + ("" if well.field is None else f", field {well.field}")
 
 

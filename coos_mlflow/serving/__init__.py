@@ -1,5 +1,5 @@
-"""How a served model takes requests: decoded with care, refused in one sentence, answered in turn.
+"""The HTTP route of a served model: check and decode requests, score their cells, send predictions.
 
-MLflow's scoring server casts, reflects and explains more than a stranger should see; the package's
-models put a route of their own in the place of its `/invocations`.
+MLflow's scoring server converts types silently, and its error messages expose request contents and
+internals. The package's models therefore replace its `/invocations` by their own route.
 """

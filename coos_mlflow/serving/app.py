@@ -1,4 +1,7 @@
-"""Put the package's own route in the place of `/invocations` in MLflow's scoring server."""
+"""Replace `/invocations` in MLflow's scoring server by the package's own route.
+
+Open this module when a new MLflow version changes how its server is made.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,16 @@ _SERVER = "mlflow.pyfunc.scoring_server"
 
 
 def take_over(score: Score) -> bool:
-    """Make the scoring server that is starting in this process, if one is, ask `score`.
+    """Replace the route of a scoring server that is starting in this process, if there is one.
 
-    `mlflow models serve` imports a module that loads the model and then makes a FastAPI app, whose
-    `/invocations` becomes ours. MLflow has no hook for it, so the class of the next app is.
+    `mlflow models serve` imports a module that loads the model and then makes a FastAPI app. MLflow
+    has no hook to replace the app's `/invocations`. Therefore this function replaces
+    `fastapi.FastAPI` by a subclass until the next app is made.
 
     Parameters
     ----------
     score : callable
-        Turns cells, checked, uint16 or float32 (n, 2, 64, 64), into a table of one row a cell.
+        Turns checked cells, uint16 or float32 (n, 2, 64, 64), into a table with a row per cell.
 
     Returns
     -------
@@ -53,7 +57,7 @@ def take_over(score: Score) -> bool:
 
     GuardedApp.plain = plain
     fastapi.FastAPI = GuardedApp  # type: ignore[misc]
-    # Should another MLflow make its app in another way, it must not answer unguarded.
+    # If another MLflow version makes its app differently, its own handler must not be used.
     sys.modules[_SERVER].invocations = _unguarded  # type: ignore[attr-defined]
     return True
 

@@ -1,4 +1,7 @@
-"""Cells in NumPy's `.npy` format, whose header states shape and dtype before the data."""
+"""Read cells from a request body in NumPy's `.npy` format.
+
+The header states shape and dtype, so both are checked before the data is used.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ from coos_mlflow.plates.schema import check_shape
 from coos_mlflow.serving.limits import WHERE, RefusedRequestError, check_count
 
 _MAX_HEADER = 256
-"""Bytes up to the data, no more of which are read: `numpy.save` writes 128 before cells."""
+"""Largest number of bytes that are read as the header. `numpy.save` writes 128 for cells."""
 
 _HEADER_READERS = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
-"""By version of the format. Version 3.0 differs in names of fields alone, which cells have not."""
+"""Reader of the header by version of the format. Version 3.0 differs only in names of fields, which
+cells do not have."""
 
 
 def from_npy(body: bytes) -> np.ndarray:
@@ -29,26 +33,26 @@ def from_npy(body: bytes) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n, 2, 64, 64)
-        Read-only, of the dtype that the header states: any integer or float. Only an array in
-        Fortran order, or one behind a header of odd length, is copied.
+        Read-only, with the dtype of the header: any integer or float. The data is copied only if
+        it is in Fortran order, or not aligned because of the length of the header.
 
     Raises
     ------
     RefusedRequestError
-        400 for a header that cannot be read, or data of another length than it states; 413 for
-        more than `MAX_CELLS`.
+        400 for a header that cannot be read, or data of another length than the header states.
+        413 for more than `MAX_CELLS`.
     DataError
-        For another shape or dtype.
+        For a wrong shape or dtype.
     """
     shape, fortran_order, dtype, start = _header(body[:_MAX_HEADER])
     check_shape(shape, dtype, WHERE)
     if shape[0] < 0:
         raise DataError(f"{WHERE}: {shape[0]} cells found, expected at least one.")
     check_count(shape[0])
-    expected, found = math.prod(shape) * dtype.itemsize, len(body) - start
-    if found != expected:
+    expected, n_bytes = math.prod(shape) * dtype.itemsize, len(body) - start
+    if n_bytes != expected:
         raise RefusedRequestError(
-            f"{WHERE}: {found:,} bytes after the .npy header found, expected {expected:,} for "
+            f"{WHERE}: {n_bytes:,} bytes after the .npy header found, expected {expected:,} for "
             f"shape {shape} of {dtype}."
         )
     values = np.frombuffer(body, dtype, offset=start)
@@ -57,11 +61,11 @@ def from_npy(body: bytes) -> np.ndarray:
 
 
 def _header(beginning: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Return shape, whether the order is Fortran's, dtype, and where the data starts."""
+    """Return shape, whether the order is Fortran's, dtype, and the position of the data."""
     stream = io.BytesIO(beginning)
     try:
         shape, fortran_order, dtype = _HEADER_READERS[read_magic(stream)](stream)
-    # NumPy passes the text to ast, tokenize and np.dtype, which raise a dozen kinds of errors.
+    # NumPy passes the text to ast, tokenize and np.dtype, which raise a dozen types of exceptions.
     except Exception as error:
         raise RefusedRequestError(
             f"{WHERE}: no .npy header of version 1.0 or 2.0 found, expected the bytes that "

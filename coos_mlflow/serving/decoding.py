@@ -1,4 +1,7 @@
-"""Turn what callers bring into cells: bytes of a request, arrays, tables of flat lists."""
+"""Turn request bodies, arrays and tables of flat lists into checked cells.
+
+Start here to see which inputs a model accepts: `decode` for HTTP, `as_images` for Python callers.
+"""
 
 from __future__ import annotations
 
@@ -26,21 +29,21 @@ from coos_mlflow.serving.limits import (
 )
 
 _COUNTS = math.prod(CELL_SHAPE)
-"""Numbers of a cell."""
+"""Numbers in a cell."""
 
 
 def media_type(content_type: str | None) -> str:
-    """Return which of the two formats a request is in.
+    """Return the format of a request: the media type of JSON or of .npy.
 
     Parameters
     ----------
     content_type : str or None
-        The header.
+        Value of the header.
 
     Raises
     ------
     RefusedRequestError
-        415 for anything else.
+        415 for any other type.
     """
     kind, *parameters = (part.strip().lower() for part in (content_type or "").split(";"))
     if kind not in MAX_BYTES:
@@ -61,9 +64,9 @@ def decode(body: bytes, kind: str, gzipped: bool = False) -> np.ndarray:
     ----------
     body : bytes
     kind : str
-        What `media_type` returned.
+        From `media_type`.
     gzipped : bool
-        What `is_gzip` returned.
+        From `is_gzip`.
 
     Returns
     -------
@@ -72,9 +75,9 @@ def decode(body: bytes, kind: str, gzipped: bool = False) -> np.ndarray:
     Raises
     ------
     DataError
-        In one sentence that names the cell and the value.
+        For cells that cannot be scored. The message names the cell and the value.
     RefusedRequestError
-        Where no cell can be read at all.
+        When no cell can be read at all.
     """
     if len(body) > MAX_BYTES[kind]:
         raise too_large(kind)
@@ -84,12 +87,12 @@ def decode(body: bytes, kind: str, gzipped: bool = False) -> np.ndarray:
 
 
 def as_images(model_input: Any) -> np.ndarray:
-    """Turn what `CellClassifier.predict` was given into cells that may be scored.
+    """Turn the input of `CellClassifier.predict` into cells that may be scored.
 
     Parameters
     ----------
     model_input : ndarray (n, 2, 64, 64), or DataFrame with one column of flat lists of 8,192
-        MLflow makes a dict of ``{"inputs": {"name": cells}}``; one of one name is taken too.
+        A dict with one name is accepted too: MLflow makes one from ``{"inputs": {"name": cells}}``.
 
     Returns
     -------
@@ -98,7 +101,7 @@ def as_images(model_input: Any) -> np.ndarray:
     Raises
     ------
     DataError
-        For anything that is not cells of raw counts.
+        For any other input.
     """
     model_input = unnamed(model_input, "the input")
     if isinstance(model_input, pd.DataFrame):
@@ -111,13 +114,13 @@ def _checked(images: np.ndarray) -> np.ndarray:
     if images.dtype in (np.uint16, np.float32):
         return images
     narrowed = images.astype(np.float32)
-    check_images(narrowed, WHERE)  # which may have become constant
+    check_images(narrowed, WHERE)  # rounding may have made an image constant
     return narrowed
 
 
 def _unpack_column(frame: pd.DataFrame) -> np.ndarray:
     columns = [column for _, column in frame.items()]
-    # Of 8,192 columns of numbers no cell is looked at.
+    # The dtype is checked first, so that 8,192 columns of numbers are not searched for lists.
     holds_lists = [c.dtype.kind == "O" and any(map(is_list_like, c)) for c in columns]
     place = _column_of_cells([*frame], holds_lists)
     rows = [_as_array(row, f"{WHERE}: cell {i}") for i, row in enumerate(columns[place])]
@@ -133,14 +136,14 @@ def _unpack_column(frame: pd.DataFrame) -> np.ndarray:
 
 
 def _column_of_cells(names: list[object], holds_lists: list[bool]) -> int:
-    """Return the place of a table's one column of lists; indices and wells beside it stay unread.
+    """Return the position of a table's only column of lists. Other columns are ignored.
 
-    A lone column is taken for the cells whatever it holds: its type is refused later.
+    A single column is accepted with any content, because its type is checked later.
 
     Raises
     ------
     DataError
-        Naming the columns, where it is not clear which one holds the cells.
+        When it is not clear which column holds the cells. The message names the columns.
     """
     lists = [place for place, is_list in enumerate(holds_lists) if is_list]
     one = f"one column of flat lists of {_COUNTS:,} counts (2 x 64 x 64), one list a cell"

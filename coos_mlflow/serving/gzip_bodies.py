@@ -1,4 +1,4 @@
-"""Bodies that their sender packed with gzip (RFC 1952), unpacked no further than a body may be."""
+"""Unpack request bodies compressed with gzip (RFC 1952), up to the size limit of a body."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CODINGS = (PLAIN, "gzip", "x-gzip")
 """Values of Content-Encoding; x-gzip is an older name of gzip (RFC 9110, 8.4.1.3)."""
 
 _GZIP_WINDOW = 31
-"""By which zlib expects the header of gzip, and checks its sum and length at the end."""
+"""The `wbits` of zlib for gzip: expect its header, and check checksum and length at the end."""
 
 _PIECE = 4096
-"""Bytes unpacked at once, to at most 1,032 times as many."""
+"""Bytes unpacked at once. They can become at most 1,032 times as many."""
 
 
 def is_gzip(content_encoding: str | None) -> bool:
@@ -24,7 +24,7 @@ def is_gzip(content_encoding: str | None) -> bool:
     Raises
     ------
     RefusedRequestError
-        415 for any other packing.
+        415 for any other coding.
     """
     coding = (content_encoding or PLAIN).lower()
     if coding not in CODINGS:
@@ -35,19 +35,19 @@ def is_gzip(content_encoding: str | None) -> bool:
 
 
 def unpacked(body: bytes, kind: str) -> bytes:
-    """Return what was packed as one gzip stream, which takes no more memory than a body may.
+    """Unpack one gzip stream, without using more memory than the size limit of a body.
 
     Parameters
     ----------
     body : bytes
     kind : str
-        Media type, of which `MAX_BYTES` says how much may come out.
+        Media type; `MAX_BYTES` has its size limit.
 
     Raises
     ------
     RefusedRequestError
-        413 for more; 400 for what is damaged, cut off, or followed by anything, a second stream
-        included: millions of empty ones would take seconds.
+        413 for a body above the limit. 400 for a stream that is damaged, cut off, or followed by
+        more bytes. A second stream is refused too: millions of empty ones would take seconds.
     """
     most = MAX_BYTES[kind]
     stream, out = zlib.decompressobj(_GZIP_WINDOW), io.BytesIO()
@@ -68,7 +68,8 @@ def unpacked(body: bytes, kind: str) -> bytes:
     return out.getvalue()
 
 
-def _damaged(found: str) -> RefusedRequestError:
+def _damaged(problem: str) -> RefusedRequestError:
     return RefusedRequestError(
-        f"{WHERE}: {found} found, expected one whole gzip stream, since Content-Encoding says gzip."
+        f"{WHERE}: {problem} found, expected one whole gzip stream, since Content-Encoding says "
+        "gzip."
     )

@@ -1,4 +1,7 @@
-"""Cells in JSON: lists in lists of numbers, looked at before NumPy would guess what was meant."""
+"""Read cells from a JSON body: nested lists of numbers.
+
+The lists are checked before they reach NumPy, which would convert text and truth values silently.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from coos_mlflow.plates.schema import CELL_SHAPE, CHANNELS, check_shape
 from coos_mlflow.serving.limits import NPY, WHERE, RefusedRequestError, check_count, listed
 
 TENSOR_KEYS = ("inputs", "instances")
-"""MLflow's two names for an array; they mean the same here."""
+"""MLflow's two keys for an array. They have the same meaning here."""
 
 _MAX_AXES = 8
 
@@ -24,7 +27,8 @@ def from_json(body: bytes) -> np.ndarray:
     Raises
     ------
     DataError
-        Naming the first cell that is none; `RefusedRequestError` where there are no cells at all.
+        For a wrong cell; the message names the first one. A `RefusedRequestError` when no cell
+        can be read at all.
     """
     values = _tensor(_parsed(body))
     if not values:
@@ -44,44 +48,46 @@ def from_json(body: bytes) -> np.ndarray:
 
 def _parsed(body: bytes) -> Any:
     try:
-        # Windows begins a file of UTF-8 with a byte order mark, which is no JSON.
+        # Windows starts UTF-8 files with a byte order mark, which is not allowed in JSON.
         return json.loads(body.decode("utf-8-sig"), object_pairs_hook=_object)
     except RefusedRequestError:
         raise
     except RecursionError:
-        found = "lists nested a thousand deep"
+        problem = "lists nested a thousand deep"
     except json.JSONDecodeError as error:
-        found = f"no JSON ({error.msg} at character {error.pos:,})"
+        problem = f"no JSON ({error.msg} at character {error.pos:,})"
     except UnicodeDecodeError as error:
-        found = f"no UTF-8 (byte {error.start:,})"
+        problem = f"no UTF-8 (byte {error.start:,})"
     except ValueError:
-        found = "a number of thousands of digits"
-    raise RefusedRequestError(f'{WHERE}: {found} found, expected {{"inputs": [cells]}}.')
+        problem = "a number of thousands of digits"
+    raise RefusedRequestError(f'{WHERE}: {problem} found, expected {{"inputs": [cells]}}.')
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON, of which the standard library would keep the last of equal keys."""
-    said = dict(pairs)
-    if len(said) < len(pairs):
+    """Make a JSON object, and refuse equal keys (the standard library would keep the last one)."""
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
         raise RefusedRequestError(f"{WHERE}: a key that comes twice found, expected each once.")
-    return said
+    return unique
 
 
-def _tensor(said: Any) -> Sequence[Any]:
-    """Return the list of cells in what a request says."""
-    if not isinstance(said, dict):
+def _tensor(content: Any) -> Sequence[Any]:
+    """Return the list of cells in a parsed request."""
+    if not isinstance(content, dict):
         raise RefusedRequestError(
-            f'{WHERE}: {_kind(said)} found, expected an object {{"inputs": [cells]}}.'
+            f'{WHERE}: {_kind(content)} found, expected an object {{"inputs": [cells]}}.'
         )
     keys = [
-        key for key, value in said.items() if (key, value) not in (("params", None), ("params", {}))
+        key
+        for key, value in content.items()
+        if (key, value) not in (("params", None), ("params", {}))
     ]
     if len(keys) != 1 or keys[0] not in TENSOR_KEYS:
         raise RefusedRequestError(
             f'{WHERE}: {listed("key", keys)} found, expected "inputs" alone, a list of '
             f"cells; arrays are taken as {NPY} too."
         )
-    values = unnamed(said[keys[0]], keys[0])
+    values = unnamed(content[keys[0]], keys[0])
     if not isinstance(values, list):
         raise RefusedRequestError(
             f"{WHERE}: {keys[0]} is {_kind(values)}, expected a list of cells."
@@ -92,18 +98,19 @@ def _tensor(said: Any) -> Sequence[Any]:
 def unnamed(values: Any, where: str) -> Any:
     """Return the cells of ``{"name": [cells]}`` or ``[{"name": cell}, ...]``.
 
-    So MLflow takes arrays with names, by column and by row. All else comes back as it is.
+    MLflow accepts these two forms for named arrays, by column and by row. Other values are
+    returned unchanged.
 
     Parameters
     ----------
     values : object
     where : str
-        What sentences call it.
+        Name of the values for messages.
 
     Raises
     ------
     DataError
-        Naming the names, where there are several or none.
+        When there are several names or none. The message lists the names.
     """
     if isinstance(values, dict):
         return values[_only_name(values, where)]
@@ -112,9 +119,11 @@ def unnamed(values: Any, where: str) -> Any:
     name = _only_name(values[0], "cell 0")
     for index, row in enumerate(values):
         if not isinstance(row, dict) or [*row] != [name]:
-            found = f"has {listed('name', [*row])}" if isinstance(row, dict) else f"is {_kind(row)}"
+            problem = (
+                f"has {listed('name', [*row])}" if isinstance(row, dict) else f"is {_kind(row)}"
+            )
             raise DataError(
-                f"{WHERE}: cell {index} {found}, expected {listed('name', [name])} as in cell 0."
+                f"{WHERE}: cell {index} {problem}, expected {listed('name', [name])} as in cell 0."
             )
     return [row[name] for row in values]
 
@@ -134,7 +143,7 @@ def _kind(value: Any) -> str:
 
 
 def _shape(values: Any) -> tuple[int, ...]:
-    """Return the lengths of lists in lists, following the first of each."""
+    """Return the lengths of nested lists, following the first item of each list."""
     shape: list[int] = []
     while isinstance(values, list) and len(shape) < _MAX_AXES:
         shape.append(len(values))
@@ -143,7 +152,7 @@ def _shape(values: Any) -> tuple[int, ...]:
 
 
 def _check_cell(cell: Any, index: int) -> None:
-    """Refuse what is not 2 x 64 x 64 numbers, before NumPy would guess what was meant."""
+    """Refuse a cell that is not 2 x 64 x 64 numbers, before NumPy would convert it silently."""
     channels, height, width = CELL_SHAPE
     if not (isinstance(cell, list) and len(cell) == channels):
         raise DataError(f"{WHERE}: cell {index} is {_size(cell)}, expected {channels} channels.")

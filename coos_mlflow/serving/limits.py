@@ -1,4 +1,7 @@
-"""What a request may hold, and how one that holds something else is refused."""
+"""Limits on the size of a request, and the error for a request above them.
+
+Open this module to change how many bytes or cells a request may hold.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +12,29 @@ from coos_mlflow.plates.columns import shown
 
 JSON = "application/json"
 NPY = "application/x-npy"
-"""Of NumPy's format. No media type of it is registered; SageMaker's clients send this one."""
+"""Media type of NumPy's format. None is registered; SageMaker's clients send this one."""
 
 MAX_BYTES = {JSON: 16 * 2**20, NPY: 65 * 2**20}
-"""Of a request's body, and of what a gzip body unpacks to. A cell takes about 48 kB as JSON, of
-which the worst, empty lists in lists, takes 25 times that in memory. `MAX_CELLS` of float32 take
-64 MiB as .npy, and a header."""
+"""Largest size of a request's body, and of an unpacked gzip body. A cell takes about 48 kB as JSON.
+The worst JSON, nested empty lists, takes 25 times its size in memory. `MAX_CELLS` of float32 take
+64 MiB as .npy, plus the header."""
 
 MAX_CELLS = 2048
-"""Of a request; 32 MB of counts."""
+"""Largest number of cells in a request: 32 MB of counts."""
 
 WHERE = "the request"
-"""What sentences call it."""
+"""Name of a request in messages."""
 
 
 class RefusedRequestError(DataError):
-    """A request that no cell is read from.
+    """A request that is refused before any cell is read.
 
     Parameters
     ----------
     sentence : str
+        Message for the client.
     status : int
-        Of HTTP.
+        HTTP status code.
     """
 
     def __init__(self, sentence: str, status: int = 400) -> None:
@@ -39,7 +43,7 @@ class RefusedRequestError(DataError):
 
 
 def too_large(kind: str) -> RefusedRequestError:
-    """Return what is said of a body that is larger than `MAX_BYTES`."""
+    """Return the error for a body that is larger than `MAX_BYTES`."""
     most = MAX_BYTES[kind] // 2**20
     return RefusedRequestError(
         f"{WHERE}: more than {most} MiB of {kind} found; expected at most that, and {MAX_CELLS:,} "
@@ -49,7 +53,7 @@ def too_large(kind: str) -> RefusedRequestError:
 
 
 def check_count(n_cells: int) -> None:
-    """Refuse more cells than a request may bring."""
+    """Refuse more than `MAX_CELLS` cells."""
     if n_cells > MAX_CELLS:
         raise RefusedRequestError(
             f"{WHERE}: {n_cells:,} cells found, expected at most {MAX_CELLS:,}: send several "
@@ -59,7 +63,7 @@ def check_count(n_cells: int) -> None:
 
 
 def listed(noun: str, names: Sequence[object]) -> str:
-    """Return names that a request brought as a sentence says them: ``columns 'a', 'b'``."""
+    """Format names from a request for a message: ``columns 'a', 'b'``."""
     if not names:
         return f"no {noun}"
     first = ", ".join(repr(shown(name, 30)) for name in names[:5])

@@ -1,4 +1,4 @@
-"""How the server's OpenAPI page describes the route: the bodies that it takes, its answers."""
+"""Describe the route for the server's OpenAPI page: request bodies and responses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from coos_mlflow.serving.limits import JSON, MAX_CELLS, NPY
 
 
 def documented() -> dict[str, Any]:
-    """Return the options by which FastAPI's `post` describes the route."""
+    """Return the options of FastAPI's `post` that describe the route."""
     return {
         "summary": "Classify cells",
         "responses": _RESPONSES,
@@ -21,9 +21,10 @@ def documented() -> dict[str, Any]:
 
 
 def _numbers(lengths: tuple[int, ...]) -> dict[str, Any]:
-    """Return the JSON schema of lists in lists; their lengths are said in words alone.
+    """Return the JSON schema of nested lists, without their lengths.
 
-    Tools that make up requests from a schema give up on lists of exactly 8,192 numbers.
+    The lengths are only in the description, because tools that generate requests from a schema
+    fail on lists of exactly 8,192 numbers.
     """
     if not lengths:
         return {"type": "number", "minimum": 0, "maximum": 65535}
@@ -41,7 +42,7 @@ _TENSOR = {
 
 
 def _named(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON schema of an object with one name, whatever it is."""
+    """Return the JSON schema of an object with exactly one key of any name."""
     return {
         "type": "object",
         "minProperties": 1,

@@ -1,4 +1,7 @@
-"""The route `/invocations`: read a request, decode it, score its cells, answer."""
+"""The route `/invocations`: read a request, decode it, score its cells, send the predictions.
+
+Open this module to change how many requests are handled at once.
+"""
 
 from __future__ import annotations
 
@@ -23,24 +26,24 @@ if TYPE_CHECKING:
     from fastapi import Request, Response
 
 MAX_AT_ONCE = 32
-"""Requests that may wait for an answer in one process, each with a body of up to 65 MiB."""
+"""Largest number of requests in one process at once, each with a body of up to 65 MiB."""
 
 _DECODED_AT_ONCE = 2
-"""Bodies; 16 MiB of empty lists take 0.4 GB while they are."""
+"""Number of bodies decoded at once. 16 MiB of empty lists take 0.4 GB during decoding."""
 
 _DRAINED = 16
-"""Bodies that are too large are read, and forgotten, up to so many times the limit: whoever sends
-one then reads the sentence instead of a broken connection."""
+"""A body that is too large is read and discarded up to this multiple of the limit. The client then
+gets the error message instead of a broken connection."""
 
 _log = logging.getLogger(__name__)
 
 Score = Callable[["np.ndarray"], pd.DataFrame]
-"""Turns cells, checked, uint16 or float32 (n, 2, 64, 64), into a table of one row a cell."""
+"""Turns checked cells, uint16 or float32 (n, 2, 64, 64), into a table with a row per cell."""
 
 
 def request_handler(score: Score) -> Callable[..., Any]:
     """Return the function that FastAPI calls with a request."""
-    # Imported here: only where a server starts is it needed.
+    # Imported here because only a starting server needs it.
     from fastapi import Request
 
     invocations = _Invocations(score)
@@ -48,12 +51,13 @@ def request_handler(score: Score) -> Callable[..., Any]:
     async def answer(request: Request) -> Any:
         return await invocations(request)
 
-    answer.__annotations__ = {"request": Request}  # FastAPI cannot see a name of this function
+    # FastAPI cannot resolve the annotation by name, since `Request` is local to this function.
+    answer.__annotations__ = {"request": Request}
     return answer
 
 
 class _Work:
-    """A body on its way to an answer, which nobody waits for after MLflow's time limit."""
+    """A request body with the time after which MLflow's server no longer waits for a response."""
 
     def __init__(self, body: bytes, kind: str, gzipped: bool, until: float) -> None:
         self.body, self.kind, self.gzipped = body, kind, gzipped
@@ -61,27 +65,27 @@ class _Work:
 
     @property
     def abandoned(self) -> bool:
-        """Whether its sender was told already that there is no answer."""
+        """Whether the time limit is over, so that the client was sent an error already."""
         return time.monotonic() > self._until
 
     def cells(self) -> np.ndarray:
-        """Return the cells in the body, checked."""
+        """Decode and check the cells in the body."""
         return decode(self.body, self.kind, self.gzipped)
 
 
 class _Invocations:
-    """Reads, decodes and answers requests; scores one at a time."""
+    """Handle requests, and score the cells of one request at a time."""
 
     def __init__(self, score: Score) -> None:
         from mlflow.environment_variables import MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT
 
         self._score = score
         self._limit = float(MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT.get())
-        self._in_flight = 0  # counted in the event loop alone
-        # A thread for each request that may wait, so that none waits in a queue that nobody counts.
+        self._in_flight = 0  # changed only in the event loop
+        # As many threads as requests, so that no request waits in the uncounted queue of the pool.
         self._threads = ThreadPoolExecutor(MAX_AT_ONCE, "invocations")
         self._decoding = threading.Semaphore(_DECODED_AT_ONCE)
-        # One after the other: the cores are shared, and so is torch's number of threads.
+        # Score one request at a time: they share the cores and torch's number of threads.
         self._turn = threading.Lock()
 
     async def __call__(self, request: Request) -> Response:
@@ -92,7 +96,7 @@ class _Invocations:
                 f"{MAX_AT_ONCE} requests are waiting for an answer; try again in a second.", 503
             )
         try:
-            return await self._answered(request)
+            return await self._handle(request)
         except RefusedRequestError as refused:
             return _refusal(str(refused), refused.status)
         except DataError as error:
@@ -103,22 +107,22 @@ class _Invocations:
             _log.exception("A request could not be answered.")
             return _refusal("The server failed on this request; its log says why.", 500)
 
-    async def _answered(self, request: Request) -> Response:
+    async def _handle(self, request: Request) -> Response:
         kind = media_type(request.headers.get("content-type"))
         gzipped = is_gzip(request.headers.get("content-encoding"))
         until = time.monotonic() + self._limit
         self._in_flight += 1
-        answer = None
+        future = None
         try:
             work = _Work(await _body(request, kind), kind, gzipped, until)
-            answer = self._threads.submit(self._predictions, work)
+            future = self._threads.submit(self._predictions, work)
         finally:
-            if answer is None:
+            if future is None:
                 self._in_flight -= 1
         loop = asyncio.get_running_loop()
-        # MLflow's time limit ends the waiting, not the thread, which counts until its end.
-        answer.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
-        return _json(await asyncio.wrap_future(answer), 200)
+        # MLflow's time limit does not end the thread, so the request counts until the thread ends.
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
+        return _json(await asyncio.wrap_future(future), 200)
 
     def _leave(self) -> None:
         self._in_flight -= 1
@@ -137,18 +141,18 @@ class _Invocations:
 
 
 async def _body(request: Request, kind: str) -> bytes:
-    """Read a body, of which no more is kept than may come."""
-    most, came = MAX_BYTES[kind], 0
+    """Read a body, and keep no more than the size limit."""
+    most, received = MAX_BYTES[kind], 0
     chunks: list[bytes] = []
     async for chunk in request.stream():
-        came += len(chunk)
-        if came > _DRAINED * most:
+        received += len(chunk)
+        if received > _DRAINED * most:
             break
-        if came > most:
+        if received > most:
             chunks.clear()
         else:
             chunks.append(chunk)
-    if came > most:
+    if received > most:
         raise too_large(kind)
     return b"".join(chunks)
 

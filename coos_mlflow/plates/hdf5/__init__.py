@@ -1,1 +1,1 @@
-"""Plate files as HDF5: opened, verified before they are read, and written."""
+"""The HDF5 layer below plate files: open and verify a file, read its chunks, write a new one."""

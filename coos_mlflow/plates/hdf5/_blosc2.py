@@ -1,7 +1,8 @@
-"""Undo the HDF5 filters blosc, and blosc2: a frame with one such chunk, often cut into blocks.
+"""Undo the HDF5 filters blosc and blosc2.
 
-The frame is that of https://github.com/Blosc/c-blosc2/blob/main/README_CFRAME_FORMAT.rst. Where
-its header has a part "b2nd", the chunk was padded to whole blocks, which follow each other.
+A chunk of blosc2 is a frame with one blosc chunk, often cut into blocks. The frame's format is
+https://github.com/Blosc/c-blosc2/blob/main/README_CFRAME_FORMAT.rst. If its header has a part
+"b2nd", the chunk was padded to whole blocks and stored block by block.
 """
 
 from __future__ import annotations
@@ -12,30 +13,30 @@ import imagecodecs
 import numpy as np
 
 _ZEROS = 0x81
-"""The last byte of a chunk's place, where it is not stored because it holds zeros."""
+"""Last byte of the offset of a chunk of zeros, which is not stored."""
 
 _MAX_PADDING = 4
-"""How many times as large as a chunk its whole blocks may be."""
+"""Largest ratio of the size of the padded blocks to the size of the chunk."""
 
 _EXTENDED, _LAZY, _UNSET = 0b101, 0b1000, 0b1000000
-"""Bits of flags: of a header with 32 bytes, and of chunks without their numbers."""
+"""Bits of flags. The first marks a header of 32 bytes, the others chunks stored without data."""
 
 _CODECS, _FILTERS = 4, 4
-"""Up to these, codecs (BloscLZ, LZ4, -, zlib, Zstandard) and filters belong to c-blosc2. For others
-it would look for a plugin."""
+"""Largest numbers of codecs (BloscLZ, LZ4, -, zlib, Zstandard) and filters in c-blosc2. For larger
+ones it would look for a plugin."""
 
 
 def without_blosc(
     packed: bytes | bytearray, parameters: tuple[int, ...], limit: int
 ) -> bytes | bytearray:
-    """Undo the filter blosc, and blosc2 inside its frame.
+    """Decode a blosc or blosc2 chunk, without a frame.
 
-    c-blosc2 knows both; unlike c-blosc, it reads nothing behind a chunk that is cut short.
+    c-blosc2 decodes both. Unlike c-blosc, it does not read past the end of a chunk that is cut off.
 
     Raises
     ------
     ValueError, RuntimeError
-        For a chunk that is damaged, or of more than `limit` bytes.
+        For a chunk that is damaged, or unpacks to more than `limit` bytes.
     """
     flags = packed[2]
     extended = flags & _EXTENDED == _EXTENDED
@@ -49,12 +50,12 @@ def without_blosc(
 def without_blosc2(
     frame: bytes | bytearray, parameters: tuple[int, ...], limit: int
 ) -> bytes | bytearray:
-    """Return the chunk in the order of its axes.
+    """Decode a blosc2 frame, and return its chunk in the order of the axes.
 
     Raises
     ------
     ValueError, RuntimeError
-        For a frame that is damaged, that hdf5plugin does not write, or of too large a chunk.
+        For a frame that is damaged or that hdf5plugin does not write, and for too large a chunk.
     """
     if frame[2:10] != b"b2frame\0":
         raise ValueError("no frame of blosc2")
@@ -75,9 +76,9 @@ def without_blosc2(
 
 
 def _of_blocks(chunk: bytes | bytearray, frame: bytes | bytearray, at: int) -> bytes:
-    """Put the blocks of a chunk side by side and cut off what pads them."""
+    """Arrange the blocks of a chunk in a grid, and cut off the padding."""
     rank, at = frame[at + 7], at + 8
-    at += 1 + 9 * rank  # behind the lengths of the whole array, which is the chunk
+    at += 1 + 9 * rank  # skip the lengths of the whole array, which is the chunk
     sides, blocks = (
         [int.from_bytes(frame[i : i + 4]) for i in range(first + 2, first + 2 + 5 * rank, 5)]
         for first in (at, at + 1 + 5 * rank)

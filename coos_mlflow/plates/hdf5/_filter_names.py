@@ -1,11 +1,11 @@
-"""Names of HDF5's filters, and how to make a copy without one that is not read here."""
+"""Names of HDF5 filters, and advice for messages: how to copy a file without an unsupported one."""
 
 from __future__ import annotations
 
 from coos_mlflow.plates.columns import shown
 
 _OF_HDF5 = {1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset"}
-"""H5Zpublic.h of HDF5."""
+"""Filters of HDF5 itself (H5Zpublic.h)."""
 
 _OF_HDF5PLUGIN = {
     307: "bzip2",
@@ -20,7 +20,7 @@ _OF_HDF5PLUGIN = {
     32026: "blosc2",
     32028: "sperr",
 }
-"""Those that the Python package hdf5plugin brings."""
+"""Filters in the Python package hdf5plugin."""
 
 _OTHERS = {
     305: "lzo",
@@ -46,7 +46,7 @@ _OTHERS = {
     32029: "terse/prolix",
     32030: "ffmpeg",
 }
-"""These and those of hdf5plugin: The HDF Group's list of registered filters,
+"""Other registered filters. Source of these and of hdf5plugin's: The HDF Group's list,
 https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilterPlugins.md."""
 
 _NAMES = _OF_HDF5 | _OF_HDF5PLUGIN | _OTHERS
@@ -55,24 +55,24 @@ _REPACK = "h5repack -f GZIP=1 IN OUT"
 
 
 def name_of(code: int, in_file: bytes = b"") -> str:
-    """Name a filter, such as ``"blosc (HDF5 filter 32001)"``.
+    """Return the name of a filter, such as ``"blosc (HDF5 filter 32001)"``.
 
     Parameters
     ----------
     code : int
-        The number by which HDF5 knows the filter.
+        HDF5's number of the filter.
     in_file : bytes
-        What the file calls it, for those that nobody registered.
+        Name in the file, used for filters that are not registered.
     """
     name = _NAMES.get(code) or shown(in_file.decode(errors="backslashreplace"), 60)
     return f"{name} (HDF5 filter {code})" if name else f"HDF5 filter {code}"
 
 
 def copy_without(code: int) -> str:
-    """Say how to make a copy that is packed by gzip.
+    """Return advice on how to make a copy that is packed by gzip.
 
-    h5repack leaves out a dataset whose filter it does not find, with a warning and exit code 0, so
-    the sentence says where it finds the filter.
+    If h5repack does not find a filter, it leaves out the dataset with a warning and exit code 0.
+    Therefore the advice includes the folder of the filter's plugin.
     """
     if code in _OF_HDF5:
         return f"`{_REPACK}` makes such a copy"

@@ -1,8 +1,8 @@
-"""Read an HDF5 file's text of variable length from its heaps, without HDF5.
+"""Read text of variable length from the heaps of an HDF5 file, without the HDF5 library.
 
-HDF5 2.0.0 walks a damaged heap for ever, where nothing can interrupt it, and takes memory for a
-length before it looks whether the heap holds as much (the format: HDF5 File Format Specification
-3.0, section III.E, "Global Heap").
+On a damaged heap HDF5 2.0.0 loops for ever and cannot be interrupted. It also allocates memory for
+a length before it checks that the heap holds as much. The format is in the HDF5 File Format
+Specification 3.0, section III.E, "Global Heap".
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _ALIGNMENT = 8
 
 
 class Heaps:
-    """The heaps of a file, each walked once.
+    """The heaps of a file. Each is read once.
 
     Parameters
     ----------
     path : Path
     address_bytes, length_bytes : int
-        Bytes of an address and of a length, as the file's superblock says.
+        Bytes of an address and of a length, from the superblock of the file.
     base : int
-        Where in the file addresses count from.
+        Offset in the file from which addresses count.
     """
 
     def __init__(self, path: Path, address_bytes: int, length_bytes: int, base: int) -> None:
@@ -40,28 +40,29 @@ class Heaps:
         self._reference = np.dtype([("length", "<u4"), ("heap", address), ("object", "<u4")])
 
     def texts(self, references: np.ndarray, longest: int, where: str) -> list[bytes]:
-        """Return the texts that references stand for.
+        """Return the texts of references.
 
         Parameters
         ----------
         references : ndarray of void
-            As the file holds them.
+            References as stored in the file.
         longest : int
-            Bytes that a text may have.
+            Largest number of bytes of a text.
         where : str
+            Name of the dataset for messages.
 
         Raises
         ------
         DataError
-            For longer texts, damaged heaps and references to nothing.
+            For longer texts, damaged heaps and references to objects that do not exist.
         """
-        found = np.ascontiguousarray(references).view(self._reference).ravel()
-        claimed = int(found["length"].max(initial=0))
+        entries = np.ascontiguousarray(references).view(self._reference).ravel()
+        claimed = int(entries["length"].max(initial=0))
         if claimed > longest:
             raise DataError(
                 f"{where}: text of {claimed:,} bytes found, expected at most {longest:,}."
             )
-        return [self._text(*reference) for reference in found.tolist()]
+        return [self._text(*reference) for reference in entries.tolist()]
 
     def _text(self, length: int, address: int, index: int) -> bytes:
         if not length:
@@ -75,12 +76,12 @@ class Heaps:
         return self._content[at : at + length].partition(b"\0")[0]
 
     def _walk(self, start: int) -> dict[int, tuple[int, int]]:
-        """Return place and size of each object of a heap, by its number."""
+        """Return position and size of each object of a heap, by its number."""
         position = start + _aligned(len(_SIGNATURE) + self._length_bytes)
         header = _aligned(8 + self._length_bytes)
         heap_bytes = self._length_at(start + len(_SIGNATURE))
         end = start + heap_bytes
-        # Heaps upon each other would make a small file hours of work.
+        # Overlapping heaps would let a small file take hours, so all heaps together are limited.
         self._unwalked -= heap_bytes
         signed = self._content[start : start + len(_SIGNATURE)] == _SIGNATURE
         if not signed or self._unwalked < 0 or not position <= end <= len(self._content):
@@ -89,7 +90,7 @@ class Heaps:
         while position + header <= end:
             index = int.from_bytes(self._content[position : position + 2], "little")
             size = self._length_at(position + 8)
-            # Free space (index 0) counts its own header, an object does not.
+            # The size of free space (index 0) includes its header, the size of an object does not.
             step = size if index == 0 else header + _aligned(size)
             if step < header or position + step > end:
                 raise self._damaged(start)

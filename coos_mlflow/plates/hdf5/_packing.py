@@ -1,8 +1,9 @@
-"""Undo what HDF5's filters have done to a chunk, without HDF5 and without their plugins.
+"""Unpack chunks by undoing their HDF5 filters, without the HDF5 library and its plugins.
 
-Whatever a chunk claims, no filter gives back more than the chunk's size and a few bytes. The
-formats are those of HDF5 (H5Zdeflate.c, H5Zshuffle.c, H5Zfletcher32.c), of h5py (lzf) and of the
-Python package hdf5plugin (the others); `_scale_offset` and `_blosc2` hold the two longer ones.
+No filter returns more than the chunk's size and a few bytes, even if a damaged chunk claims more.
+The formats are those of HDF5 (H5Zdeflate.c, H5Zshuffle.c, H5Zfletcher32.c), h5py (lzf) and the
+Python package hdf5plugin (the others). `_scale_offset` and `_blosc2` hold the two longer ones. Open
+this module to add a filter.
 """
 
 from __future__ import annotations
@@ -22,36 +23,36 @@ if TYPE_CHECKING:
     import h5py
 
 Filter = tuple[int, tuple[int, ...]]
-"""The number by which HDF5 knows a filter, and its parameters for a dataset."""
+"""HDF5's number of a filter, and its parameters for a dataset."""
 
 Content = bytes | bytearray
 
 _OVERHEAD = 64
-"""More bytes than scaleoffset and fletcher32 together may add to a chunk."""
+"""Upper bound on the bytes that scaleoffset and fletcher32 together add to a chunk."""
 
 _SHUFFLE, _SCALE_OFFSET = 2, 6
 _LOOPED_BYTES = 8
 
 
 def filters_of(dataset: h5py.Dataset, where: str) -> list[Filter]:
-    """Return the filters that the chunks of a dataset went through, in their order.
+    """Return the filters of a dataset, in the order in which they were applied.
 
     Raises
     ------
     DataError
-        For filters that are not read here, for packing twice, and for scaleoffset where HDF5 does
-        not always read back what was written.
+        For unsupported filters, for two compressors, and for scaleoffset in an order in which
+        HDF5 does not always read back the numbers that were written.
     """
     properties = dataset.id.get_create_plist()
-    found = [properties.get_filter(i) for i in range(properties.get_nfilters())]
-    for code, _, _, name in found:
+    entries = [properties.get_filter(i) for i in range(properties.get_nfilters())]
+    for code, _, _, name in entries:
         if code not in _UNDO:
             raise DataError(
                 f"{where}: packed by {name_of(code, name)}, expected gzip, lzf, blosc, blosc2, "
                 "zstd, lz4, bitshuffle, scaleoffset, shuffle or fletcher32; "
                 f"{copy_without(code)}."
             )
-    steps = [(code, parameters) for code, _, parameters, _ in found]
+    steps = [(code, parameters) for code, _, parameters, _ in entries]
     codes = [code for code, _ in steps]
     names = ", ".join(map(name_of, codes))
     if sum(code in _COMPRESSORS for code in codes) > 1:
@@ -73,16 +74,16 @@ def filters_of(dataset: h5py.Dataset, where: str) -> list[Filter]:
 
 
 def unpacked(packed: Content, used: list[Filter], size: int) -> Content:
-    """Return what a chunk was before these filters packed it.
+    """Return the content of a chunk after undoing its filters.
 
     Parameters
     ----------
     packed : bytes
-        The chunk as the file holds it.
+        The chunk as stored in the file.
     used : list of Filter
-        In the order in which they packed it.
+        In the order in which they were applied.
     size : int
-        Bytes of the unpacked chunk.
+        Size of the unpacked chunk in bytes.
 
     Returns
     -------
@@ -91,7 +92,7 @@ def unpacked(packed: Content, used: list[Filter], size: int) -> Content:
     Raises
     ------
     ValueError
-        For a chunk that is damaged or unpacks to another size.
+        For a chunk that is damaged or unpacks to a different size.
     """
     for code, parameters in reversed(used):
         try:
@@ -104,11 +105,11 @@ def unpacked(packed: Content, used: list[Filter], size: int) -> Content:
 
 
 def _scaled_first(steps: list[Filter]) -> bool:
-    """Tell whether scaleoffset stands where HDF5 undoes it.
+    """Return whether HDF5 can undo scaleoffset at its place among the filters.
 
-    It works on numbers, so whatever changes their count of bytes must come later. Where it keeps
-    all bits, it hands on the size of the buffer instead of the chunk's, and what is undone after it
-    goes wrong: HDF5 2.0.0 reads other counts than were written.
+    Scaleoffset works on numbers, so a filter that changes the number of bytes must come later. If
+    it keeps all bits, HDF5 2.0.0 passes on the size of the buffer instead of the chunk's size.
+    Filters undone after it then give wrong counts.
     """
     places = [at for at, (code, _) in enumerate(steps) if code == _SCALE_OFFSET]
     if not places:
@@ -119,7 +120,7 @@ def _scaled_first(steps: list[Filter]) -> bool:
 
 
 def _without_shuffle(packed: Content, parameters: tuple[int, ...], limit: int) -> Content:
-    """Put the bytes of each number together again; bytes that make none stand at the end."""
+    """Put the bytes of each number together again. Left-over bytes are at the end, unshuffled."""
     size = max(1, parameters[0])
     whole = len(packed) // size * size
     numbers = np.frombuffer(packed, np.uint8, whole).reshape(size, whole // size)
@@ -127,7 +128,7 @@ def _without_shuffle(packed: Content, parameters: tuple[int, ...], limit: int) -
         return numbers.T.tobytes() + packed[whole:]
     unpacked = bytearray(packed)
     rows = np.frombuffer(unpacked, np.uint8, whole).reshape(-1, size)
-    for byte in range(size):  # six times as fast as to transpose them
+    for byte in range(size):  # six times as fast as transposing
         rows[:, byte] = numbers[byte]
     return unpacked
 
@@ -140,13 +141,13 @@ def _without_checksum(packed: Content, parameters: tuple[int, ...], limit: int) 
 
 
 def _without_lz4(packed: Content, parameters: tuple[int, ...], limit: int) -> Content:
-    # The decoder wants to know the size, and takes memory for it.
+    # The decoder allocates the size it is given, so the claimed size is checked first.
     size = _claimed(packed[:8], limit)
     return imagecodecs.lz4h5_decode(packed, out=size)
 
 
 def _without_bitshuffle(packed: Content, parameters: tuple[int, ...], limit: int) -> Content:
-    """Put the bits of numbers together again, after LZ4 or Zstandard gave back each block."""
+    """Decode each block by LZ4 or Zstandard if it was compressed, then undo the shuffle of bits."""
     size, block, compressor = (*parameters[2:5], 0)[:3]
     if compressor == 0:
         return imagecodecs.bitshuffle_decode(packed, itemsize=size, blocksize=block)
@@ -154,7 +155,7 @@ def _without_bitshuffle(packed: Content, parameters: tuple[int, ...], limit: int
     total, block = _claimed(packed[:8], limit), int.from_bytes(packed[8:12], "big")
     if not size or not block or block % (8 * size):
         raise ValueError(f"blocks of {block} bytes, of numbers of {size}")
-    whole = total // (8 * size) * 8 * size  # eight numbers at a time, others are left as they are
+    whole = total // (8 * size) * 8 * size  # only groups of eight numbers are shuffled
     at, parts = 12, []
     for first in range(0, whole, block):
         end = at + 4 + int.from_bytes(packed[at : at + 4], "big")
@@ -167,7 +168,7 @@ def _without_bitshuffle(packed: Content, parameters: tuple[int, ...], limit: int
 
 
 def _claimed(head: Content, limit: int) -> int:
-    """Return the size that a chunk claims, if it is no more than it may be."""
+    """Return the size that a chunk claims, or raise ValueError if it is above the limit."""
     size = int.from_bytes(head, "big")
     if size > limit:
         raise ValueError(f"{size:,} bytes claimed")
@@ -186,6 +187,6 @@ _UNDO: dict[int, Callable[[Content, tuple[int, ...], int], Content]] = {
     2: _without_shuffle,
     3: _without_checksum,
 }
-"""What undoes a filter: told the chunk, the filter's parameters, and how much may come out."""
+"""Function that undoes each filter. Arguments: chunk, parameters of the filter, most bytes out."""
 
 _COMPRESSORS = {1, 32000, 32001, 32026, 32015, 32004, 32008}

@@ -1,7 +1,8 @@
-"""Undo HDF5's filter scaleoffset, which keeps of each number only the bits in which they differ.
+"""Undo HDF5's filter scaleoffset, which stores the difference of each number to the smallest one.
 
-A chunk begins with 21 bytes: how many bits a number has, how many bytes the smallest has, and the
-smallest (H5Zscaleoffset.c of HDF5).
+The differences of a chunk all have the same, smallest sufficient number of bits. A chunk begins
+with 21 bytes: the number of bits, the size of the smallest number in bytes, and the smallest number
+(H5Zscaleoffset.c of HDF5).
 """
 
 from __future__ import annotations
@@ -10,26 +11,26 @@ import numpy as np
 
 _FLOATS = 0  # H5Z_SO_FLOAT_DSCALE, the type of scaling for floats
 _HEAD = 21
-_FILL = 8  # the first of the parameters that hold the fill value
+_FILL = 8  # index of the first parameter with the fill value
 _BLOCK = 2**16
 
 
 def keeps_all_bits(parameters: tuple[int, ...]) -> bool:
-    """Tell whether scaleoffset is told to keep all bits, which leaves a chunk as it is."""
+    """Return whether the parameters keep all bits, so that scaleoffset leaves a chunk unchanged."""
     scaling, bits, _, _, size = parameters[:5] if len(parameters) >= 5 else (0,) * 5
-    # HDF5 takes a greater number of bits for a negative one, and then it does unpack.
+    # HDF5 reads a larger number of bits as negative, and then it does unpack.
     return scaling != _FLOATS and bits == 8 * size and bits in (8, 16, 32, 64)
 
 
 def without_scale_offset(
     packed: bytes | bytearray, parameters: tuple[int, ...], limit: int
 ) -> bytes | bytearray:
-    """Return the numbers of a chunk in the byte order of the file.
+    """Unpack the numbers of a chunk, in the byte order of the file.
 
     Raises
     ------
     ValueError
-        For parameters that HDF5 does not write, and where bits are missing.
+        For parameters that HDF5 does not write, and for missing bits.
     """
     if keeps_all_bits(parameters):
         return packed
@@ -54,9 +55,9 @@ def without_scale_offset(
 
 
 def _of_bits(content: np.ndarray, count: int, bits: int, size: int) -> np.ndarray:
-    """Return numbers of so many bits each, which follow each other from the highest bit on."""
+    """Read consecutive numbers of `bits` bits each, highest bit first."""
     numbers = np.empty((count, size), np.uint8)
-    for first in range(0, count, _BLOCK):  # one bit is a byte for a while
+    for first in range(0, count, _BLOCK):  # in blocks, because each bit takes a byte here
         length = min(_BLOCK, count - first)
         wide = np.zeros((length, 8 * size), np.uint8)
         part = np.unpackbits(content[first * bits // 8 :], count=length * bits)
@@ -72,9 +73,10 @@ def _shifted(
     fill: np.ndarray | None,
     decimals: int | None,
 ) -> np.ndarray:
-    """Add the smallest number to each; all bits set stand for the fill value, if there is one.
+    """Add the smallest number to each difference.
 
-    Floats were multiplied by a power of ten and rounded.
+    A difference with all bits set stands for the fill value, if there is one. Floats were
+    multiplied by a power of ten and rounded, so their differences are divided by it first.
     """
     if decimals is None:
         shifted = numbers + smallest

@@ -1,8 +1,7 @@
-"""Read the entries of a dataset; each chunk is unpacked once, by `_packing` and not by HDF5.
+"""Read the entries of a dataset. Each chunk is unpacked once, by `_packing` instead of HDF5.
 
-HDF5 2.0.0 takes it for granted that a chunk unpacks to its full size: what lies behind a shorter
-one in memory becomes pixels, or ends the process, and a longer one is unpacked to its end, however
-much that is.
+HDF5 2.0.0 does not check that a chunk unpacks to its full size. After a shorter chunk it reads
+memory past the end as pixels, or crashes. A longer chunk is unpacked without a limit.
 """
 
 from __future__ import annotations
@@ -20,17 +19,19 @@ from coos_mlflow.plates.hdf5._heap import Heaps
 from coos_mlflow.plates.hdf5._packing import filters_of, unpacked
 
 MAX_CELLS = 50_000_000
-"""More cells than this (400 GB of 16-bit pixels) are a damaged or hostile header, not a plate."""
+"""Largest number of cells (400 GB of 16-bit pixels). A larger one means a damaged or hostile
+header."""
 
 MAX_ROW_BYTES = 2**29
-"""Chunks side by side must all be unpacked to read one cell: 512 MiB, or 32,768 cells of uint16."""
+"""Largest size of a row of chunks, 512 MiB or 32,768 cells of uint16. A row is all chunks that must
+be unpacked to read one cell."""
 
 MAX_PACKING = 200
-"""Bytes of cells that one stored byte may become; counts of a camera pack 2-fold, and 10-fold where
-the background was set to 0."""
+"""Largest ratio of unpacked to stored bytes. Camera counts pack 2-fold, and 10-fold if the
+background was set to 0."""
 
 _FEW_BYTES = 2**16
-"""What is no larger may be packed as well as it can."""
+"""Datasets up to this size may have any packing ratio."""
 
 
 class Entries:
@@ -40,14 +41,15 @@ class Entries:
     ----------
     dataset : h5py.Dataset
     where : str
-        What to name in messages, such as ``"plate.h5:/data"``.
+        Name of the dataset for messages, such as ``"plate.h5:/data"``.
     file_bytes : int
+        Size of the file.
 
     Raises
     ------
     DataError
-        For absurd lengths, values that were never written, chunks that are too large or lie upon
-        each other, and filters that are not read.
+        For too many entries, values that were never written, chunks that are too large or
+        overlap, and unsupported filters.
     """
 
     def __init__(self, dataset: h5py.Dataset, where: str, file_bytes: int) -> None:
@@ -57,7 +59,7 @@ class Entries:
         self._kind = dataset.id.get_type()
         self._sizes = dataset.file.id.get_create_plist().get_sizes()
         self._is_text = dataset.dtype.kind == "O"
-        # In the file, text of variable length is its length, the address of a heap and a number.
+        # A reference to text of variable length: its length, the address of a heap, a number.
         entry_bytes = 4 + self._sizes[0] + 4 if self._is_text else self._kind.get_size()
         self._entry = np.dtype(f"V{entry_bytes}")
         self._bytes = math.prod(self._shape) * entry_bytes
@@ -67,7 +69,7 @@ class Entries:
         self._check_written(file_bytes)
 
     def check_packing(self) -> None:
-        """Refuse what would become absurdly much.
+        """Refuse a dataset that would unpack to more than `MAX_PACKING` times its stored size.
 
         Raises
         ------
@@ -80,12 +82,12 @@ class Entries:
             )
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Return the entries `start` to `stop` - 1.
+        """Read the entries `start` to `stop` - 1.
 
         Returns
         -------
         ndarray, shape (stop - start, ...)
-            Of the dataset's dtype; text of variable length as objects of type bytes.
+            Values of the dataset's dtype. Text of variable length is returned as bytes objects.
 
         Raises
         ------
@@ -95,19 +97,19 @@ class Entries:
         if not (self._sides or self._is_text):
             return self._dataset[start:stop]
         if self._sides:
-            found = np.empty((stop - start, *self._shape[1:]), self._entry)
+            entries = np.empty((stop - start, *self._shape[1:]), self._entry)
             for row in range(start // self._sides[0], -(-stop // self._sides[0])):
                 first = row * self._sides[0]
                 of_row = slice(max(start - first, 0), stop - first)
                 part = self._row(row)[of_row]
                 at = max(first - start, 0)
-                found[at : at + len(part)] = part
+                entries[at : at + len(part)] = part
         else:
-            found = self._references(start, stop)
+            entries = self._references(start, stop)
         if self._is_text:
-            texts = self._heaps.texts(found, 4 * MAX_ID_CHARACTERS, self._where)
-            return np.array(texts, object).reshape(found.shape)
-        return self._converted(found)
+            texts = self._heaps.texts(entries, 4 * MAX_ID_CHARACTERS, self._where)
+            return np.array(texts, object).reshape(entries.shape)
+        return self._converted(entries)
 
     def _check_chunks(self, file_bytes: int) -> None:
         self._grid = [
@@ -131,7 +133,7 @@ class Entries:
             )
 
     def _check_written(self, file_bytes: int) -> None:
-        """Refuse a dataset that claims more than the file holds, before anything is allocated."""
+        """Refuse a dataset that claims more than the file holds, before any memory is allocated."""
         if self._shape[0] > MAX_CELLS:
             raise DataError(
                 f"{self._where}: {self._shape[0]:,} entries claimed by a file of {file_bytes:,} "
@@ -149,26 +151,27 @@ class Entries:
             )
 
     def _row(self, row: int) -> np.ndarray:
-        """Return all entries of the chunks that lie side by side; the last of these is kept."""
+        """Return all entries of a row of chunks. The last row is cached."""
         if self._last and self._last[0] == row:
             return self._last[1]
         self._last = None
         first = row * self._sides[0]
         shape = (min(self._sides[0], self._shape[0] - first), *self._shape[1:])
-        found = np.empty(shape, self._entry)
+        entries = np.empty(shape, self._entry)
         for place in np.ndindex(1, *self._grid[1:]):
             corner = [at * side for at, side in zip(place, self._sides, strict=True)]
-            part = found[
+            part = entries[
                 tuple(slice(at, at + side) for at, side in zip(corner, self._sides, strict=True))
             ]
             chunk = self._chunk((first, *corner[1:]))
             part[...] = chunk[tuple(map(slice, part.shape))]
-        self._last = row, found
-        return found
+        self._last = row, entries
+        return entries
 
     def _chunk(self, corner: tuple[int, ...]) -> np.ndarray:
-        """Return a chunk, unpacked."""
-        # What it claims to have been packed into may be any number; this is enough for each filter.
+        """Read a chunk and unpack it."""
+        # The packed size in the file can be any number, so the buffer is limited to the largest
+        # size that a filter produces.
         most = self._chunk_bytes + self._chunk_bytes // 8 + _FEW_BYTES
         room = np.empty(min(most, self._stored), np.uint8)
         try:
@@ -183,17 +186,17 @@ class Entries:
             ) from error
         return np.frombuffer(content, self._entry).reshape(self._sides)
 
-    def _converted(self, found: np.ndarray) -> np.ndarray:
-        """Return entries of the file's type as NumPy's."""
+    def _converted(self, entries: np.ndarray) -> np.ndarray:
+        """Convert entries from the file's type to NumPy's."""
         dtype = self._dataset.dtype
         memory = h5py.h5t.py_create(dtype)
         if self._kind == memory:
-            return found.view(dtype)
-        size = found.nbytes
-        buffer = np.zeros(max(size, found.size * dtype.itemsize), np.uint8)
-        buffer[:size] = np.frombuffer(found, np.uint8)
-        h5py.h5t.convert(self._kind, memory, found.size, buffer)
-        return buffer[: found.size * dtype.itemsize].view(dtype).reshape(found.shape)
+            return entries.view(dtype)
+        size = entries.nbytes
+        buffer = np.zeros(max(size, entries.size * dtype.itemsize), np.uint8)
+        buffer[:size] = np.frombuffer(entries, np.uint8)
+        h5py.h5t.convert(self._kind, memory, entries.size, buffer)
+        return buffer[: entries.size * dtype.itemsize].view(dtype).reshape(entries.shape)
 
     @cached_property
     def _heaps(self) -> Heaps:
@@ -201,7 +204,7 @@ class Entries:
         return Heaps(Path(file.filename), address_bytes, length_bytes, file.userblock_size)
 
     def _references(self, start: int, stop: int) -> np.ndarray:
-        """Return the references to heaps that text of variable length consists of."""
+        """Read the references to heaps that are stored for text of variable length."""
         offset = self._dataset.id.get_offset()
         if offset is None:
             raise DataError(

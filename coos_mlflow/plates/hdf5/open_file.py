@@ -1,4 +1,7 @@
-"""Open HDF5 files that somebody else wrote, or say in one sentence why not."""
+"""Open HDF5 files from any source, and explain in one sentence why a file cannot be read.
+
+Follow links, read ids and attributes. Open this module to change which files are refused.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ _H5PY_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError)
 
 @contextmanager
 def reading(path: Path, what: str = "") -> Iterator[None]:
-    """Turn what h5py raises on a damaged file or disk into a `DataError` that names the place."""
+    """Turn an exception of h5py into a `DataError` that names the place in the file."""
     try:
         yield
     except CoosError:
@@ -45,13 +48,13 @@ def reading(path: Path, what: str = "") -> Iterator[None]:
 
 
 def open_file(path: Path) -> h5py.File:
-    """Open an HDF5 file for reading, or say in one sentence why it is none.
+    """Open an HDF5 file for reading.
 
     Raises
     ------
     DataError
-        For what is missing, no regular file, unreadable, empty, not HDF5, truncated, and for a
-        name that cannot be shown or names no results.
+        For a path that is missing, not a regular file or unreadable; for a file that is empty, not
+        HDF5 or truncated; and for a name that `check_name` refuses.
     """
     check_name(path)
     try:
@@ -82,30 +85,30 @@ def open_file(path: Path) -> h5py.File:
 
 
 def has(file: h5py.File, name: str) -> bool:
-    """Say whether there is a link of that name, without following it."""
+    """Return whether a link of that name exists, without following it."""
     return bool(file.id.links.exists(name.encode()))
 
 
 def own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    """Open a dataset of which every byte lies in this file.
+    """Open a dataset that is stored completely in this file.
 
     Raises
     ------
     DataError
-        For a group, and for external links, external storage and virtual datasets: a plate
-        from elsewhere must not make the reader open other files.
+        For a group, external links, external storage and virtual datasets. A plate from an unknown
+        source must not make the reader open other files.
     """
     where = f"{file.filename}:/{name}"
-    found = file[_follow_links(file, name, where)]
-    if not isinstance(found, h5py.Dataset):
-        kind = type(found).__name__.lower()
+    entry = file[_follow_links(file, name, where)]
+    if not isinstance(entry, h5py.Dataset):
+        kind = type(entry).__name__.lower()
         raise DataError(f"{where}: is a {kind}, expected a dataset.")
-    if found.is_virtual:
+    if entry.is_virtual:
         raise DataError(f"{where}: is a virtual dataset {_OTHER_FILES}")
-    if found.external:
-        name = f"'{shown(found.external[0][0])}'"
+    if entry.external:
+        name = f"'{shown(entry.external[0][0])}'"
         raise DataError(f"{where}: keeps its values in {name} {_OTHER_FILES}")
-    return found
+    return entry
 
 
 _OTHER_FILES = (
@@ -115,7 +118,7 @@ _OTHER_FILES = (
 
 
 def _follow_links(file: h5py.File, name: str, where: str) -> str:
-    """Return the path of hard links only that `name` stands for."""
+    """Resolve soft links in `name`, and return a path of hard links only."""
     done: list[str] = []
     pending = [name]
     hops = 0
@@ -149,7 +152,7 @@ def read_ids(dataset: h5py.Dataset, entries: Entries, where: str) -> np.ndarray:
     dataset : h5py.Dataset, shape (n,) or (n, 1)
         Text of fixed or variable length, integers, or floats with whole values.
     entries : Entries
-        Its entries.
+        Entries of the same dataset.
 
     Returns
     -------
@@ -174,7 +177,7 @@ def read_ids(dataset: h5py.Dataset, entries: Entries, where: str) -> np.ndarray:
 
 
 def filters(dataset: h5py.Dataset) -> str:
-    """Name the filters of a dataset in the order of their use, such as ``"shuffle, deflate"``."""
+    """Return the filters of a dataset in order of use, such as ``"shuffle, deflate"``."""
     properties = dataset.id.get_create_plist()
     names = [properties.get_filter(i)[3] for i in range(properties.get_nfilters())]
     return ", ".join(clean_ids(names, dataset.name).tolist()) or "none"
@@ -183,7 +186,7 @@ def filters(dataset: h5py.Dataset) -> str:
 def plain_attributes(file: h5py.File) -> dict[str, Any]:
     """Return the attributes that are numbers, text of fixed length, or lists of up to 16 of them.
 
-    Text of variable length is left out, so that opening a plate reads no heap for it.
+    Text of variable length is left out, so that opening a plate does not read its heap.
     """
     plain: dict[str, Any] = {}
     for name in file.attrs:
@@ -191,7 +194,7 @@ def plain_attributes(file: h5py.File) -> dict[str, Any]:
         kind = attribute.get_type()
         fixed_text = isinstance(kind, h5py.h5t.TypeStringID) and not kind.is_variable_str()
         numbers = isinstance(kind, _NUMBER_TYPES)
-        shape = attribute.shape  # None where the attribute has no value
+        shape = attribute.shape  # None if the attribute has no value
         plain_type = fixed_text or numbers
         if not plain_type or shape is None or math.prod(shape) > _MAX_ATTRIBUTE_VALUES:
             continue
@@ -234,6 +237,6 @@ def _why_not_open(path: Path, error: Exception) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what HDF5 says, as printable text."""
+    """Return the first line of an HDF5 error message as printable text."""
     lines = str(error).strip("'\"").splitlines()
     return shown(lines[0] if lines else type(error).__name__, 300)

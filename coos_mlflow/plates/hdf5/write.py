@@ -1,4 +1,8 @@
-"""Write HDF5 files; HDF5 never sees a write fail, for then it would corrupt its own memory."""
+"""Write HDF5 files, and report failed writes without passing them to HDF5.
+
+HDF5 corrupts its own memory when a write fails below it. Open this module to change how a full disk
+or a signal is handled during writing.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +23,12 @@ from coos_mlflow.plates.hdf5.open_file import first_line
 
 
 class DeferredErrorFile(io.FileIO):
-    """A file that remembers its first failed write and drops all that come after it."""
+    """A file that keeps the error of its first failed write and ignores all later writes."""
 
     error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write, and keep the first error for who closes the file."""
+        """Write, and keep the first error in `error`."""
         rest = memoryview(data).cast("B")
         try:
             while self.error is None and len(rest):
@@ -34,7 +38,7 @@ class DeferredErrorFile(io.FileIO):
         return len(data)
 
     def truncate(self, size: int | None = None) -> int:
-        """Truncate, and keep the first error likewise."""
+        """Truncate, and keep the first error in `error`."""
         try:
             return super().truncate(size)
         except OSError as error:
@@ -45,13 +49,13 @@ class DeferredErrorFile(io.FileIO):
 class NewFile:
     """An HDF5 file that is being written.
 
-    HDF5 corrupts its own memory when a write fails below it (a full disk crashed the process
-    with h5py 3.16), so it never sees one: the failure is kept, and raised by `check` and `close`.
+    HDF5 corrupts its own memory when a write fails below it: a full disk crashed the process with
+    h5py 3.16. Therefore a failed write is hidden from HDF5, and raised by `check` and `close`.
 
     Parameters
     ----------
     path : Path
-        Must not be there yet.
+        Must not exist yet.
 
     Attributes
     ----------
@@ -69,7 +73,7 @@ class NewFile:
             raise self._raw.error
 
     def close(self) -> None:
-        """Write what is buffered, close, and raise the OSError of a write that failed."""
+        """Flush and close the file, and raise the OSError of the first write that failed."""
         try:
             self.h5.close()
         finally:
@@ -79,9 +83,9 @@ class NewFile:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what h5py raises on a full or read-only disk into an `OutputError`."""
+    """Turn an exception of h5py while writing into an `OutputError`."""
     try:
-        # Where HDF5 calls `DeferredErrorFile`, what a signal raises would be a failed write.
+        # An exception from a signal handler inside `DeferredErrorFile` would fail a write of HDF5.
         with deferred_signals(ignore_repeats=True) as waiting:
             try:
                 yield
