@@ -104,7 +104,7 @@ class OutputError(CoosError, OSError):
 
 
 class TrainingError(CoosError, ArithmeticError):
-    """A network's training cannot continue: loss not finite, or checkpoint damaged (exit code 8)."""
+    """A network's training cannot continue: infinite loss or damaged checkpoint (exit code 8)."""
 
     exit_code = 8
     exit_words = "a network's training cannot go on"

@@ -117,7 +117,7 @@ def _check_opens(uri: str, make: bool) -> None:
 
 
 def _first_touch(uri: str) -> AbstractContextManager[Any]:
-    """Return the lock of a SQLite file, or a null context for other stores and read-only folders."""
+    """Return the lock of a SQLite file, or a null context if it has none or is read-only."""
     file = sqlite_file(uri)
     if file is None:
         return nullcontext()
