@@ -129,7 +129,7 @@ class Scorer:
 
     @property
     def prepared_precision(self) -> str:
-        """The precision in which the model scores on this machine; preparing it is a side effect."""
+        """The precision in which the model scores here. Reading this prepares the model for it."""
         return self.classifier.prepare(self.precision)
 
     def job(self, plate: Path, out: Path, found: Survey, *, force: bool = False) -> Job:
