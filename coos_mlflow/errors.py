@@ -1,8 +1,8 @@
-"""The errors a user can meet, each with the exit code that the commands end with.
+"""Errors that a user can meet, with the exit code of each. Open this to add an error.
 
-Every message is one sentence that says what came, what was expected, where, and what to do.
-Each class is also the fitting builtin, so that a caller who knows nothing of this package can
-still catch it.
+Every message is one sentence: the value found, the value expected, the place, and the remedy.
+Each class also derives from the matching builtin exception, so that callers can catch it without
+importing this package.
 """
 
 import re
@@ -12,14 +12,14 @@ from contextlib import contextmanager
 
 
 def without_passwords(text: str) -> str:
-    """Return a sentence in which the addresses of stores name no user and no password."""
-    # A password may hold slashes, quotes and brackets, so that all up to the last @ of a word goes.
+    """Return a text without the users and passwords in addresses of stores."""
+    # A password may hold slashes, quotes and brackets, so everything up to the last @ is replaced.
     text = re.sub(r"(?<!sqlite)://\S*@", "://***@", text)
     return re.sub(r"(?i)\b(password|passwd|pwd|token|secret)=[^\s&'\"()]+", r"\1=***", text)
 
 
 class CoosError(Exception):
-    """Base of all errors that are the input's or the environment's fault, not a defect.
+    """Base of all errors caused by the input or the environment, not by a defect.
 
     Examples
     --------
@@ -35,7 +35,7 @@ class CoosError(Exception):
 
 
 class DataError(CoosError, ValueError):
-    """A plate, an image or a folder does not hold what the contract asks for (exit code 2)."""
+    """A plate, an image, a folder or an argument is not as the contract requires (exit code 2)."""
 
     exit_code = 2
     exit_words = "bad input or usage"
@@ -62,18 +62,21 @@ class RunNotLoggedError(RegistryError):
     Attributes
     ----------
     done : object or None
-        What was done, where the caller can go on with it.
+        The finished result, if the caller can continue with it.
     """
 
     done: object = None
 
 
 class ServerError(CoosError, ConnectionError):
-    """A scoring server does not answer, or not as one of this package; no command asks one."""
+    """A scoring server does not respond, or does not serve a model of this package.
+
+    It has no exit code of its own, since no command uses a server.
+    """
 
 
 class ConditionMetError(CoosError):
-    """Plates were scored, and some of them meet what --fail-on asked for (exit code 4)."""
+    """Plates were scored, and some of them meet a condition of --fail-on (exit code 4)."""
 
     exit_code = 4
     exit_words = "a plate met --fail-on"
@@ -94,28 +97,28 @@ class DownloadError(CoosError, OSError):
 
 
 class OutputError(CoosError, OSError):
-    """Results cannot be written where they were asked for (exit code 7)."""
+    """Results cannot be written to the requested place (exit code 7)."""
 
     exit_code = 7
     exit_words = "results cannot be written"
 
 
 class TrainingError(CoosError, ArithmeticError):
-    """A network's training cannot go on: no finite loss, a damaged checkpoint (exit code 8)."""
+    """A network's training cannot continue: infinite loss or damaged checkpoint (exit code 8)."""
 
     exit_code = 8
     exit_words = "a network's training cannot go on"
 
 
 class ClusterError(CoosError, ConnectionError):
-    """A Dask cluster is not there, was lost, or its workers lack something (exit code 9)."""
+    """A Dask cluster is not reachable, was lost, or its workers lack something (exit code 9)."""
 
     exit_code = 9
     exit_words = "Dask cluster not there or lost"
 
 
 class PrintError(CoosError, OSError):
-    """All was done, but stdout did not take what was printed (exit code 10).
+    """The work was done, but its output could not be written to stdout (exit code 10).
 
     A reader that closes its pipe early, as `head` does, is no error.
     """
@@ -125,7 +128,7 @@ class PrintError(CoosError, OSError):
 
 
 class IncompletePythonError(CoosError, ImportError):
-    """Python was built without a module of its own, such as lzma or sqlite3 (exit code 1)."""
+    """Python was built without a standard module, such as lzma or sqlite3 (exit code 1)."""
 
 
 _HEADERS = {
@@ -134,12 +137,12 @@ _HEADERS = {
     "_lzma": "liblzma-dev",
     "_sqlite3": "libsqlite3-dev",
 }
-"""Packages of Debian without which a Python is built without a module."""
+"""Debian packages with the headers that Python needs to build each module."""
 
 
 @contextmanager
 def whole_python() -> Iterator[None]:
-    """Say of a Python that lacks a module of its own how to get it.
+    """Turn the ImportError of a missing standard module into a sentence on how to install it.
 
     Raises
     ------
@@ -150,7 +153,7 @@ def whole_python() -> Iterator[None]:
     except ImportError as error:
         lacking: BaseException | None = error
         while lacking and getattr(lacking, "name", None) not in sys.stdlib_module_names:
-            lacking = lacking.__cause__  # scipy, for one, says "seems to be broken" instead
+            lacking = lacking.__cause__  # scipy, for one, raises another ImportError from it
         if not isinstance(lacking, ImportError):
             raise
         name = str(lacking.name)
@@ -162,7 +165,7 @@ def whole_python() -> Iterator[None]:
 
 
 def exit_codes() -> str:
-    """Return one line on all exit codes of the commands, made from the classes above."""
+    """Return one line with all exit codes of the commands, from the classes above."""
     codes = {0: "done", 1: "something unforeseen"}
     for kind in _subclasses(CoosError):
         if "exit_code" in vars(kind):

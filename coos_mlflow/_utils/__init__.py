@@ -1,1 +1,1 @@
-"""Help for every room that knows nothing of cells: files, cache, progress, signals, clusters."""
+"""Helpers that know nothing of cells: files, cache, progress, signals, clusters."""

@@ -1,4 +1,4 @@
-"""The folder in which this package keeps what it need not fetch or compute again."""
+"""Find and create the cache folder, for downloads and results that need not be made again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cache_home() -> Path:
 
 
 def make_cache_home(*within: str) -> Path:
-    """Make the folder of the cache, or one within it.
+    """Create the folder of the cache, or a folder within it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A Dask cluster: found or made, its workers checked, what goes wrong with it in one sentence."""
+"""Connect to a Dask cluster or start one, check its workers, and explain its errors."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ LOCAL = "local"
 """The address that stands for worker processes on this machine."""
 
 CONNECT_SECONDS = 20
-"""After which a scheduler that does not answer is given up, before the work and during it."""
+"""Seconds after which an unresponsive scheduler is given up, at the start and during the work."""
 
 CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
-"""What Dask raises for work that nobody will do any more, depending on who asks."""
+"""Exceptions that Dask raises for cancelled work; the class depends on the caller."""
 
 _spread_over: ContextVar[Client | None] = ContextVar("_spread_over", default=None)
 
 SHOWN = 3
-"""Differing versions that a message names."""
+"""Most differing versions that a message names."""
 
 
 @contextmanager
@@ -46,13 +46,14 @@ def connect(address: str, workers: int | None = None) -> Iterator[Client]:
     address : str
         Such as ``tcp://host:8786``, or ``local``.
     workers : int or None
-        Here: how many processes, one for each core by default. Elsewhere: how many to wait for.
+        With ``local``: number of processes, one for each core by default. Otherwise: number of
+        workers to wait for.
 
     Raises
     ------
     ClusterError
-        When Dask is not installed, nobody answers, the cluster is lost on the way, or a worker is
-        killed again and again by the same work.
+        When Dask is not installed, the scheduler does not respond, the cluster is lost during the
+        work, or the same work kills one worker after the other.
     """
     try:
         import distributed
@@ -61,7 +62,7 @@ def connect(address: str, workers: int | None = None) -> Iterator[Client]:
             "--dask needs dask.distributed, which is not installed; "
             "install it with pip install 'coos-mlflow[cluster]'."
         ) from error
-    # Its own times apply to reconnecting as well: without a limit a lost scheduler is waited for.
+    # Dask uses these limits for reconnecting too, else it would wait for a lost scheduler forever.
     limits = {
         "distributed.comm.timeouts.connect": CONNECT_SECONDS,
         "distributed.client.scheduler-info-interval": "2s",
@@ -87,7 +88,7 @@ def _client(address: str, workers: int | None) -> Iterator[Client]:
     from joblib import cpu_count
 
     with warnings.catch_warnings():
-        # Told in one sentence by `_check_dask` and by `check_versions`.
+        # `_check_dask` and `check_versions` report mismatches in one sentence.
         warnings.simplefilter("ignore", VersionMismatchWarning)
         if address != LOCAL:
             try:
@@ -118,7 +119,7 @@ def _client(address: str, workers: int | None) -> Iterator[Client]:
 
 @contextmanager
 def _own_environment() -> Iterator[None]:
-    """Take back the variables that Dask sets here for its workers, such as OMP_NUM_THREADS."""
+    """Restore the variables that Dask sets in this process for its workers, as OMP_NUM_THREADS."""
     before = dict(os.environ)
     try:
         yield
@@ -129,7 +130,7 @@ def _own_environment() -> Iterator[None]:
 
 @contextmanager
 def _explained(address: str) -> Iterator[None]:
-    """Turn what Dask raises into a sentence."""
+    """Turn Dask's exceptions into a ClusterError with one sentence."""
     from distributed import KilledWorker
     from distributed.comm import CommClosedError
 
@@ -152,7 +153,7 @@ def _explained(address: str) -> Iterator[None]:
 
 
 def fate(error: KilledWorker) -> str:
-    """Say what became of workers that one piece of work has killed."""
+    """Return the sentence for workers that were killed by the same piece of work."""
     return (
         f"{error.allowed_failures + 1} workers died one after the other with the same work, the "
         f"last one {error.last_worker.address}; look for what it does to them, or give workers "
@@ -166,9 +167,9 @@ def result_of(future: Any) -> Any:
     Raises
     ------
     ClusterError
-        When the scheduler, or too many workers, were lost.
+        When the scheduler or too many workers were lost.
     Exception
-        What the work itself raised.
+        The exception of the work itself.
     """
     if future.status in ("lost", "cancelled"):
         raise asyncio.CancelledError(f"{future.key} was {future.status}")
@@ -190,17 +191,17 @@ def versions() -> dict[str, str]:
 
     A local version such as 2.13.0+cpu is the same release as 2.13.0.
     """
-    found = {name: number.partition("+")[0] for name, number in package_versions().items()}
-    return {"python": platform.python_version()} | found
+    packages = {name: number.partition("+")[0] for name, number in package_versions().items()}
+    return {"python": platform.python_version()} | packages
 
 
 def check_versions(expected: dict[str, str]) -> None:
-    """Refuse to work in a worker whose packages are not those of who asks.
+    """Refuse to work in a worker whose packages differ from those of the client.
 
     Raises
     ------
     ClusterError
-        Naming the worker and what differs.
+        Naming the worker and the versions that differ.
     """
     own = versions()
     wrong = [
@@ -217,14 +218,14 @@ def check_versions(expected: dict[str, str]) -> None:
 
 
 def check_reach(path: Path, n_bytes: int | None = None) -> None:
-    """Refuse to work in a worker that does not see what the machine sees that asks.
+    """Refuse to work in a worker that does not see a path as the client does.
 
     Parameters
     ----------
     path : Path
         A file or folder.
     n_bytes : int or None
-        Size that the file is to have.
+        Expected size of the file.
 
     Raises
     ------
@@ -232,15 +233,15 @@ def check_reach(path: Path, n_bytes: int | None = None) -> None:
         Naming the worker and the path.
     """
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
         raise ClusterError(
             f"{here()} cannot read {path} ({error.strerror}); plates and results must lie on "
             "storage that this machine and all workers share, under the same path."
         ) from error
-    if n_bytes not in (None, found.st_size):
+    if n_bytes not in (None, status.st_size):
         raise ClusterError(
-            f"{here()} finds {found.st_size:,} bytes at {path}, expected {n_bytes:,}; plates must "
+            f"{here()} finds {status.st_size:,} bytes at {path}, expected {n_bytes:,}; plates must "
             "lie on storage that this machine and all workers share."
         )
 
@@ -248,8 +249,8 @@ def check_reach(path: Path, n_bytes: int | None = None) -> None:
 def keep_to_own_cores() -> None:
     """Let each piece of work use one core, unless OMP_NUM_THREADS says otherwise.
 
-    As is Dask's habit, which sets that variable where it starts a worker under a nanny: the
-    threads of a worker are what works side by side. Called before torch is loaded, which reads it.
+    Dask itself sets that variable for workers under a nanny, since the threads of a worker already
+    run in parallel. Call this before torch is loaded, which reads the variable.
     """
     cores = os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("LOKY_MAX_CPU_COUNT", cores)
@@ -273,17 +274,17 @@ def is_spreading() -> bool:
 def spread(
     work: Callable[..., Any], shared: Any, items: Sequence[tuple[Any, ...]], *, ordered: bool
 ) -> Iterator[Any]:
-    """Do independent pieces of work side by side: in threads, or on the cluster in use.
+    """Do independent pieces of work in parallel: in threads, or on the cluster in use.
 
     Parameters
     ----------
     work : callable
         Called as ``work(shared, *item)``.
     shared : object
-        Goes to each worker once.
+        Sent to each worker once.
     items : sequence of tuple
     ordered : bool
-        Whether results come in the order of the items, or as they are done.
+        Whether to yield results in the order of the items, or as they are done.
     """
     from joblib import Parallel, delayed, parallel_config
 
@@ -298,22 +299,22 @@ def spread(
 
 
 def _check_dask(client: Client, own: str) -> None:
-    """Refuse a scheduler of another Dask, whose messages may not be understood."""
-    found = client.get_versions()["scheduler"]["packages"]["distributed"]
-    if found != own:
+    """Refuse a scheduler with another version of Dask, whose protocol may differ."""
+    theirs = client.get_versions()["scheduler"]["packages"]["distributed"]
+    if theirs != own:
         raise ClusterError(
-            f"{client.scheduler.address} runs dask.distributed {found}, here it is {own}; install "
+            f"{client.scheduler.address} runs dask.distributed {theirs}, here it is {own}; install "
             "the same version in both places."
         )
 
 
 def _check_package(client: Client) -> None:
-    """Refuse workers without this package, which could not even be told what to do."""
-    found = client.run(version, PACKAGE, on_error="return")
-    lacking = [worker for worker, answer in found.items() if isinstance(answer, Exception)]
+    """Refuse workers without this package, which could not unpickle their tasks."""
+    results = client.run(version, PACKAGE, on_error="return")
+    lacking = [worker for worker, result in results.items() if isinstance(result, Exception)]
     if lacking:
         raise ClusterError(
-            f"{len(lacking)} of {len(found)} workers lack {PACKAGE}, the first is {lacking[0]}; "
+            f"{len(lacking)} of {len(results)} workers lack {PACKAGE}, the first is {lacking[0]}; "
             "install it with the same requirements.lock where workers run."
         )
 

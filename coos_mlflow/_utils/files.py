@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Write files and folders that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from coos_mlflow.errors import CoosError, OutputError
 
 
 def check_folder(folder: Path, force: bool, known: Collection[str]) -> None:
-    """Refuse a folder that holds results, unless they may go, or anything that is no result.
+    """Refuse a folder into which results cannot be written, before anything is computed.
 
-    One that cannot be made is refused as well, before anything is computed.
+    It must be possible to create it. It must hold no other files than results, and results only if
+    `force` allows to replace them.
 
     Parameters
     ----------
@@ -25,10 +26,10 @@ def check_folder(folder: Path, force: bool, known: Collection[str]) -> None:
     Raises
     ------
     OutputError
-        Saying which of these it is.
+        Naming the reason.
     """
     if folder.name.startswith("."):
-        # Such as `.plate.parts`, whose content goes when `plate` is scored.
+        # Such as `.plate.parts`, whose content is removed when `plate` is scored.
         raise OutputError(
             f"{folder}: folders whose names begin with a dot are kept for unfinished results; "
             "rename the plate or choose another --out folder."
@@ -65,7 +66,7 @@ def _check_contents(folder: Path, force: bool, known: Collection[str]) -> None:
 
 
 def _check_place(folder: Path) -> None:
-    """Refuse a folder that cannot be made where it is to be."""
+    """Refuse a folder that cannot be created in its place."""
     nearest = next(parent for parent in folder.absolute().parents if parent.exists())
     if not nearest.is_dir():
         raise OutputError(f"{folder}: {nearest} is a file; choose another --out folder.")
@@ -77,7 +78,7 @@ def _check_place(folder: Path) -> None:
 
 @contextmanager
 def on_failure(undo: Callable[[], object]) -> Iterator[None]:
-    """Call `undo` when the block ends by an exception, be it an error, Ctrl-C or SIGTERM."""
+    """Call `undo` if the block ends with an exception: an error, Ctrl-C or SIGTERM."""
     with ExitStack() as stack:
         stack.callback(undo)
         yield
@@ -85,12 +86,12 @@ def on_failure(undo: Callable[[], object]) -> Iterator[None]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all, also where several processes write it.
+    """Write a file that appears complete or not at all, even if several processes write it.
 
     Raises
     ------
     OSError
-        The file that was there before stays then.
+        When it cannot be written. An earlier file is kept.
     """
     with whole_file(path) as partial:
         partial.write_bytes(content)
@@ -98,21 +99,21 @@ def write_whole(path: Path, content: bytes) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give the path of a new file beside `path`, which takes its place when all went well.
+    """Yield the path of a new file beside `path`, which replaces `path` after success.
 
-    Its content is on the disk before it takes the place.
+    Its content is flushed to the disk before it replaces `path`.
 
     Raises
     ------
     OSError
-        The file that was there before stays then.
+        When it cannot be written. An earlier file is kept.
     """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     os.close(handle)
     partial = Path(name)
     try:
         yield partial
-        partial.chmod(0o644)  # `mkstemp` keeps other users out; caches and results are shared
+        partial.chmod(0o644)  # `mkstemp` excludes other users, but caches and results are shared
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
@@ -122,22 +123,22 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(folder: Path, replace: bool = True) -> Iterator[Path]:
-    """Give a new folder beside `folder`, which takes its place when all went well.
+    """Yield a new folder beside `folder`, which replaces `folder` after success.
 
     Parameters
     ----------
     replace : bool
-        Whether a folder that is there goes. Otherwise that is an OSError.
+        Whether to replace an existing folder. Otherwise an existing folder is an OSError.
 
     Raises
     ------
     OSError
-        A folder that was there before stays then.
+        When it cannot be written. An earlier folder is kept.
     """
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield partial
-        partial.chmod(0o755)  # `mkdtemp` keeps other users out; caches and results are shared
+        partial.chmod(0o755)  # `mkdtemp` excludes other users, but caches and results are shared
         if replace:
             put_in_place(partial, folder)
         else:
@@ -148,9 +149,9 @@ def new_folder(folder: Path, replace: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(folder: Path, force: bool, known: Collection[str]) -> Iterator[Path]:
-    """Give a new folder to write into, which becomes `folder` only when all went well."""
+    """Yield a new folder to write into, which becomes `folder` only after success."""
     check_folder(folder, force, known)
-    made = [parent for parent in folder.parents if not parent.exists()]
+    created = [parent for parent in folder.parents if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with new_folder(folder) as partial:
@@ -160,13 +161,13 @@ def whole_folder(folder: Path, force: bool, known: Collection[str]) -> Iterator[
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error}).") from error
     finally:
-        for parent in made:
+        for parent in created:
             if parent.exists() and not any(parent.iterdir()):
                 parent.rmdir()
 
 
 def put_in_place(new: Path, folder: Path) -> None:
-    """Put the folder `new` in the place of `folder`, which stays as it is should that fail."""
+    """Replace `folder` by the folder `new`; if that fails, `folder` stays as it is."""
     old = new.with_name(f"{new.name}-old")
     if folder.exists():
         folder.rename(old)

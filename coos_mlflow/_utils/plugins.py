@@ -1,6 +1,6 @@
 """Find the files of a folder that each hold one representation, statistic or estimator.
 
-A file's stem is its key. `base.py`, files that begin with an underscore and sub-folders are none.
+A file's stem is its key. `base.py`, files with a leading underscore and sub-folders are ignored.
 """
 
 from __future__ import annotations
@@ -30,6 +30,6 @@ def plugin_names(package: str) -> tuple[str, ...]:
 
 
 def load_plugins(package: str, attribute: str) -> dict[str, Any]:
-    """Return by key what each file of a package declares under the name `attribute`."""
+    """Return the value of `attribute` in each file of a package, by key."""
     modules = {key: import_module(f"{package}.{key}") for key in plugin_names(package)}
     return {key: getattr(module, attribute) for key, module in modules.items()}

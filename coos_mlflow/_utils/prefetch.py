@@ -1,4 +1,4 @@
-"""Read ahead in a thread, so that steps of a stream of work run side by side."""
+"""Read ahead in a thread, so that the steps of a pipeline run in parallel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 DEPTH = 3
-"""Items ahead of the consumer, the one under way included: neither waits for the other's jitter."""
+"""Items ahead of the consumer, including the one being read; enough to even out varying speeds."""
 
 _END = object()
 
@@ -23,15 +23,15 @@ def prefetch(source: Iterable[T], depth: int = DEPTH) -> Generator[T]:
     Parameters
     ----------
     source : iterable
-        What it raises is raised at the consumer, behind the items before it.
+        Its exceptions reach the consumer after the items before them.
     depth : int
-        Items that are read before they are asked for.
+        Number of items to read ahead.
 
     Yields
     ------
     object
-        The items of `source`, in order. A consumer that stops early waits for the item under way
-        (`contextlib.closing`), and no other is read.
+        The items of `source`, in order. If the consumer stops early (`contextlib.closing`), it
+        waits for the item being read, and no other is read.
     """
     items = iter(source)
     with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as thread:

@@ -1,4 +1,4 @@
-"""A progress bar for the terminal, and plain lines where there is no terminal."""
+"""Show progress: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ from coos_mlflow._utils.signals import raise_swallowed_signal
 
 
 class Advance(Protocol):
-    """Told how many units were done since the last call, and what else there is to show."""
+    """A function to call with the units done since the last call, and an optional note."""
 
     def __call__(self, n: int, note: str = "", /) -> None:
-        """Take notice of `n` more units."""
+        """Count `n` more units."""
 
 
 SHOW_AFTER_SECONDS = 2.0
 LINE_EVERY_SECONDS = 10.0
 
 SPEED_OVER_SECONDS = 1800.0
-"""How far lines look back to tell what time is left; longer than one unit of slow work."""
+"""Period from which plain lines estimate the time left; longer than one unit of slow work."""
 
 
 @contextmanager
 def progress(
     title: str, total: int | None = None, unit: str = "", console: Console | None = None
 ) -> Iterator[Advance]:
-    """Show how far a piece of work is, on stderr, once it has lasted two seconds.
+    """Show the progress of a piece of work on stderr, once it has lasted two seconds.
 
-    Told how far it is, it ends the work where somebody asked for that (`raise_swallowed_signal`).
+    Each call of ``advance`` also raises a pending signal (`raise_swallowed_signal`).
 
     Parameters
     ----------
     title : str
-        What is being done, such as ``"Reading"``.
+        Name of the work, such as ``"Reading"``.
     total : int or None
-        Units of the whole work; None where nobody knows.
+        Units of the whole work; None if unknown.
     unit : str
-        What is counted, such as ``"cells"``; ``"bytes"`` is shown as kB, MB, GB.
+        Name of the units, such as ``"cells"``; ``"bytes"`` is shown as kB, MB, GB.
     console : rich.console.Console or None
-        Where to show it; stderr by default.
+        Console to print on; stderr by default.
 
     Yields
     ------
@@ -85,7 +85,7 @@ def say(text: str) -> None:
 
 
 class _BarMeter:
-    """A rich progress bar that appears late, so that short work leaves the terminal quiet."""
+    """A rich progress bar that appears late, so that short work prints nothing."""
 
     def __init__(self, console: Console, title: str, total: int | None, unit: str) -> None:
         self._bar = Progress(
@@ -97,7 +97,7 @@ class _BarMeter:
             transient=True,
         )
         self._task = self._bar.add_task(title, total=total, note="")
-        # A timer, since the first unit itself may take long: loops that compile, large blocks.
+        # A timer, since the first unit may take long: compiled loops, large blocks.
         self._late = threading.Timer(SHOW_AFTER_SECONDS, self._bar.start)
         self._late.daemon = True
         self._late.start()
@@ -121,7 +121,7 @@ def _columns(total: int | None, unit: str) -> list[ProgressColumn]:
 
 
 class _RateColumn(ProgressColumn):
-    """Units a second, once a second or two have shown them."""
+    """Units a second, shown after the first second or two."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class _RateColumn(ProgressColumn):
 
 
 def _rate(task: Task, unit: str) -> str:
-    """Return the rate in words; slow work is better told by the time left alone."""
+    """Return the rate in words, or an empty text for less than one unit a second."""
     speed = task.speed or 0.0
     return f"{speed:,.0f} {unit}/s" if unit and speed >= 1 else ""
 
@@ -142,7 +142,7 @@ class _LineMeter:
 
     def __init__(self, console: Console, title: str, total: int | None, unit: str) -> None:
         self._console, self._unit = console, unit
-        # Never started: it counts and estimates, and draws nothing.
+        # Never started, so it counts and estimates but draws nothing.
         bar = Progress(
             console=console,
             get_time=time.monotonic,
@@ -157,8 +157,8 @@ class _LineMeter:
         if time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + LINE_EVERY_SECONDS
             parts = (self._count(), self._rate(), self._left(), note)
-            said = ", ".join(part for part in parts if part)
-            line = f"{self._task.description}: {said}"
+            figures = ", ".join(part for part in parts if part)
+            line = f"{self._task.description}: {figures}"
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _count(self) -> str:
@@ -174,4 +174,4 @@ class _LineMeter:
         return "" if seconds is None else f"{timedelta(seconds=seconds)} left"
 
     def stop(self) -> None:
-        """Nothing to clear: lines stay."""
+        """Do nothing: printed lines stay."""

@@ -53,26 +53,27 @@ def _raise(number: int) -> NoReturn:
 class DeferredSignal:
     """The first signal that arrived while signals were deferred, if any.
 
-    A second one of the same kind is obeyed at once: a user pressed Ctrl-C twice. One of another
-    kind is not, since MLflow sends SIGTERM to its project a quarter of a second after Ctrl-C.
+    A second signal of the same kind is raised at once: a user pressed Ctrl-C twice. A signal of
+    another kind is not, since MLflow sends SIGTERM to its project a quarter of a second after
+    Ctrl-C.
 
     Parameters
     ----------
     ignore_repeats : bool
-        Obey no second one either. Then only SIGKILL ends a write to a dead disk.
+        Defer repeated signals too. Then only SIGKILL ends a write to a dead disk.
     """
 
     def __init__(self, *, ignore_repeats: bool = False) -> None:
         self.asked: int | None = None
-        self._whatever_comes = ignore_repeats
+        self._ignore_repeats = ignore_repeats
         self._before: dict[int, Any] = {}
 
     def obey(self) -> None:
-        """Let the deferred signal do what it would have done."""
-        self._release()  # first: a signal that arrives after the look would be lost
-        asked, self.asked = self.asked, None
-        if asked is not None:
-            signal.raise_signal(asked)
+        """Raise the deferred signal, if any, with its original handler."""
+        self._release()  # first, since a signal that arrives after the next line would be lost
+        number, self.asked = self.asked, None
+        if number is not None:
+            signal.raise_signal(number)
 
     def _hold(self) -> None:
         for number in SIGNALS:
@@ -86,14 +87,17 @@ class DeferredSignal:
         self._before = {}
 
     def _note(self, number: int, _: Any) -> None:
-        if number == self.asked and not self._whatever_comes:
+        if number == self.asked and not self._ignore_repeats:
             self.obey()
         self.asked = self.asked or number
 
 
 @contextmanager
 def deferred_signals(*, ignore_repeats: bool = False) -> Iterator[DeferredSignal]:
-    """Defer signals; without effect outside the main thread, which alone handles them."""
+    """Defer signals during the block. It has no effect outside the main thread.
+
+    The first deferred signal is not raised at the end of the block: call `DeferredSignal.obey`.
+    """
     waiting = DeferredSignal(ignore_repeats=ignore_repeats)
     if threading.current_thread() is threading.main_thread():
         waiting._hold()

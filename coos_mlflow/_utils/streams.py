@@ -1,4 +1,4 @@
-"""Make stdout and stderr safe: a print that fails must not end a command before its work."""
+"""Make stdout and stderr safe, so that a failed print does not end a command before its work."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import TextIO, cast
 
 _PLAIN = {"–": "-", "…": ".", "±": "+-"}
-"""What the commands and rich's tables print beyond ASCII, besides names."""
+"""ASCII substitutes for the other characters that the commands and rich's tables print."""
 
 
 def make_safe() -> None:
     """Replace stdout and stderr by streams that never raise, and a closed stdin by an empty one.
 
-    A stream that something else has put there, such as a test's, is left alone.
+    A stream that was replaced before, such as by a test, is left alone.
     """
     codecs.register_error(__name__, _spelled)
     _open_closed_descriptors()
@@ -30,9 +30,9 @@ def make_safe() -> None:
 
 
 def lost_output() -> str | None:
-    """Return why stdout did not take all that was printed, None where it did.
+    """Return the reason why output to stdout was lost, or None if it was not.
 
-    A reader that had enough, as `head` has, is no loss.
+    A reader that closes its pipe early, as `head` does, is no loss.
     """
     sys.stdout.flush()
     error: OSError | None = getattr(sys.stdout, "error", None)
@@ -42,14 +42,14 @@ def lost_output() -> str | None:
 
 
 class _Safe(io.TextIOBase):
-    """A text stream that remembers its first error and from then on takes everything.
+    """A text stream that remembers its first error, and then silently drops all output.
 
-    It has no `buffer`: typer would write UTF-8 into that where the encoding is ASCII.
+    It has no `buffer`, since typer would write UTF-8 into that even if the encoding is ASCII.
 
     Parameters
     ----------
     stream : TextIO or None
-        What Python opened; None, which stands for a closed stream, is one whose writes all fail.
+        The stream that Python opened. None stands for a closed stream: all writes fail.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -61,16 +61,16 @@ class _Safe(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Its name; rich draws tables in ASCII where it is not UTF-8."""
+        """Name of the encoding; rich draws tables in ASCII if it is not UTF-8."""
         return self._stream.encoding
 
     def write(self, text: str) -> int:
-        """Write text, or nothing once that has failed."""
+        """Write text, or drop it if an earlier write has failed."""
         self._try(lambda: self._stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        """Pass on what was written."""
+        """Flush the stream."""
         self._try(self._stream.flush)
 
     def isatty(self) -> bool:
@@ -90,9 +90,9 @@ class _Safe(io.TextIOBase):
 
 
 def _open_closed_descriptors() -> None:
-    """Open the file descriptors 0 to 2 on the null device where they are closed.
+    """Open each closed file descriptor of 0 to 2 on the null device.
 
-    Otherwise the next file to be opened gets one of them, and a library prints into it.
+    Otherwise the next opened file would get that number, and a library would print into it.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
@@ -100,7 +100,7 @@ def _open_closed_descriptors() -> None:
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
-    """Replace what an encoding lacks: signs by plain ones, all else by escapes as in Python."""
+    """Replace characters that an encoding lacks by ASCII substitutes or Python's escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]

@@ -1,4 +1,4 @@
-"""Where the time of a piece of work goes: phases one after the other, stages side by side."""
+"""Measure the time of phases, which follow one another, and of stages, which run in parallel."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ _END = object()
 
 @dataclass
 class Timings:
-    """Seconds of each phase, and those that the stages of one of them worked.
+    """Seconds of each phase, and working seconds of the parallel stages within one of them.
 
     Parameters
     ----------
     phases : dict of float
         Seconds by title, in the order in which they began.
     stages : dict of float
-        Seconds at work by title, without those spent waiting for another stage.
+        Working seconds by title, without the time spent waiting for another stage.
     """
 
     phases: dict[str, float] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
 
     def phase(self, title: str) -> AbstractContextManager[None]:
-        """Count the seconds of a block of code as a phase's, also where it fails."""
+        """Add the duration of a code block to a phase, even if the block fails."""
         return _counted(self.phases, title)
 
     def stage(self, title: str) -> AbstractContextManager[None]:
-        """Count the seconds of a block of code as a stage's; each stage has its own thread."""
+        """Add the duration of a code block to a stage; each stage runs in its own thread."""
         return _counted(self.stages, title)
 
     def timed(self, title: str, items: Iterable[T]) -> Iterator[T]:
-        """Yield items, and count the seconds that each takes to come as a stage's."""
+        """Yield items, and add the time that each takes to a stage."""
         iterator = iter(items)
         while True:
             with self.stage(title):
@@ -49,7 +49,7 @@ class Timings:
 
     @property
     def seconds(self) -> float:
-        """All phases together."""
+        """Sum of all phases."""
         return sum(self.phases.values())
 
 
@@ -81,7 +81,7 @@ class Clock:
         self._from, self._began = iteration, time.perf_counter()
 
     def cells_per_second(self, iteration: int) -> float:
-        """Return the speed up to an iteration; just after a restart, the one before it."""
+        """Return the speed since the restart; right after a restart, the speed before it."""
         done = self._batch * (iteration - self._from)
         if done:
             self._speed = done / max(time.perf_counter() - self._began, 1e-9)

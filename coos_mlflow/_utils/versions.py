@@ -1,4 +1,4 @@
-"""What is installed: the versions of this package and of all that it requires."""
+"""Read the installed versions of this package and its requirements; compare release series."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ PACKAGE = "coos-mlflow"
 
 
 def package_versions() -> dict[str, str]:
-    """Return the installed versions of this package and of all that it requires."""
+    """Return the installed versions of this package and of its requirements."""
     needed = [Requirement(line) for line in requires(PACKAGE) or []]
     names = sorted(r.name for r in needed if r.marker is None or r.marker.evaluate({"extra": ""}))
     return {name: version(name) for name in [PACKAGE, *names]}
 
 
 def fits(package_version: str, installed: str = __version__) -> bool:
-    """Tell whether what one version of this package has made may be used by another.
+    """Tell whether the installed version of this package may use models of another version.
 
     Versions of one release series fit each other: those with the same first number, and below 1.0
-    the same first two, since any 0.x may break what the one before promised
-    (Semantic Versioning 2.0.0, item 4). What is no version fits none.
+    the same first two, since any 0.x may break compatibility (Semantic Versioning 2.0.0, item 4).
+    Text that is no version fits none.
     """
     return bool(series(package_version)) and series(package_version) == series(installed)
 
 
 def check_fits(package_version: str, what: str) -> None:
-    """Refuse what another release series of this package has made.
+    """Refuse a model of another release series of this package.
 
     Raises
     ------
     RegistryError
-        Saying what to install.
+        Naming the version to install.
     """
     if not fits(package_version):
         raise RegistryError(
@@ -47,9 +47,9 @@ def check_fits(package_version: str, what: str) -> None:
 
 
 def series(package_version: str) -> tuple[int, ...]:
-    """Return what versions of one release series share, smaller for older; nothing for no version.
+    """Return a sort key of a release series, smaller for older; empty for text that is no version.
 
-    Of the same length for all, as tuples sort: 0.3 is (0, 0, 3), 2.1 is (0, 2, 0).
+    All keys have three numbers, so that they sort: 0.3 is (0, 0, 3), 2.1 is (0, 2, 0).
     """
     try:
         release = Version(package_version)

@@ -1,4 +1,4 @@
-"""The verbs of drift over time: `coos drift history`."""
+"""The command `coos drift history`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coos_mlflow.cli.options import TrackingUri, use_store
 
 
 def register(app: typer.Typer) -> None:
-    """Add the group of commands to an app; each raises CoosError for what a user can mend."""
+    """Add the group `coos drift` to an app."""
     group = typer.Typer(
         help="Look back at the plates that a model has scored.\n\n"
         "Example: coos drift history --model texture-lr",
@@ -60,16 +60,16 @@ def history(
     if figure:
         history_figure.check_file(figure, force)
     with progress(f"Reading the runs of {model}"):
-        found = read_history(model, since, limit)
-    if found.empty:
+        runs = read_history(model, since, limit)
+    if runs.empty:
         typer.echo(_nothing_words(model, since), err=as_json)
         return
     if as_json:
-        typer.echo(found.to_json(orient="records", lines=True, date_format="iso"), nl=False)
+        typer.echo(runs.to_json(orient="records", lines=True, date_format="iso"), nl=False)
     else:
-        tables.show_history(found, model)
+        tables.show_history(runs, model)
     if figure:
-        history_figure.write(found, figure, model, force=force)
+        history_figure.write(runs, figure, model, force=force)
         typer.echo(str(figure), err=as_json)
 
 

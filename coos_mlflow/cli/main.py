@@ -1,4 +1,7 @@
-"""The commands `coos` and `coos-score`: parse, call, print, exit code."""
+"""Run the commands `coos` and `coos-score`, and turn errors into exit codes.
+
+Open this to add a command, or to change the setup that all commands share.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,11 @@ GROUPS = {
     "Scoring": ("score", "drift"),
     "Tracking store": ("sync",),
 }
-"""The commands in the order in which one works."""
+"""The commands by topic, in the order in which they are used."""
 
 
 class _Grouped(TyperGroup):
-    """Lists commands by `GROUPS`, each with the first sentence of its help."""
+    """List commands by `GROUPS`, each with the first sentence of its help."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         width = max(map(len, self.commands))
@@ -86,7 +89,7 @@ def coos_score() -> None:
 
 
 def _run(command: typer.Typer) -> None:
-    """Run a typer app; what is the input's fault becomes one sentence and an exit code."""
+    """Run a typer app; print each CoosError as one sentence, and exit with its code."""
     make_safe()
     _quieten()
     raise_on_signals()
@@ -99,13 +102,13 @@ def _run(command: typer.Typer) -> None:
     except SystemExit as ended:
         code = ended.code
     if lost := lost_output():
-        told = _say(
+        lost_code = _say(
             PrintError(
                 f"stdout could not be written ({lost}), so some of what this command prints is "
                 "missing; its work went on, send stdout elsewhere to see all."
             )
         )
-        code = code or told
+        code = code or lost_code
     sys.exit(code)
 
 
@@ -117,15 +120,15 @@ def _say(error: CoosError) -> int:
 
 
 def _quieten() -> None:
-    """Keep what libraries say to their developers away from users."""
+    """Silence warnings, logs and progress bars of libraries."""
     warnings.filterwarnings("ignore")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # Behind a firewall every command would wait two seconds at its end to tell of its use.
+    # Behind a firewall MLflow's telemetry delays the end of every command by two seconds.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     for chatty in ("alembic", "distributed"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    # What it prints, SQL and all, is told in a sentence; MLflow would put back a mere level.
+    # Commands report its errors in one sentence. A level would not do, since MLflow resets it.
     logging.getLogger("mlflow.store.db.utils").disabled = True

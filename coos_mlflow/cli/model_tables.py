@@ -1,4 +1,4 @@
-"""What `coos models` prints: champions, versions, comparisons, and what was changed."""
+"""Print the output of `coos models`: champions, versions, comparisons, and changes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def show_champions(champions: list[Version], headless: list[str], store: str) ->
     headless : list of str
         Models that have versions but no champion.
     store : str
-        Where they are registered.
+        The store in which they are registered.
     """
     if not champions and not headless:
         _say(f"No models in {store}; `coos train texture` makes some.")
@@ -102,7 +102,7 @@ def show_details(details: Details) -> None:
 
 
 def _facts(details: Details) -> Iterable[tuple[str, object]]:
-    """Yield what there is to say of a version besides its errors and parameters."""
+    """Yield the facts about a version besides its errors and parameters."""
     version, files = details.version, details.files
     model, tags = version.model, version.model.tags
     yield "aliases", ", ".join(_aliases(version, " ")) or "none"
@@ -124,7 +124,7 @@ def _facts(details: Details) -> Iterable[tuple[str, object]]:
 
 
 def show_comparison(comparison: Comparison) -> None:
-    """Print the errors of versions side by side, how far they differ, and in what else."""
+    """Print the errors of versions, their differences, and the settings that differ."""
     console = Console(highlight=False)
     for letter, member in comparison.members.items():
         kind = " (SIMULATED)" if member.version.model.simulated else ""
@@ -170,7 +170,7 @@ def _error_rows(comparison: Comparison) -> Table:
 
 
 def show_move(move: Move, *, dry_run: bool) -> None:
-    """Say what an alias pointed to before and after."""
+    """Print the versions that an alias pointed to before and after."""
     before = f"version {move.before}" if move.before else "no version"
     if move.before == move.after:
         _say(f"{move.name}@{move.alias} points to {before}, as before.")
@@ -188,7 +188,7 @@ def show_move(move: Move, *, dry_run: bool) -> None:
 
 
 def show_pruned(pruned: Pruned) -> None:
-    """Say whether a version was deleted, and why not."""
+    """Print whether a version was deleted, with notes on things that were kept."""
     verb = "deleted" if pruned.deleted else "kept"
     _say(f"{pruned.version.model.name} version {pruned.version.number}: {verb}")
     for note in pruned.notes:
@@ -196,13 +196,13 @@ def show_pruned(pruned: Pruned) -> None:
 
 
 def show_freeing(store: str) -> None:
-    """Say what frees the disk of what was deleted from a store."""
+    """Print the command that frees the disk after versions were deleted."""
     local = f" --backend-store-uri {store}" if store.startswith("sqlite:") else ""
     _say(f"Their files stay on the disk until `mlflow gc{local}` runs where the database is.")
 
 
 def _data(version: Version) -> Text:
-    """Return the name of what a version was trained on, simulated data loudly."""
+    """Return the name of a version's training data, with simulated data highlighted."""
     name = without_controls(version.model.tags.get("dataset", "-"))
     if not version.model.simulated:
         return Text(name)
@@ -247,7 +247,7 @@ def _plain(value: object) -> Text:
 
 
 def _say(text: str) -> None:
-    """Print a sentence in one line, so that the commands in it can be copied."""
+    """Print a sentence without line breaks, so that the commands in it can be copied."""
     Console(highlight=False, soft_wrap=True).print(_plain(text))
 
 

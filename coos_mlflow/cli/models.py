@@ -1,4 +1,4 @@
-"""The verbs of the registry: `coos models list`, `show`, `compare`, `promote` and the others."""
+"""The commands `coos models list`, `show`, `compare`, `promote`, `prune` and `relocate`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check and say, change n
 
 
 def register(app: typer.Typer) -> None:
-    """Add the group of commands to an app; each raises CoosError for what a user can mend."""
+    """Add the group `coos models` to an app."""
     group = typer.Typer(
         help="Look at, compare, promote and delete registered models.\n\n"
         "Example: coos models list texture-lr",
@@ -61,16 +61,16 @@ def list_models(
 
         headless: list[str] = []
         if name:
-            found = versions_of(versions.name_alone(name))
+            listed = versions_of(versions.name_alone(name))
         else:
-            found, headless = champions()
+            listed, headless = champions()
     if as_json:
-        for version in found:
+        for version in listed:
             typer.echo(json.dumps(version.as_dict()))
     elif name:
-        model_tables.show_versions(found, f"Versions of {name}")
+        model_tables.show_versions(listed, f"Versions of {name}")
     else:
-        model_tables.show_champions(found, headless, store)
+        model_tables.show_champions(listed, headless, store)
 
 
 def show(model: Model, as_json: AsJson = False, tracking_uri: TrackingUri = None) -> None:
@@ -105,8 +105,8 @@ def compare(
         from coos_mlflow.cli import model_tables
         from coos_mlflow.registry import comparison
 
-        found = comparison.compare(models)
-    model_tables.show_comparison(found)
+        compared = comparison.compare(models)
+    model_tables.show_comparison(compared)
 
 
 def promote(
@@ -209,7 +209,7 @@ def relocate(
 
 
 def _doomed(model: str, keep: int | None, older_than: float | None) -> list[Version]:
-    """Return what a prune is to delete."""
+    """Return the versions to delete."""
     from coos_mlflow.registry import manage
 
     if not any(mark in model.removeprefix("models:/") for mark in "/@"):
@@ -222,7 +222,13 @@ def _doomed(model: str, keep: int | None, older_than: float | None) -> list[Vers
 
 
 def _agreed(count: int, yes: bool) -> bool:
-    """Ask on a terminal whether versions are to be deleted."""
+    """Ask the user whether to delete versions, unless `yes`.
+
+    Raises
+    ------
+    DataError
+        When stdin is no terminal.
+    """
     if yes:
         return True
     if not on_a_terminal():
@@ -231,13 +237,13 @@ def _agreed(count: int, yes: bool) -> bool:
 
 
 def on_a_terminal() -> bool:
-    """Tell whether somebody sits there who can be asked."""
+    """Return whether stdin is a terminal."""
     return sys.stdin.isatty()
 
 
 @contextmanager
 def _registry(tracking_uri: str | None) -> Iterator[str]:
-    """Make the store ready, yield its URI, and turn what MLflow raises into a sentence."""
+    """Prepare the store, yield its URI, and turn MLflow's exceptions into a RegistryError."""
     use_store(tracking_uri)
     from coos_mlflow._utils.progress import progress
 

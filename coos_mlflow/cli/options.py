@@ -48,9 +48,9 @@ Force = Annotated[bool, typer.Option("--force", help="Replace results that are t
 
 
 def use_store(uri: str | None) -> None:
-    """Make a tracking store the one that MLflow uses in this process and its children.
+    """Set the tracking store that MLflow uses in this process and its children.
 
-    A run that ``mlflow run`` has made is for this process alone.
+    Child processes do not inherit the run that ``mlflow run`` created.
     """
     project_run.hide()
     if uri is not None:
@@ -58,7 +58,7 @@ def use_store(uri: str | None) -> None:
 
 
 def check_dask(dask: str | None, workers: int | None) -> None:
-    """Refuse workers without a cluster to which they would belong."""
+    """Refuse --workers without --dask."""
     if workers and dask is None:
         raise DataError(
             f"--workers {workers} found without --dask; expected --dask local or the address of a "

@@ -1,4 +1,4 @@
-"""The verbs of the data: check, download, weights, unpack, pack."""
+"""The commands for data: check, download, weights, unpack, pack."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN_NAMES = 8
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of the data to an app; each raises CoosError for what a user can mend."""
+    """Add the commands for data to an app."""
     app.command()(check)
     app.command()(download)
     app.command()(weights)
@@ -41,7 +41,7 @@ def check(
 
 
 def inspect_with_progress(file: Path) -> PlateSummary:
-    """Read a whole plate, checking every cell, with a bar where that takes long."""
+    """Read a whole plate and check every cell, with a progress bar if that takes long."""
     from coos_mlflow._utils.progress import progress
     from coos_mlflow.plates.reader import open_plate
     from coos_mlflow.plates.summary import inspect
@@ -208,7 +208,7 @@ def pack(
 
 
 def _pack_notes(pairs: CellPairs, n_copies: int) -> Iterator[str]:
-    """Yield what was left out, and what may be wrong with the images."""
+    """Yield sentences on files that were left out, and on possible faults of the images."""
     from coos_mlflow.plates.columns import shown
     from coos_mlflow.plates.flags import left_out_sentences
 
@@ -222,7 +222,7 @@ def _pack_notes(pairs: CellPairs, n_copies: int) -> Iterator[str]:
 
 
 def print_summary(summary: PlateSummary, console: Console) -> None:
-    """Show what a plate holds as two tables."""
+    """Print the content of a plate as two tables."""
     from rich.table import Table
     from rich.text import Text
 

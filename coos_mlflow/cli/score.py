@@ -101,16 +101,16 @@ def score(
     """
     use_store(tracking_uri)
     check_dask(dask, workers)
-    # Imported here: its package imports NumPy, which `coos --help` does without.
+    # Imported here, since its package imports NumPy, which `coos --help` does not need.
     from coos_mlflow.representations.nn.precision import check_precision
 
     check_precision(precision)
-    asked = fail_on.parse(conditions or [])
+    parsed = fail_on.parse(conditions or [])
     from coos_mlflow._utils.progress import progress
 
     files = _files(plates)
     with _Tally(keep_going) as tally:
-        # The files come first: what they lack is known long before MLflow is imported.
+        # The files are checked first, since importing MLflow takes much longer.
         openable = _openable(files, tally)
         if not openable:
             return
@@ -134,7 +134,7 @@ def score(
             with tally.attempt():
                 scored = _scored(outcome, tally)
                 _show(scored, profile)
-                tally.met += fail_on.violations(scored.drift, asked)
+                tally.met += fail_on.violations(scored.drift, parsed)
         if page := overview.write_overview(out):
             typer.echo(f"{page}  all plates in {out}, the worst first")
 
@@ -142,13 +142,13 @@ def score(
 class _Tally:
     """Plates that could not be scored or logged, and conditions that scored ones met.
 
-    A context manager, which raises in the end what matters most: a plate without labels (exit code
-    5), then labels that are not to be trusted (4), then a run that can still be logged (3).
+    A context manager. On exit it raises the error of the most serious case: a plate without labels
+    (exit code 5), then labels that cannot be trusted (4), then a run that was not logged (3).
 
     Parameters
     ----------
     keep_going : bool
-        Whether plates that cannot be scored wait for the end to be told of.
+        Whether to report plates that cannot be scored at the end, instead of at once.
     """
 
     def __init__(self, keep_going: bool) -> None:
@@ -159,7 +159,7 @@ class _Tally:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Try something with one plate."""
+        """Do one step with a plate; with `keep_going`, record its error instead of raising it."""
         try:
             yield
         except (DataError, OutputError, ClusterError) as error:
@@ -176,21 +176,21 @@ class _Tally:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        said = self._failed + self.met + self.unlogged
+        sentences = self._failed + self.met + self.unlogged
         if error is not None:
-            # What was found before must not be lost with what went wrong after it.
-            for sentence in said if isinstance(error, CoosError) else ():
+            # Another error ends the command, so the sentences so far are printed here.
+            for sentence in sentences if isinstance(error, CoosError) else ():
                 typer.echo(f"error: {without_passwords(sentence)}", err=True)
         elif self._failed:
-            raise PlatesFailedError("\n".join(said))
+            raise PlatesFailedError("\n".join(sentences))
         elif self.met:
-            raise ConditionMetError("\n".join(said))
+            raise ConditionMetError("\n".join(sentences))
         elif self.unlogged:
-            raise RunNotLoggedError("\n".join(said))
+            raise RunNotLoggedError("\n".join(sentences))
 
 
 def _files(patterns: list[str]) -> list[Path]:
-    """Return the plate files that are named, and those that patterns match, in order."""
+    """Return the plate files that are named or match a pattern, in order."""
     found: dict[Path, None] = {}
     for pattern in patterns:
         if Path(pattern).exists() or not glob.has_magic(pattern):
@@ -231,7 +231,7 @@ def _outcomes(
     dask: str | None,
     workers: int | None,
 ) -> Iterator[Scored | CoosError]:
-    """Score plates here one after the other, or on a cluster as workers are free."""
+    """Score plates on this machine one after the other, or on a cluster in parallel."""
     if dask is None:
         for plate in plates:
             try:
@@ -247,7 +247,7 @@ def _outcomes(
 
 
 def _scored(outcome: Scored | CoosError, tally: _Tally) -> Scored:
-    """Return what was scored; raise why nothing was, and note why it has no run."""
+    """Return the scored plate, or raise its error; record the sentence of a run not logged."""
     from coos_mlflow.scoring.record import Scored
 
     if isinstance(outcome, RunNotLoggedError) and isinstance(outcome.done, Scored):

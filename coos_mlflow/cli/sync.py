@@ -1,4 +1,4 @@
-"""The command `coos sync`: log what a tracking store did not take when it was made."""
+"""The command `coos sync`: log models and scorings that the tracking store did not accept."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _logged(pending: Pending) -> str:
 
 
 def _pending(folders: list[Path]) -> Iterator[Pending]:
-    """Yield all that waits to be logged, and print what cannot be or was logged before."""
+    """Yield all pending models and runs; print those that cannot be logged, or were before."""
     from coos_mlflow.registry import outbox
 
     yield from outbox.pending_models()
@@ -106,7 +106,7 @@ def _pending(folders: list[Path]) -> Iterator[Pending]:
 
 
 def _unknown_runs(results: list[Results]) -> Iterator[PendingRun]:
-    """Yield the runs of results that this machine did not keep, unless the store has them."""
+    """Yield the runs of results that are not pending on this machine, unless the store has them."""
     from coos_mlflow.registry import outbox, scoring_runs, versions
 
     for one in results:

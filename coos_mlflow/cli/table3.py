@@ -1,4 +1,4 @@
-"""The verb of the benchmark: `coos table3`."""
+"""The command `coos table3`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ AUTO = "auto"
 
 _WIDTH = 100
 _NUMBER = 5
-"""Characters of an error, as many as its heading has."""
+"""Characters of an error, as many as in its heading."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to an app; it raises CoosError for what a user can mend."""
+    """Add the command to an app."""
     app.command()(table3)
 
 
@@ -108,7 +108,7 @@ def table3(
 
 
 def print_lines(lines: list[Line], preset: str, seeds: range) -> None:
-    """List rows, and what some of them lack."""
+    """Print the rows, and the files or packages that some of them lack."""
     from coos_mlflow.representations import create
     from coos_mlflow.training.table3.rows import lack_of
 
@@ -128,14 +128,14 @@ def _seed_words(seeds: range) -> str:
 
 
 def print_table(summary: dict[str, Any], console: Console) -> None:
-    """Print ours beside the published, in at most `_WIDTH` columns.
+    """Print our errors beside the published ones, in at most `_WIDTH` columns.
 
-    Intervals and layers take a second line of each row: beside the errors there is no room.
+    Intervals and layers are on a second line of each row, since they do not fit beside the errors.
 
     Parameters
     ----------
     summary : dict
-        What `coos_mlflow.training.table3.summary.summarise` returned.
+        From `coos_mlflow.training.table3.summary.summarise`.
     """
     from rich.table import Table
     from rich.text import Text
@@ -171,7 +171,7 @@ def print_table(summary: dict[str, Any], console: Console) -> None:
 
 
 def _numbers(cells: list[dict[str, Any]], width: int) -> Text:
-    """Return errors right-justified, the best in bold, and below them their intervals."""
+    """Return errors right-justified, the best in bold, with their intervals below."""
     from rich.text import Text
 
     errors = Text(" ").join(
@@ -188,7 +188,7 @@ def _tight(text: str) -> str:
 
 
 def _stdout() -> Console:
-    """Return a console that is wide enough for all numbers, whatever the terminal's width."""
+    """Return a console that is wide enough for all numbers, even on a narrow terminal."""
     from rich.console import Console
 
     return Console(highlight=False, width=max(_WIDTH, Console().width))

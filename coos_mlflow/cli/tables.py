@@ -1,4 +1,4 @@
-"""What the commands print: tables of errors and verdicts."""
+"""Print the tables of errors, verdicts and timings of the commands."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VERDICT_STYLES = {"in range": "bold green", "shifted": "bold red", "cannot tell"
 
 
 def say_data(data: TrainingData, preset: str) -> None:
-    """Say which data a run trains on, loudly where it is simulated."""
+    """Print which data a run trains on, with simulated data highlighted."""
     console = Console()
     if data.simulated:
         console.print(f"[bold yellow]SIMULATED cells[/] from {escape(str(data.folder))}")
@@ -87,7 +87,7 @@ def _pace(scored: Scored) -> str:
 
 
 def show_timings(timings: Timings, n_cells: int) -> None:
-    """Print where a scoring's time went: its phases, and how the stages shared that of the cells.
+    """Print the time of each phase of a scoring, and of the parallel stages on the cells.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def show_history(history: pd.DataFrame, asked: str) -> None:
     history : DataFrame
         From `coos_mlflow.registry.scoring_runs.read_history`.
     asked : str
-        What to call the model.
+        The model's name in the title, as typed by the user.
     """
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
     table.title = Text(f"Plates scored with {asked}\n", style="bold")
@@ -158,7 +158,7 @@ def show_history(history: pd.DataFrame, asked: str) -> None:
 
 
 def _history_cells(row: pd.Series) -> list[Text]:
-    """Return a row of the history as text; what a run lacks is a dash."""
+    """Return a row of the history as text; a missing figure is a dash."""
     distances = [(row[f"distance_{view}"], row[f"usual_{view}"]) for view in VIEWS]
     error, low, high = (row[key] for key in ESTIMATES)
     given = "-" if math.isnan(error) else f"{error:.1f} ({low:.1f}–{high:.1f})"
@@ -176,7 +176,7 @@ def _history_cells(row: pd.Series) -> list[Text]:
 
 
 def error_table(title: str) -> Table:
-    """Return an empty table of errors by split: model, a word on it, `error_cells`, one figure."""
+    """Return an empty table of errors: model, remark, `error_cells`, cross-validation error."""
     table = Table(title=title, title_justify="left")
     table.add_column("model", overflow="fold")
     table.add_column("", min_width=len("End-to-End"))
@@ -186,7 +186,7 @@ def error_table(title: str) -> Table:
 
 
 def error_cells(errors: dict[str, float]) -> list[str]:
-    """Return errors in the order of the splits, a dash for one that is not known."""
+    """Return errors as text in the order of the splits, a dash for an unknown one."""
     return [figure(errors[split]) for split in SPLITS]
 
 

@@ -154,7 +154,7 @@ def _auto_int(name: str, text: str) -> int | None:
 
 
 def _value(text: str) -> Any:
-    """Read a number as Python does, since YAML takes 1e-3 for a word, and all else as YAML."""
+    """Parse a number as Python does, since YAML reads 1e-3 as text; parse the rest as YAML."""
     import yaml
 
     for number in (int, float):

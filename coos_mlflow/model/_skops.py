@@ -1,7 +1,7 @@
-"""skops.io, imported without torch.
+"""Import skops.io without torch.
 
-While it is imported skops walks through all modules of scikit-learn, one of which imports torch
-where torch is installed: seconds, and hundreds of megabytes, for a scorer that needs none of it.
+On import, skops imports all modules of scikit-learn, and one of these imports torch if it is
+installed. That takes seconds and hundreds of megabytes, which a scorer without networks can save.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 
 _known = sys.modules.get("torch")
 if _known is None:
-    # None makes `import torch` an ImportError, which the walk passes over.
+    # None makes `import torch` raise an ImportError, which skops skips.
     sys.modules["torch"] = None  # type: ignore[assignment]
 try:
     from skops.io import dump, get_untrusted_types, load

@@ -1,11 +1,11 @@
-"""A trained model on disk: a folder of files without pickle, and their digests.
+"""Save and load a trained model as a folder of files without pickle, with their digests.
 
 bundle/
   model.json          representation, parameters, layer, version of the package
-  classifier.skops    the fitted pipeline; missing where the representation classifies by itself
-  reference/          what drift reports compare with
+  classifier.skops    the fitted pipeline; missing if the representation classifies by itself
+  reference/          the cells and figures that drift reports compare with
   digests.json        SHA-256 of every other file
-  ...                 what the representation learned, such as weights
+  ...                 files of the representation, such as learned weights
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CLASSIFIER = "classifier.skops"
 _REFERENCE = "reference"
 
 _FOREST_NODES = "sklearn.tree._tree.Tree"
-"""skops leaves this type to its caller. `_is_sound` checks the node indices."""
+"""A type that skops loads only if the caller trusts it. `_is_sound` checks its node indices."""
 
 
 def save(
@@ -45,7 +45,7 @@ def save(
     classifier: Pipeline | None,
     reference: Reference,
 ) -> str:
-    """Write all that a model needs into `folder`, and return the digest of the whole."""
+    """Write a model into `folder`, and return the digest of the whole folder."""
     description = {
         "representation": representation.key,
         "representation_version": representation.version,
@@ -64,7 +64,7 @@ def save(
 
 
 def find(files: Path) -> Path | None:
-    """Return the bundle among the files of a logged model, None where it has none."""
+    """Return the bundle among the files of a logged model, or None."""
     bundle = files / "artifacts" / ARTIFACT
     return bundle if (bundle / DESCRIPTION).is_file() else None
 
@@ -75,7 +75,7 @@ def read_description(folder: Path, digest: str | None = None) -> dict[str, Any]:
     Parameters
     ----------
     digest : str, optional
-        What `save` returned, as the registry has it.
+        The return value of `save`, as kept in the registry.
 
     Raises
     ------
@@ -88,17 +88,17 @@ def read_description(folder: Path, digest: str | None = None) -> dict[str, Any]:
 
 
 def load_reference(folder: Path) -> Reference:
-    """Load what drift reports compare with."""
+    """Load the reference that drift reports compare with."""
     return Reference.load(folder / _REFERENCE)
 
 
 def example_cell(folder: Path) -> np.ndarray:
-    """Return one cell of Training as a request brings it, uint16 (1, 2, 64, 64)."""
+    """Return one cell of Training in the form of a request, uint16 (1, 2, 64, 64)."""
     return load_reference(folder).cells.images[:1]
 
 
 def load_classifier(folder: Path) -> Pipeline:
-    """Load the classifier of a bundle, and refuse one that this package does not fit.
+    """Load the classifier of a bundle; refuse types that this package never fits.
 
     Raises
     ------
@@ -125,10 +125,10 @@ def load_classifier(folder: Path) -> Pipeline:
 
 
 def _is_sound(forest: RandomForestClassifier) -> bool:
-    """Tell whether no prediction of a forest can walk out of bounds or in circles.
+    """Tell whether all node indices of a forest are in range and without cycles.
 
-    scikit-learn builds depth first, so that children stand behind their parent; it follows node
-    indices without a check.
+    scikit-learn follows node indices without a check, so a manipulated file could make it read
+    outside the arrays. It builds trees depth first, so children always come after their parent.
     """
     for tree in (member.tree_ for member in forest.estimators_):
         node = np.arange(tree.node_count)

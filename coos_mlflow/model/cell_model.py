@@ -1,4 +1,4 @@
-"""A trained model in memory: cells in; class probabilities and features for drift out."""
+"""Apply a trained model to cells: compute class probabilities, and features for drift."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROBABILITY_COLUMNS = tuple(f"p_{label}" for label in range(len(CLASSES)))
 
 @dataclass(frozen=True)
 class CellScores:
-    """What a model says of some cells.
+    """Probabilities and features that a model computed for some cells.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ class CellScores:
 class CellModel:
     """A representation, one of its layers, a classifier on it, and the drift reference.
 
-    Without a classifier the representation classifies by itself, and the layer serves the drift
-    report alone.
+    Without a classifier the representation classifies by itself, and the layer is used for the
+    drift report only.
     """
 
     representation: Representation
@@ -73,13 +73,13 @@ class CellModel:
         ----------
         folder : Path
         digest : str, optional
-            What `coos_mlflow.model.bundle.save` returned, as the registry has it.
+            The return value of `coos_mlflow.model.bundle.save`, as kept in the registry.
 
         Raises
         ------
         RegistryError
-            When its files are not those that were saved, or the installed package is not one that
-            computes what it was trained on.
+            When its files are not those that were saved, or the installed package does not compute
+            the features that it was trained on.
         """
         description = bundle.read_description(folder, digest)
         check_fits(description["package_version"], f"The model {description['representation']}")
@@ -94,11 +94,11 @@ class CellModel:
         )
 
     def prepare(self, precision: str) -> str:
-        """Make ready to score in a precision, and return the one that is used.
+        """Prepare to score in a precision, and return the precision that is used.
 
-        "auto" is bfloat16 where the device has it and the network's own probabilities are the
-        answer. A classifier on features answers in single precision: bfloat16 changes one label
-        in a hundred of a logistic regression (docs/benchmarks.md), none of DeepLoc's own.
+        "auto" is bfloat16 if the device has it and the network classifies by itself. With a
+        classifier on features it is single precision: bfloat16 changes one label in a hundred of a
+        logistic regression (docs/benchmarks.md), and none of DeepLoc's own.
 
         Raises
         ------
@@ -111,7 +111,7 @@ class CellModel:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """What the representation is to compute."""
+        """Layers that the representation must compute."""
         return (self.layer, PROBABILITIES) if self.classifier is None else (self.layer,)
 
     def classify(self, features: dict[str, np.ndarray]) -> CellScores:
@@ -124,7 +124,7 @@ class CellModel:
         return CellScores(probabilities.astype(np.float32), projected)
 
     def score(self, images: np.ndarray) -> CellScores:
-        """Score cells that have passed `check_images`; uint16 or float32 (n, 2, 64, 64)."""
+        """Score cells that have passed `check_images`, uint16 or float32 (n, 2, 64, 64)."""
         return self.classify(self.representation.transform(images, self.layers))
 
 

@@ -1,4 +1,4 @@
-"""SHA-256 of all files of a folder, written beside them and checked before they are loaded."""
+"""Write the SHA-256 of all files of a folder beside them, and check it before they are loaded."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from coos_mlflow.errors import RegistryError
 
 DIGESTS = "digests.json"
-"""SHA-256 of every other file of the folder, by its path in it."""
+"""File with the SHA-256 of every other file of the folder, by its path in the folder."""
 
 
 def write_digests(folder: Path) -> str:
-    """Write the digests of all files in a folder, and return that of the list itself.
+    """Write the digests of all files in a folder, and return the digest of that list.
 
     Returns
     -------
     str
-        SHA-256. Kept elsewhere, it tells this folder from any other.
+        SHA-256. Kept elsewhere, it proves that the folder is unchanged.
     """
     text = json.dumps(_digests(folder), indent=1, sort_keys=True).encode()
     (folder / DIGESTS).write_bytes(text)
@@ -26,22 +26,25 @@ def write_digests(folder: Path) -> str:
 
 
 def check_digests(folder: Path, expected: str | None = None) -> None:
-    """Refuse a folder that is not as it was written, before anything of it is loaded.
+    """Refuse a folder that has changed since it was written.
+
+    Call this before anything in the folder is loaded.
 
     Parameters
     ----------
     expected : str, optional
-        What `write_digests` returned; empty where the registry should have it and does not.
+        The return value of `write_digests`. An empty text means that the registry lacks it, which
+        is an error.
 
     Raises
     ------
     RegistryError
-        Naming the file that was changed, added, or taken away.
+        Naming the file that was changed, added, or removed.
     """
     try:
         text = (folder / DIGESTS).read_bytes()
         digests = json.loads(text)
-        found = _digests(folder)
+        actual = _digests(folder)
     except (OSError, ValueError, RecursionError) as error:
         raise RegistryError(
             f"{folder}: {DIGESTS} cannot be read; the model was damaged, or registered by a "
@@ -57,8 +60,8 @@ def check_digests(folder: Path, expected: str | None = None) -> None:
             f"{folder}: {DIGESTS} is not the one that was registered; the model's files were "
             "replaced or damaged. Restore them, or train it again."
         )
-    if found != digests:
-        wrong = _first_difference(digests, found)
+    if actual != digests:
+        wrong = _first_difference(digests, actual)
         raise RegistryError(
             f"{folder}: {wrong}; the model was damaged or tampered with. Restore its files, or "
             "train it again."
@@ -79,14 +82,14 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _first_difference(digests: object, found: dict[str, str]) -> str:
+def _first_difference(digests: object, actual: dict[str, str]) -> str:
     if not isinstance(digests, dict):
         return f"{DIGESTS} is no list of digests"
-    for name in sorted({*digests, *found}):
-        if name not in found:
+    for name in sorted({*digests, *actual}):
+        if name not in actual:
             return f"{name} is missing"
         if name not in digests:
             return f"{name} was added"
-        if digests[name] != found[name]:
+        if digests[name] != actual[name]:
             return f"{name} is not the file that was registered"
     return "nothing differs"

@@ -1,4 +1,4 @@
-"""The model as MLflow loads and serves it: a thin wrapper of `CellModel`."""
+"""Wrap `CellModel` in the interface through which MLflow loads and serves a model."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from coos_mlflow.serving.decoding import as_images
 
 
 class CellClassifier(PythonModel):
-    """Loads a bundle as MLflow asks for it, and predicts as `coos-score` does."""
+    """MLflow's interface to a bundle; its predictions are those of `coos-score`."""
 
     model: CellModel
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the bundle, and guard the scoring server's route where one is starting."""
+        """Load the bundle; if a scoring server is starting, take over its route."""
         self.model = CellModel.load(Path(context.artifacts[ARTIFACT]))
         self.model.prepare(AUTO)
         if take_over(lambda images: self.model.score(images).table()):
-            # Compiles what is compiled on first use, so that no request waits for it.
+            # Triggers the compilation on first use, so that no request waits for it.
             self.model.score(self.model.reference.cells.images[:1])
 
     def predict(
@@ -39,8 +39,8 @@ class CellClassifier(PythonModel):
     ) -> pd.DataFrame:
         """Score the cells of a request.
 
-        MLflow casts a request to the type hint of `model_input`, except for NumPy's and pandas'
-        types: it passes those as they are, a DataFrame too.
+        MLflow casts a request to the type hint of `model_input`, but not if that is a type of NumPy
+        or pandas: then it passes the input unchanged, so a DataFrame may arrive here too.
 
         Parameters
         ----------
@@ -55,7 +55,7 @@ class CellClassifier(PythonModel):
         Raises
         ------
         MlflowException
-            INVALID_PARAMETER_VALUE, a clean 400 when served, for what `check_images` refuses.
+            INVALID_PARAMETER_VALUE, status 400 when served, for cells that `check_images` refuses.
         """
         try:
             return self.model.score(as_images(model_input)).table()

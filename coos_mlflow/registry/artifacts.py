@@ -1,4 +1,7 @@
-"""What runs log: data sets, evaluations as tables and figures, the model itself."""
+"""Log data sets, evaluations and models in MLflow runs.
+
+Open this to change the inputs, tables, figures or model files that a run holds.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ SERVED_PACKAGES = (
     "scipy",
     "skops",
 )
-"""What the code of every served model imports; that code travels with it. Held by a test."""
+"""Packages that the code of every served model imports. A test keeps the list complete."""
 
 EVALUATION = "evaluation.json"
 """The artifact with everything about a row's errors."""
@@ -56,17 +59,17 @@ _DIGEST_LENGTH = 36
 
 
 def resolved_path(path: Path) -> Path:
-    """Return the whole path of a file; of one that cannot be seen from here, what was given."""
-    # Not by `Path.exists`, which raises where a folder may not be looked into.
+    """Return the absolute path of a file, or `path` unchanged if the file is not readable here."""
+    # `Path.exists` would raise if a folder on the way is not accessible.
     return path.resolve() if os.path.exists(path) else path  # noqa: PTH110
 
 
 def describe_dataset(path: Path, name: str, digest: str) -> MetaDataset:
-    """Return a plate file as MLflow knows data sets, under our digest of the whole file.
+    """Return a plate file as an MLflow data set, with our digest of the whole file.
 
-    MLflow's own digest looks at the first 10,000 numbers, which is 1.2 cells.
+    MLflow's own digest covers only the first 10,000 numbers, which is 1.2 cells.
     """
-    # Of a file that is not on this machine the name alone is known.
+    # If the file is not on this machine, only its name is known.
     source = LocalArtifactDatasetSource(str(resolved_path(path)))
     return MetaDataset(source, name=name, digest=digest[:_DIGEST_LENGTH])
 
@@ -85,8 +88,8 @@ def log_input(
 ) -> None:
     """Log a data set as an input of the active run.
 
-    Of two runs that are the first to name it at the same moment, MLflow's stores refuse one, which
-    finds it there when it tries again.
+    If two runs log a new data set at the same moment, MLflow's stores refuse one of them. The
+    refused run tries again and then finds the data set.
     """
     with_retry(lambda: mlflow.log_input(dataset, context=context, tags=tags, model=model))
 
@@ -107,7 +110,7 @@ def log_evaluations(evaluations: dict[str, Evaluation], title: str, simulated: b
 
 
 def read_evaluations(run_id: str) -> dict[str, Evaluation]:
-    """Return by split what `log_evaluations` has logged in a run.
+    """Return the evaluations, by split, that `log_evaluations` has logged in a run.
 
     Raises
     ------
@@ -129,7 +132,7 @@ def read_evaluations(run_id: str) -> dict[str, Evaluation]:
 
 def confusion_figure(evaluations: dict[str, Evaluation], title: str, simulated: bool) -> Figure:
     """Draw the confusion matrices of all splits, rows in % of the true class."""
-    # Imported here: a scorer that draws nothing starts faster without.
+    # Imported here, so that a scorer, which draws nothing, starts faster.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4 * len(evaluations), 4.6), layout="constrained")
@@ -154,7 +157,7 @@ def confusion_figure(evaluations: dict[str, Evaluation], title: str, simulated: 
 
 
 def requirements(representation: Representation) -> list[str]:
-    """Return what a machine must install to serve a model on a representation."""
+    """Return the packages that a machine must install to serve a model on a representation."""
     return pinned({*SERVED_PACKAGES, *representation.packages}, package_versions())
 
 
@@ -184,16 +187,16 @@ def log_model(bundle: Path, needed: list[str]) -> str:
 def pinned(names: Collection[str], versions: dict[str, str]) -> list[str]:
     """Return requirements that the default package index can meet.
 
-    It has no local versions such as torch's 2.13.0+cpu, but has 2.13.0.
+    The index has no local versions: it has torch 2.13.0, but not 2.13.0+cpu.
     """
     return [f"{name}=={Version(versions[name]).public}" for name in sorted(names)]
 
 
 def _signature() -> ModelSignature:
-    """Declare the output alone.
+    """Declare the output only.
 
-    With an input schema MLflow would cast what a request brings to the declared type without a
-    word: [0, 1]-scaled floats would become the count 0 before the model could refuse them.
+    With an input schema MLflow would silently cast the cells of a request to the declared type:
+    floats scaled to [0, 1] would become the count 0 before the model could refuse them.
     """
     columns = [
         ColSpec(DataType.long, "label"),

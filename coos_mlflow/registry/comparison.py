@@ -1,4 +1,7 @@
-"""Versions side by side: their errors, how sure a difference is, and what else differs."""
+"""Compare model versions: errors, intervals of differences, and settings that differ.
+
+Open this to change the content of `coos models compare`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from coos_mlflow.metrics import difference
 from coos_mlflow.registry.inspect import Details, details_of
 
 _DIGEST_SHOWN = 12
-"""Characters of a digest that tell data sets apart."""
+"""Characters of a digest that are shown; enough to distinguish data sets."""
 
 _TAGS = (
     "dataset",
@@ -24,24 +27,24 @@ _TAGS = (
     "preset",
     "package_version",
 )
-"""Tags of a version that say how it was made, in the order in which they are told."""
+"""Tags that describe how a version was trained, in the order of the table."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two versions or more; the first is what the others are held against.
+    """Two or more versions; the others are compared with the first.
 
     Parameters
     ----------
     members : dict of Details
-        By letter, A the first.
+        By letter; A is the first.
     """
 
     members: dict[str, Details]
 
     @property
     def warnings(self) -> list[str]:
-        """Sentences on what makes the errors of others incomparable with those of the first."""
+        """Sentences on differences that make the errors of two versions incomparable."""
         a = self.members["A"]
         said = []
         for letter, other in list(self.members.items())[1:]:
@@ -67,15 +70,15 @@ class Comparison:
     @property
     def differing(self) -> dict[str, list[str]]:
         """Settings in which the versions differ, each with its value in every version."""
-        said = [_settings(member) for member in self.members.values()]
-        names = dict.fromkeys(name for settings in said for name in settings)
-        values = {name: [settings.get(name, "-") for settings in said] for name in names}
-        return {name: found for name, found in values.items() if len(set(found)) > 1}
+        members = [_settings(member) for member in self.members.values()]
+        names = dict.fromkeys(name for settings in members for name in settings)
+        table = {name: [settings.get(name, "-") for settings in members] for name in names}
+        return {name: values for name, values in table.items() if len(set(values)) > 1}
 
     def difference(self, split: str, letter: str) -> tuple[float, float] | None:
         """Return the 95 % interval of a version's balanced error on a split minus that of A, in %.
 
-        None where the two have not predicted the same cells, or their runs are gone.
+        Return None if the two have not predicted the same cells, or if a run was deleted.
         """
         if _digest(self.members[letter]) != _digest(self.members["A"]):
             return None
@@ -89,9 +92,9 @@ def compare(asked: Sequence[str], *, read: Callable[[str], Details] = details_of
     Raises
     ------
     DataError
-        For fewer than two or more than there are letters.
+        For fewer than 2 or more than 26 versions.
     RegistryError
-        For one that is not there.
+        For a version that does not exist.
     """
     if not 2 <= len(asked) <= len(ascii_uppercase):
         raise DataError(
@@ -107,5 +110,5 @@ def _digest(member: Details) -> str:
 
 def _settings(member: Details) -> dict[str, str]:
     tags = member.version.model.tags
-    told = {tag: tags[tag] for tag in _TAGS if tag in tags}
-    return told | {"dataset_digest": _digest(member)} | member.params
+    known = {tag: tags[tag] for tag in _TAGS if tag in tags}
+    return known | {"dataset_digest": _digest(member)} | member.params

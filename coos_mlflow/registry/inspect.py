@@ -1,4 +1,7 @@
-"""What the registry tells of its models and versions, read without changing anything."""
+"""Read models and versions from the registry, without changing anything.
+
+Open this to change the content of `coos models list` and `coos models show`.
+"""
 
 from __future__ import annotations
 
@@ -28,17 +31,17 @@ from coos_mlflow.registry.runs import first_line
 
 @dataclass(frozen=True)
 class Version:
-    """A registered version, as far as the registry alone tells of it.
+    """A registered version, as the registry describes it; its run and files are not read.
 
     Parameters
     ----------
     model : ModelRef
     aliases : tuple of str
-        Those that point to it, sorted.
+        Aliases that point to it, sorted.
     pinned : tuple of str
-        Aliases that training leaves to it, or will give back to it.
+        Aliases pinned to it: training does not move them away, and moves them back to it.
     made : datetime
-        When it was registered, in UTC.
+        Time of its registration, in UTC.
     """
 
     model: versions.ModelRef
@@ -53,17 +56,17 @@ class Version:
 
     @property
     def held_by(self) -> list[str]:
-        """Aliases that would break without it."""
+        """Aliases that point to it or are pinned to it, and would break if it were deleted."""
         return sorted({*self.aliases, *self.pinned})
 
     @property
     def ours(self) -> bool:
-        """Whether this package has made it."""
+        """Whether this package registered it."""
         return self.model.ours
 
     @property
     def package_version(self) -> str:
-        """The version of this package that made it, empty where no tag says so."""
+        """The version of this package that trained it; empty without a tag."""
         return self.model.tags.get("package_version", "")
 
     @property
@@ -73,21 +76,21 @@ class Version:
 
     @property
     def classes(self) -> int:
-        """Number of classes that it was trained on, 0 where no tag says so."""
+        """Number of classes that it was trained on; 0 without a tag."""
         return int(self.tag_number("training_classes", 0))
 
     @property
     def errors(self) -> dict[str, float]:
-        """Balanced error in % by split, NaN where no tag says so."""
+        """Balanced error in % by split; NaN without a tag."""
         return {split: self.tag_number(f"error_{split}") for split in SPLITS}
 
     @property
     def left_out_error(self) -> float:
-        """Balanced error in % on Training by fits that left the plate out."""
+        """Balanced error in % on Training, each plate predicted by a fit without it."""
         return self.tag_number("left_out_error")
 
     def tag_number(self, tag: str, missing: float = math.nan) -> float:
-        """Return a tag that is a number; `missing` where it is not there or no number."""
+        """Return the number in a tag, or `missing` if the tag is absent or no number."""
         return tag_number(self.model.tags, tag, missing)
 
     def as_dict(self) -> dict[str, Any]:
@@ -121,13 +124,13 @@ class Details:
     run : Run or None
         The run that trained it.
     evaluations : dict of Evaluation
-        By split; empty where the run no longer holds them.
+        By split; empty if the run no longer holds them.
     files : Model or None
         MLflow's description of its files.
     requirements : tuple of str
-        What MLflow installs for it.
+        Packages that MLflow installs for it.
     missing : tuple of str
-        A sentence for each of these that is gone.
+        One sentence for each of the above that is missing.
     """
 
     version: Version
@@ -144,9 +147,9 @@ class Details:
 
     @property
     def intervals(self) -> dict[str, tuple[float, float, float]]:
-        """Balanced error in % by split and its 95 % interval, NaN for what is not known."""
-        said = {s: (error, math.nan, math.nan) for s, error in self.version.errors.items()}
-        return said | {s: (e.balanced_error, *e.interval) for s, e in self.evaluations.items()}
+        """Balanced error in % by split and its 95 % interval; NaN if unknown."""
+        tagged = {s: (error, math.nan, math.nan) for s, error in self.version.errors.items()}
+        return tagged | {s: (e.balanced_error, *e.interval) for s, e in self.evaluations.items()}
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, JSON-ready, NaN as None."""
@@ -154,8 +157,8 @@ class Details:
         bounds = ("error", "low", "high")
         return self.version.as_dict() | {
             "errors": {
-                split: dict(zip(bounds, map(_known, found), strict=True))
-                for split, found in self.intervals.items()
+                split: dict(zip(bounds, map(_known, figures), strict=True))
+                for split, figures in self.intervals.items()
             },
             "training_cells": _known(self.version.tag_number("training_cells")),
             "training_classes": self.version.classes or None,
@@ -186,14 +189,14 @@ def versions_of(name: str) -> list[Version]:
 
 
 def champions() -> tuple[list[Version], list[str]]:
-    """Return the champions of this package's models, and the names of models that have none."""
-    crowned, headless = [], []
+    """Return the champions of this package's models, and the names of models without champion."""
+    all_champions, without = [], []
     for model in versions.registered_models():
-        there = [version for version in _versions(model) if version.ours]
-        found = [version for version in there if versions.CHAMPION in version.aliases]
-        crowned += found
-        headless += [model.name] if there and not found else []
-    return crowned, headless
+        own = [version for version in _versions(model) if version.ours]
+        champion = [version for version in own if versions.CHAMPION in version.aliases]
+        all_champions += champion
+        without += [model.name] if own and not champion else []
+    return all_champions, without
 
 
 def version_of(asked: str) -> Version:
@@ -203,12 +206,12 @@ def version_of(asked: str) -> Version:
 
 
 def registered_model(name: str) -> RegisteredModel:
-    """Return a registered model, with the aliases and tags that it has now.
+    """Return a registered model, with its current aliases and tags.
 
     Raises
     ------
     RegistryError
-        When there is no such model, listing those that are there.
+        When there is no such model; the message lists the existing ones.
     """
     try:
         return MlflowClient().get_registered_model(name)
@@ -226,7 +229,7 @@ def read_files(model: versions.ModelRef) -> Model:
     Raises
     ------
     RegistryError
-        When they are not where the store says, left to `mlflow gc`, or damaged.
+        When the files are not where the store says, are deleted for `mlflow gc`, or are damaged.
     """
     try:
         check_there(
@@ -239,7 +242,7 @@ def read_files(model: versions.ModelRef) -> Model:
             MlflowClient().get_logged_model(described.model_id)
     except RegistryError:
         raise
-    except Exception as error:  # whatever a damaged MLmodel makes of MLflow
+    except Exception as error:  # MLflow may raise anything for a damaged MLmodel file
         raise RegistryError(
             f"The files of {model.name} version {model.version} cannot be read from "
             f"{versions.registry_uri()} ({first_line(error)}): bring them back if their disk or "
@@ -250,7 +253,7 @@ def read_files(model: versions.ModelRef) -> Model:
 
 def details_of(asked: str) -> Details:
     """Return everything about the version that `asked` names."""
-    # Imported here: it loads scikit-learn, which a list of versions does not need.
+    # Imported here, since it loads scikit-learn, which a list of versions does not need.
     from coos_mlflow.registry.artifacts import read_evaluations
 
     version = version_of(asked)
@@ -275,20 +278,20 @@ def details_of(asked: str) -> Details:
 
 
 def _versions(model: RegisteredModel) -> list[Version]:
-    there = versions.versions(model.name)
+    registered = versions.versions(model.name)
     held = {alias: str(number) for alias, number in model.aliases.items()}
-    pinned = pins(model, there)
-    return [_version(found, held, pinned) for found in there]
+    pinned = pins(model, registered)
+    return [_version(entry, held, pinned) for entry in registered]
 
 
-def _version(found: ModelVersion, held: dict[str, str], pinned: dict[str, str]) -> Version:
-    number = str(found.version)
+def _version(entry: ModelVersion, held: dict[str, str], pinned: dict[str, str]) -> Version:
+    number = str(entry.version)
     aliases = tuple(sorted(alias for alias, version in held.items() if version == number))
     return Version(
-        model=versions.model_ref(found),
+        model=versions.model_ref(entry),
         aliases=aliases,
         pinned=tuple(sorted(alias for alias, version in pinned.items() if version == number)),
-        made=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        made=datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC),
     )
 
 

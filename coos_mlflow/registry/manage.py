@@ -1,4 +1,7 @@
-"""What changes the registry by hand: aliases moved and pinned, versions deleted."""
+"""Change the registry by hand: move and pin aliases, delete versions.
+
+Open this to change `coos models promote` or `coos models prune`.
+"""
 
 from __future__ import annotations
 
@@ -25,23 +28,23 @@ from coos_mlflow.registry.pins import pin, unpin
 from coos_mlflow.registry.runs import first_line
 
 _ALIAS = re.compile(r"(?!(?i:latest|v\d+)$)[A-Za-z0-9_-]{1,200}")
-"""What MLflow takes for an alias, short enough to be part of a tag's name."""
+"""Aliases that MLflow accepts, limited to a length that fits into a tag's name."""
 
 
 @dataclass(frozen=True)
 class Move:
-    """What became of an alias.
+    """The result of moving an alias.
 
     Parameters
     ----------
     name, alias : str
         The model and its alias.
     before, after : str or None
-        Versions that the alias pointed to; None where it was not there.
+        Versions that the alias pointed to; None if it did not exist.
     pinned : bool
-        Whether training leaves it there from now on.
+        Whether training leaves the alias there from now on.
     overruled : tuple of str
-        Why it took ``force``.
+        Reasons against the move, which ``force`` overruled.
     """
 
     name: str
@@ -54,14 +57,14 @@ class Move:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What became of a version that was to be deleted.
+    """The result of deleting a version.
 
     Parameters
     ----------
     version : Version
     deleted : bool
     notes : tuple of str
-        Sentences on what was kept and why, and on aliases that were lost.
+        Sentences on things that were kept, with the reason, and on aliases that were lost.
     """
 
     version: Version
@@ -70,7 +73,7 @@ class Pruned:
 
 
 def promote(asked: str, alias: str, *, force: bool = False, dry_run: bool = False) -> Move:
-    """Give an alias to a version; one that training moves is pinned to it.
+    """Point an alias to a version, and pin it there if training would move it.
 
     Parameters
     ----------
@@ -78,14 +81,14 @@ def promote(asked: str, alias: str, *, force: bool = False, dry_run: bool = Fals
         See `coos_mlflow.registry.versions.resolve`.
     alias : str
     force : bool
-        Take one trained on simulated cells or on fewer classes in place of a better one.
+        Allow a version trained on simulated cells or on fewer classes to replace a better one.
     dry_run : bool
         Check everything, change nothing.
 
     Raises
     ------
     RegistryError
-        For a reserved alias, a version that cannot be used here, or one that takes `force`.
+        For a reserved alias, a version that cannot be used here, or one that needs `force`.
     """
     _check_alias(alias)
     chosen = version_of(asked)
@@ -111,7 +114,7 @@ def promote(asked: str, alias: str, *, force: bool = False, dry_run: bool = Fals
 
 
 def release(name: str, alias: str, *, dry_run: bool = False) -> Move:
-    """Leave an alias to training again, and give it to the version that training would choose.
+    """Unpin an alias, and point it to the version that training would choose.
 
     Raises
     ------
@@ -140,17 +143,17 @@ def release(name: str, alias: str, *, dry_run: bool = False) -> Move:
 
 
 def prunable(name: str, keep: int, older_than: float | None = None) -> list[Version]:
-    """Return the versions that nothing needs, oldest first.
+    """Return the versions that can be deleted, oldest first.
 
-    Those are of this package, without alias, and not among the newest.
+    Those are versions of this package that have no alias and are not among the newest.
 
     Parameters
     ----------
     name : str
     keep : int
-        How many of the newest versions stay, whatever points to them.
+        Number of the newest versions to keep, with or without an alias.
     older_than : float, optional
-        Days since a version was registered.
+        Minimum age of a version, in days since its registration.
 
     Raises
     ------
@@ -167,12 +170,12 @@ def prunable(name: str, keep: int, older_than: float | None = None) -> list[Vers
 
 
 def prunable_version(asked: str) -> Version:
-    """Return one version that is to be deleted.
+    """Return one version, after checking that it may be deleted.
 
     Raises
     ------
     RegistryError
-        When it is not there, not of this package, or aliases point to it.
+        When it does not exist, is not of this package, or has an alias.
     """
     version = version_of(asked)
     _check_ours(version)
@@ -182,10 +185,10 @@ def prunable_version(asked: str) -> Version:
 
 
 def delete(version: Version, *, with_run: bool = False) -> Pruned:
-    """Delete a version and its LoggedModel, unless something needs them by now.
+    """Delete a version and its LoggedModel, unless they are needed by now.
 
-    MLflow deletes the aliases of a version together with it, and no lock keeps others from setting
-    one in between; so they are looked at right before and right after.
+    MLflow deletes the aliases of a version together with it, and no lock keeps another process
+    from setting an alias just before. So the aliases are checked right before and right after.
 
     Parameters
     ----------
@@ -219,7 +222,7 @@ def delete(version: Version, *, with_run: bool = False) -> Pruned:
 
 @contextmanager
 def _or_note(notes: list[str], what: str) -> Iterator[None]:
-    """Note what could not be deleted once the version is: nobody would find it otherwise."""
+    """Append a note if a deletion fails; without it the leftover would go unnoticed."""
     try:
         yield
     except MlflowException as error:
@@ -250,7 +253,7 @@ def _check_ours(version: Version) -> None:
 
 
 def _doubts(chosen: Version, holder: Version | None, alias: str) -> list[str]:
-    """Return why a version had better not take an alias."""
+    """Return the reasons against pointing an alias to a version."""
     doubts = []
     layer = chosen.model.tags.get("layer")
     if alias in versions.best(chosen.model.name) and alias not in (versions.CHAMPION, layer):
@@ -273,15 +276,15 @@ def _holder(name: str, alias: str) -> Version | None:
 def _check_holds(name: str, alias: str, number: str) -> None:
     holder = _holder(name, alias)
     if holder is None or holder.model.version != number:
-        found = f"version {holder.number}" if holder else "no version"
+        actual = f"version {holder.number}" if holder else "no version"
         raise RegistryError(
-            f"The alias {alias} was given to {name} version {number}, but points to {found} now: "
+            f"The alias {alias} was given to {name} version {number}, but points to {actual} now: "
             f"somebody else changes the model too; look at `coos models list {name}`."
         )
 
 
 def _held_words(version: Version) -> str:
-    """Say what keeps a version, and how to move it."""
+    """Name the aliases that keep a version, and the commands that move them."""
     name, aliases = version.model.name, version.held_by
     commands = " and ".join(f"`coos models promote {name}/VERSION --alias {a}`" for a in aliases)
     one = len(aliases) == 1
@@ -292,13 +295,13 @@ def _held_words(version: Version) -> str:
 
 
 def _lost(name: str, before: Iterable[Version]) -> list[tuple[Version, str]]:
-    """Return the aliases that are gone by now, each with the version that it pointed to."""
+    """Return the aliases that no longer exist, each with the version that it pointed to."""
     after = registered_model(name).aliases
     return [(v, alias) for v in before for alias in v.aliases if alias not in after]
 
 
 def _given_back(held: Version, alias: str) -> str:
-    """Point an alias, lost with a deleted version, to where it was before, and say so."""
+    """Point an alias that was lost with a deleted version to its former version, and say so."""
     MlflowClient().set_registered_model_alias(held.model.name, alias, held.model.version)
     return (
         f"Somebody else moved the alias {alias} to it at that moment; it points to version "
@@ -307,6 +310,6 @@ def _given_back(held: Version, alias: str) -> str:
 
 
 def _used(*filters: str) -> bool:
-    """Tell whether a version is there that one of the searches finds."""
+    """Tell whether any of the searches finds a version."""
     client = MlflowClient()
     return any(client.search_model_versions(wanted, max_results=1) for wanted in filters)

@@ -1,8 +1,8 @@
-"""Fitted models and scoring runs that wait on disk until the tracking store has taken them.
+"""Keep fitted models and scoring runs on disk until the tracking store has taken them.
 
-A fit may take hours, and the store may be away when it ends. So a fitted model is written into the
-cache before the store is asked for anything, and is logged and registered from there. Of a scoring
-the cache keeps a note of its results' folder. `coos sync` logs both.
+A fit may take hours, and the store may be unavailable when it ends. So a fitted model is first
+written into the cache, and is logged and registered from there. For a scoring, the cache keeps a
+small file that names the folder of the results. `coos sync` logs both.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _GONE = "RESOURCE_DOES_NOT_EXIST"
 
 @dataclass(frozen=True)
 class PendingModel:
-    """A fitted model, complete on disk, that is not registered yet.
+    """A fitted model on disk that is not registered yet.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ class PendingModel:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """All that is logged beside the model: name, title, tags, params, metrics and more."""
-        said: dict[str, Any] = json.loads((self.folder / _FACTS).read_text())
-        return said
+        """Everything that is logged beside the model: name, title, tags, params, metrics, ..."""
+        facts: dict[str, Any] = json.loads((self.folder / _FACTS).read_text())
+        return facts
 
     @property
     def bundle(self) -> Path:
@@ -71,16 +71,16 @@ class PendingModel:
 
     @property
     def evaluations(self) -> dict[str, Evaluation]:
-        """By split."""
-        said = self.facts["evaluations"]
-        return {split: Evaluation.from_dict(said[split]) for split in SPLITS}
+        """Evaluations by split."""
+        entries = self.facts["evaluations"]
+        return {split: Evaluation.from_dict(entries[split]) for split in SPLITS}
 
     @property
     def data(self) -> TrainingData:
-        """What it was fitted on; the files may be gone meanwhile."""
-        said = self.facts["data"]
-        paths = {split: Path(said["paths"][split]) for split in SPLITS}
-        return TrainingData.remembered(paths, said["simulated"], said["digests"])
+        """The data that it was fitted on; the files may have been deleted since."""
+        data = self.facts["data"]
+        paths = {split: Path(data["paths"][split]) for split in SPLITS}
+        return TrainingData.remembered(paths, data["simulated"], data["digests"])
 
     @property
     def store(self) -> str:
@@ -89,14 +89,14 @@ class PendingModel:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it can be read."""
+        """Whether the facts are complete and can be read."""
         try:
             return bool(self.facts["store"] and self.facts["tags"]["fingerprint"])
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def lock(self) -> FileLock:
-        """Return the lock that is held while the model is fitted or logged."""
+        """Return the lock to hold while the model is fitted or logged."""
         make_cache_home(_MODELS)
         return FileLock(self.lock_file)
 
@@ -106,7 +106,7 @@ class PendingModel:
         return self.folder.with_name(f".{self.folder.name}.lock")
 
     def logged(self) -> str | None:
-        """Return the model that a try before has logged, if the store still has it."""
+        """Return the URI of the model logged by an earlier attempt, if the store still has it."""
         try:
             uri = (self.folder / _LOGGED).read_text()
         except FileNotFoundError:
@@ -115,7 +115,7 @@ class PendingModel:
             return None
         try:
             made_by = mlflow.get_logged_model(uri.removeprefix(versions.LOGGED)).source_run_id
-            if mlflow.get_run(made_by).info.status != "FINISHED":  # the store went before its end
+            if mlflow.get_run(made_by).info.status != "FINISHED":  # the store failed before its end
                 mlflow.MlflowClient().set_terminated(made_by)
         except MlflowException as error:
             if error.error_code == _GONE:
@@ -125,12 +125,12 @@ class PendingModel:
 
     @property
     def title(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return str(self)
 
     def log(self) -> str | None:
-        """Register the model and say so; None where another process has done it meanwhile."""
-        pending = PendingModel(self.folder)  # `facts` read anew
+        """Register the model and say so; return None if another process has registered it."""
+        pending = PendingModel(self.folder)  # a new object, since `facts` is cached
         return f"registered {register(pending)}" if pending.is_whole else None
 
     def __str__(self) -> str:
@@ -140,18 +140,18 @@ class PendingModel:
 
 @dataclass(frozen=True)
 class PendingRun:
-    """Results of a scoring whose run is not logged yet; a file in the cache says so.
+    """Results of a scoring whose run is not logged yet, recorded by a file in the cache.
 
     Parameters
     ----------
     file : Path
-        In the cache.
+        The file in the cache.
     folder, plate : Path
-        Of the results.
+        The folder of the results, and the plate that was scored.
     seconds : float
         Duration of the scoring.
     store : str
-        The tracking store that it is for; empty where that is not known.
+        The tracking store that the run is for; empty if unknown.
     """
 
     file: Path
@@ -162,7 +162,7 @@ class PendingRun:
 
     @classmethod
     def of(cls, results: Results) -> PendingRun:
-        """Return the note of results for the tracking store in use."""
+        """Return the pending run of results for the tracking store in use."""
         store = store_name()
         name = f"{results.key}-{hashlib.sha256(store.encode()).hexdigest()[:8]}.json"
         file = cache_home() / _RUNS / name
@@ -171,7 +171,7 @@ class PendingRun:
 
     @classmethod
     def read(cls, file: Path) -> PendingRun | None:
-        """Return what was written, None for what cannot be read."""
+        """Read the pending run that a file records; return None if it cannot be read."""
         try:
             facts = json.loads(file.read_text())
             folder, plate = Path(facts["folder"]), Path(facts["plate"])
@@ -181,17 +181,17 @@ class PendingRun:
 
     @property
     def title(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return str(self.folder)
 
     @property
     def results(self) -> Results | None:
-        """The results, None where they are gone or were replaced."""
+        """The results; None if they were deleted or replaced."""
         results = results_in(self.folder, self.plate, self.seconds)
         return results if results and self.file.stem.startswith(results.key) else None
 
     def keep(self) -> bool:
-        """Write the file, and tell whether that was possible."""
+        """Write the file; return whether that was possible."""
         facts = {"folder": str(self.folder), "plate": str(self.plate), "seconds": self.seconds}
         try:
             make_cache_home(_RUNS)
@@ -201,7 +201,7 @@ class PendingRun:
         return True
 
     def lock(self) -> FileLock:
-        """Return the lock that is held while the run is logged.
+        """Return the lock to hold while the run is logged.
 
         Raises
         ------
@@ -217,7 +217,7 @@ class PendingRun:
         return self.file.with_name(f".{self.file.stem}.lock")
 
     def log(self) -> str | None:
-        """Log the run and say so; None where another process has logged it meanwhile."""
+        """Log the run and say so; return None if another process has logged it."""
         results = self.results
         if results is None or (self.store and not self.file.exists()):
             return None
@@ -226,7 +226,10 @@ class PendingRun:
         return f"logged {results.folder} as run {run_id}"
 
     def forget(self) -> None:
-        """Remove file and lock. A file that cannot be removed is found again, and its run too."""
+        """Remove the file and its lock.
+
+        Removal may fail without harm: the next attempt finds the run logged already.
+        """
         for file in (self.file, self._lock_file):
             with suppress(OSError):
                 file.unlink()
@@ -236,24 +239,26 @@ Pending = PendingModel | PendingRun
 
 
 def pending_models() -> list[PendingModel]:
-    """Return all fitted models that wait to be logged, for whichever store."""
+    """Return all fitted models that wait to be logged, for any tracking store."""
     folders = sorted((cache_home() / _MODELS).glob("[!.]*"))
     return [model for folder in folders if (model := PendingModel(folder)).is_whole]
 
 
 def pending_runs() -> list[PendingRun]:
-    """Return all scorings of this machine whose runs wait to be logged, for whichever store."""
+    """Return all scorings of this machine whose runs wait to be logged, for any store."""
     files = sorted((cache_home() / _RUNS).glob("[!.]*.json"))
     return [run for file in files if (run := PendingRun.read(file))]
 
 
 def keep(fingerprint: str, facts: dict[str, Any], bundle: Path) -> PendingModel:
-    """Keep a fitted model for the tracking store in use: its facts, and its bundle, which is moved.
+    """Move the bundle of a fitted model, with its facts, into the cache of pending models.
+
+    It is kept for the tracking store in use.
 
     Raises
     ------
     OutputError
-        When the cache takes no more.
+        When the cache cannot be written.
     """
     pending = pending_model(fingerprint)
     try:
@@ -272,14 +277,14 @@ def keep(fingerprint: str, facts: dict[str, Any], bundle: Path) -> PendingModel:
 def register(pending: PendingModel) -> versions.ModelRef:
     """Log the run of a fitted model, register the model, and remove the folder.
 
-    An earlier try may have logged the run or registered the model; neither is done twice.
+    An earlier attempt may have logged the run or registered the model; neither is done twice.
 
     Raises
     ------
     RunNotLoggedError
-        When the store does not take it. The folder stays then.
+        When the store does not accept it. The folder is kept.
     RegistryError
-        When it was fitted by a version of this package that the installed one does not fit.
+        When the package version that fitted it does not fit the installed one.
     """
     facts = pending.facts
     check_fits(
@@ -288,10 +293,10 @@ def register(pending: PendingModel) -> versions.ModelRef:
     )
     name, fingerprint = facts["name"], facts["tags"]["fingerprint"]
     try:
-        made = with_retry(lambda: versions.find_version(name, fingerprint))
-        if made is None:
+        model = with_retry(lambda: versions.find_version(name, fingerprint))
+        if model is None:
             uri = pending.logged() or _log(pending)
-            made = versions.register(name, uri, facts["tags"])
+            model = versions.register(name, uri, facts["tags"])
         versions.update_champion(name)
     except (RegistryError, MlflowException, OSError) as error:
         raise RunNotLoggedError(
@@ -299,11 +304,14 @@ def register(pending: PendingModel) -> versions.ModelRef:
             f"{store_name()} ({first_line(error)}); `coos sync`, or the same command, logs it."
         ) from error
     forget(pending)
-    return made
+    return model
 
 
 def _log(pending: PendingModel) -> str:
-    """Log the run of a fitted model, and return its model's ``models:/m-...``, kept beside it."""
+    """Log the run of a fitted model, and return its model's URI, ``models:/m-...``.
+
+    The URI is also written beside the model, for a later attempt.
+    """
     facts = pending.facts
     with run(facts["run"], TRAINING_EXPERIMENT, facts["run_tags"]):
         log_new_params(facts["params"])
@@ -313,28 +321,33 @@ def _log(pending: PendingModel) -> str:
         mlflow.log_metrics(facts["metrics"])
         log_evaluations(pending.evaluations, facts["title"], facts["data"]["simulated"])
         uri = log_model(pending.bundle, facts["requirements"])
-        # Before the run ends, which the store may not be told any more; a full disk does not
-        # keep the model from being registered.
+        # Written before the run ends, since ending it may fail if the store is lost. A full disk
+        # must not keep the model from being registered.
         with suppress(OSError):
             (pending.folder / _LOGGED).write_text(uri)
     return uri
 
 
 def forget(pending: PendingModel) -> None:
-    """Remove a model that is registered, and its lock: a process that waits finds it registered."""
+    """Remove a registered model from the cache, with its lock.
+
+    A process that waits for the lock then finds the model registered.
+    """
     shutil.rmtree(pending.folder, ignore_errors=True)
     with suppress(OSError):
         pending.lock_file.unlink()
 
 
 def pending_model(fingerprint: str) -> PendingModel:
-    """Return where the model of a fingerprint is kept for the tracking store in use, if it is."""
+    """Return the place in the cache of a model, by its fingerprint and the store in use."""
     store = hashlib.sha256(store_name().encode()).hexdigest()[:8]
     return PendingModel(cache_home() / _MODELS / f"{fingerprint}-{store}")
 
 
 def log_or_keep(results: Results, *, new: bool = False) -> str:
-    """Return the run of results, logging it unless it was logged; keep it where that fails.
+    """Return the id of the run of results; log the run first if there is none.
+
+    If logging fails, a file in the cache records the run for `coos sync`.
 
     Parameters
     ----------
@@ -344,14 +357,14 @@ def log_or_keep(results: Results, *, new: bool = False) -> str:
     Raises
     ------
     RunNotLoggedError
-        When the store takes no run; `coos sync` finds the pending.
+        When the store does not accept the run.
     """
     pending = PendingRun.of(results)
     if not results.seconds and (kept := PendingRun.read(pending.file)):
         results = replace(results, seconds=kept.seconds)
         pending = PendingRun.of(results)
-    # Kept before the first try, since waiting for a store that is away is often interrupted.
-    # Where the cache cannot be written there is no lock either: no other process knows of the run.
+    # Kept before the first attempt, since users often interrupt the wait for an unavailable store.
+    # Without a writable cache no lock is needed: no other process knows of the run.
     kept_on_disk = pending.keep()
     lock = pending.lock() if kept_on_disk else nullcontext()
     try:

@@ -1,4 +1,4 @@
-"""Pins: aliases that a person has given to a version, and that training leaves there."""
+"""Pin aliases: a pinned alias stays at the version that a user chose; training does not move it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 _PINNED = "coos_mlflow.pinned."
-"""Beginning of a registered model's tag for each pinned alias; its value is the version.
+"""Prefix of the tag that a registered model has for each pinned alias; its value is the version.
 
-One tag for each, so that two who pin at once do not overwrite each other.
+Each alias has a tag of its own, so that two users who pin at once do not overwrite each other.
 """
 
 
 def pins(model: RegisteredModel, there: Iterable[ModelVersion]) -> dict[str, str]:
-    """Return the version that each pinned alias belongs to; none for a version that is gone.
+    """Return the version of each pinned alias, without pins to deleted versions.
 
-    Numbers of deleted versions do not come again, so that a pin may outlive its version.
+    A pin may outlive its version, since MLflow does not use the number of a deleted version again.
 
     Parameters
     ----------
@@ -26,12 +26,12 @@ def pins(model: RegisteredModel, there: Iterable[ModelVersion]) -> dict[str, str
         All versions of the model.
     """
     numbers = {str(version.version) for version in there}
-    said = {
+    tagged = {
         key.removeprefix(_PINNED): value
         for key, value in model.tags.items()
         if key.startswith(_PINNED)
     }
-    return {alias: number for alias, number in said.items() if number in numbers}
+    return {alias: number for alias, number in tagged.items() if number in numbers}
 
 
 def pin(name: str, alias: str, version: str) -> None:
@@ -40,5 +40,5 @@ def pin(name: str, alias: str, version: str) -> None:
 
 
 def unpin(name: str, alias: str) -> None:
-    """Leave an alias to training again; nothing happens to one that is not pinned."""
+    """Remove the pin of an alias, if it has one, so that training moves the alias again."""
     MlflowClient().delete_registered_model_tag(name, f"{_PINNED}{alias}")

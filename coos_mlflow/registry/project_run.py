@@ -1,4 +1,7 @@
-"""The run that ``mlflow run`` makes before it starts a command, and which command may log in it."""
+"""Claim the run that ``mlflow run`` creates before it starts a command.
+
+Open this to change the conditions under which a command logs in that run.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +14,28 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 VARIABLE = "MLFLOW_RUN_ID"
-"""What ``mlflow run`` sets for the command that it starts."""
+"""Environment variable with the id of the run, set by ``mlflow run``."""
 
 _PROCESS = "coos_mlflow.process"
-"""A parameter, since MLflow lets none change: of two processes that set it, one learns so."""
+"""Parameter of the run that names the process which claimed it.
+
+A parameter works as a lock: MLflow refuses to change it, so a second process gets an error.
+"""
 
 _NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
-"""What MLflow says of a run that is not there, the latter of what is no run's id."""
+"""MLflow's error codes for a run that does not exist, and for a malformed run id."""
 
 _named: list[str] = []
 
 
 def hide() -> None:
-    """Take the run's id out of the environment, where every process started from here finds it."""
+    """Remove the run's id from the environment, so that child processes do not use the run too."""
     if run_id := os.environ.pop(VARIABLE, ""):
         _named[:] = [run_id]
 
 
 def leave(why: str) -> None:
-    """Say that the run is not used, if one is named, and forget it."""
+    """Say that the named run is not used, and forget it; without a named run do nothing."""
     hide()
     if _named:
         from coos_mlflow._utils.progress import say  # here: every command begins with `hide`
@@ -38,20 +44,19 @@ def leave(why: str) -> None:
 
 
 def claim(name: str) -> Run | None:
-    """Return the run that a project has made for this command, to the first who asks.
+    """Return the run that ``mlflow run`` created for this command; only the first caller gets it.
 
-    Any other run that is named stays as it is: one that has ended, or holds what another command
-    has logged.
+    A run that has ended, or in which another command has logged, is left alone.
 
     Parameters
     ----------
     name : str
-        Of the run that is to begin, which says what command this is: ``score plate``, ``texture``.
+        Name of the run to begin, such as ``score plate`` or ``texture``; it tells the command.
 
     Raises
     ------
     MlflowException
-        When the store does not answer.
+        When the store does not respond.
     """
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -76,7 +81,7 @@ def claim(name: str) -> Run | None:
 
 
 def _why_not(found: Run, name: str, client: MlflowClient) -> str:
-    """Return why a run is not this command's; nothing where it is, which it then has taken."""
+    """Claim a run for this command; return why that is impossible, or an empty text."""
     tags = found.data.tags
     if found.info.lifecycle_stage != "active":
         return "which was deleted"
@@ -94,7 +99,10 @@ def _why_not(found: Run, name: str, client: MlflowClient) -> str:
 
 
 def _may_be_of(entry: str, name: str) -> bool:
-    """Tell whether an entry point may have started this command; of other projects any may."""
+    """Tell whether an entry point may have started this command.
+
+    Entry points of other projects, whose names are not ours, may start any command.
+    """
     from coos_mlflow.representations import names
 
     return entry not in {"score", "table3", *names()} or name.startswith(entry)

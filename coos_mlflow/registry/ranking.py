@@ -1,4 +1,4 @@
-"""Which of several versions is the best, by their tags alone."""
+"""Rank model versions by their tags. Open this to change how the champion is chosen."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from coos_mlflow._utils.versions import series
 
 
 def tag_number(tags: Mapping[str, str], name: str, missing: float = math.nan) -> float:
-    """Return a tag that is a number; `missing` where it is not there or no number."""
+    """Return the number in a tag, or `missing` if the tag is absent or no number."""
     try:
-        found = float(tags.get(name, missing))
+        number = float(tags.get(name, missing))
     except ValueError:
         return missing
-    return missing if math.isnan(found) else found
+    return missing if math.isnan(number) else number
 
 
 def rank_key(
@@ -39,5 +39,5 @@ def rank_key(
 
 
 def _age(package_version: str) -> tuple[float, ...]:
-    """Return what sorts newer release series first, and what tells no version last."""
+    """Return a key that sorts newer release series first, and text that is no version last."""
     return tuple(-number for number in series(package_version)) or (math.inf,)

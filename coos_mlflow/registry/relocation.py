@@ -1,4 +1,7 @@
-"""Files of runs and models in a folder that was moved, while the database names the old place."""
+"""Find and correct paths in a SQLite store whose folder of artifacts was moved.
+
+Open this to change `coos models relocate`, or the messages about missing files.
+"""
 
 from __future__ import annotations
 
@@ -23,43 +26,43 @@ _PLACES = {
     "logged_models": "artifact_location",
     "model_versions": "storage_location",
 }
-"""Columns of MLflow 3.17's tables, one a table, that hold whole paths of folders."""
+"""Columns of MLflow 3.17's tables, one per table, that hold absolute paths of folders."""
 
 
 def check_there(what: str, location: str, if_deleted: str) -> None:
-    """Refuse files whose folder should be on this machine and is not.
+    """Refuse files whose folder should be on this machine but is missing.
 
     Parameters
     ----------
     what : str
-        Whose files they are.
+        Owner of the files, such as ``The run 1a2b``.
     location : str
-        The folder or URI that the store names; of other machines nothing is known.
+        The folder or URI that the store names. A location on another machine is not checked.
     if_deleted : str
-        What to do where they are nowhere any more.
+        Advice for the case that the files were deleted.
 
     Raises
     ------
     RegistryError
-        Saying where they should be, and how the store learns where they are.
+        Naming the expected folder, and the command that corrects the store.
     """
     folder = _folder(location)
     if folder is None or folder.exists():
         return
     if roots := moved_from(location):
-        found = f"they are in {roots[1]} now, {told(*roots)}"
+        advice = f"they are in {roots[1]} now, {told(*roots)}"
     elif sqlite_file(mlflow.get_registry_uri()):
-        found = "move it back, or tell the database where it is: `coos models relocate OLD NEW`"
+        advice = "move it back, or tell the database where it is: `coos models relocate OLD NEW`"
     else:
-        found = "move it back, or make it readable from this machine"
+        advice = "move it back, or make it readable from this machine"
     raise RegistryError(
-        f"{what}: its files should be in {folder}, which is not there; {found}. If it was deleted, "
-        f"{if_deleted}."
+        f"{what}: its files should be in {folder}, which is not there; {advice}. If it was "
+        f"deleted, {if_deleted}."
     )
 
 
 def told(old: Path, new: Path) -> str:
-    """Return how a database learns where files are."""
+    """Return the end of a sentence with the command that corrects the paths in the database."""
     command = shlex.join(["coos", "models", "relocate", str(old), str(new)])
     return f"and `{command}` tells the database"
 
@@ -67,43 +70,43 @@ def told(old: Path, new: Path) -> str:
 def moved_from(location: str) -> tuple[Path, Path] | None:
     """Return the old and the new root of a folder that was moved together with the SQLite file.
 
-    None where the folder is there, or is not found beside the file either.
+    Return None if the folder was not moved, or is not beside the file either.
     """
     folder, file = _folder(location), sqlite_file(mlflow.get_registry_uri())
     if folder is None or file is None or folder.exists():
         return None
     here = file.absolute().parent
-    # The last name alone is the same for all models.
+    # The last name of the path is the same for all models, so it alone proves nothing.
     for old in reversed(folder.parents[1:]):
-        # From `here` itself nothing moved: another process has just made the folder.
+        # `here` as the old root means that another process has just made the folder.
         if old != here and (here / folder.relative_to(old)).exists():
             return old, here
     return None
 
 
 def relocate(old: Path, new: Path, *, dry_run: bool = False) -> int:
-    """Tell the SQLite store in use that a folder with files of runs and models was moved.
+    """Correct the paths in the SQLite store in use after a folder of artifacts was moved.
 
     Parameters
     ----------
     old : Path
-        Where the store says that it is.
+        The folder according to the store.
     new : Path
-        Where it is.
+        The folder where it is now.
     dry_run : bool
         Check everything, change nothing.
 
     Returns
     -------
     int
-        How many places are named anew.
+        Number of paths that were corrected.
 
     Raises
     ------
     DataError
-        When nothing lay in `old`, or it is not in `new`.
+        When the store names no file in `old`, or its files are not in `new`.
     RegistryError
-        When the store is no SQLite file, or may not be changed.
+        When the store is no SQLite file, or cannot be changed.
     """
     import sqlalchemy
 
@@ -131,19 +134,19 @@ def relocate(old: Path, new: Path, *, dry_run: bool = False) -> int:
 
 
 def _places(store: Connection, table: str, old: Path) -> list[str]:
-    """Return the places in a folder that a table names."""
+    """Return the locations in a table that lie in the folder `old`."""
     column = _PLACES[table]
-    asked = f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"
-    return [place for (place,) in store.exec_driver_sql(asked) if _is_in(place, old)]
+    query = f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"
+    return [place for (place,) in store.exec_driver_sql(query) if _is_in(place, old)]
 
 
 def _is_in(place: str, folder: Path) -> bool:
-    found = _folder(place)
-    return found is not None and found.is_relative_to(folder)
+    local = _folder(place)
+    return local is not None and local.is_relative_to(folder)
 
 
 def _check_moved(there: list[str], old: Path, new: Path, file: Path) -> None:
-    """Refuse folders that are not the old and the new one of some files."""
+    """Refuse `old` if the store names no file in it, and `new` if it holds none of the files."""
     if not there:
         raise DataError(f"{file} names no file in {old}; `coos models show` tells where they are.")
     moved = [new / Path(local_file_uri_to_path(place)).relative_to(old) for place in there]
@@ -164,6 +167,6 @@ def _rename(store: Connection, table: str, old: Path, new: Path) -> None:
 
 
 def _folder(location: str) -> Path | None:
-    """Return the local folder of a location, None for one of another machine."""
+    """Return the local folder of a location, or None for a location on another machine."""
     local = is_local_uri(location, is_tracking_or_registry_uri=False)
     return Path(local_file_uri_to_path(location)) if local else None

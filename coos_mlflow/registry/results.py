@@ -1,4 +1,4 @@
-"""The folder of a plate's results: names of its files, drift.json, and the key of its scoring."""
+"""Read the folder of a plate's results: file names, drift.json, and the key of its scoring."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESULTS = PREDICTIONS, DRIFT, REPORT, REPORT_MD = (
     "report.html",
     "report.md",
 )
-"""Names of the files in that of a plate."""
+"""Names of the files in the folder of a plate's results."""
 
 _FACTS = ("schema_version", "simulated", "plate_file", "model", "precision", "versions")
 
@@ -29,11 +29,11 @@ class Results:
     ----------
     folder : Path
     plate : Path
-        The plate file. It may be gone meanwhile, and may be its name alone.
+        The plate file, or its name alone. It may have been deleted since.
     drift : dict
-        What `drift.json` holds.
+        Content of `drift.json`.
     seconds : float
-        Duration of the scoring; 0 where it is not known any more.
+        Duration of the scoring; 0 if unknown.
     """
 
     folder: Path
@@ -43,17 +43,17 @@ class Results:
 
     @property
     def key(self) -> str:
-        """The key of the job that made them."""
+        """The key of the scoring job that wrote them."""
         return key_of(self.drift, self.folder)
 
 
 def key_of(drift: dict[str, Any], folder: Path) -> str:
-    """Return the key of the job whose facts drift.json holds, and whose results are in `folder`.
+    """Return the key of a scoring job, from the facts in drift.json and the folder of results.
 
     Raises
     ------
     KeyError
-        When it holds no job's facts.
+        When drift.json lacks the facts of a job.
     """
     facts = {name: drift[name] for name in _FACTS}
     text = json.dumps([facts, str(folder.resolve())], sort_keys=True)
@@ -61,7 +61,7 @@ def key_of(drift: dict[str, Any], folder: Path) -> str:
 
 
 def read_drift(folder: Path) -> dict[str, Any] | None:
-    """Return a folder's drift.json, None where it is none that this version can show."""
+    """Return a folder's drift.json, or None if it is missing or of another schema version."""
     try:
         drift = json.loads((folder / DRIFT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -71,7 +71,7 @@ def read_drift(folder: Path) -> dict[str, Any] | None:
 
 
 def results_in(folder: Path, plate: Path | None = None, seconds: float = 0.0) -> Results | None:
-    """Return the results in a folder, None where it holds none of a scoring."""
+    """Return the results in a folder, or None if it holds no complete results of a scoring."""
     drift = read_drift(folder)
     if drift is None or not all((folder / name).is_file() for name in RESULTS):
         return None

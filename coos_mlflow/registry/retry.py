@@ -1,4 +1,4 @@
-"""Retries with a tracking store that others write to at the same moment, or that is away."""
+"""Retry calls to a tracking store that other processes write to, or that is unavailable."""
 
 from __future__ import annotations
 
@@ -12,41 +12,44 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 T = TypeVar("T")
 
 RETRY_SECONDS = 30.0
-"""Seconds after which a store's refusal is taken for what it says."""
+"""Seconds after which an error of the store is taken as final."""
 
 _PAUSE = (0.05, 0.5)
-"""Seconds between two tries, drawn at random: who collides once would collide again in step."""
+"""Seconds between two attempts, drawn at random, so that two processes do not collide again."""
 
 _PASSING = {"BAD_REQUEST", "INTERNAL_ERROR", "RESOURCE_DOES_NOT_EXIST", "TEMPORARILY_UNAVAILABLE"}
-"""What MLflow 3.17 says of a broken constraint (of two inserts at once, of a row that vanished),
-of a version number that others took three times, and of a locked or restarting database."""
+"""Error codes of MLflow 3.17 that may pass.
+
+They stand for a broken constraint (two inserts at once, or a row that vanished), for a version
+number that other processes took three times, and for a locked or restarting database.
+"""
 
 _SILENT = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}
-"""What MLflow's client says of a server or database that does not answer."""
+"""Error codes of MLflow's client for a server or database that does not respond."""
 
 _READ_ONLY = ("readonly database", "read-only transaction")
-"""What SQLite and PostgreSQL say where nothing may be written."""
+"""Words of SQLite and PostgreSQL in the error for a read-only database."""
 
 _away: set[str] = set()
-"""Stores that this process has waited for in vain: none is waited for twice, until it answers."""
+"""Stores that this process has waited for in vain; it waits again only after they respond."""
 
 
 def with_retry(call: Callable[[], T], seconds: float | None = None) -> T:
-    """Return what `call` returns, trying again where others may have been faster.
+    """Return the result of `call`; try again after an error that may pass.
 
     Parameters
     ----------
     call : callable
-        Looks at the store anew each time, so that it may be done again.
+        Must read the state of the store each time, so that it can be repeated.
     seconds : float, optional
-        From the first try to the beginning of the last one. By default `RETRY_SECONDS`, or none
-        with a store that has just used it up.
+        Time from the first attempt to the start of the last one. By default `RETRY_SECONDS`, or 0
+        for a store that has just used that time up.
 
     Raises
     ------
     MlflowException
-        What the last try raised; at once where trying again cannot help, as without permission or
-        in a store that is read-only.
+        The error of the last attempt. It is raised at once if a retry cannot help, such as without
+        permission or in a read-only store.
     """
     store = mlflow.get_tracking_uri()
     if seconds is None:
@@ -73,5 +76,5 @@ def _may_pass(error: BaseException) -> bool:
 
 
 def is_read_only(error: BaseException) -> bool:
-    """Tell whether a store refused something since it is only read."""
+    """Tell whether an error says that the store is read-only."""
     return any(words in str(error) for words in _READ_ONLY)

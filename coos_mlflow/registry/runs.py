@@ -1,4 +1,4 @@
-"""One MLflow run: where it goes, and what every run of this package says of itself."""
+"""Prepare the tracking store, open MLflow runs, and tag them with their provenance."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _EXPERIMENT_ID, _EXPERIMENT_NAME = "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NA
 
 
 def store_name() -> str:
-    """Return the tracking URI as it may be shown and kept: without user and password.
+    """Return the tracking URI without user and password, to be shown or written to disk.
 
-    A SQLite file is named by its whole path: a relative one means another one in every folder.
+    A SQLite file is named by its absolute path, since a relative path depends on the folder.
     """
     uri = mlflow.get_tracking_uri()
     file = sqlite_file(uri)
@@ -49,23 +49,23 @@ def store_name() -> str:
 
 
 def prepare_store(*, make: bool = True) -> str:
-    """Return the tracking URI, without a password, after making sure that its store can be used.
+    """Check that the tracking store can be used, and return its URI without a password.
 
-    A fresh SQLite file migrates itself when it is first opened, and two processes doing that at
-    once break each other; so the first touch happens under a lock beside the file. A server has
-    migrated its own database before it answers.
+    MLflow migrates a new SQLite file when it is first opened, and two processes that migrate at
+    once break each other. So the file is first opened under a lock beside it. A server migrates its
+    database before it accepts requests.
 
     Parameters
     ----------
     make : bool
-        Whether a SQLite store that is not there is made.
+        Whether to create a SQLite store that does not exist.
 
     Raises
     ------
     DataError
-        When the URI is none of a store.
+        When the URI names no store.
     RegistryError
-        When the store does not answer, or is not there.
+        When the store does not respond, or does not exist.
     """
     uris = (mlflow.get_tracking_uri(), mlflow.get_registry_uri())
     for uri in uris:
@@ -88,7 +88,10 @@ def prepare_store(*, make: bool = True) -> str:
 
 
 def _check_opens(uri: str, make: bool) -> None:
-    """Open a SQLite store once: MLflow tries for a minute and a half, and fills an empty one."""
+    """Refuse a SQLite store that cannot be opened, or that lacks MLflow's tables if not `make`.
+
+    MLflow itself would retry for a minute and a half, and would create tables in an empty store.
+    """
     if not uri.lower().startswith("sqlite"):
         return
     import sqlalchemy
@@ -114,67 +117,71 @@ def _check_opens(uri: str, make: bool) -> None:
 
 
 def _first_touch(uri: str) -> AbstractContextManager[Any]:
-    """Return the lock of a SQLite file, or nothing where there is none or it cannot be written."""
+    """Return the lock of a SQLite file, or a null context if it has none or is read-only."""
     file = sqlite_file(uri)
     if file is None:
         return nullcontext()
     lock = file.with_name(f"{file.name}.lock")
-    # Where another user's lock lies there may be no right to it, but the file is made then.
+    # Another user's lock may not be writable; that user has created the database already.
     able = os.access(lock if lock.exists() else file.parent, os.W_OK)
     return FileLock(lock) if able else nullcontext()
 
 
 def _use_experiment(default: str) -> None:
-    """Make an experiment the one of the coming runs; of several processes that make it, one does.
+    """Select the experiment of the coming runs, and create it if necessary.
 
-    It is the one that MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID asks for, else `default`. The
-    artifacts of one in a SQLite file lie beside it: MLflow would put them, for good, below the
-    folder that somebody happens to be in.
+    MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID names it, else it is `default`. For a SQLite
+    file its artifacts are put beside the file. MLflow would put them below the current folder, and
+    keep that place for all later runs.
     """
     name = _asked_experiment(default)
     file, there = sqlite_file(mlflow.get_tracking_uri()), mlflow.get_experiment_by_name(name)
     if file and there is None:
         beside = str(file.absolute().parent / "mlruns" / name)
-        with suppress(MlflowException):  # somebody else has just made it
+        with suppress(MlflowException):  # another process has just made it
             mlflow.create_experiment(name, artifact_location=beside)
     if there and (roots := moved_from(there.artifact_location)):
-        # MLflow would make the old folder again, and the files would lie in two places.
+        # MLflow would create the old folder again, and split the files over two places.
         raise RunNotLoggedError(
             f"The experiment {name} keeps its files in {there.artifact_location}, which is not "
             f"there; they are in {roots[1]} now, {told(*roots)}."
         )
-    # Where another made it at the same moment MLflow returns it, but goes on with the one that was
-    # used before, so it is named once more.
+    # If another process creates the experiment at the same moment, MLflow returns it but keeps the
+    # former one active. So it is set a second time, by its id.
     with _own_environment():
-        found = mlflow.set_experiment(name)
-        mlflow.set_experiment(experiment_id=found.experiment_id)
+        selected = mlflow.set_experiment(name)
+        mlflow.set_experiment(experiment_id=selected.experiment_id)
 
 
 def _asked_experiment(default: str) -> str:
-    """Return the experiment that the environment asks for, if runs can go there, or `default`."""
+    """Return the experiment named in the environment if runs can be logged there, or `default`."""
     for variable in (_EXPERIMENT_NAME, _EXPERIMENT_ID):
-        asked, found = os.environ.get(variable, ""), None
-        if not asked:
+        value, experiment = os.environ.get(variable, ""), None
+        if not value:
             continue
         client = mlflow.MlflowClient()
         if variable == _EXPERIMENT_NAME:
-            found = client.get_experiment_by_name(asked)
-            if found is None:  # it is made
-                return asked
+            experiment = client.get_experiment_by_name(value)
+            if experiment is None:  # the caller creates it
+                return value
         else:
             with suppress(MlflowException):
-                found = client.get_experiment(asked)
-        if found and found.lifecycle_stage == "active":
-            return str(found.name)
-        why = "was deleted" if found else f"is not in {store_name()}"
-        say(f"{variable} names the experiment {asked}, which {why}; runs go to {default}.")
-        del os.environ[variable]  # said once, and MLflow would stumble over it
+                experiment = client.get_experiment(value)
+        if experiment and experiment.lifecycle_stage == "active":
+            return str(experiment.name)
+        why = "was deleted" if experiment else f"is not in {store_name()}"
+        say(f"{variable} names the experiment {value}, which {why}; runs go to {default}.")
+        # Removed, so that the line is printed once and MLflow does not fail on the variable.
+        del os.environ[variable]
     return default
 
 
 @contextmanager
 def _own_environment() -> Iterator[None]:
-    """Take back what `mlflow.set_experiment` sets, which would read as the wish of a user."""
+    """Restore MLFLOW_EXPERIMENT_ID, which `mlflow.set_experiment` sets.
+
+    Left set, it would be taken for the user's choice of an experiment.
+    """
     before = os.environ.get(_EXPERIMENT_ID)
     try:
         yield
@@ -188,36 +195,36 @@ def _own_environment() -> Iterator[None]:
 def run(
     name: str, experiment: str, tags: dict[str, Any], resume: str | None = None
 ) -> Iterator[Run]:
-    """Open a run, the one that ``mlflow run`` has made for this command where there is one.
+    """Open a run, or the run that ``mlflow run`` created for this command.
 
-    It becomes a child of the run that is active, if any. An interrupted one ends as KILLED, as far
-    as the store can still be told.
+    It becomes a child of the active run, if any. An interrupted run ends as KILLED if the store
+    still responds.
 
     Parameters
     ----------
     name : str
         The run's name.
     experiment : str
-        Where to put it, unless the environment asks for another; ignored when MLflow made the run
-        already or for a child.
+        Its experiment, unless the environment names another. It is ignored for a child and for a
+        run that ``mlflow run`` created.
     tags : dict
-        Added to those that `provenance` gives.
+        Added to those of `provenance`.
     resume : str, optional
-        The id of a run to go on with.
+        The id of a run to continue.
 
     Raises
     ------
     RunNotLoggedError
-        When the store takes no run, or stops to take what is logged in it.
+        When the store does not accept the run, or something that is logged in it.
     """
     parent = mlflow.active_run()
     project_run.hide()
     try:
-        made = None if parent or resume else project_run.claim(name)
-        if made:
-            resume = made.info.run_id
+        claimed = None if parent or resume else project_run.claim(name)
+        if claimed:
+            resume = claimed.info.run_id
             with _own_environment():
-                mlflow.set_experiment(experiment_id=made.info.experiment_id)
+                mlflow.set_experiment(experiment_id=claimed.info.experiment_id)
         elif parent is None:
             _use_experiment(experiment)
         active = mlflow.start_run(run_id=resume, run_name=name, nested=parent is not None)
@@ -230,14 +237,14 @@ def run(
         yield active
         with_retry(lambda: _end(active, "FINISHED"))
     except (KeyboardInterrupt, SystemExit):
-        with deferred_signals():  # users in a hurry press Ctrl-C twice
-            _end_if_it_can_be_told(active, "KILLED")
+        with deferred_signals():  # a second Ctrl-C must not interrupt this
+            _end_if_possible(active, "KILLED")
         raise
     except MlflowException as error:
-        _end_if_it_can_be_told(active, "FAILED")
+        _end_if_possible(active, "FAILED")
         raise _not_taken(name, error) from error
     except Exception:
-        _end_if_it_can_be_told(active, "FAILED")
+        _end_if_possible(active, "FAILED")
         raise
 
 
@@ -250,8 +257,8 @@ def _not_taken(name: str, error: MlflowException) -> RunNotLoggedError:
 def _end(active: Run, status: str) -> None:
     """End a run.
 
-    `mlflow.end_run` takes it for ended before the store has been told, so that a second call would
-    end its parent.
+    `mlflow.end_run` drops the run from its stack before it updates the store. If that update fails,
+    a second call would end the parent, so the run is then ended by its id.
     """
     now, run_id = mlflow.active_run(), active.info.run_id
     if now and now.info.run_id == run_id:
@@ -260,8 +267,8 @@ def _end(active: Run, status: str) -> None:
         mlflow.MlflowClient().set_terminated(run_id, status)
 
 
-def _end_if_it_can_be_told(active: Run, status: str) -> None:
-    """End a run; that a store is gone must not hide what went wrong before."""
+def _end_if_possible(active: Run, status: str) -> None:
+    """End a run; suppress errors of the store, which would hide the original error."""
     with suppress(MlflowException, OSError):
         _end(active, status)
 
@@ -272,9 +279,9 @@ def provenance() -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """Return the commit of the package's checkout, "+" behind it where files differ, or "none"."""
+    """Return the commit of the package's checkout, with "+" if files differ, or "none"."""
     try:
-        # An installed package may lie in somebody else's repository.
+        # An installed package may lie inside the repository of another project.
         _git("ls-files", "--error-unmatch", Path(__file__).name)
         return _git("describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
@@ -296,8 +303,8 @@ def _git(*arguments: str) -> str:
 def log_new_params(params: dict[str, Any]) -> None:
     """Log the parameters that the run does not have yet.
 
-    ``mlflow run`` has logged its -P values as raw strings, and MLflow refuses the same key with
-    another spelling.
+    ``mlflow run`` has logged its -P values as raw strings. MLflow refuses to log the same key with
+    a value spelled differently.
     """
     active = mlflow.active_run()
     known = mlflow.get_run(active.info.run_id).data.params if active else {}
@@ -305,7 +312,10 @@ def log_new_params(params: dict[str, Any]) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Return what an error says, as much as fits into a sentence; of ours, what MLflow said."""
+    """Return the first line of an error, at most 200 characters, to be quoted in a sentence.
+
+    For a RunNotLoggedError it is the line of the MLflow error behind it.
+    """
     if isinstance(error, RunNotLoggedError) and isinstance(error.__cause__, MlflowException):
         error = error.__cause__
     if is_read_only(error):
@@ -313,7 +323,7 @@ def first_line(error: Exception) -> str:
             "the tracking store is read-only: make its file and its folder writable, or name "
             "another store"
         )
-    said = without_passwords(str(error)).splitlines()
-    # SQLAlchemy begins with when it noticed; what was wrong comes behind that.
-    lines = [line for line in said if not line.startswith("(raised as a result of")]
+    lines = without_passwords(str(error)).splitlines()
+    # SQLAlchemy puts a line about the moment of the error before the error itself.
+    lines = [line for line in lines if not line.startswith("(raised as a result of")]
     return (lines or [type(error).__name__])[0][:200]

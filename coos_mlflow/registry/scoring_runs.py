@@ -1,4 +1,4 @@
-"""MLflow runs of scorings: written when a plate was scored, read as the history of a model."""
+"""Log the MLflow runs of scorings, and read them as the history of a model."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _PAGE = 1000
 
 
 def find_run(results: Results) -> str | None:
-    """Return the finished run of results that were logged before, None where there is none."""
+    """Return the id of the finished run of these results, or None."""
     runs = mlflow.search_runs(
         search_all_experiments=True,
         filter_string=f"tags.`{_JOB_TAG}` = '{results.key}' and attributes.status = 'FINISHED'",
@@ -83,7 +83,7 @@ def log_results(results: Results) -> str:
 
 
 def _metrics(drift: dict[str, Any], seconds: float) -> dict[str, float]:
-    """Return what can be compared from run to run; of several plates, the farthest's distances."""
+    """Return the metrics of a scoring run; with several plates, the distances of the farthest."""
     n_cells = drift["plate_file"]["n_cells"]
     metrics: dict[str, float | None] = {
         "n_cells": n_cells,

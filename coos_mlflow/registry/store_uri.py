@@ -1,4 +1,4 @@
-"""The tracking URI that a user means, and the file of a SQLite store."""
+"""Interpret a tracking URI as typed by a user, and find the file of a SQLite store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.request import url2pathname
 from coos_mlflow.errors import DataError
 
 DATABASE = "mlflow.db"
-"""The file that MLflow makes where no store is named."""
+"""The file that MLflow creates if no store is named."""
 
 _FORMS = "sqlite:///mlflow.db (in this folder), sqlite:////folder/mlflow.db or http://HOST:PORT"
 _ENDINGS = {".db", ".sqlite", ".sqlite3"}
@@ -19,7 +19,7 @@ _SQLITE = re.compile(r"(?i)sqlite(\+\w+)?:(?P<slashes>/*)(?P<path>[^?]*)(?P<quer
 
 
 def understood(text: str) -> str:
-    """Return the tracking URI that a user means by one, or by the path of a database.
+    """Return the tracking URI meant by a URI, or by the path of a database, as typed by a user.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def understood(text: str) -> str:
     Raises
     ------
     DataError
-        For what is no store, or may mean two, with the right form of it.
+        For text that names no store or is ambiguous; the message shows the right form.
     """
     uri = text.strip()
     if not uri:
@@ -37,8 +37,8 @@ def understood(text: str) -> str:
             f"The tracking store {text!r} is empty; expected {_FORMS}. Leave it out for "
             f"{DATABASE} in this folder."
         )
-    if found := _SQLITE.fullmatch(uri):
-        return _of_sqlite(uri, found)
+    if match := _SQLITE.fullmatch(uri):
+        return _of_sqlite(uri, match)
     if uri.lower().startswith("file:"):
         return _of_path(uri, url2pathname(urlsplit(uri).path))
     if "://" in uri or uri.startswith(("databricks", "uc:")):
@@ -47,7 +47,7 @@ def understood(text: str) -> str:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """Return the file of a SQLite store; None for one in memory and for every other store."""
+    """Return the file of a SQLite store, or None for one in memory and for other stores."""
     if not uri.lower().startswith("sqlite"):
         return None
     from sqlalchemy.engine import make_url
@@ -60,13 +60,13 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def uri_of(file: Path) -> str:
-    """Return the tracking URI of a SQLite file, which means the same one in every folder."""
+    """Return the tracking URI of a SQLite file, with its absolute path."""
     whole = os.path.abspath(file)  # noqa: PTH100 - without ..
     return f"sqlite:///{Path(whole).as_posix()}"
 
 
-def _of_sqlite(uri: str, found: re.Match[str]) -> str:
-    slashes, path, query = len(found["slashes"]), found["path"], found["query"] or ""
+def _of_sqlite(uri: str, match: re.Match[str]) -> str:
+    slashes, path, query = len(match["slashes"]), match["path"], match["query"] or ""
     if not path or path.startswith((":memory:", "file:")):
         return uri
     _check_not_of_windows(uri, path)

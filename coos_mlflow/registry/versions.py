@@ -1,4 +1,8 @@
-"""Registered models: find, register, crown the champion, resolve a name that a user typed."""
+"""Find and register model versions, update the champion, and resolve model names.
+
+Open this to change how a name such as ``texture-lr@champion`` is understood, or which version
+training gives an alias to.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +29,17 @@ from coos_mlflow.registry.runs import first_line
 CHAMPION = "champion"
 
 DIGEST = "bundle_sha256"
-"""The tag of a version that tells its files from any others."""
+"""Tag of a version with the digest of its bundle."""
 
 _LOOKS = 50
-"""How often aliases are set again before it is said that somebody moves them back."""
+"""Attempts at setting aliases before an error says that another process moves them back."""
 
 LOGGED = "models:/"
-"""What stands before the id of a LoggedModel in a version's source."""
+"""Prefix of a LoggedModel's id in a version's source."""
 
 _LOGGED_ID = re.compile(r"m-[0-9a-f]{32}")
 _NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
-"""What MLflow says of a model, version or alias that is not there, the latter of an alias."""
+"""MLflow's error codes for a model or version that does not exist, and for such an alias."""
 
 _SHORT = re.compile(r"(?P<name>[^@/:]+)(@(?P<alias>[^@/:]+)|/(?P<version>\d+))?")
 
@@ -47,12 +51,12 @@ class ModelRef:
     Parameters
     ----------
     uri : str
-        ``models:/name/version``, which does not move when an alias does.
+        ``models:/name/version``, which stays the same when an alias moves.
     name, version : str
     alias : str or None
-        The alias by which it was asked for.
+        The alias by which it was resolved.
     tags : dict of str to str
-        Of the version.
+        Tags of the version.
     run_id : str or None
         The run that trained it.
     model_id : str or None
@@ -74,17 +78,17 @@ class ModelRef:
 
     @property
     def ours(self) -> bool:
-        """Whether this package has made it."""
+        """Whether this package registered it."""
         return "fingerprint" in self.tags
 
     @property
     def digest(self) -> str:
-        """What its bundle was sealed with (`coos_mlflow.model.digests`)."""
+        """Digest of its bundle (`coos_mlflow.model.digests`); empty without a tag."""
         return self.tags.get(DIGEST, "")
 
     @property
     def recovery_hint(self) -> str:
-        """What to do where its files are lost."""
+        """Advice for the case that its files are lost."""
         return (
             f"`coos models prune {self.name}/{self.version}` deletes what is left, and the command "
             "that trained it makes it again"
@@ -97,20 +101,20 @@ class ModelRef:
 
 def artifact_location(model: ModelRef) -> str:
     """Return the folder or URI in which the store keeps a version's files."""
-    found = MlflowClient().get_model_version_download_uri(model.name, model.version)
-    if is_logged(found):
-        return str(MlflowClient().get_logged_model(found.removeprefix(LOGGED)).artifact_location)
-    return str(found)
+    uri = MlflowClient().get_model_version_download_uri(model.name, model.version)
+    if is_logged(uri):
+        return str(MlflowClient().get_logged_model(uri.removeprefix(LOGGED)).artifact_location)
+    return str(uri)
 
 
 def registry_uri() -> str:
-    """Return the registry's URI as it may be shown: without user and password."""
+    """Return the registry's URI without user and password, to be shown."""
     return without_passwords(mlflow.get_registry_uri())
 
 
 @contextmanager
 def registry_errors() -> Iterator[None]:
-    """Turn what MLflow raises into a sentence.
+    """Turn MLflow's exceptions into a RegistryError with one sentence.
 
     Raises
     ------
@@ -126,7 +130,7 @@ def registry_errors() -> Iterator[None]:
 
 
 def name_alone(asked: str) -> str:
-    """Return the name of a model that is asked for without a version or alias.
+    """Return a model's name; refuse one with a version or alias.
 
     Raises
     ------
@@ -141,7 +145,7 @@ def name_alone(asked: str) -> str:
 
 
 def is_logged(uri: str) -> bool:
-    """Tell whether a URI is one of a LoggedModel, ``models:/m-...``."""
+    """Tell whether a URI names a LoggedModel, ``models:/m-...``."""
     return uri.startswith(LOGGED) and bool(_LOGGED_ID.fullmatch(uri.removeprefix(LOGGED)))
 
 
@@ -153,7 +157,7 @@ def resolve(asked: str) -> ModelRef:
     Raises
     ------
     RegistryError
-        Listing the models, aliases or versions that are there, and the store that was asked.
+        When there is none; the message names the store, and its models, aliases or versions.
     """
     match = _SHORT.fullmatch(asked.removeprefix("models:/"))
     if match is None:
@@ -167,53 +171,53 @@ def resolve(asked: str) -> ModelRef:
     client = MlflowClient()
     try:
         if alias:
-            found = client.get_model_version_by_alias(name, alias)
+            version = client.get_model_version_by_alias(name, alias)
         else:
-            found = client.get_model_version(name, wanted)
+            version = client.get_model_version(name, wanted)
     except MlflowException as error:
         with registry_errors():
             if error.error_code not in _NOT_THERE:
                 raise
             raise RegistryError(_what_is_there(name, asked, alias)) from error
-    return model_ref(found, alias)
+    return model_ref(version, alias)
 
 
 def find_version(name: str, fingerprint: str) -> ModelRef | None:
-    """Return the version that the same data and settings have made before, if any."""
-    for found in versions(name):
-        if found.tags.get("fingerprint") == fingerprint:
-            return model_ref(found, None)
+    """Return the version trained with the same data and settings, or None."""
+    for version in versions(name):
+        if version.tags.get("fingerprint") == fingerprint:
+            return model_ref(version, None)
     return None
 
 
 def versions(name: str) -> list[ModelVersion]:
-    """Return all versions of a registered model, oldest first; none when it does not exist."""
+    """Return all versions of a registered model, oldest first; an empty list if it is missing."""
     quote = '"' if "'" in name else "'"
-    found = MlflowClient().search_model_versions(f"name={quote}{name}{quote}")
-    return sorted(found, key=lambda v: int(v.version))
+    unsorted = MlflowClient().search_model_versions(f"name={quote}{name}{quote}")
+    return sorted(unsorted, key=lambda v: int(v.version))
 
 
 def registered_models() -> list[RegisteredModel]:
     """Return all registered models, by name."""
-    client, found, token = MlflowClient(), [], None
+    client, models, token = MlflowClient(), [], None
     while True:
         page = client.search_registered_models(page_token=token)
-        found += page
+        models += page
         token = page.token
         if not token:
-            return sorted(found, key=lambda model: model.name)
+            return sorted(models, key=lambda model: model.name)
 
 
 def register(name: str, model_uri: str, tags: dict[str, Any]) -> ModelRef:
-    """Make a logged model a new version of `name`, unless another process was faster.
+    """Register a logged model as a new version of `name`, unless another process was faster.
 
-    No lock reaches over machines, so of several versions of one fingerprint the lowest is kept,
-    and whoever made a later one takes it back.
+    No lock works across machines. So if several processes register the same fingerprint, the
+    lowest version is kept, and each process deletes its own later version.
 
     Parameters
     ----------
     tags : dict
-        Of the version; ``fingerprint`` says which versions are the same.
+        Tags of the version. Versions with the same ``fingerprint`` are duplicates.
     """
     plain = {k: str(v) for k, v in tags.items()}
     return with_retry(lambda: _register_once(name, model_uri, plain))
@@ -223,16 +227,19 @@ def _register_once(name: str, model_uri: str, tags: dict[str, str]) -> ModelRef:
     known = find_version(name, tags["fingerprint"])
     if known:
         return known
-    made = mlflow.register_model(model_uri, name, tags=tags)
+    own = mlflow.register_model(model_uri, name, tags=tags)
     first = find_version(name, tags["fingerprint"])
-    if first and int(first.version) < int(made.version):
-        _take_back(name, made.version)
+    if first and int(first.version) < int(own.version):
+        _delete_duplicate(name, own.version)
         return first
-    return model_ref(MlflowClient().get_model_version(name, made.version), None)
+    return model_ref(MlflowClient().get_model_version(name, own.version), None)
 
 
-def _take_back(name: str, version: str) -> None:
-    """Delete one's own version; who may write but not delete leaves it, and no alias goes to it."""
+def _delete_duplicate(name: str, version: str) -> None:
+    """Delete a duplicate version that this process registered.
+
+    Without the permission to delete, it stays; `best` ignores duplicates, so no alias points to it.
+    """
     try:
         MlflowClient().delete_model_version(name, version)
     except MlflowException as error:
@@ -241,23 +248,27 @@ def _take_back(name: str, version: str) -> None:
 
 
 def update_champion(name: str) -> ModelRef:
-    """Give the alias ``champion`` to the best version, and each layer's to the best on it.
+    """Point ``champion`` to the best version, and each layer's alias to the best on that layer.
 
-    Judged on Training alone.
+    Versions are ordered by these criteria, the first that differs decides:
 
-    Versions trained on COOS-7 come before those on other data, and these before simulated ones;
-    then more classes before fewer, more Training cells before fewer, newer release series of this
-    package, which refuse older ones, before older, and the lower error of cross-validation on
-    Training that leaves out whole plates, which is the same for every protocol of folds. No test
-    split is looked at. A pinned alias goes to the version that it is pinned to.
+    1. trained on COOS-7, then on other data, then on simulated data;
+    2. more classes;
+    3. more Training cells;
+    4. a newer release series of this package, since it refuses models of older ones;
+    5. a lower cross-validation error on Training that leaves out whole plates, which does not
+       depend on the protocol's folds.
+
+    No test split is used. A pinned alias goes to the version that it is pinned to.
     """
     return with_retry(lambda: _update_until_stable(name))
 
 
 def _update_until_stable(name: str) -> ModelRef:
-    """Set aliases until what is seen afterwards is what was set.
+    """Set aliases until reading them back shows the wanted versions.
 
-    Of several that crown at once each looks after its last change, so the last one leaves the best.
+    Several processes may do this at once. Each checks after its last change, so the last one leaves
+    the aliases at the best versions.
     """
     client = MlflowClient()
     for _ in range(_LOOKS):
@@ -276,16 +287,16 @@ def _update_until_stable(name: str) -> ModelRef:
 
 
 def _wanted(name: str) -> dict[str, ModelVersion]:
-    """Return the version that each alias belongs to: the one it is pinned to, else the best."""
-    chosen, there = best(name), {str(v.version): v for v in versions(name)}
-    pinned = pins(MlflowClient().get_registered_model(name), there.values())
-    return chosen | {alias: there[number] for alias, number in pinned.items() if alias in chosen}
+    """Return the version that each alias should point to: the pinned one, else the best."""
+    chosen, by_number = best(name), {str(v.version): v for v in versions(name)}
+    pinned = pins(MlflowClient().get_registered_model(name), by_number.values())
+    return chosen | {a: by_number[number] for a, number in pinned.items() if a in chosen}
 
 
 def best(name: str) -> dict[str, ModelVersion]:
-    """Return the version that training would give each alias that it moves.
+    """Return, for each alias that training moves, the version that it would choose.
 
-    Of one fingerprint the first alone counts.
+    Of several versions with one fingerprint only the first counts.
 
     Raises
     ------
@@ -319,8 +330,8 @@ def _registered_as(model_id: str) -> str:
 
 
 def model_ref(found: ModelVersion, alias: str | None = None) -> ModelRef:
-    """Return a version of the registry as this package refers to it."""
-    made_of = found.source.removeprefix(LOGGED)
+    """Return the `ModelRef` of a version of the registry."""
+    source_id = found.source.removeprefix(LOGGED)
     return ModelRef(
         uri=f"models:/{found.name}/{found.version}",
         name=found.name,
@@ -328,7 +339,7 @@ def model_ref(found: ModelVersion, alias: str | None = None) -> ModelRef:
         alias=alias,
         tags=dict(found.tags),
         run_id=found.run_id,
-        model_id=made_of if _LOGGED_ID.fullmatch(made_of) else None,
+        model_id=source_id if _LOGGED_ID.fullmatch(source_id) else None,
     )
 
 

@@ -1,1 +1,1 @@
-"""A plate and a model in, a folder of results out."""
+"""Score a plate with a model, and write a folder of results."""

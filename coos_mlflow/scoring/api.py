@@ -26,19 +26,19 @@ class ScoringResult:
         One row a well: plate, well, row, column, n_cells, the share of each predicted class,
         confidence, and distance from the reference cells.
     verdict : {"in range", "shifted", "cannot tell"}
-        How the plate compares with those that the model was trained and tested on.
+        Comparison of the plate with those that the model was trained and tested on.
     reason : str
         Why, in a sentence or two.
     estimated_error : float or None
-        Balanced error in %; None where it cannot be estimated.
+        Balanced error in %; None if it cannot be estimated.
     error_range : (float, float) or None
         Its range in %.
     report : Path or None
-        ``report.html``; None where no folder was written.
+        ``report.html``; None if no folder was written.
     folder : Path or None
-        Of all results.
+        Folder of all results.
     run_id : str or None
-        The MLflow run; None where no folder was written.
+        The MLflow run; None if no folder was written.
     drift : dict
         The content of ``drift.json``: every number of the report.
     """
@@ -70,7 +70,8 @@ def load_model(name: str, precision: str = "auto") -> Scorer:
         ``texture-lr`` (its champion), ``texture-lr@alias``, ``texture-lr/3`` or ``models:/...``,
         in the tracking store that MLflow uses.
     precision : {"auto", "fp32", "bf16"}
-        Of networks; "auto" is bfloat16 for a network's own classes where the processor has it.
+        Precision of networks. "auto" is bfloat16 if the network classifies by itself and the
+        processor has bfloat16.
 
     Returns
     -------
@@ -80,7 +81,7 @@ def load_model(name: str, precision: str = "auto") -> Scorer:
     Raises
     ------
     CoosError
-        When the model is not there, or does not fit the installed version.
+        When the model does not exist, or does not fit the installed version.
 
     Examples
     --------
@@ -148,7 +149,7 @@ def _result(scored: Scored, kept: bool) -> ScoringResult:
 
 
 def _wells(drift: dict[str, Any]) -> pd.DataFrame:
-    """Return the wells of drift.json, their shares of classes in columns named by class."""
+    """Return the wells of drift.json, with one column for the share of each class."""
     classes = drift["class_shares"]["classes"]
     return pd.DataFrame(
         {name: value for name, value in well.items() if name != "shares"}

@@ -1,4 +1,4 @@
-"""From the cells of a plate to parts: read, prepare, represent, classify, side by side."""
+"""Turn blocks of cells into parts: read, prepare, represent and classify in parallel threads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def score_blocks(
 ) -> Iterator[Part]:
     """Score some blocks of a plate.
 
-    The parts are the same, to the last bit, whichever blocks are asked for together.
+    A part is the same to the last bit, no matter which other blocks are scored in the same call.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def score_blocks(
     Raises
     ------
     DataError
-        For cells that cannot be read, and for more unusable cells than a plate may have.
+        For cells that cannot be read, and for too many unusable cells.
     """
     timings = timings or Timings()
     with closing(_scored(model, plate, blocks, timings)) as scored:
@@ -77,9 +77,9 @@ def _scored(
 
 
 def _usable(plate: Plate, blocks: Sequence[Block]) -> Iterator[tuple[CellBatch, Any]]:
-    """Read blocks, each batch with images that can be computed with.
+    """Read blocks; in each batch, replace the images of unusable cells by stand-ins.
 
-    Stops as soon as too many of their cells are unusable.
+    Stop with an error as soon as too many cells are unusable.
     """
     counter = FlagCounter(plate.n_cells, f"{plate.path}:/data")
     for block in blocks:
@@ -109,10 +109,10 @@ def _part(
     advance: Callable[[int], None],
     timings: Timings,
 ) -> Part:
-    """Collect the scores of a block, and the counts of the cells that stand out in it.
+    """Collect the scores of a block, and the raw counts of its candidates for the report.
 
-    The report's cells are picked among these once all blocks are there, so that no image has to
-    be read again.
+    The report's cells are chosen among the candidates of all blocks, so that no image has to be
+    read again.
     """
     columns: list[tuple[np.ndarray, ...]] = []
     examples = ExamplePicker()
@@ -144,7 +144,7 @@ def _pick(
 ) -> None:
     usable = np.flatnonzero(batch.flags == USABLE)
     images = batch.images[usable]
-    # Copies, so that the other counts of the batch can go.
+    # Copies, so that the memory of the rest of the batch can be freed.
     examples.add(
         origins.select(usable),
         probabilities[usable],

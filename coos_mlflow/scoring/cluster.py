@@ -1,4 +1,7 @@
-"""Plates scored by the workers of a Dask cluster: blocks out, parts back, results once."""
+"""Score plates on a Dask cluster: submit the blocks of each plate, collect its results.
+
+Open this to change the scheduling. `coos_mlflow.scoring.cluster_tasks` is the workers' side.
+"""
 
 from __future__ import annotations
 
@@ -35,17 +38,17 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 RETRIES = 2
-"""Further attempts at work whose results cannot be written, as when shared storage falters."""
+"""Further attempts at a task that cannot write its results, such as when shared storage fails."""
 
 MAX_PENDING_PLATES = 64
-"""Plates that are with the workers at a time; each keeps a file open here."""
+"""Plates that are submitted at a time; each keeps its lock file open in this process."""
 
 _LOCK = "in-use"
 
 
 @dataclass(frozen=True)
 class _PendingPlate:
-    """A plate whose blocks are with the workers."""
+    """A plate whose blocks are submitted to the workers."""
 
     job: Job
     opened: ExitStack
@@ -61,10 +64,10 @@ def score_on(
     force: bool = False,
     resume: bool = True,
 ) -> Iterator[Scored | CoosError]:
-    """Score plates on a cluster, whichever is done first coming first.
+    """Score plates on a cluster, and yield each when it is done.
 
-    Plates and `out` must be where all workers find them, under the same path. Results are byte for
-    byte those of a scoring without a cluster on the same kind of processor.
+    All workers must reach the plates and `out` under the same paths. Results are byte for byte
+    those of a scoring without a cluster on the same kind of processor.
 
     Parameters
     ----------
@@ -78,31 +81,31 @@ def score_on(
     Yields
     ------
     Scored, or DataError, OutputError, ClusterError, RunNotLoggedError
-        Results of a plate, or why there are none.
+        Results of a plate, or the error that prevented them.
 
     Raises
     ------
     ClusterError
-        When a worker cannot do what this machine can: read a plate, write results, load the
-        model; or when the cluster is lost.
+        When a worker cannot read a plate, write results or load the model, or when the cluster is
+        lost.
     """
     with _shared_bundle(scorer.bundle, out.absolute()) as bundle:
-        # As the first job will find it; a worker without bfloat16 would emulate it.
+        # The precision is decided here: a worker without bfloat16 then emulates it.
         spec = WorkerSpec(
             bundle, scorer.model.digest, scorer.prepared_precision, tuple(versions().items())
         )
         surveys = _surveys(client, spec, plates)
-        total = sum(found.n_cells for found in surveys if isinstance(found, Survey))
+        total = sum(entry.n_cells for entry in surveys if isinstance(entry, Survey))
         with (
             progress(f"Scoring {len(plates)} plates", total, "cells") as advance,
             _DaskScorer(client, spec, resume, advance) as dask_scorer,
         ):
-            for plate, found in zip(plates, surveys, strict=True):
-                if isinstance(found, Survey):
-                    job = scorer.job(plate.absolute(), out.absolute(), found, force=force)
+            for plate, surveyed in zip(plates, surveys, strict=True):
+                if isinstance(surveyed, Survey):
+                    job = scorer.job(plate.absolute(), out.absolute(), surveyed, force=force)
                     known = dask_scorer.start(job)
                 else:
-                    known = found
+                    known = surveyed
                 if known:
                     yield known
                 while len(dask_scorer.pending) >= MAX_PENDING_PLATES:
@@ -112,33 +115,36 @@ def score_on(
 
 
 class _DaskScorer:
-    """The workers, and the plates that they are at; a context manager that ends all flights."""
+    """Submit plates to the workers and collect their results.
+
+    A context manager: on exit it cancels the blocks that are still pending, and keeps their parts.
+    """
 
     def __init__(self, client: Client, spec: WorkerSpec, resume: bool, advance: Advance) -> None:
         from distributed import as_completed
 
         self.pending: dict[Future, _PendingPlate] = {}
         self._client = client
-        self._outfit = spec
+        self._spec = spec
         self._resume = resume
         self._advance = advance
         self._completed = as_completed()
 
     def start(self, job: Job) -> Scored | CoosError | None:
-        """Give a plate to the workers; return its outcome where that is known already."""
+        """Submit a plate to the workers; return its outcome if that is known already."""
         if not job.force and (drift := found_results(job)):
             discard_work(job)
             self._advance(job.n_cells)
             return _recorded(Scored(job, drift))
         try:
             check_folder(job.folder, job.force, RESULTS)
-            self._give_out(job)
+            self._submit_plate(job)
         except OutputError as error:
             return error
         return None
 
-    def _give_out(self, job: Job) -> None:
-        """Submit the blocks that are missing, and what is to be done behind them."""
+    def _submit_plate(self, job: Job) -> None:
+        """Submit the missing blocks of a plate, and the task that finishes it after them."""
         opened = ExitStack()
         work = opened.enter_context(open_work(job, self._resume))
         missing = work.missing()
@@ -157,27 +163,27 @@ class _DaskScorer:
         """Wait for the next plate to be done, and log its run."""
         from distributed import KilledWorker
 
-        # Progress callbacks run in a thread that cannot end the process.
+        # Progress callbacks run in another thread, which cannot raise a swallowed signal.
         raise_swallowed_signal()
         finished = next(self._completed)
         plate = self.pending.pop(finished)
         try:
-            # Left with an error, the folder of parts goes or stays as for one machine.
+            # Raised inside the context, so that `open_work` keeps or removes the parts.
             with plate.opened:
-                found = result_of(finished)
-                if isinstance(found, CoosError):
+                result = result_of(finished)
+                if isinstance(result, CoosError):
                     self._client.cancel(plate.blocks)
-                    raise found
+                    raise result
         except (DataError, OutputError) as error:
             return error
         except KilledWorker as error:
             return ClusterError(f"{plate.job.plate}: {fate(error)}")
-        assert isinstance(found, Finished)
-        phases = {"cells": found.cells_seconds, "drift and report": found.finish_seconds}
-        return _recorded(Scored(plate.job, found.drift, Timings(phases)))
+        assert isinstance(result, Finished)
+        phases = {"cells": result.cells_seconds, "drift and report": result.finish_seconds}
+        return _recorded(Scored(plate.job, result.drift, Timings(phases)))
 
     def _submit(self, work: Callable[..., Any], *arguments: Any) -> Future:
-        return self._client.submit(work, self._outfit, *arguments, retries=RETRIES, pure=False)
+        return self._client.submit(work, self._spec, *arguments, retries=RETRIES, pure=False)
 
     def _progress_callback(self, block: Block, name: str) -> Callable[[Future], None]:
         def tell(future: Future) -> None:
@@ -193,36 +199,36 @@ class _DaskScorer:
         if not self.pending:
             return
         say("Stopped; the same command goes on where it was, with or without --dask.")
-        with suppress(Exception):  # the cluster may be what was lost
+        with suppress(Exception):  # the cluster itself may be lost
             self._client.cancel([f for plate in self.pending.values() for f in plate.blocks])
         for plate in self.pending.values():
-            # What `open_work` takes for an interruption keeps the parts.
+            # `open_work` takes GeneratorExit for an interruption, and keeps the parts.
             with suppress(GeneratorExit):
                 plate.opened.__exit__(GeneratorExit, GeneratorExit(), None)
 
 
 def _surveys(client: Client, spec: WorkerSpec, plates: Sequence[Path]) -> list[Survey | DataError]:
-    """Let workers read every file for its digest; what is unfit comes as its error."""
+    """Let workers read every file for its digest; return the error of each unfit file."""
     from distributed import as_completed
 
-    found: dict[int, Survey | DataError] = {}
+    surveys: dict[int, Survey | DataError] = {}
     futures = {}
     for number, plate in enumerate(plates):
         try:
             n_bytes = plate.stat().st_size
         except OSError as error:
-            found[number] = DataError(f"{plate}: cannot be read any more ({error.strerror}).")
+            surveys[number] = DataError(f"{plate}: cannot be read any more ({error.strerror}).")
             continue
         future = client.submit(survey_plate, spec, plate.absolute(), n_bytes, pure=False)
         futures[future] = number
     with progress("Hashing", len(futures), "plates") as advance:
         for future in as_completed(list(futures)):
-            told = result_of(future)
-            if isinstance(told, CoosError) and not isinstance(told, DataError):
-                raise told
-            found[futures[future]] = told
+            result = result_of(future)
+            if isinstance(result, CoosError) and not isinstance(result, DataError):
+                raise result
+            surveys[futures[future]] = result
             advance(1)
-    return [found[number] for number in range(len(plates))]
+    return [surveys[number] for number in range(len(plates))]
 
 
 def _recorded(scored: Scored) -> Scored | RunNotLoggedError:
@@ -234,11 +240,11 @@ def _recorded(scored: Scored) -> Scored | RunNotLoggedError:
 
 @contextmanager
 def _shared_bundle(bundle: Path, out: Path) -> Iterator[Path]:
-    """Copy a model to where results go, so that workers need no tracking store.
+    """Copy a model into the folder of results, so that workers need no tracking store.
 
-    The copy is this command's alone; those of commands that were killed are removed.
+    Each command has its own copy. Copies left by killed commands are removed.
     """
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    created = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
         for left in out.glob(".model-*"):
@@ -255,7 +261,7 @@ def _shared_bundle(bundle: Path, out: Path) -> Iterator[Path]:
     finally:
         lock.release()
         shutil.rmtree(shared, ignore_errors=True)
-        for folder in made:
+        for folder in created:
             with suppress(OSError):
                 folder.rmdir()
 

@@ -1,7 +1,7 @@
-"""What a worker of a Dask cluster does: survey a plate, answer a block of it, finish it.
+"""Tasks of a Dask worker: survey a plate, score a block of it, finish it.
 
-Errors that a user can meet come back as values, since Dask would try their work again; what may go
-away by itself, results that cannot be written, is raised.
+A CoosError is returned as a value, since Dask would retry a task that raises. Only an OutputError
+is raised, since a retry may help if results cannot be written.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _one_at_a_time = threading.Lock()
-"""Threads of a worker share the model and open plates, and load them once."""
+"""Guards the model and the open plates, which all threads of a worker share and load once."""
 
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What all work of a screen needs.
+    """The model and versions that all tasks of one command share.
 
     Parameters
     ----------
     bundle : Path
-        Of the model, on storage that workers share.
+        Bundle of the model, on storage that workers share.
     digest : str or None
-        Of the bundle, as the registry has it.
+        Digest of the bundle, as kept in the registry.
     precision : {"fp32", "bf16"}
     versions : tuple of (str, str)
-        That a worker's packages are to have (`coos_mlflow._utils.cluster.versions`).
+        Versions that a worker's packages must have (`coos_mlflow._utils.cluster.versions`).
     """
 
     bundle: Path
@@ -52,16 +52,16 @@ class WorkerSpec:
 
 
 class Finished(NamedTuple):
-    """A plate whose results are there: drift.json's content, and the seconds of workers."""
+    """A plate whose results are written: content of drift.json, and seconds spent by workers."""
 
     drift: dict[str, Any]
     cells_seconds: float
     finish_seconds: float
 
 
-def _told(work: Callable[P, R]) -> Callable[P, R | CoosError]:
+def _errors_as_values(work: Callable[P, R]) -> Callable[P, R | CoosError]:
     @wraps(work)
-    def told(*args: P.args, **kwargs: P.kwargs) -> R | CoosError:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R | CoosError:
         try:
             return work(*args, **kwargs)
         except OutputError:
@@ -69,20 +69,20 @@ def _told(work: Callable[P, R]) -> Callable[P, R | CoosError]:
         except CoosError as error:
             return error
 
-    return told
+    return wrapper
 
 
-@_told
+@_errors_as_values
 def survey_plate(spec: WorkerSpec, plate: Path, n_bytes: int) -> Survey:
-    """Read a plate file of so many bytes for its digest."""
+    """Read a plate file, which must have `n_bytes` bytes, for its digest."""
     check_versions(dict(spec.versions))
     check_reach(plate, n_bytes)
     return survey(plate)
 
 
-@_told
+@_errors_as_values
 def score_block(spec: WorkerSpec, job: Job, block: Block) -> float:
-    """Write the part of a block, unless it is there; return the seconds that it took."""
+    """Write the part of a block, unless it exists; return the seconds that it took."""
     began = time.perf_counter()
     classifier = _classifier(spec)
     check_reach(job.work)
@@ -93,15 +93,15 @@ def score_block(spec: WorkerSpec, job: Job, block: Block) -> float:
     return time.perf_counter() - began
 
 
-@_told
-def finish_plate(spec: WorkerSpec, job: Job, answered: list[float | CoosError]) -> Finished:
-    """Turn all parts of a plate into its results, once all blocks are answered."""
+@_errors_as_values
+def finish_plate(spec: WorkerSpec, job: Job, blocks: list[float | CoosError]) -> Finished:
+    """Turn the parts of a plate into its results; `blocks` are the results of `score_block`."""
     began = time.perf_counter()
     seconds = 0.0
-    for told in answered:
-        if isinstance(told, CoosError):
-            raise told
-        seconds += told
+    for outcome in blocks:
+        if isinstance(outcome, CoosError):
+            raise outcome
+        seconds += outcome
     check_reach(job.work)
     drift = finish(_plate(job.plate, job.stamp), WorkFolder(job), _classifier(spec).reference)
     return Finished(drift, seconds, time.perf_counter() - began)
@@ -131,5 +131,5 @@ def _plate(path: Path, stamp: Stamp) -> Plate:
 
 @lru_cache(maxsize=2)
 def _opened(path: Path, stamp: Stamp) -> Plate:
-    """Open a plate, once for all of its blocks: its ids are read whole."""
+    """Open a plate, once for all of its blocks, since opening reads all of its ids."""
     return open_plate(path)

@@ -1,4 +1,4 @@
-"""What a pipeline asks of a scored plate: conditions that end `coos-score` with exit code 4."""
+"""Parse and check the conditions of --fail-on, which end `coos-score` with exit code 4."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from coos_mlflow.drift import CANNOT_TELL, SHIFTED
 from coos_mlflow.errors import DataError
 
 VERDICTS = {verdict.replace(" ", "-"): verdict for verdict in (SHIFTED, CANNOT_TELL)}
-"""The verdicts that can be asked for, by how a shell spells them."""
+"""Verdicts that can be a condition, by their spelling on the command line."""
 
 NEVER = "never"
-"""Asks for nothing, where something must be said: the default of MLflow's entry point."""
+"""Text for no condition; the default of MLflow's entry point, which needs a value."""
 
 ALLOWED = f"{', '.join(VERDICTS)}, error>N with N from 0 to 100, or {NEVER}"
 
@@ -28,7 +28,7 @@ class Condition:
     Parameters
     ----------
     text : str
-        As it was asked for.
+        The condition as typed by the user.
     verdict : str or None
         The verdict that meets it.
     most_error : float or None
@@ -40,7 +40,7 @@ class Condition:
     most_error: float | None = None
 
     def met_by(self, drift: dict[str, Any]) -> str | None:
-        """Return in words what met it, or None."""
+        """Return the verdict or error that meets the condition, in words, or None."""
         if self.most_error is None:
             return self.verdict if drift["verdict"] == self.verdict else None
         estimate = drift.get("error") or {}
@@ -55,7 +55,7 @@ class Condition:
 
 
 def parse(texts: Iterable[str]) -> list[Condition]:
-    """Read conditions, each of them one or several with commas between.
+    """Parse conditions; each text holds one or several, separated by commas.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def parse(texts: Iterable[str]) -> list[Condition]:
     Raises
     ------
     DataError
-        Naming what is allowed.
+        For an unknown condition; the message lists the allowed ones.
     """
     parts = [part.strip() for text in texts for part in text.split(",")]
     return [_condition(part) for part in dict.fromkeys(parts) if part != NEVER]
@@ -74,15 +74,15 @@ def parse(texts: Iterable[str]) -> list[Condition]:
 def violations(drift: dict[str, Any], conditions: Iterable[Condition]) -> list[str]:
     """Return one sentence for each condition that a scored file meets.
 
-    A file of several plates is judged as a whole: of many ordinary plates, some are called shifted
-    by chance. A missing estimate meets every condition on the error.
+    A file of several plates is judged as a whole, since some of many ordinary plates are called
+    shifted by chance. A missing estimate meets every condition on the error.
 
     Parameters
     ----------
     drift : dict
-        What ``drift.json`` holds.
+        Content of ``drift.json``.
     conditions : iterable of Condition
-        What `parse` returned.
+        From `parse`.
     """
     met = ((condition.text, condition.met_by(drift)) for condition in conditions)
     file = drift["plate_file"]["name"]

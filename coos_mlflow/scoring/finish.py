@@ -1,4 +1,7 @@
-"""From a plate's parts to its results: predictions, drift and report, whole or not at all."""
+"""Turn a plate's parts into its results: predictions, drift and report.
+
+The folder of results appears complete or not at all.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,15 @@ from coos_mlflow.scoring.parts import WorkFolder
 from coos_mlflow.scoring.predictions import PredictionWriter
 
 MIN_NAMED_SHARE = 0.95
-"""Share of the cells that ids must name to count as ids: the share that a verdict may leave out
-(`verdict.MAX_UNJUDGED_SHARE`)."""
+"""Share of the cells that must have an id for the ids to be used.
+
+A verdict may leave out the other cells (`verdict.MAX_UNJUDGED_SHARE`).
+"""
 
 
 @dataclass(frozen=True)
 class _Gathered:
-    """What one pass over the parts leaves."""
+    """Data collected in one pass over the parts."""
 
     collected: Collected
     examples: ExamplePicker
@@ -45,26 +50,26 @@ class _Gathered:
 
 
 def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, Any]:
-    """Turn the parts of a job, all of them, into its results, and return drift.json's content.
+    """Turn all parts of a job into its results, and return the content of drift.json.
 
     Parameters
     ----------
     plate : Plate
-        The job's, open.
+        The open plate of the job.
     work : WorkFolder
     reference : Reference
-        Of the job's model.
+        Reference of the job's model.
 
     Raises
     ------
     DataError
         When the plate file has changed since its digest was taken.
     OutputError
-        When results cannot be written; those that were there stay.
+        When results cannot be written. Earlier results are kept.
     """
     job = work.job
     job.check_unchanged()
-    # Another worker that was taken for dead may have been here before.
+    # Another worker, which the scheduler took for dead, may have finished the plate.
     if not job.force and (drift := found_results(job)):
         return drift
     new = None
@@ -85,7 +90,7 @@ def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, An
 
 
 def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> dict[str, Any]:
-    """Write all results into the folder `new`, and return drift.json's content."""
+    """Write all results into the folder `new`, and return the content of drift.json."""
     gathered = _gather(plate, work, new / PREDICTIONS)
     drift = _assess(plate, gathered, reference) | work.job.facts
     (new / DRIFT).write_text(json.dumps(drift, indent=1, sort_keys=True) + "\n")
@@ -98,7 +103,7 @@ def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> d
 
 
 def _pictures(examples: ExamplePicker, reference: ReferenceCells) -> Pictures:
-    """Return the pictures of the cells picked and of the reference's."""
+    """Return the pictures of the chosen cells and of the reference cells."""
     columns = (reference.images, reference.labels, reference.splits, reference.plates)
     known = [
         ReferencePicture(cell_picture(image), int(label), str(split), str(plate))
@@ -109,9 +114,9 @@ def _pictures(examples: ExamplePicker, reference: ReferenceCells) -> Pictures:
 
 
 def _gather(plate: Plate, work: WorkFolder, predictions: Path) -> _Gathered:
-    """Write the predictions of all parts, and collect what the drift report asks for.
+    """Write the predictions of all parts, and collect the input of the drift report.
 
-    Unusable cells, copies and cells without ids are written, and are left out of the drift report.
+    Predictions include unusable cells, copies and cells without ids; the drift report does not.
     """
     collector, examples, copies = Collector(), ExamplePicker(), CopyFinder()
     counter = FlagCounter(plate.n_cells, f"{plate.path}:/data")
@@ -146,7 +151,7 @@ def _gather(plate: Plate, work: WorkFolder, predictions: Path) -> _Gathered:
 
 
 def _assess(plate: Plate, gathered: _Gathered, reference: Reference) -> dict[str, Any]:
-    """Return the content of drift.json: the same for the same plate and model, always."""
+    """Return the content of drift.json, which depends only on the plate and the model."""
     assessment = assess(
         reference,
         gathered.collected,
@@ -171,7 +176,7 @@ def are_named(ids: np.ndarray | None) -> bool:
 
 
 def _are_placed(plate: Plate) -> np.ndarray:
-    """Tell which cells have the ids that nearly all cells have, bool, shape (plate.n_cells,)."""
+    """Return which cells have all ids that are in use, bool, shape (plate.n_cells,)."""
     placed = np.ones(plate.n_cells, dtype=bool)
     for ids in (plate.plates, plate.wells):
         if ids is not None and are_named(ids):
@@ -180,7 +185,7 @@ def _are_placed(plate: Plate) -> np.ndarray:
 
 
 def _names(origins: Origins) -> tuple[np.ndarray, np.ndarray]:
-    """Return plates and wells; one empty name for all cells where the file has no ids."""
+    """Return the plates and wells of cells; empty names if the file has no ids."""
     nameless = np.full(len(origins), "")
     return (
         nameless if origins.plates is None else origins.plates,

@@ -1,4 +1,7 @@
-"""What is to be scored by what, and where its parts and results belong: all that a worker needs."""
+"""Describe one scoring: plate, model, and the folders of parts and results.
+
+Open this to change the blocks, or the facts that identify a scoring.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from coos_mlflow.registry.versions import ModelRef
 from coos_mlflow.scoring.predictions import BATCH
 
 BLOCK = 8 * BATCH
-"""Cells of a part, the unit of what a killed scoring loses and of what a worker is given."""
+"""Cells of a part: at most so many are lost when a scoring is killed, or go to a worker at once."""
 
 
 class Block(NamedTuple):
@@ -29,29 +32,29 @@ class Block(NamedTuple):
 
 
 class Stamp(NamedTuple):
-    """What tells cheaply that a file has changed."""
+    """Size and modification time of a file, a cheap test for changes."""
 
     n_bytes: int
     modified_ns: int
 
     @classmethod
     def of(cls, path: Path) -> Stamp:
-        """Return the stamp of a file as it is now.
+        """Return the current stamp of a file.
 
         Raises
         ------
         DataError
-            When it is not there any more.
+            When the file can no longer be read.
         """
         try:
-            found = path.stat()
+            status = path.stat()
         except OSError as error:
             raise DataError(f"{path}: cannot be read any more ({error.strerror}).") from error
-        return cls(found.st_size, found.st_mtime_ns)
+        return cls(status.st_size, status.st_mtime_ns)
 
 
 class Survey(NamedTuple):
-    """What is known of a plate file once all of it was read; see `Job`."""
+    """Facts about a plate file, for which all of it must be read; see `Job`."""
 
     sha256: str
     stamp: Stamp
@@ -66,7 +69,7 @@ def survey(plate: Path, on_progress: Callable[[int], None] | None = None) -> Sur
     ----------
     plate : Path
     on_progress : callable or None
-        Told the bytes read since its last call.
+        Called with the number of bytes read since its last call.
 
     Raises
     ------
@@ -87,21 +90,21 @@ class Job:
     plate : Path
         The file, as the user named it.
     sha256 : str
-        Of the file.
+        Digest of the file.
     stamp : Stamp
-        Of the file before its digest was taken.
+        Stamp of the file before its digest was taken.
     n_cells : int
     simulated : bool
-        Whether the plate says that no microscope made it.
+        Whether the plate is marked as simulated.
     folder : Path
-        Where the results are to be.
+        Folder of the results.
     model : ModelRef
     precision : {"fp32", "bf16"}
-        In which a network computes.
+        Precision of networks.
     command : str
-        What the report says of how it came about.
+        The command line, which the report repeats.
     force : bool
-        Whether results of something else may be replaced.
+        Whether other results may be replaced.
     block_cells : int
         Cells of a part.
     """
@@ -120,7 +123,7 @@ class Job:
 
     @property
     def work(self) -> Path:
-        """The hidden folder beside the results that holds the parts until they are whole."""
+        """Hidden folder beside the results, which holds the parts until the results are written."""
         return self.folder.with_name(f".{self.folder.name}.parts")
 
     @property
@@ -131,7 +134,7 @@ class Job:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What drift.json says of the job; two jobs with the same facts have the same results."""
+        """The job's entries in drift.json; jobs with the same facts have the same results."""
         return {
             "schema_version": SCHEMA_VERSION,
             "simulated": {"plate": self.simulated, "model": self.model.simulated},
@@ -153,7 +156,7 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Sixteen hex digits that stand for the job and the place of its results."""
+        """Digest of the facts and the folder of results, sixteen hex digits."""
         return key_of(self.facts, self.folder)
 
     def check_unchanged(self) -> None:
@@ -171,7 +174,7 @@ class Job:
 
 
 def found_results(job: Job) -> dict[str, Any] | None:
-    """Return the drift.json of a job whose results are there already, None where they are not."""
+    """Return the drift.json of a job whose results exist already, or None."""
     if not all((job.folder / name).is_file() for name in RESULTS):
         return None
     try:
@@ -180,4 +183,4 @@ def found_results(job: Job) -> dict[str, Any] | None:
         return None
     if not isinstance(drift, dict):
         return None
-    return drift if all(drift.get(key) == said for key, said in job.facts.items()) else None
+    return drift if all(drift.get(key) == fact for key, fact in job.facts.items()) else None

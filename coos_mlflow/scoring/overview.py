@@ -1,4 +1,4 @@
-"""All results in a folder on one page."""
+"""Write the overview page, which ranks all results in a folder."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ OVERVIEW = "overview.html"
 """Name of the page beside the folders of several plates."""
 
 LEFT_SECONDS = 60
-"""After which a half-written overview is taken for that of a command that was killed."""
+"""Age after which a half-written overview is taken as left by a killed command, and removed."""
 
 
 def write_overview(out: Path) -> Path | None:
-    """Rank all results in a folder on one page; None where there are not two to compare.
+    """Rank all results in a folder on one page; return None if there are fewer than two.
 
     Raises
     ------
     OutputError
-        Where the page cannot be written.
+        When the page cannot be written.
     """
     folders = sorted(path.parent for path in out.glob(f"[!.]*/{DRIFT}"))
     scored = [(folder.name, drift) for folder in folders if (drift := read_drift(folder))]

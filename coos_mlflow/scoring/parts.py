@@ -1,4 +1,7 @@
-"""A plate's answers in parts: a Parquet file for each block of cells, so that none is lost."""
+"""Store the scores of each block of cells in a Parquet file, so that a stopped scoring can resume.
+
+Open this to change the columns of a part, or the folder of parts.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ _NOVELTY, _FLAG, _CELL, _THUMBNAIL = "novelty", "flag", "cell", "look"
 
 @dataclass(frozen=True)
 class Part:
-    """What a model says of the cells of a block, and all that the drift report will ask for.
+    """Scores of the cells of a block, with all data that the drift report needs.
 
     Parameters
     ----------
@@ -42,16 +45,16 @@ class Part:
     features : ndarray of float32, shape (n, dims)
         Projected (`coos_mlflow.drift.reference.Projection`).
     raw : ndarray of float32, shape (n, len(RAW_FIGURES))
-        What `raw_figures` returned.
+        From `coos_mlflow.drift.image_quality.raw_figures`.
     novelty : ndarray of float64, shape (n,)
         Distance from the reference (`coos_mlflow.drift.reference.Reference.novelty`).
     flags : ndarray of int8, shape (n,)
-        Which cells are unusable (`coos_mlflow.plates.schema.flag_unusable`); all that is said of
-        these is NaN.
+        Which cells are unusable (`coos_mlflow.plates.schema.flag_unusable`); their figures are
+        NaN.
     digests : ndarray of uint64, shape (n,)
-        By which copies are found (`coos_mlflow.plates.copies.cell_digests`).
+        Digests to find copies by (`coos_mlflow.plates.copies.cell_digests`).
     thumbnails : dict of ndarray, shape (2, 64, 64)
-        Raw counts of the cells that may come into the report, by their row in the block.
+        Raw counts of the candidates for the report, by their row in the block.
     """
 
     block: Block
@@ -68,7 +71,7 @@ class Part:
         return len(self.probabilities)
 
     def packed(self, job: str) -> bytes:
-        """Return the part as a Parquet file that says to which job and block it belongs."""
+        """Return the part as a Parquet file, with its job and block as metadata."""
         columns = {
             **_columns("p", self.probabilities),
             **_columns("feature", self.features),
@@ -81,27 +84,27 @@ class Part:
             ),
         }
         counts = next((str(thumbnail.dtype) for thumbnail in self.thumbnails.values()), "uint16")
-        said = {"job": job, "block": str(self.block), "counts": counts}
-        table = pa.table(columns).replace_schema_metadata(said)
+        metadata = {"job": job, "block": str(self.block), "counts": counts}
+        table = pa.table(columns).replace_schema_metadata(metadata)
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         return sink.getvalue().to_pybytes()
 
     @classmethod
     def unpacked(cls, packed: bytes, block: Block, job: str) -> Part:
-        """Return the part that `packed` has packed.
+        """Return the part from the content of its file.
 
         Raises
         ------
         ValueError
-            For that of another job or block.
+            For a part of another job or block.
         """
         table = pq.read_table(pa.BufferReader(packed))
-        said = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-        if (said.get("job"), said.get("block")) != (job, str(block)):
+        metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+        if (metadata.get("job"), metadata.get("block")) != (job, str(block)):
             raise ValueError("is part of something else")
         thumbnails = {
-            row: np.frombuffer(thumbnail, said["counts"]).reshape(CELL_SHAPE)
+            row: np.frombuffer(thumbnail, metadata["counts"]).reshape(CELL_SHAPE)
             for row, thumbnail in enumerate(table[_THUMBNAIL].to_pylist())
             if thumbnail is not None
         }
@@ -123,14 +126,14 @@ def _columns(name: str, matrix: np.ndarray) -> dict[str, pa.Array]:
 
 def _matrix(table: pa.Table, name: str) -> np.ndarray:
     columns = [column for column in table.column_names if column.startswith(f"{name}_")]
-    found = np.empty((len(table), len(columns)), np.float32)
+    matrix = np.empty((len(table), len(columns)), np.float32)
     for number in range(len(columns)):
-        found[:, number] = table[f"{name}_{number}"].to_numpy()
-    return found
+        matrix[:, number] = table[f"{name}_{number}"].to_numpy()
+    return matrix
 
 
 class WorkFolder:
-    """The folder of a job's parts; `open_work` makes or finds it.
+    """The folder of a job's parts; `open_work` creates or finds it.
 
     Parameters
     ----------
@@ -144,14 +147,14 @@ class WorkFolder:
         self._key = _digest(self._said.encode())[:_KEY_DIGITS]
 
     def write(self, part: Part) -> None:
-        """Write a part, whole or not at all, the digests of job and content in its name.
+        """Write a part, complete or not at all; its name holds the digests of job and content.
 
         Raises
         ------
         DataError
-            When the plate file has changed meanwhile.
+            When the plate file has changed since its digest was taken.
         OutputError
-            When there is no room or no right to; the parts before it stay.
+            When the disk is full or not writable. Earlier parts are kept.
         """
         self.job.check_unchanged()
         packed = part.packed(self._said)
@@ -174,41 +177,41 @@ class WorkFolder:
         """
         paths = self._paths()
         for block in self.job.blocks:
-            found = next(filter(None, map(_sound, paths.get(block.start, ()))), None)
-            if found is None:
+            packed = next(filter(None, map(_sound, paths.get(block.start, ()))), None)
+            if packed is None:
                 raise OutputError(
                     f"{self.path}: the part of cell {block.start} has gone or is damaged; the "
                     "same command scores it again."
                 )
-            yield Part.unpacked(found, block, self._said)
+            yield Part.unpacked(packed, block, self._said)
 
     def missing(self) -> list[Block]:
-        """Return the blocks without a sound part of this job, in order."""
+        """Return the blocks of this job without an undamaged part, in order."""
         paths = self._paths()
         return [b for b in self.job.blocks if not any(map(_sound, paths.get(b.start, ())))]
 
     def holds(self, block: Block) -> bool:
-        """Tell whether a block has a sound part."""
+        """Tell whether a block has an undamaged part."""
         names = self.path.glob(f"{block.start:010d}-{self._key}-*{_ENDING}")
         return any(map(_sound, names))
 
     def results(self) -> Path:
-        """Return a new folder for the results; another attempt may be at work beside this one."""
+        """Return a new folder for the results; each attempt has its own, as two may run at once."""
         return Path(tempfile.mkdtemp(prefix="results-", dir=self.path))
 
     def _paths(self) -> dict[int, list[Path]]:
         """Return the files of each block by its first cell, always in the same order.
 
-        Two workers with different processors may have written one each.
+        A block may have two: workers with different processors may each have written one.
         """
-        found: dict[int, list[Path]] = {}
+        paths: dict[int, list[Path]] = {}
         for path in sorted(self.path.glob(f"*-{self._key}-*{_ENDING}")):
-            found.setdefault(int(path.name.partition("-")[0]), []).append(path)
-        return found
+            paths.setdefault(int(path.name.partition("-")[0]), []).append(path)
+        return paths
 
 
 def _sound(path: Path) -> bytes | None:
-    """Return the content of a part that is as it was written."""
+    """Return the content of a part, or None if the digest in its name does not match."""
     try:
         packed = path.read_bytes()
     except OSError:
@@ -221,16 +224,16 @@ def _digest(packed: bytes) -> str:
 
 
 def facts_text(job: Job) -> str:
-    """Return what two jobs must have in common to share their parts."""
+    """Return the facts of a job as text; jobs with the same text share their parts."""
     extra = {"block_cells": job.block_cells, "parts_version": _VERSION}
     return json.dumps(job.facts | extra, sort_keys=True)
 
 
 @contextmanager
 def open_work(job: Job, resume: bool = True) -> Iterator[WorkFolder]:
-    """Open the folder of a job's parts, alone in this process, and keep what fits in it.
+    """Open the folder of a job's parts under a lock, and remove parts of other jobs from it.
 
-    It is removed when all went well, and when the plate turns out to be unfit; otherwise the parts
+    The folder is removed after success, and if the plate turns out to be unfit. Otherwise the parts
     stay for the next attempt.
 
     Parameters
@@ -242,9 +245,9 @@ def open_work(job: Job, resume: bool = True) -> Iterator[WorkFolder]:
     Raises
     ------
     OutputError
-        Where it cannot be made, or another process is at work in it.
+        When the folder cannot be created, or another process uses it.
     """
-    made = [parent for parent in job.work.parents if not parent.exists()]
+    created = [parent for parent in job.work.parents if not parent.exists()]
     try:
         job.work.mkdir(parents=True, exist_ok=True)
         lock = FileLock(job.work / _LOCK)
@@ -270,11 +273,11 @@ def open_work(job: Job, resume: bool = True) -> Iterator[WorkFolder]:
             _empty(job.work)
         lock.release()
         if done:
-            _remove_empty([job.work, *made])
+            _remove_empty([job.work, *created])
 
 
 def discard_work(job: Job) -> None:
-    """Remove the parts that a scoring has left which was killed after its results were there."""
+    """Remove the parts left by a scoring that was killed after its results were written."""
     if job.work.exists():
         with suppress(OutputError), open_work(job):
             pass
@@ -296,7 +299,7 @@ def _keep_what_fits(work: WorkFolder, resume: bool) -> None:
 
 
 def _empty(folder: Path, but: str | None = None) -> None:
-    """Remove all but the lock from a folder, and but files with something in their name."""
+    """Empty a folder, except for the lock and for parts with the text `but` in their name."""
     for path in folder.iterdir():
         if path.name == _LOCK or (but and but in path.name and path.suffix == _ENDING):
             continue
@@ -307,7 +310,7 @@ def _empty(folder: Path, but: str | None = None) -> None:
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:
-    """Remove folders that are empty, but for a lock that nobody holds."""
+    """Remove folders that are empty or hold only a released lock."""
     for folder in folders:
         with suppress(OSError):
             (folder / _LOCK).unlink(missing_ok=True)

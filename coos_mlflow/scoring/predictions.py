@@ -1,4 +1,4 @@
-"""The table of predictions: one row a cell, written as Parquet block by block."""
+"""Write the table of predictions: one row a cell, as Parquet, block by block."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from coos_mlflow.plates.schema import CLASSES, Origins
 from coos_mlflow.plates.wells import OPAQUE, well_positions
 
 BATCH = 512
-"""Cells that a model answers together, 8 MB of counts; a network's last digits depend on it."""
+"""Cells that a model scores together, 8 MB of counts.
+
+The last digits of a network's probabilities depend on this number.
+"""
 
 SCHEMA = pa.schema(
     [
@@ -30,17 +33,17 @@ SCHEMA = pa.schema(
         ("flag", pa.dictionary(pa.int8(), pa.string())),
     ]
 )
-"""Names as in profiles of CellProfiler and pycytominer, where Metadata_ marks what is no feature.
+"""Columns of the table. Names follow CellProfiler and pycytominer: Metadata_ marks non-features.
 
-Plate and well are null where the file has no id of them; row and column, counted from 1, are null
-where a well's id does not say them; confidence is the largest of p_0..p_6. flag is null for most
-cells, else one of `coos_mlflow.plates.flags.FLAGS`: unusable cells have no label, no probabilities
-and no confidence, copies have them.
+Plate and well are null if the file has no ids. Row and column count from 1, and are null if the
+well's id does not give them. Confidence is the largest of p_0..p_6. Flag is null for most cells,
+else one of `coos_mlflow.plates.flags.FLAGS`. Unusable cells have no label, no probabilities and no
+confidence; copies have them.
 """
 
 
 class PredictionWriter:
-    """Writes predictions of consecutive cells; a context manager.
+    """Write predictions of consecutive cells; a context manager.
 
     Parameters
     ----------
@@ -74,20 +77,20 @@ class PredictionWriter:
 def prediction_table(
     origins: Origins, probabilities: np.ndarray, flags: np.ndarray
 ) -> pa.RecordBatch:
-    """Return one row a cell, as `SCHEMA` says.
+    """Return one row a cell, with the columns of `SCHEMA`.
 
     Parameters
     ----------
     origins : Origins
     probabilities : ndarray, shape (n, 7)
-        Whatever stands there for unusable cells is left out.
+        Values of unusable cells are ignored.
     flags : ndarray of int8, shape (n,)
-        Places in `coos_mlflow.plates.flags.FLAGS`.
+        Indices into `coos_mlflow.plates.flags.FLAGS`.
     """
     labels = probabilities.argmax(axis=1).astype(np.int8)
     unusable = (flags != USABLE) & (flags != COPY)
-    said = [labels, *probabilities.astype(np.float32).T, probabilities.max(axis=1)]
-    label, *numbers = (pa.array(column, mask=unusable) for column in said)
+    columns = [labels, *probabilities.astype(np.float32).T, probabilities.max(axis=1)]
+    label, *numbers = (pa.array(column, mask=unusable) for column in columns)
     arrays = [
         pa.array(origins.indices, pa.int64()),
         _strings(origins.plates, len(origins)),
@@ -108,7 +111,7 @@ def _strings(ids: np.ndarray | None, n: int) -> pa.Array:
 
 
 def _places(wells: np.ndarray | None, n: int) -> list[pa.Array]:
-    """Return names, rows and columns of wells."""
+    """Return the columns of well names, plate rows and plate columns."""
     if wells is None:
         return [pa.nulls(n, pa.string()), pa.nulls(n, pa.int16()), pa.nulls(n, pa.int16())]
     positions = (

@@ -1,4 +1,4 @@
-"""A scored plate: where its results are, and the MLflow run that has them."""
+"""Describe a scored plate, and log its MLflow run."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Scored:
     ----------
     job : Job
     drift : dict
-        What `drift.json` holds.
+        Content of `drift.json`.
     timings : Timings
-        From opening the plate to the last file; empty where the results were there before.
+        From opening the plate to the last file; empty if the results existed before.
     run_id : str or None
         The MLflow run, once it is logged.
     """
@@ -43,12 +43,12 @@ class Scored:
 
     @property
     def folder(self) -> Path:
-        """Where the results are."""
+        """The folder of the results."""
         return self.job.folder
 
     @property
     def model(self) -> versions.ModelRef:
-        """What it was scored with."""
+        """The model that scored it."""
         return self.job.model
 
     @property
@@ -63,22 +63,22 @@ class Scored:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that are there."""
+        """The files of the results."""
         return tuple(self.folder / name for name in RESULTS)
 
     @property
     def simulated(self) -> dict[str, bool]:
-        """Whether the plate, and what the model was trained on, is simulated."""
+        """Whether the plate, and the data that the model was trained on, are simulated."""
         return dict(self.drift["simulated"])
 
 
 def recorded(scored: Scored) -> Scored:
-    """Return a scoring with its MLflow run, which is made unless it was.
+    """Return a scoring with the id of its MLflow run; log the run first if there is none.
 
     Raises
     ------
     RunNotLoggedError
-        When the store takes no run.
+        When the store does not accept the run; the scoring is in its `done`.
     """
     plate = resolved_path(scored.plate)
     results = Results(scored.folder, plate, scored.drift, scored.timings.seconds)

@@ -1,4 +1,4 @@
-"""Ask a served model for the labels of a plate; the table is that of `coos-score`."""
+"""Score a plate with a served model; the table has the columns of `coos-score`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from coos_mlflow.scoring.predictions import BATCH, prediction_table
 from coos_mlflow.serving.limits import MAX_CELLS, NPY
 
 TIMEOUT = 120.0
-"""Seconds in which an answer has to come; MLflow's server gives up after 60."""
+"""Seconds to wait for a response; MLflow's server gives up after 60."""
 
 _BUSY = 503
 _TRIES = 6
@@ -41,25 +41,25 @@ def score_plate(
     timeout: float = TIMEOUT,
     on_progress: Callable[[int], None] = lambda n: None,
 ) -> pd.DataFrame:
-    """Send the cells of a plate to a scoring server, and return what it says of each.
+    """Send the cells of a plate to a scoring server, and return its predictions.
 
-    While the server answers for some cells, the next are read and packed.
+    While the server scores one batch, the next is read and packed.
 
     Parameters
     ----------
     plate : Path
         See `coos_mlflow.plates.reader.open_plate`.
     url : str
-        Of the server, such as ``http://127.0.0.1:5001``, or without its ``http://``;
-        `mlflow models serve` starts one.
+        Address of the server, such as ``http://127.0.0.1:5001``, with or without ``http://``.
+        `mlflow models serve` starts a server.
     session : requests.Session, optional
-        With whatever the server's proxy asks for: ``auth``, ``verify``, ``cert``.
+        A session with the settings that the server's proxy needs: ``auth``, ``verify``, ``cert``.
     batch : int
         Cells of a request, 1..2,048.
     timeout : float
-        Seconds for an answer.
+        Seconds to wait for a response.
     on_progress : callable
-        Told the cells that were answered since its last call.
+        Called with the number of cells scored since its last call.
 
     Returns
     -------
@@ -69,10 +69,10 @@ def score_plate(
     Raises
     ------
     DataError
-        For what is no address; for a plate that cannot be read, or that the server refuses; its
-        sentence is repeated.
+        For a malformed address, and for a plate that cannot be read or that the server refuses;
+        the message then repeats the server's.
     ServerError
-        When the server does not answer, or is none of a model of this package.
+        When the server does not respond, or does not serve a model of this package.
 
     Examples
     --------
@@ -82,19 +82,19 @@ def score_plate(
         raise DataError(f"batch={batch} found, expected 1 to {MAX_CELLS} cells.")
     address = _address(url)
     tables, copies = [], CopyFinder()
-    with session or retrying_session() as asking, open_plate(plate) as opened:
+    with session or retrying_session() as client, open_plate(plate) as opened:
         counter = FlagCounter(opened.n_cells, f"{plate}:/data")
         bodies = _bodies(opened.batches(batch, keep_unusable=True))
-        asked = prefetch(_asked(asking, address, prefetch(bodies), timeout))
-        with closing(asked):
-            for cells, probabilities in asked:
+        scored = prefetch(_responses(client, address, prefetch(bodies), timeout))
+        with closing(scored):
+            for cells, probabilities in scored:
                 origins = opened.origins(cells.start, cells.start + len(cells))
                 counter.add(cells.flags, cells)
                 flags = copies.flagged(cells.flags, cell_digests(cells.images))
                 tables.append(prediction_table(origins, probabilities, flags))
                 on_progress(len(cells))
-    found: pd.DataFrame = pa.Table.from_batches(tables).to_pandas()
-    return found
+    predictions: pd.DataFrame = pa.Table.from_batches(tables).to_pandas()
+    return predictions
 
 
 def _bodies(batches: Iterable[CellBatch]) -> Iterator[tuple[CellBatch, bytes]]:
@@ -116,7 +116,7 @@ def packed(images: np.ndarray) -> bytes:
 
 
 def retrying_session() -> requests.Session:
-    """Return a session that comes back to a server which is busy."""
+    """Return a session that retries requests to a busy server (status 503)."""
     again = Retry(
         total=None,
         connect=0,
@@ -136,12 +136,12 @@ def retrying_session() -> requests.Session:
 
 
 def _address(url: str) -> str:
-    """Return where a server takes requests, however its address is written.
+    """Return the URL for requests to a server, from its address as typed by a user.
 
     Raises
     ------
     DataError
-        For what is no address.
+        For a malformed address.
     """
     written = url.strip()
     if "://" not in written and not written.startswith(("http:", "https:")):  # http:/localhost
@@ -154,7 +154,7 @@ def _address(url: str) -> str:
         address = parts._replace(path=path).geturl()
         requests.Request("POST", address).prepare()
     except ValueError:
-        # Not `from` it: what it says may hold a password.
+        # `from None`, since the original message may hold a password.
         raise DataError(
             f"{without_passwords(written)!r} found, expected the address of a server, such as "
             "http://127.0.0.1:5001."
@@ -162,7 +162,7 @@ def _address(url: str) -> str:
     return address
 
 
-def _asked(
+def _responses(
     session: requests.Session,
     url: str,
     bodies: Generator[tuple[CellBatch, bytes]],
@@ -178,8 +178,8 @@ def _probabilities_of(
 ) -> np.ndarray:
     place = without_passwords(url)
     try:
-        # `verify` again, since requests lets REQUESTS_CA_BUNDLE win over that of a session.
-        answer = session.post(
+        # `verify` is passed again, since requests prefers REQUESTS_CA_BUNDLE to the session's.
+        response = session.post(
             url,
             data=body,
             headers={"Content-Type": NPY},
@@ -190,33 +190,33 @@ def _probabilities_of(
         raise ServerError(
             f"{place}: no answer ({type(error).__name__}); is `mlflow models serve` running there?"
         ) from error
-    if answer.status_code != requests.codes.ok:
-        raise _refusal(place, answer)
-    return _probabilities(place, answer, n_cells)
+    if response.status_code != requests.codes.ok:
+        raise _refusal(place, response)
+    return _probabilities(place, response, n_cells)
 
 
-def _refusal(place: str, answer: requests.Response) -> DataError | ServerError:
+def _refusal(place: str, response: requests.Response) -> DataError | ServerError:
     try:
-        sentence = str(answer.json()["message"])
+        sentence = str(response.json()["message"])
     except (ValueError, KeyError, TypeError):
-        sentence = f"{answer.status_code} {answer.reason}"
-    if answer.status_code in (400, 413):
+        sentence = f"{response.status_code} {response.reason}"
+    if response.status_code in (400, 413):
         return DataError(f"{place}: {sentence}")
-    return ServerError(f"{place} answers {answer.status_code}: {sentence[:300]}")
+    return ServerError(f"{place} answers {response.status_code}: {sentence[:300]}")
 
 
-def _probabilities(place: str, answer: requests.Response, n_cells: int) -> np.ndarray:
-    """Return the probabilities in an answer, float32 (n_cells, 7)."""
+def _probabilities(place: str, response: requests.Response, n_cells: int) -> np.ndarray:
+    """Return the probabilities in a response, float32 (n_cells, 7)."""
     try:
-        rows = answer.json()["predictions"]
-        found = np.array(
+        rows = response.json()["predictions"]
+        probabilities = np.array(
             [[row[f"p_{label}"] for label in range(len(CLASSES))] for row in rows], np.float32
         )
     except (ValueError, KeyError, TypeError):
-        found = np.empty((0, 0), np.float32)
-    if found.shape != (n_cells, len(CLASSES)):
+        probabilities = np.empty((0, 0), np.float32)
+    if probabilities.shape != (n_cells, len(CLASSES)):
         raise ServerError(
             f"{place}: the answer is not {n_cells} rows of p_0..p_{len(CLASSES) - 1}; is a model "
             "of coos-mlflow served there?"
         )
-    return found
+    return probabilities

@@ -1,4 +1,4 @@
-"""A registered model, ready for plates: answered in parts, finished into results, logged."""
+"""Load a registered model, and score plates with it on this machine."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _MIN_FREE_BYTES = 2**20
 """If less free space than this remains, a failed write is reported as "disk full"."""
 
 MAX_COMMAND_LENGTH = 1000
-"""Characters of the command that the report repeats."""
+"""Most characters of the command that the report repeats."""
 
 
 class Scorer:
-    """A registered model, ready for plates.
+    """A registered model that can score plates.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Scorer:
     bundle : Path
         The folder that the classifier was loaded from.
     precision : str
-        Of networks: "auto", "fp32" or "bf16" (`Representation.prepare`).
+        Precision of networks: "auto", "fp32" or "bf16" (`Representation.prepare`).
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class Scorer:
         Raises
         ------
         RegistryError
-            When it is not there, cannot be read, or is no model of this package.
+            When the model does not exist, cannot be read, or is not of this package.
         DataError
             For an unknown precision.
         OutputError
-            When there is no room for a copy of its files.
+            When the disk is too full for a copy of its files.
         """
         check_precision(precision)
         prepare_store(make=False)
@@ -111,13 +111,13 @@ class Scorer:
         return cls(model, CellModel.load(bundle, model.digest), bundle, precision)
 
     def check(self, plate: Path, out: Path, *, force: bool = False) -> None:
-        """Refuse, before its first cell is scored, a plate whose results could not be written.
+        """Refuse a plate whose results could not be written, before any cell is scored.
 
         Raises
         ------
         OutputError
-            For results that are there already, and not by this model; whether they are of this
-            plate, only its digest can tell.
+            For existing results that are not by this model. Whether they are of this plate is not
+            checked here, since that needs the plate's digest.
         """
         folder = self.folder_for(plate, out)
         check_folder(folder, force or _holds_results_of(folder, self.model), RESULTS)
@@ -129,11 +129,11 @@ class Scorer:
 
     @property
     def prepared_precision(self) -> str:
-        """The precision in which the model, made ready for it, scores here."""
+        """The precision in which the model scores here. Reading this prepares the model for it."""
         return self.classifier.prepare(self.precision)
 
     def job(self, plate: Path, out: Path, found: Survey, *, force: bool = False) -> Job:
-        """Return what is to be done for a plate."""
+        """Return the job that scores a plate, from its survey `found`."""
         return Job(
             plate=plate,
             **found._asdict(),
@@ -147,36 +147,36 @@ class Scorer:
     def score(
         self, plate: Path, out: Path, *, force: bool = False, resume: bool = True, log: bool = True
     ) -> Scored:
-        """Score a plate and write its results, unless they are there.
+        """Score a plate and write its results, unless they exist already.
 
-        A scoring that was stopped goes on where it was.
+        A stopped scoring continues from its last part.
 
         Parameters
         ----------
         plate : Path
             See `coos_mlflow.plates.reader.open_plate`.
         out : Path
-            The results come into a folder of the plate's name in it.
+            The results are written into a folder of the plate's name in it.
         force : bool
-            Replace results that are there, be they the same.
+            Replace existing results, even those of the same job.
         resume : bool
-            Keep what a stopped scoring of the same plate has left.
+            Keep the parts that a stopped scoring of the same plate has left.
         log : bool
             Log an MLflow run.
 
         Raises
         ------
         DataError
-            When the plate is not fit to be scored; nothing is written then.
+            When the plate cannot be scored; nothing is written then.
         OutputError
-            When other results are there already, or new ones cannot be written.
+            When other results exist already, or new ones cannot be written.
         RunNotLoggedError
-            When the results were written but the tracking store took no run.
+            When the results were written but the tracking store did not accept the run.
         """
         timings = Timings()
         with timings.phase("digest"):
-            found = _surveyed(plate)
-        job = self.job(plate, out, found, force=force)
+            surveyed = _surveyed(plate)
+        job = self.job(plate, out, surveyed, force=force)
         if not force and (drift := found_results(job)):
             discard_work(job)
             return recorded(Scored(job, drift)) if log else Scored(job, drift)
@@ -210,7 +210,7 @@ class Scorer:
         Raises
         ------
         DataError
-            For images that are no raw counts of cells.
+            For images that are not raw counts of cells.
         """
         images = as_images(images)
         self.classifier.prepare(self.precision)
@@ -231,12 +231,14 @@ class Scorer:
 
 
 def _copied(model: versions.ModelRef) -> Path:
-    """Copy a model's files to where nobody changes what is verified before it is loaded.
+    """Copy a model's files into a private folder.
+
+    So they cannot change between the check of their digests and loading.
 
     Raises
     ------
     OutputError
-        When there is no room for them.
+        When the disk is full.
     RegistryError
         When they cannot be read.
     """
@@ -249,7 +251,7 @@ def _copied(model: versions.ModelRef) -> Path:
     with on_failure(lambda: shutil.rmtree(copy, ignore_errors=True)):
         try:
             check_there(str(model), versions.artifact_location(model), model.recovery_hint)
-            # Not by `mlflow.pyfunc.load_model`, which runs the code that the model brings.
+            # `mlflow.pyfunc.load_model` would run the code that is stored with the model.
             mlflow.artifacts.download_artifacts(model.uri, dst_path=str(copy))
         except (MlflowException, OSError) as error:
             raise _not_copied(model, copy, error) from error
@@ -269,13 +271,13 @@ def _not_copied(model: versions.ModelRef, copy: Path, error: Exception) -> CoosE
 
 
 def _holds_results_of(folder: Path, model: versions.ModelRef) -> bool:
-    """Tell whether a folder may hold what a scoring with this model has left or ended with."""
-    said = (read_drift(folder) or {}).get("model")
-    return isinstance(said, dict) and said.get("id") == model.model_id
+    """Tell whether a folder holds results of a scoring with this model."""
+    entry = (read_drift(folder) or {}).get("model")
+    return isinstance(entry, dict) and entry.get("id") == model.model_id
 
 
 def _command() -> str:
-    """Return the command of this process, as much of it as a page can hold, without passwords."""
+    """Return the command line of this process without passwords, shortened for the report."""
     whole = without_passwords(" ".join(sys.argv))
     return whole if len(whole) <= MAX_COMMAND_LENGTH else f"{whole[:MAX_COMMAND_LENGTH]} ..."
 
