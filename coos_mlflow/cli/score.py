@@ -6,7 +6,6 @@ import glob
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -170,12 +169,7 @@ class _Tally:
     def __enter__(self) -> _Tally:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         sentences = self._failed + self.met + self.unlogged
         if error is not None:
             # Another error ends the command, so the sentences so far are printed here.
