@@ -52,9 +52,8 @@ def coos(tmp_path):
         ("sqlite3", ("models", "list")),
     ],
 )
-def test_a_command_says_which_module_its_python_lacks(coos, make_plate, lacking, arguments):
-    words = [str(make_plate()) if word == "plate.h5" else word for word in arguments]
-    done = coos(lacking, *words)
+def test_a_command_says_which_module_its_python_lacks(coos, own_store, lacking, arguments):
+    done = coos(lacking, *arguments)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
     assert f"was built without its module {lacking}, which this command needs" in done.stderr
     assert f"lib{lacking}-dev" in done.stderr
@@ -66,7 +65,7 @@ def test_plates_are_checked_and_packed_without_modules_that_only_mlflow_needs(
 ):
     plate = make_plate()
     for words in (("check", plate), ("unpack", plate, tmp_path / "images")):
-        done = coos(lacking, *words)
+        done = coos(lacking, *arguments)
         assert done.returncode == 0, done.stderr
 
 
