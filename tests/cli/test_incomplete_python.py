@@ -65,7 +65,7 @@ def test_plates_are_checked_and_packed_without_modules_that_only_mlflow_needs(
 ):
     plate = make_plate()
     for words in (("check", plate), ("unpack", plate, tmp_path / "images")):
-        done = coos(lacking, *arguments)
+        done = coos(lacking, *words)
         assert done.returncode == 0, done.stderr
 
 
