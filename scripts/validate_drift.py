@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
     options = _options(argv)
     console = Console(width=130)
     scorers = {asked: Scorer.load(asked) for asked in options.model}
-    models = {_circumstances(scorer): scorer.classifier for scorer in scorers.values()}
+    models = {_circumstances(scorer): scorer.cell_model for scorer in scorers.values()}
     plan = planned(options.plates, options.seed)
     wanted = [(under, kind.name, seed) for under in models for kind, seed in plan]
     journal = Journal(Path(options.journal), wanted)
@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> None:
     for asked, scorer in scorers.items():
         under = _circumstances(scorer)
         records = [record for record in journal.records.values() if record.under == under]
-        found = guarantees.measure(records, scorer.classifier.reference)
+        found = guarantees.measure(records, scorer.cell_model.reference)
         if options.service:
             found |= service.measure(scorer)
         tables.show(console, str(scorer.model), found, records)

@@ -232,7 +232,10 @@ def _agreed(count: int, yes: bool) -> bool:
     if yes:
         return True
     if not on_a_terminal():
-        raise DataError("Nobody can be asked here, so nothing was deleted; --yes deletes.")
+        raise DataError(
+            "stdin is no terminal, so no question can be asked and nothing was deleted; "
+            "--yes deletes."
+        )
     return typer.confirm(f"Delete {count} version{'s' * (count > 1)}?")
 
 

@@ -52,8 +52,8 @@ def check_digests(folder: Path, expected: str | None = None) -> None:
         ) from error
     if expected == "":
         raise RegistryError(
-            f"{folder}: the registry has no digest of this version, which an older coos-mlflow "
-            "registered or somebody else; train it again."
+            f"{folder}: the registry has no digest of this version; an older coos-mlflow, or other "
+            "software, registered it. Train it again."
         )
     if expected is not None and hashlib.sha256(text).hexdigest() != expected:
         raise RegistryError(

@@ -200,7 +200,7 @@ def delete(version: Version, *, with_run: bool = False) -> Pruned:
     before = {v.number: v for v in versions_of(model.name)}
     now = before.get(version.number)
     if now is None:
-        return Pruned(version, False, ("Somebody else has deleted it.",))
+        return Pruned(version, False, ("Another process or user has deleted it.",))
     if now.held_by:
         return Pruned(now, False, (_held_words(now),))
     client.delete_model_version(model.name, model.version)
@@ -279,7 +279,7 @@ def _check_holds(name: str, alias: str, number: str) -> None:
         actual = f"version {holder.number}" if holder else "no version"
         raise RegistryError(
             f"The alias {alias} was given to {name} version {number}, but points to {actual} now: "
-            f"somebody else changes the model too; look at `coos models list {name}`."
+            f"another process or user changes the model too; look at `coos models list {name}`."
         )
 
 
@@ -304,8 +304,8 @@ def _given_back(held: Version, alias: str) -> str:
     """Point an alias that was lost with a deleted version to its former version, and say so."""
     MlflowClient().set_registered_model_alias(held.model.name, alias, held.model.version)
     return (
-        f"Somebody else moved the alias {alias} to it at that moment; it points to version "
-        f"{held.number} again, as before."
+        f"Another process or user moved the alias {alias} to it during the deletion; it points to "
+        f"version {held.number} again, as before."
     )
 
 

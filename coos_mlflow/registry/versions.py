@@ -280,7 +280,7 @@ def _update_until_stable(name: str) -> ModelRef:
         for alias, version in stale.items():
             client.set_registered_model_alias(name, alias, version.version)
     raise RegistryError(
-        f"The aliases {', '.join(sorted(stale))} of {name} were moved by somebody else "
+        f"The aliases {', '.join(sorted(stale))} of {name} were moved by other processes "
         f"{_LOOKS} times in a row; look whether another version of this package trains into "
         f"{registry_uri()}, and run the same command again."
     )

@@ -31,7 +31,7 @@ from coos_mlflow.scoring.cluster_tasks import (
 )
 from coos_mlflow.scoring.job import Block, Job, Survey, found_results
 from coos_mlflow.scoring.parts import discard_work, open_work
-from coos_mlflow.scoring.record import Scored, recorded
+from coos_mlflow.scoring.record import Scored, with_run
 from coos_mlflow.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class _DaskScorer:
         if not job.force and (drift := found_results(job)):
             discard_work(job)
             self._advance(job.n_cells)
-            return _recorded(Scored(job, drift))
+            return _with_run_or_error(Scored(job, drift))
         try:
             check_folder(job.folder, job.force, RESULTS)
             self._submit_plate(job)
@@ -180,7 +180,7 @@ class _DaskScorer:
             return ClusterError(f"{plate.job.plate}: {fate(error)}")
         assert isinstance(result, Finished)
         phases = {"cells": result.cells_seconds, "drift and report": result.finish_seconds}
-        return _recorded(Scored(plate.job, result.drift, Timings(phases)))
+        return _with_run_or_error(Scored(plate.job, result.drift, Timings(phases)))
 
     def _submit(self, work: Callable[..., Any], *arguments: Any) -> Future:
         return self._client.submit(work, self._spec, *arguments, retries=RETRIES, pure=False)
@@ -231,9 +231,9 @@ def _surveys(client: Client, spec: WorkerSpec, plates: Sequence[Path]) -> list[S
     return [surveys[number] for number in range(len(plates))]
 
 
-def _recorded(scored: Scored) -> Scored | RunNotLoggedError:
+def _with_run_or_error(scored: Scored) -> Scored | RunNotLoggedError:
     try:
-        return recorded(scored)
+        return with_run(scored)
     except RunNotLoggedError as error:
         return error
 

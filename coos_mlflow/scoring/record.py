@@ -72,7 +72,7 @@ class Scored:
         return dict(self.drift["simulated"])
 
 
-def recorded(scored: Scored) -> Scored:
+def with_run(scored: Scored) -> Scored:
     """Return a scoring with the id of its MLflow run; log the run first if there is none.
 
     Raises

@@ -32,7 +32,7 @@ from coos_mlflow.scoring.blocks import score_blocks
 from coos_mlflow.scoring.finish import finish
 from coos_mlflow.scoring.job import Job, Survey, found_results, survey
 from coos_mlflow.scoring.parts import WorkFolder, discard_work, open_work
-from coos_mlflow.scoring.record import Scored, recorded
+from coos_mlflow.scoring.record import Scored, with_run
 from coos_mlflow.serving.decoding import as_images
 
 _MIN_FREE_BYTES = 2**20
@@ -48,7 +48,7 @@ class Scorer:
     Parameters
     ----------
     model : ModelRef
-    classifier : CellModel
+    cell_model : CellModel
     bundle : Path
         The folder that the classifier was loaded from.
     precision : str
@@ -58,12 +58,12 @@ class Scorer:
     def __init__(
         self,
         model: versions.ModelRef,
-        classifier: CellModel,
+        cell_model: CellModel,
         bundle: Path,
         precision: str = "auto",
     ):
         self.model = model
-        self.classifier = classifier
+        self.cell_model = cell_model
         self.bundle = bundle
         self.precision = precision
 
@@ -87,7 +87,7 @@ class Scorer:
         with on_failure(lambda: shutil.rmtree(copy, ignore_errors=True)):
             loaded = cls._of(model, copy, precision)
         weakref.finalize(loaded, shutil.rmtree, copy, ignore_errors=True)
-        if precision == BF16 and loaded.classifier.classifier is not None:
+        if precision == BF16 and loaded.cell_model.classifier is not None:
             say(
                 f"{model}: in bfloat16 about one label in a hundred of a classifier on a network's "
                 "features is another than in single precision"
@@ -130,7 +130,7 @@ class Scorer:
     @property
     def prepared_precision(self) -> str:
         """The precision in which the model scores here. Reading this prepares the model for it."""
-        return self.classifier.prepare(self.precision)
+        return self.cell_model.prepare(self.precision)
 
     def job(self, plate: Path, out: Path, found: Survey, *, force: bool = False) -> Job:
         """Return the job that scores a plate, from its survey `found`."""
@@ -179,20 +179,20 @@ class Scorer:
         job = self.job(plate, out, surveyed, force=force)
         if not force and (drift := found_results(job)):
             discard_work(job)
-            return recorded(Scored(job, drift)) if log else Scored(job, drift)
+            return with_run(Scored(job, drift)) if log else Scored(job, drift)
         check_folder(job.folder, force, RESULTS)
         try:
             with open_work(job, resume) as work, open_plate(plate) as opened:
                 with timings.phase("cells"):
                     self._score_missing(opened, work, timings)
                 with timings.phase("drift and report"):
-                    drift = finish(opened, work, self.classifier.reference)
+                    drift = finish(opened, work, self.cell_model.reference)
             raise_swallowed_signal()
         except (KeyboardInterrupt, SystemExit):
             say(f"{job.folder}: stopped; the same command goes on where it was.")
             raise
         scored = Scored(job, drift, timings)
-        return recorded(scored) if log else scored
+        return with_run(scored) if log else scored
 
     def predict(self, images: np.ndarray) -> pd.DataFrame:
         """Label an array of cells, without a verdict on their plate.
@@ -213,8 +213,8 @@ class Scorer:
             For images that are not raw counts of cells.
         """
         images = as_images(images)
-        self.classifier.prepare(self.precision)
-        return self.classifier.score(images).table()
+        self.cell_model.prepare(self.precision)
+        return self.cell_model.score(images).table()
 
     def _score_missing(self, plate: Plate, work: WorkFolder, timings: Timings) -> None:
         """Write the parts that are missing."""
@@ -225,7 +225,7 @@ class Scorer:
             if known:
                 say(f"{title}: {known:,} of {plate.n_cells:,} cells were scored before")
                 advance(known)
-            for part in score_blocks(self.classifier, plate, missing, advance, timings):
+            for part in score_blocks(self.cell_model, plate, missing, advance, timings):
                 with timings.stage("write"):
                     work.write(part)
 

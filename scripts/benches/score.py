@@ -69,13 +69,13 @@ def run(cells: int = 10_080, rounds: int = 2) -> dict[str, Any]:
         found["texture-lr"] = _measure("texture-lr", scorer, few, plate, rounds)
         for kind, params in {"knn": {}, "rf": {"classify__n_estimators": TREES}}.items():
             pipeline = build_pipeline(kind, Protocol()).set_params(**params)
-            scorer.classifier.classifier = _fitted(pipeline, scorer)
+            scorer.cell_model.classifier = _fitted(pipeline, scorer)
             found[f"texture-{kind}"] = _measure(f"texture-{kind}", scorer, few, plate, rounds)
     return {"ratio": smallest, "cells": cells} | found
 
 
 def _measure(title: str, scorer: Scorer, few: Path, plate: Path, rounds: int) -> dict[str, Any]:
-    classifier = scorer.classifier
+    classifier = scorer.cell_model
     representation = classifier.representation
     prepared = representation.preprocess(all_images(plate))
     scorings: list[tuple[float, Timings]] = []
@@ -128,7 +128,7 @@ def _fitted(pipeline: Pipeline, scorer: Scorer) -> Pipeline:
     Their features are drawn from normal distributions with the means and covariances of the
     simulated classes: normal sums of the deviations of their cells.
     """
-    data, classifier = texture_data(), scorer.classifier
+    data, classifier = texture_data(), scorer.cell_model
     path, digest = data.paths["training"], data.digests["training"]
     known = extract(path, digest, classifier.representation)[classifier.layer]
     labels = data.annotations("training").labels

@@ -38,7 +38,7 @@ def loaded(asked: str = "texture-lr") -> dict[str, Callable[[], object]]:
         (seed, *_) = make_seeds(Path(folder))
         plate = Path(folder) / f"{seed.name}.h5"
         plates.print_summary(inspect(plate), Console(file=StringIO()))
-        with patch.object(scoring, "recorded", lambda scored: scored):
+        with patch.object(scoring, "with_run", lambda scored: scored):
             scorer.score(plate, Path(folder) / "out")
     versions = package_versions()
     # What is not collected is not copied into the children either.
@@ -48,7 +48,7 @@ def loaded(asked: str = "texture-lr") -> dict[str, Callable[[], object]]:
     def score() -> None:
         Scorer.load = lambda *asked, **options: scorer  # type: ignore[method-assign]
         # These take as long as the rest, and no plate changes them.
-        scoring.recorded = lambda scored: scored
+        scoring.with_run = lambda scored: scored
         job.package_versions = lambda: versions
         main.coos_score()
 

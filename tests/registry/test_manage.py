@@ -236,7 +236,7 @@ def test_deleting_takes_the_files_and_leaves_the_run(put):
         client.get_logged_model(version.model.model_id)
     assert client.get_run(version.model.run_id).info.lifecycle_stage == "active"
     again = delete(version)
-    assert not again.deleted and "Somebody else" in again.notes[0]
+    assert not again.deleted and "Another process or user" in again.notes[0]
 
 
 def test_the_run_goes_too_when_asked(put):
@@ -292,7 +292,7 @@ def test_an_alias_that_another_takes_away_at_once_is_no_success(put, monkeypatch
     put()
     put()
     monkeypatch.setattr(MlflowClient, "set_registered_model_alias", lambda *_: None)
-    with pytest.raises(RegistryError, match="points to no version now: somebody else"):
+    with pytest.raises(RegistryError, match="points to no version now: another process"):
         promote(f"{NAME}/1", "in-use")
 
 

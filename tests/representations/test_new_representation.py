@@ -96,7 +96,7 @@ def test_its_settings_are_checked(python, value):
 
 
 @pytest.mark.slow
-def test_table3_trains_and_scores_it(trained, python, tmp_path):
+def test_table3_lists_it(trained, python):
     ended = python(*COOS, "table3", "--dry-run", "--data", str(trained.data))
     assert ended.returncode == 0, ended.stderr
     assert "Histogram" in ended.stdout

@@ -159,7 +159,7 @@ def test_what_a_scoring_logs_is_what_its_history_reads(model, tmp_path, error, e
         "left_out": {"unusable": {}, "copies": 0, "nameless": 0},
     }
     scored = record.Scored(job, drift_of(error) | job.facts | shares, Timings({"cells": 1}))
-    run_id = record.recorded(scored).run_id
+    run_id = record.with_run(scored).run_id
     (row,) = read_history(model).to_dict("records")
     assert (row["run_id"], row["plate"], row["version"]) == (run_id, "new.h5", "4")
     assert (row["n_cells"], row["reason"]) == (40, "As usual.")

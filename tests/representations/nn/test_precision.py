@@ -75,7 +75,7 @@ def test_prepared_for_single_precision_it_gives_the_plain_networks_output(make_t
 
 # Without AVX-512, oneDNN has no bfloat16: `--precision auto` is float32 there, and torch rounds
 # elsewhere than the fused operators whose precision these tests measure.
-UNFUSED = pytest.mark.skipif(
+needs_onednn_bf16 = pytest.mark.skipif(
     not torch.ops.mkldnn._is_mkldnn_bf16_supported(),
     reason="this processor has no AVX-512, so that oneDNN has no bfloat16",
 )
@@ -86,7 +86,7 @@ def agreement(one, other):
     return np.mean(one.argmax(axis=1) == other.argmax(axis=1)), np.abs(one - other).max()
 
 
-@UNFUSED
+@needs_onednn_bf16
 def test_labels_and_probabilities_of_deeploc_are_those_of_single_precision(make_trained, new):
     single, half = make_trained("deeploc"), make_trained("deeploc")
     assert half.prepare("bf16") == "bf16"
@@ -98,7 +98,7 @@ def test_labels_and_probabilities_of_deeploc_are_those_of_single_precision(make_
     assert same >= 0.999
 
 
-@UNFUSED
+@needs_onednn_bf16
 @pytest.mark.parametrize(("key", "layer"), [("pci", "conv5"), ("vgg16", "conv2_2")])
 def test_features_in_bf16_are_near_those_of_single_precision(make_trained, new, key, layer):
     """Within a twentieth of what cells differ by, and within a fiftieth on average."""
@@ -212,7 +212,7 @@ def test_rounded_windows_keep_their_sums():
     assert lost <= 2**-9 * 8 < 2 * nearest
 
 
-@pytest.mark.parametrize("fused", [pytest.param(True, marks=UNFUSED), False])
+@pytest.mark.parametrize("fused", [pytest.param(True, marks=needs_onednn_bf16), False])
 @pytest.mark.parametrize(("inputs", "error"), [(2, 2**-8), (16, 2**-6)])
 def test_the_first_layer_loses_only_what_its_result_is_rounded_by(
     monkeypatch, fused, inputs, error
