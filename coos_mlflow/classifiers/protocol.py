@@ -14,7 +14,7 @@ from coos_mlflow.classifiers.forest_search import SEARCHES, min_cells_for_halvin
 from coos_mlflow.errors import DataError
 
 if TYPE_CHECKING:
-    from coos_mlflow.plates.dataset import TrainingData
+    from coos_mlflow.plates.splits import TrainingData
 
 TITLES = {"knn": "kNN", "lr": "L1 LR", "rf": "RF"}
 """Classifiers by key, under the names of the paper's Table 3."""

@@ -69,7 +69,7 @@ def download(
     """
     from coos_mlflow._utils.progress import progress
     from coos_mlflow.plates import coos7
-    from coos_mlflow.plates.dataset import coos7_home
+    from coos_mlflow.plates.splits import coos7_home
 
     with progress("Verifying", unit="bytes") as advance:
         plan = coos7.plan_download(to or coos7_home(), on_progress=advance)

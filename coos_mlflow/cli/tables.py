@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from coos_mlflow._utils.timings import Timings
-    from coos_mlflow.plates.dataset import TrainingData
+    from coos_mlflow.plates.splits import TrainingData
     from coos_mlflow.scoring.record import Scored
     from coos_mlflow.training.train import Row
 

@@ -21,7 +21,7 @@ from coos_mlflow.cli.options import (
 from coos_mlflow.errors import DataError
 
 if TYPE_CHECKING:
-    from coos_mlflow.plates.dataset import TrainingData
+    from coos_mlflow.plates.splits import TrainingData
 
 
 REPRESENTATIONS = plugin_names("coos_mlflow.representations")

@@ -1,187 +1,372 @@
-"""A data set: a folder with one plate file for each of the five splits.
+"""What a data set is: its classes, channels, crop and splits, as `dataset.yaml` says it.
 
-Find the five files, read labels, plates and wells of a split, and compute digests of the files.
+`Dataset` is the description that every model keeps. `dataset_file` reads it from a file, `splits`
+finds the plate files that it names.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-from dataclasses import dataclass
-from functools import cached_property
+import colorsys
+import re
+from collections import Counter
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-import numpy as np
-import platformdirs
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
-from coos_mlflow._utils.progress import progress
 from coos_mlflow.errors import DataError
-from coos_mlflow.plates.reader import file_digest, open_plate
-from coos_mlflow.plates.schema import SPLITS
 
-HOME_VARIABLE = "COOS7_HOME"
-"""Environment variable with the folder of COOS-7."""
+TRAINING = "training"
+"""Key of the split with the role ``train``. Other splits have the folded form of their name."""
+
+TRAIN, REFERENCE = "train", "reference"
+"""Roles of splits: fitted on, and only compared with."""
+
+PROTEIN, NUCLEUS = "protein", "nucleus"
+CHANNELS = (PROTEIN, NUCLEUS)
+"""Order of the channel axis of all cells in memory (Lu et al. 2019, section 2.1)."""
+
+MIN_CROP, MAX_CROP = 32, 256
+"""Smallest and largest height and width of a crop, in pixels."""
+
+MAX_CLASSES = 100
+"""Predicted labels are stored in one byte."""
+
+PIXEL_SIZE_TOLERANCE = 0.05
+"""Largest relative difference between the pixel sizes of a model's cells and a plate's."""
+
+UNLABELLED = -1
+"""Label of a cell whose class is not known."""
+
+ONE_CLASS, MIXTURE, UNKNOWN = "one_class_per_well", "mixture", "unknown"
+"""What a well holds."""
+
+SHARED_WELLS, IDENTICAL_IMAGES = "shared-wells", "identical-images"
+ONE_PLATE_CLASSES = "one-plate-classes"
+"""Faults that a split may be allowed to have (`dataset_check`)."""
+
+COLOURS = (
+    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999"),
+    *("#332288", "#ddcc77", "#117733", "#882255", "#88ccee", "#aa4499", "#661100"),
+    *("#6699cc", "#999933", "#44aa99", "#cc6677", "#000000", "#dddddd"),
+)
+"""Twenty colours that colour-blind readers can tell apart: Okabe & Ito 2008 ("Color universal
+design"), then Paul Tol's "muted" scheme and its neighbours (personal.sron.nl/~pault), then black
+and light grey."""
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
-@dataclass(frozen=True)
-class Annotations:
-    """Labels and origin of every cell of a split; wells as names such as "L03".
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _as_class(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class _Described(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class CellClass(_Described):
+    """A class of cells.
 
     Parameters
     ----------
-    labels : ndarray of int64, shape (n,)
-    plates, wells : ndarray of str, shape (n,)
+    name : str
+    short : str
+        Abbreviation for axes and tables; by default the first letters of the name.
+    colour : str
+        ``#rrggbb``; by default one of `COLOURS`.
+    label : int
+        Number that stands for the class in plate files; by default its place, from 0.
     """
 
-    labels: np.ndarray
-    plates: np.ndarray
-    wells: np.ndarray
+    name: Text
+    short: Text = ""
+    colour: Colour = ""
+    label: Annotated[int, Field(ge=0, lt=2**31)] = UNLABELLED
 
 
-@dataclass(frozen=True)
-class TrainingData:
-    """The five splits of a data set.
+class Split(_Described):
+    """A part of a data set.
 
     Parameters
     ----------
-    paths : dict of str to Path
-        The file of each split.
-    simulated : bool
-        Whether any of the files says that its cells are simulated.
+    name : str
+        Its title in tables and figures.
+    role : {"train", "reference"}
+    files : tuple of str
+        Names or patterns of its plate files, below the folder of the data set.
+    meaning : str
+        What sets it apart, in a few words, for reports.
+    allow : tuple of str
+        Faults that were meant to be, such as ``"shared-wells"`` (`dataset_check`).
     """
 
-    paths: dict[str, Path]
-    simulated: bool
+    name: Text
+    role: Literal["train", "reference"]
+    files: Annotated[tuple[Text, ...], BeforeValidator(_as_list), Field(strict=False, min_length=1)]
+    meaning: Annotated[str, StringConstraints(max_length=200)] = ""
+    allow: Annotated[
+        tuple[Literal["shared-wells", "identical-images", "one-plate-classes"], ...],
+        BeforeValidator(_as_list),
+        Field(strict=False),
+    ] = ()
 
     @property
-    def folder(self) -> Path:
-        """Folder that holds the files."""
-        return self.paths["training"].parent
+    def key(self) -> str:
+        """Name of the split in files and tags."""
+        return TRAINING if self.role == TRAIN else fold(self.name)
 
-    @property
-    def name(self) -> str:
-        """Name in tables and tags. Simulated data is never called COOS-7."""
-        if self.simulated:
-            return "simulated"
-        return "COOS-7" if self.paths["training"].name.startswith("COOS7") else self.folder.name
+
+class Dataset(_Described):
+    """What a data set says of itself.
+
+    Parameters
+    ----------
+    name : str
+        Letters, digits, ``-`` and ``_``: it becomes a part of the names of registered models.
+    classes : tuple of CellClass
+        In the order of their predicted labels 0, 1, ...
+    channels : tuple of str
+        Channels of the plate files in their order. One is named ``protein``, one ``nucleus``; the
+        others are not read.
+    crop : int
+        Height and width of a crop in pixels.
+    pixel_size : float or None
+        Micrometres; None where it is not known.
+    splits : tuple of Split
+        One with the role ``train``, and the references from near to far.
+    wells : str
+        `ONE_CLASS`, `MIXTURE` or `UNKNOWN`.
+    licence, citation : str
+        Terms of use, and what to cite.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=_NAME)]
+    classes: Annotated[
+        tuple[Annotated[CellClass, BeforeValidator(_as_class)], ...],
+        Field(strict=False, min_length=2, max_length=MAX_CLASSES),
+    ]
+    channels: Annotated[tuple[Text, ...], Field(strict=False)] = CHANNELS
+    crop: Annotated[int, Field(ge=MIN_CROP, le=MAX_CROP)]
+    pixel_size: Annotated[float, Field(gt=0, lt=100)] | None = None
+    wells: Literal["one_class_per_well", "mixture", "unknown"] = "unknown"
+    splits: Annotated[tuple[Split, ...], Field(strict=False, min_length=1)]
+    licence: Annotated[str, StringConstraints(max_length=1000)] = ""
+    citation: Annotated[str, StringConstraints(max_length=1000)] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults(cls, values: Any) -> Any:
+        """Fill in abbreviations, colours and labels that are not given."""
+        if not isinstance(values, dict) or not isinstance(values.get("classes"), list | tuple):
+            return values
+        classes = [_as_class(one) for one in values["classes"]]
+        if not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in classes):
+            return values
+        shorts = short_names([one["name"] for one in classes])
+        filled = [
+            {"short": short, "colour": colour, "label": place} | one
+            for place, (one, short, colour) in enumerate(
+                zip(classes, shorts, colours(len(classes)), strict=True)
+            )
+        ]
+        return values | {"classes": filled}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Dataset:
+        for what, values in (
+            ("classes have the name", [one.name.casefold() for one in self.classes]),
+            ("classes have the abbreviation", [one.short for one in self.classes]),
+            ("classes have the label", [one.label for one in self.classes]),
+            ("splits have the name", [split.key for split in self.splits]),
+            ("channels have the name", [*self.channels]),
+        ):
+            value, count = Counter(values).most_common(1)[0]
+            if count > 1:
+                raise ValueError(f"{count} {what} {value!r}, expected one")
+        if lacking := [name for name in CHANNELS if name not in self.channels]:
+            raise ValueError(
+                f"channels {[*self.channels]} found, expected one of them to be named "
+                f"{lacking[0]!r}"
+            )
+        train = [split for split in self.splits if split.role == TRAIN]
+        if len(train) != 1:
+            raise ValueError(
+                f"{len(train)} splits with the role train found, expected one (it may have several "
+                "files)"
+            )
+        if any(split.role == REFERENCE and split.key in (TRAINING, "") for split in self.splits):
+            raise ValueError("a reference split needs a name of its own, other than 'training'")
+        return self
 
     @cached_property
-    def digests(self) -> dict[str, str]:
-        """SHA-256 of each file."""
-        total = sum(path.stat().st_size for path in self.paths.values())
-        with progress("Hashing", total=total, unit="bytes") as advance:
-            return {split: file_digest(path, advance) for split, path in self.paths.items()}
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes by predicted label."""
+        return tuple(one.name for one in self.classes)
 
-    @classmethod
-    def remembered(
-        cls, paths: dict[str, Path], simulated: bool, digests: dict[str, str]
-    ) -> TrainingData:
-        """Return data with known digests, without reading the files.
-
-        The files may have been deleted since they were hashed.
-        """
-        data = cls(paths, simulated)
-        vars(data)["digests"] = dict(
-            digests
-        )  # `cached_property` returns a value it finds in the instance dict
-        return data
+    @cached_property
+    def short_names(self) -> tuple[str, ...]:
+        """Abbreviations of the classes by predicted label."""
+        return tuple(one.short for one in self.classes)
 
     @property
-    def digest(self) -> str:
-        """One SHA-256 for all five files."""
-        joined = "".join(self.digests[split] for split in SPLITS)
-        return hashlib.sha256(joined.encode()).hexdigest()
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
 
-    def annotations(self, split: str) -> Annotations:
-        """Read labels, plates and wells of a split.
+    @property
+    def cell_shape(self) -> tuple[int, int, int]:
+        """Shape of a cell in memory: protein and nucleus, height, width."""
+        return (len(CHANNELS), self.crop, self.crop)
+
+    @property
+    def read_channels(self) -> tuple[int, int]:
+        """Positions of the protein and the nucleus channel in plate files."""
+        return self.channels.index(PROTEIN), self.channels.index(NUCLEUS)
+
+    @cached_property
+    def by_split(self) -> dict[str, Split]:
+        """Splits by key: `TRAINING`, then the references from near to far."""
+        ordered = sorted(self.splits, key=lambda split: split.role == REFERENCE)
+        return {split.key: split for split in ordered}
+
+    @property
+    def split_keys(self) -> tuple[str, ...]:
+        """Keys of the splits: `TRAINING`, then the references from near to far."""
+        return tuple(self.by_split)
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Keys of the reference splits from near to far."""
+        return self.split_keys[1:]
+
+    def title(self, split: str) -> str:
+        """Return the title of a split."""
+        return self.by_split[split].name
+
+    @property
+    def model_prefix(self) -> str:
+        """First part of the names of its registered models; COOS-7's have plain names."""
+        return "" if self.name == COOS7_NAME else f"{self.name}."
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-ready values, which `from_dict` takes."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_dict(cls, values: Any, where: str) -> Dataset:
+        """Check values, such as those of a YAML file.
+
+        Parameters
+        ----------
+        values : object
+        where : str
+            Name of the source for the message.
 
         Raises
         ------
         DataError
-            When the file lacks one of these columns, or a cell lacks an id.
+            For the first value that is missing, unknown or wrong.
         """
-        with open_plate(self.paths[split]) as plate:
-            wells = None if plate.well_ids is None else plate.well_ids.names
-            columns = {"labels": plate.labels, "plateIDs": plate.plates, "wellIDs": wells}
-        for key, column in columns.items():
-            if column is None:
-                raise DataError(
-                    f"{self.paths[split]}:/{key}: missing; a split that trains or tests a model "
-                    "needs labels, plateIDs and wellIDs."
-                )
-            nameless = np.flatnonzero(column == "")  # labels are numbers, so never ""
-            if len(nameless):
-                raise DataError(
-                    f"{self.paths[split]}:/{key}: {len(nameless):,} of {len(column):,} cells have "
-                    f"no id, the first is cell {nameless[0]}; a split that trains or tests a model "
-                    "needs one of every cell: name them, or leave these cells out of the file."
-                )
-        return Annotations(
-            np.asarray(columns["labels"]),
-            np.asarray(columns["plateIDs"]),
-            np.asarray(columns["wellIDs"]),
-        )
-
-
-def find_splits(folder: str | Path) -> dict[str, Path]:
-    """Find the five split files of a data set by the ends of their names.
-
-    Parameters
-    ----------
-    folder : path
-        Holds ``COOS7_v1.1_training.hdf5`` ... ``COOS7_v1.1_test4.hdf5``. Any other beginning of
-        the names is accepted too, such as ``simulated_training.hdf5``.
-
-    Returns
-    -------
-    dict of str to Path
-        The file of each split, in the order of `SPLITS`.
-
-    Raises
-    ------
-    DataError
-        When a split has no file, or more than one.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(
-            f"{folder}: no such folder, expected one with the five split files "
-            f"{_names(SPLITS)}; `coos download` fetches COOS-7, `coos simulate` makes such files."
-        )
-    candidates = {split: _files_of(folder, split) for split in SPLITS}
-    missing = [split for split, files in candidates.items() if not files]
-    if missing:
-        raise DataError(
-            f"{folder}: {len(missing)} of {len(SPLITS)} split files are missing: {_names(missing)}."
-        )
-    for split, files in candidates.items():
-        if len(files) > 1:
+        if not isinstance(values, dict):
             raise DataError(
-                f"{folder}: {len(files)} files for the split {split} "
-                f"({', '.join(file.name for file in files)}), expected one; "
-                "keep each data set in a folder of its own."
+                f"{where}: no description of a data set found, expected the keys name, classes, "
+                "crop and splits; `coos dataset init FOLDER` writes one."
             )
-    return {split: files[0] for split, files in candidates.items()}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise DataError(f"{where}: {_first_problem(error, values)}.") from error
 
 
-def coos7_home() -> Path:
-    """Return the folder of COOS-7: ``$COOS7_HOME``, else ``coos7`` in the user's cache folder."""
-    chosen = os.environ.get(HOME_VARIABLE)
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("coos7"))
+COOS7_NAME = "COOS-7"
 
 
-def coos7_present() -> bool:
-    """Return whether all five files of COOS-7 are in its folder."""
-    try:
-        find_splits(coos7_home())
-    except DataError:
-        return False
-    return True
+@cache
+def coos7() -> Dataset:
+    """Return the description of COOS-7, which also describes simulated cells."""
+    file = Path(__file__).with_name("coos7.yaml")
+    return Dataset.from_dict(yaml.safe_load(file.read_text(encoding="utf-8")), file.name)
 
 
-def _files_of(folder: Path, split: str) -> list[Path]:
-    return sorted(file for file in folder.glob(f"*{split}.hdf5") if file.is_file())
+def fold(name: str) -> str:
+    """Return a name in lower case, with ``-`` for everything but letters and digits."""
+    return re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")
 
 
-def _names(splits: tuple[str, ...] | list[str]) -> str:
-    return ", ".join(f"*{split}.hdf5" for split in splits)
+def short_names(names: list[str]) -> list[str]:
+    """Return an abbreviation for each name: itself, its initials, or its first letters."""
+    shorts: list[str] = []
+    for name in names:
+        words = re.findall(r"\w+", name) or [name]
+        initials = "".join(word[0].upper() for word in words)
+        choices = [name] if len(name) <= 8 else []
+        choices += [initials] if len(words) > 1 else []
+        choices += [name[:size] for size in range(6, len(name) + 1)]
+        shorts.append(next((one for one in choices if one not in shorts), name))
+    return shorts
+
+
+def colours(n: int) -> list[str]:
+    """Return `n` colours, those of `COLOURS` first.
+
+    Beyond twenty no colours can be told apart by all readers; evenly spaced hues follow then.
+    """
+    more = max(0, n - len(COLOURS))
+    hues = [colorsys.hls_to_rgb(place / more, 0.4, 0.6) for place in range(more)]
+    further = ["#" + "".join(f"{round(255 * part):02x}" for part in hue) for hue in hues]
+    return [*COLOURS, *further][:n]
+
+
+def _first_problem(error: ValidationError, values: dict[str, Any]) -> str:
+    """Return the first problem as the part of a sentence that names place, value and rule."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    place = [part for part in problem["loc"] if isinstance(part, str | int)]
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return f"{_place(place)} is missing"
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(_known_keys(place[:-1]))
+        return f"{_place(place)} is not known, expected some of {known}"
+    if not place:
+        return message
+    found: Any = values
+    for part in place:
+        try:
+            found = found[part]
+        except (KeyError, IndexError, TypeError):
+            return f"{_place(place)}: {_lower_first(message)}"
+    return f"{_place(place)}: {str(found)[:80]!r} found; {_lower_first(message)}"
+
+
+def _known_keys(place: list[str | int]) -> list[str]:
+    models: dict[str, type[BaseModel]] = {"classes": CellClass, "splits": Split}
+    model = models.get(str(place[0]), Dataset) if place else Dataset
+    return [*model.model_fields]
+
+
+def _place(place: list[str | int]) -> str:
+    """Return a place such as ``classes[2].colour``."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return text.lstrip(".")
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -26,8 +26,8 @@ from coos_mlflow.errors import RegistryError
 from coos_mlflow.metrics import Evaluation, confusion_table
 from coos_mlflow.model import bundle as bundles
 from coos_mlflow.model.cell_model import PROBABILITY_COLUMNS
-from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import CLASS_ABBREVIATIONS, SPLIT_TITLES
+from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry.relocation import check_there
 from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import first_line, store_name

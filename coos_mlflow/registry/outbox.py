@@ -26,8 +26,8 @@ from coos_mlflow._utils.versions import check_fits
 from coos_mlflow.errors import OutputError, RegistryError, RunNotLoggedError
 from coos_mlflow.metrics import Evaluation
 from coos_mlflow.model.bundle import ARTIFACT
-from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.artifacts import log_data, log_evaluations, log_model, resolved_path
 from coos_mlflow.registry.results import Results, results_in

@@ -16,6 +16,7 @@ import numpy as np
 
 from coos_mlflow._utils.plugins import plugin_names
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.dataset import Dataset, coos7
 from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.representations._settings import Range, Seed, check_settings
 from coos_mlflow.representations.nn.precision import FP32, check_precision
@@ -49,6 +50,10 @@ class Representation(ABC):
     ``bins: Annotated[int, Range(1, 256)] = 16``; see `_settings.check_settings`. Weights come from
     `fit`, which trains on Training, or from `restore`.
     """
+
+    dataset: Dataset
+    """What the cells are: the features depend on its crop, and class probabilities on its classes.
+    `create` sets it."""
 
     key: ClassVar[str]
     """The file's stem, such as ``"texture"``."""
@@ -192,6 +197,15 @@ class Representation(ABC):
                 )
         return requested
 
+    def check_cells(self) -> None:  # noqa: B027 - most take all crops
+        """Refuse a data set whose crop this representation cannot take.
+
+        Raises
+        ------
+        DataError
+            Naming the crop and the sizes that can be taken.
+        """
+
     def require(self) -> None:  # noqa: B027 - most need nothing
         """Check that everything that must be downloaded, such as published weights, is there.
 
@@ -249,7 +263,9 @@ def names() -> tuple[str, ...]:
     return plugin_names(__package__)
 
 
-def create(key: str, preset: str = "paper", **params: Any) -> Representation:
+def create(
+    key: str, preset: str = "paper", dataset: Dataset | None = None, **params: Any
+) -> Representation:
     """Create the representation called `key`; only its file is imported.
 
     Parameters
@@ -258,6 +274,8 @@ def create(key: str, preset: str = "paper", **params: Any) -> Representation:
         One of `names`.
     preset : str
         Source of parameters that are not given; see `Representation.presets`.
+    dataset : Dataset, optional
+        What the cells are; COOS-7's by default.
     **params
         Parameters of the class. A ``seed`` is dropped where nothing is random.
 
@@ -275,4 +293,7 @@ def create(key: str, preset: str = "paper", **params: Any) -> Representation:
         params.pop("seed", None)
     settings = cls.presets.get(preset, {}) | params
     check_settings(key, cls, settings)
-    return cls(**settings)
+    representation = cls(**settings)
+    representation.dataset = dataset or coos7()
+    representation.check_cells()
+    return representation

@@ -10,9 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from coos_mlflow.errors import DataError, OutputError
-from coos_mlflow.plates.dataset import find_splits
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.schema import CLASSES, IMAGE_SIZE, SPLIT_MEANINGS, SPLIT_TITLES, SPLITS
+from coos_mlflow.plates.splits import find_splits
 
 LabelledCells = tuple[np.ndarray, np.ndarray]
 """Images (n, 2, 64, 64) and labels (n,)."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from coos_mlflow.classifiers.protocol import check_protocol, choose_preset
-from coos_mlflow.plates.dataset import TrainingData
+from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.representations import create
 from coos_mlflow.training.data import AUTO, DEFAULT_SCALE, choose
 from coos_mlflow.training.train import Row, rows_of, train_rows

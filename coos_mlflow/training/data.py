@@ -9,8 +9,8 @@ from coos_mlflow._utils.cache import cache_home
 from coos_mlflow._utils.progress import progress
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.cleaned import without_unusable
-from coos_mlflow.plates.dataset import TrainingData, coos7_home, coos7_present, find_splits
 from coos_mlflow.plates.reader import open_plate
+from coos_mlflow.plates.splits import TrainingData, coos7_home, coos7_present, find_splits
 
 AUTO = "auto"
 SIMULATED = "simulated"

@@ -21,9 +21,9 @@ from coos_mlflow._utils.cache import make_cache_home
 from coos_mlflow._utils.files import new_folder
 from coos_mlflow._utils.progress import progress
 from coos_mlflow.errors import RegistryError, RunNotLoggedError
-from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.schema import CellBatch
+from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry.artifacts import log_data
 from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import (

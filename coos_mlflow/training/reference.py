@@ -14,9 +14,9 @@ from coos_mlflow.drift.image_quality import FIGURES_VERSION, RAW_FIGURES, raw_fi
 from coos_mlflow.drift.reference import Reference, ReferenceCells, fit_projection
 from coos_mlflow.drift.statistics import CellSample
 from coos_mlflow.metrics import balanced_error
-from coos_mlflow.plates.dataset import Annotations, TrainingData
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.schema import CLASSES, SPLITS
+from coos_mlflow.plates.splits import Annotations, TrainingData
 from coos_mlflow.training.features import compute_or_load
 
 CELLS_PER_CLASS = {"training": 8, "test3": 2, "test4": 2}

@@ -18,8 +18,8 @@ from coos_mlflow.classifiers.fit import (
 from coos_mlflow.classifiers.protocol import TITLES, Protocol
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.metrics import Evaluation, evaluate
-from coos_mlflow.plates.dataset import Annotations, TrainingData
 from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.splits import Annotations, TrainingData
 from coos_mlflow.representations import PROBABILITIES, VALIDATION_ERROR, Representation
 from coos_mlflow.training.features import extract
 from coos_mlflow.training.reference import SplitScores, collect, raw_figures_of

@@ -26,8 +26,8 @@ from coos_mlflow.drift.reference import SCHEMA_VERSION as REFERENCE_VERSION
 from coos_mlflow.errors import DataError, RegistryError, UnusableCellsError
 from coos_mlflow.metrics import Evaluation, evaluate
 from coos_mlflow.model import bundle as bundles
-from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry import outbox, versions
 from coos_mlflow.registry.artifacts import log_data, read_evaluations, requirements
 from coos_mlflow.registry.retry import with_retry

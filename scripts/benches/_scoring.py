@@ -16,8 +16,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.reader import open_plate
+from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.plates.writer import PlateWriter
 from coos_mlflow.representations import create
 from coos_mlflow.scoring.scorer import Scorer

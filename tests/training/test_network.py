@@ -6,8 +6,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from coos_mlflow.errors import RunNotLoggedError
-from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.representations import create
 from coos_mlflow.representations.nn import training
 from coos_mlflow.training import network

@@ -15,8 +15,8 @@ import numpy as np
 
 from coos_mlflow._utils.files import check_folder, whole_folder
 from coos_mlflow.metrics import confusion_table
-from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import CLASSES, SPLITS
+from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry.artifacts import log_data
 from coos_mlflow.registry.runs import TRAINING_EXPERIMENT, log_new_params, prepare_store, run
 from coos_mlflow.reports.plate.markdown import render_markdown

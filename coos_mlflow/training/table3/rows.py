@@ -19,8 +19,8 @@ import numpy as np
 from coos_mlflow.classifiers.protocol import AUTO, choose_preset
 from coos_mlflow.errors import DataError, MissingWeightsError, RegistryError
 from coos_mlflow.metrics import Evaluation
-from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import SPLIT_TITLES
+from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.representations import Representation, create, names
 from coos_mlflow.training.row import KIND_TITLES, OWN, kinds_of
 from coos_mlflow.training.train import Row, train_rows

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from coos_mlflow.errors import DataError, MissingWeightsError, RegistryError
-from coos_mlflow.plates.dataset import TrainingData
 from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.representations import Representation
 from coos_mlflow.training.table3 import rows as table3
 from coos_mlflow.training.table3.rows import (

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from coos_mlflow.errors import DataError
-from coos_mlflow.plates.dataset import coos7_home, coos7_present, find_splits
 from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.splits import coos7_home, coos7_present, find_splits
 
 
 def fill(folder: Path, beginning: str = "COOS7_v1.1_") -> Path:
