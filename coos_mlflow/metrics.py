@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from coos_mlflow.plates.schema import CLASSES
+from coos_mlflow.plates.schema import UNLABELLED
 
 _DRAWS = 1000
 """Bootstrap repetitions; the ends of a 95 % interval then vary by about 2 % of its width."""
@@ -22,7 +23,7 @@ class WellCounts:
     ----------
     plates, wells : ndarray of str, shape (w,)
         Sorted by plate, then well.
-    counts : ndarray of int64, shape (w, 7, 7)
+    counts : ndarray of int64, shape (w, classes, classes)
         Rows are true classes, columns predicted ones.
     """
 
@@ -31,11 +32,11 @@ class WellCounts:
     counts: np.ndarray
 
     @classmethod
-    def from_rows(cls, rows: list[list[Any]]) -> WellCounts:
+    def from_rows(cls, rows: list[list[Any]], n_classes: int) -> WellCounts:
         """Return the counts that `as_rows` returned."""
         plates, wells, *counted = zip(*rows, strict=True) if rows else [()] * 5
         true, predicted, cells = np.array(counted, np.int64)
-        return _by_well(np.array(plates), np.array(wells), true, predicted, cells)
+        return _by_well(np.array(plates), np.array(wells), true, predicted, cells, n_classes)
 
     def as_rows(self) -> list[list[Any]]:
         """Return ``[plate, well, true, predicted, cells]`` for all counts above 0, JSON-ready."""
@@ -73,7 +74,7 @@ class Evaluation:
 
     Parameters
     ----------
-    confusion : ndarray of int64, shape (7, 7)
+    confusion : ndarray of int64, shape (classes, classes)
         Rows are true classes, columns predicted ones.
     interval : tuple of float
         95 % interval of the balanced error in %; NaN where no plate has two wells.
@@ -92,7 +93,7 @@ class Evaluation:
 
     @property
     def recalls(self) -> list[float]:
-        """Recall per class 0..6; NaN for a class without cells."""
+        """Recall per class; NaN for a class without cells."""
         return [float(r) for r in recalls(self.confusion)]
 
     @property
@@ -105,8 +106,9 @@ class Evaluation:
         """Return the evaluation that `as_dict` returned."""
         low, high = (np.nan if bound is None else bound for bound in values["interval"])
         wells = values.get("wells")
-        by_well = None if wells is None else WellCounts.from_rows(wells)
-        return cls(np.array(values["confusion"], np.int64), (low, high), by_well)
+        confusion = np.array(values["confusion"], np.int64)
+        by_well = None if wells is None else WellCounts.from_rows(wells, len(confusion))
+        return cls(confusion, (low, high), by_well)
 
     def as_dict(self) -> dict[str, Any]:
         """Return all fields and metrics, JSON-ready, NaN as None."""
@@ -125,6 +127,7 @@ def evaluate(
     predicted: np.ndarray,
     plates: np.ndarray,
     wells: np.ndarray,
+    n_classes: int,
     *,
     draws: int = _DRAWS,
     seed: int = 0,
@@ -134,15 +137,17 @@ def evaluate(
     Parameters
     ----------
     labels, predicted : ndarray of int64, shape (n,)
-        Classes 0..6.
+        Classes from 0. Cells with the label `UNLABELLED` are left out.
     plates, wells : ndarray of str, shape (n,)
         Plate and well of each cell.
+    n_classes : int
     draws : int
         Bootstrap repetitions.
     seed : int
         Seed of the bootstrap.
     """
-    by_well = _by_well(plates, wells, labels, predicted, 1)
+    known = labels != UNLABELLED
+    by_well = _by_well(plates[known], wells[known], labels[known], predicted[known], 1, n_classes)
     interval = _middle(by_well.drawn_errors(draws, seed)) if by_well.vary else (np.nan, np.nan)
     return Evaluation(by_well.counts.sum(axis=0), interval, by_well)
 
@@ -167,10 +172,10 @@ def difference(
     return _middle(one.drawn_errors(draws, seed) - other.drawn_errors(draws, seed))
 
 
-def confusion_table(evaluation: Evaluation) -> pd.DataFrame:
+def confusion_table(evaluation: Evaluation, class_names: Sequence[str]) -> pd.DataFrame:
     """Return the confusion matrix with class names."""
-    names = pd.Index(CLASSES, name="true class")
-    return pd.DataFrame(evaluation.confusion, index=names, columns=list(CLASSES))
+    names = pd.Index(class_names, name="true class")
+    return pd.DataFrame(evaluation.confusion, index=names, columns=list(class_names))
 
 
 def _by_well(
@@ -179,9 +184,10 @@ def _by_well(
     labels: np.ndarray,
     predicted: np.ndarray,
     cells: np.ndarray | int,
+    n_classes: int,
 ) -> WellCounts:
     units, unit = np.unique(np.stack([plates, wells]), axis=1, return_inverse=True)
-    counts = np.zeros((units.shape[1], len(CLASSES), len(CLASSES)), np.int64)
+    counts = np.zeros((units.shape[1], n_classes, n_classes), np.int64)
     np.add.at(counts, (unit.ravel(), labels, predicted), cells)
     return WellCounts(units[0], units[1], counts)
 
@@ -203,18 +209,18 @@ def _draw_wells(plates: np.ndarray, draws: int, rng: np.random.Generator) -> np.
 
 
 def recalls(confusions: np.ndarray) -> np.ndarray:
-    """Return recalls (..., 7) of confusions (..., 7, 7), NaN for a class without cells."""
+    """Return recalls (..., classes) of confusions, NaN for a class without cells."""
     cells = confusions.sum(axis=-1)
     right = np.einsum("...ii->...i", confusions)
     return np.divide(right, cells, out=np.full(cells.shape, np.nan), where=cells > 0)
 
 
 def present_classes(confusions: np.ndarray, min_share: float = 0.0) -> np.ndarray:
-    """Return which classes of confusions (..., 7, 7) are present, bool, shape (..., 7).
+    """Return which classes of confusions are present, bool, shape (..., classes).
 
     Parameters
     ----------
-    confusions : ndarray, shape (..., 7, 7)
+    confusions : ndarray, shape (..., classes, classes)
         Rows are true classes.
     min_share : float
         A class with fewer cells than this share of the commonest class counts as absent, and so
@@ -230,7 +236,7 @@ def balanced_error(confusions: np.ndarray, *, min_share: float = 0.0) -> np.ndar
 
     Parameters
     ----------
-    confusions : ndarray, shape (..., 7, 7)
+    confusions : ndarray, shape (..., classes, classes)
         Rows are true classes, columns predicted ones.
     min_share : float
         The rule for rare classes, see `present_classes`. The default counts every class that has
@@ -247,8 +253,15 @@ def balanced_error(confusions: np.ndarray, *, min_share: float = 0.0) -> np.ndar
     return errors
 
 
-def confusion_matrix(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Count cells by true class (rows) and predicted class (columns), int64, shape (7, 7)."""
-    confusion = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
+def confusion_matrix(
+    truth: np.ndarray, predicted: np.ndarray, n_classes: int | None = None
+) -> np.ndarray:
+    """Count cells by true class (rows) and predicted class (columns), int64.
+
+    `n_classes` is by default as many as occur.
+    """
+    if n_classes is None:
+        n_classes = int(max(truth.max(initial=0), predicted.max(initial=0))) + 1
+    confusion = np.zeros((n_classes, n_classes), np.int64)
     np.add.at(confusion, (truth, predicted), 1)
     return confusion

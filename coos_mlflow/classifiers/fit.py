@@ -26,7 +26,6 @@ from coos_mlflow.classifiers.forest_search import (
 from coos_mlflow.classifiers.protocol import TITLES, Protocol
 from coos_mlflow.errors import DataError
 from coos_mlflow.metrics import balanced_error, confusion_matrix
-from coos_mlflow.plates.schema import CLASSES
 
 VERSION = "2"
 """To be changed whenever the same cells and settings would give other fits."""
@@ -125,7 +124,7 @@ def step_types() -> set[type]:
 
 
 def left_out_probabilities(
-    pipeline: Pipeline, X: np.ndarray, y: np.ndarray, plates: np.ndarray
+    pipeline: Pipeline, X: np.ndarray, y: np.ndarray, plates: np.ndarray, n_classes: int
 ) -> np.ndarray:
     """Predict each plate by a classifier fitted without it.
 
@@ -134,13 +133,13 @@ def left_out_probabilities(
 
     Returns
     -------
-    ndarray of float64, shape (n, 7)
+    ndarray of float64, shape (n, classes)
         Class probabilities. With only one group of plates, those of `pipeline` itself.
     """
     splits = left_out_plates(y, plates)
     if len(splits) < 2:
-        return class_probabilities(pipeline, X)
-    return _held_out_probabilities(pipeline, X, y, splits, "left-out plates")
+        return class_probabilities(pipeline, X, n_classes)
+    return _held_out_probabilities(pipeline, X, y, splits, "left-out plates", n_classes)
 
 
 def left_out_plates(y: np.ndarray, plates: np.ndarray) -> list[Fold]:
@@ -182,9 +181,9 @@ def left_out_plates(y: np.ndarray, plates: np.ndarray) -> list[Fold]:
     return [(np.flatnonzero(~rows), np.flatnonzero(rows)) for rows in held_out]
 
 
-def class_probabilities(pipeline: Pipeline, X: np.ndarray) -> np.ndarray:
-    """Return probabilities (n, 7), zero for classes that are not in Training."""
-    probabilities = np.zeros((len(X), len(CLASSES)))
+def class_probabilities(pipeline: Pipeline, X: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return probabilities (n, classes), zero for classes that are not in Training."""
+    probabilities = np.zeros((len(X), n_classes))
     probabilities[:, pipeline.classes_] = pipeline.predict_proba(X)
     return probabilities
 
@@ -194,18 +193,24 @@ def _cv_error(
 ) -> float:
     """Return the balanced error in %, averaged over the folds."""
     title = f"{TITLES[kind]} cross-validation"
-    predicted = _held_out_probabilities(pipeline, X, y, folds, title).argmax(axis=1)
+    n_classes = int(y.max()) + 1
+    predicted = _held_out_probabilities(pipeline, X, y, folds, title, n_classes).argmax(axis=1)
     errors = [balanced_error(confusion_matrix(y[held], predicted[held])) for _, held in folds]
     return float(np.mean(errors))
 
 
 def _held_out_probabilities(
-    pipeline: Pipeline, X: np.ndarray, y: np.ndarray, folds: Sequence[Fold], title: str
+    pipeline: Pipeline,
+    X: np.ndarray,
+    y: np.ndarray,
+    folds: Sequence[Fold],
+    title: str,
+    n_classes: int,
 ) -> np.ndarray:
-    """Return probabilities (n, 7) of each fold's held-out rows by the fit on its other rows."""
-    probabilities = np.zeros((len(y), len(CLASSES)))
+    """Return probabilities of each fold's held-out rows by the fit on its other rows."""
+    probabilities = np.zeros((len(y), n_classes))
     for fitted, (_, held) in zip(_fits(pipeline, X, y, folds, title), folds, strict=True):
-        probabilities[held] = class_probabilities(fitted, X[held])
+        probabilities[held] = class_probabilities(fitted, X[held], n_classes)
     return probabilities
 
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from coos_mlflow import __version__
-from coos_mlflow.cli.tables import error_cells, error_table, figure
-from coos_mlflow.plates.schema import SPLIT_TITLES, SPLITS
+from coos_mlflow.cli.tables import error_table, figure
+from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.reports.plate.wording import without_controls
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ def show_champions(champions: list[Version], headless: list[str], store: str) ->
         return
     _say(store)
     if champions:
-        table = error_table("Champions; balanced error (%)")
+        table = error_table("Champions; balanced error (%)", coos7())
         for version in champions:
             mark = " (pinned)" if "champion" in version.pinned else ""
             called = _plain(f"{version.model.name} v{version.number}{mark}")
             cv_error = figure(version.tag_number("cv_error"))
-            table.add_row(called, _data(version), *error_cells(version.errors), cv_error)
+            table.add_row(called, _data(version), *map(figure, version.errors.values()), cv_error)
         Console(soft_wrap=True).print(table)
     for name in headless:
         _say(f"{name} has no champion; `coos models promote {name} --automatic` chooses one.")
@@ -59,8 +59,8 @@ def show_versions(versions: list[Version], title: str) -> None:
     table.add_column("aliases", overflow="fold", min_width=len("(pinned)"))
     table.add_column("layer", overflow="fold", min_width=len("haralick"))
     table.add_column("data", overflow="fold", min_width=len("SIMULATED"))
-    for heading in ("left out", *(SPLIT_TITLES[split] for split in SPLITS[1:])):
-        table.add_column(heading, justify="right", width=len("Test1"))
+    for heading in ("left out", *map(coos7().title, coos7().references)):
+        table.add_column(heading, justify="right", width=5)
     table.add_column("package", overflow="fold", min_width=len("package"))
     table.add_column("made (UTC)", min_width=len("2026-01-01"))
     for version in versions:
@@ -70,7 +70,7 @@ def show_versions(versions: list[Version], title: str) -> None:
             _plain(version.model.tags.get("layer", "-")),
             _data(version),
             figure(version.left_out_error),
-            *error_cells(version.errors)[1:],
+            *[figure(error) for error in version.errors.values()][1:],
             _package(version, "\n"),
             f"{version.made:%Y-%m-%d %H:%M}",
         )
@@ -90,7 +90,7 @@ def show_details(details: Details) -> None:
     for heading in ("", "%", "95 % interval"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for split, (error, low, high) in details.intervals.items():
-        table.add_row(SPLIT_TITLES[split], figure(error), _interval(low, high))
+        table.add_row(coos7().title(split), figure(error), _interval(low, high))
     table.add_row("left-out plates", figure(version.left_out_error), "-")
     table.add_row("cross-validation", figure(version.tag_number("cv_error")), "-")
     console.print(table)
@@ -155,13 +155,13 @@ def _error_rows(comparison: Comparison) -> Table:
     for heading in ("", "model", "error", "95 % interval", "minus A", "its 95 % interval"):
         right = heading not in ("", "model")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
-    for split in SPLITS:
+    for split in coos7().split_keys:
         first, *_ = comparison.members["A"].intervals[split]
         for letter, member in comparison.members.items():
             error, low, high = member.intervals[split]
             row = [letter, figure(error), _interval(low, high)]
             if letter == "A":
-                table.add_row(SPLIT_TITLES[split], *row)
+                table.add_row(coos7().title(split), *row)
                 continue
             change = "-" if math.isnan(error - first) else f"{error - first:+.1f}"
             table.add_row("", *row, change, _change(comparison.difference(split, letter)))

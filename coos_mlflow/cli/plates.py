@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from coos_mlflow.plates.coos7 import DownloadPlan
+    from coos_mlflow.plates.dataset import Dataset
     from coos_mlflow.plates.summary import PlateSummary
     from coos_mlflow.plates.tiff_pairs import CellPairs
 
@@ -35,21 +36,25 @@ def check(
 ) -> None:
     """Say what a plate file holds, or why it cannot be used.
 
+    It is checked against the dataset.yaml beside it or inside it, if there is one.
+
     Example: coos check new_plate.h5
     """
-    print_summary(inspect_with_progress(file), _stdout())
+    from coos_mlflow.plates.dataset_file import dataset_of_plate
+
+    print_summary(inspect_with_progress(file, dataset_of_plate(file)), _stdout())
 
 
-def inspect_with_progress(file: Path) -> PlateSummary:
+def inspect_with_progress(file: Path, dataset: Dataset | None = None) -> PlateSummary:
     """Read a whole plate and check every cell, with a progress bar if that takes long."""
     from coos_mlflow._utils.progress import progress
     from coos_mlflow.plates.reader import open_plate
     from coos_mlflow.plates.summary import inspect
 
-    with open_plate(file) as plate:
+    with open_plate(file, dataset) as plate:
         n_cells = plate.n_cells
     with progress(f"Reading {file.name}", total=n_cells, unit="cells") as advance:
-        return inspect(file, advance)
+        return inspect(file, advance, dataset)
 
 
 def download(
@@ -75,7 +80,9 @@ def download(
         plan = coos7.plan_download(to or coos7_home(), on_progress=advance)
     console = _stdout()
     _print_plan(plan, console)
-    console.print(f"Licence: {coos7.LICENCE}\nPlease cite: {coos7.CITATION}", markup=False)
+    console.print(
+        f"Licence: {description.licence}\nPlease cite: {description.citation}", markup=False
+    )
     coos7.check_space(plan)
     if dry_run or not plan.wanted:
         return
@@ -187,7 +194,7 @@ def pack(
     What `coos unpack` wrote comes back exactly.
 
     Hidden files and folders are left out and counted. Each image is one channel of one cell,
-    64x64 pixels of grey counts.
+    a square of grey counts.
 
     Example: coos pack images plate.h5 --protein '*_gfp.tif' --nucleus '*_rfp.tif'
     """
@@ -247,7 +254,9 @@ def _facts(summary: PlateSummary) -> list[tuple[str, str]]:
     stored = f"{summary.dtype}, chunks {chunks}, compression {summary.compression}"
     return [
         ("cells", f"{summary.n_cells:,} ({summary.file_bytes / 1e6:,.1f} MB)"),
-        ("classes", _names(summary.classes)),
+        ("data set", summary.dataset or "not described"),
+        ("crop", f"{summary.crop} pixels{_pixel_size(summary)}"),
+        ("classes", _names(summary.classes) + _without(summary.unlabelled)),
         ("plates", _ids(summary.plates, summary.n_cells)),
         ("wells", _wells(summary)),
         ("dates", _ids(summary.dates, summary.n_cells)),
@@ -255,6 +264,10 @@ def _facts(summary: PlateSummary) -> list[tuple[str, str]]:
         ("stored as", stored),
         ("missing", ", ".join(summary.missing) or "nothing"),
     ]
+
+
+def _pixel_size(summary: PlateSummary) -> str:
+    return "" if summary.pixel_size is None else f" of {summary.pixel_size:g} micrometres"
 
 
 def _wells(summary: PlateSummary) -> str:

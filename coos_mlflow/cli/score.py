@@ -114,6 +114,7 @@ def score(
         if not openable:
             return
         with progress(f"Loading {model}"):
+            from coos_mlflow.plates.reader import open_plate
             from coos_mlflow.scoring import overview
             from coos_mlflow.scoring import scorer as scoring
 
@@ -121,6 +122,7 @@ def score(
         fit = []
         for plate in openable:
             with tally.attempt():
+                open_plate(plate, scorer.dataset).close()
                 scorer.check(plate, out, force=force)
                 fit.append(plate)
         if dry_run:
@@ -253,7 +255,7 @@ def _scored(outcome: Scored | CoosError, tally: _Tally) -> Scored:
 
 
 def _say_what_would_be(scorer: Scorer, plate: Path, out: Path) -> None:
-    found = cli_data.inspect_with_progress(plate)
+    found = cli_data.inspect_with_progress(plate, scorer.dataset)
     typer.echo(f"would score {found.n_cells:,} cells of {plate} with {scorer.model}")
     for note in found.cell_notes:
         typer.echo(note)

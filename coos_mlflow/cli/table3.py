@@ -51,7 +51,10 @@ def table3(
     search: Annotated[
         str, typer.Option(help="Of the forests: random, halving, or auto (the preset's).")
     ] = AUTO,
-    out: Annotated[Path, typer.Option(help="Folder for the table as files.")] = Path("table3"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the files; by default table3, or the data set's name."),
+    ] = None,
     drop_bad: DropBad = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the rows, train and write nothing.")
@@ -75,7 +78,7 @@ def table3(
         from coos_mlflow._utils.files import check_folder
         from coos_mlflow.classifiers.protocol import check_protocol, choose_preset
         from coos_mlflow.cli import tables
-        from coos_mlflow.training.data import choose
+        from coos_mlflow.training.data import choose, described
         from coos_mlflow.training.table3 import files
         from coos_mlflow.training.table3.rows import all_lines, choose_lines
 
@@ -85,7 +88,9 @@ def table3(
         raise DataError(f"--seed {seed} --seeds {seeds} found; the last seed passes 4294967295.")
     check_protocol(preset, settings)
     lines = choose_lines(all_lines(preset), rows)
-    check_folder(out, force, files.FILES)
+    dataset = described(data)
+    out = out or Path(files.name_of(dataset))
+    check_folder(out, force, files.files_of(dataset))
     if dry_run:
         print_lines(lines, preset, wanted)
         return
@@ -103,7 +108,7 @@ def table3(
         say=lambda words: typer.echo(words, err=True),
     )
     print_table(files.summarise(table), _stdout())
-    for name in files.FILES:
+    for name in files.files_of(chosen.dataset):
         typer.echo(str(out / name))
 
 
@@ -140,9 +145,11 @@ def print_table(summary: dict[str, Any], console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    ours, theirs = summary["groups"][:2]
+    ours, *others = summary["groups"]
+    theirs = [group for group in others if group["key"] == "published"]
+    number = max(_NUMBER, *(len(heading) for heading in summary["headings"]))
     cells = [cell for row in summary["rows"] for cell in row["cells"]["ours"] or ()]
-    wide = max([_NUMBER, *(len(_tight(c[part])) for c in cells for part in ("text", "small"))])
+    wide = max([number, *(len(_tight(c[part])) for c in cells for part in ("text", "small"))])
     below = any(cell["small"] for cell in cells)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
     table.title = Text(f"{summary['caption']}\n", style="bold").append(
@@ -150,18 +157,18 @@ def print_table(summary: dict[str, Any], console: Console) -> None:
     )
     table.add_column("\nFeatures")
     table.add_column("\nModel")
-    for group, width in ((ours, wide), (theirs, _NUMBER)):
+    for group, width in ((ours, wide), *((group, number) for group in theirs)):
         heads = " ".join(f"{heading:>{width}}" for heading in summary["headings"])
         table.add_column(f"{group['title']}\n{heads}", no_wrap=True)
-    for number, row in enumerate(summary["rows"]):
-        if row["first"] and number:
+    for place, row in enumerate(summary["rows"]):
+        if row["first"] and place:
             table.add_row()
-        made, paper = row["cells"]["ours"], row["cells"]["published"]
+        made, papers = row["cells"]["ours"], [row["cells"][group["key"]] for group in theirs]
         table.add_row(
             Text(("\n" if below else " ").join(filter(None, (row["features"], row["layer"])))),
             Text(row["model"]),
             _numbers(made, wide) if made else Text(row["missing"], style="yellow"),
-            _numbers(paper, _NUMBER) if paper else Text(),
+            *(_numbers(paper, number) if paper else Text() for paper in papers),
         )
     if summary["simulated"]:
         console.print(Text(summary["simulated"], style="bold yellow"))

@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from coos_mlflow.drift.image_quality import VIEWS
-from coos_mlflow.plates.schema import SPLIT_TITLES, SPLITS
 from coos_mlflow.registry.scoring_runs import ESTIMATES
 from coos_mlflow.reports.plate import wording
 from coos_mlflow.reports.plate.wording import shown
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from coos_mlflow._utils.timings import Timings
+    from coos_mlflow.plates.dataset import Dataset
     from coos_mlflow.plates.splits import TrainingData
     from coos_mlflow.scoring.record import Scored
     from coos_mlflow.training.train import Row
@@ -32,24 +32,25 @@ def say_data(data: TrainingData, preset: str) -> None:
     console = Console()
     if data.simulated:
         console.print(f"[bold yellow]SIMULATED cells[/] from {escape(str(data.folder))}")
-        console.print("No figure of this run says anything about COOS-7 or a real microscope.")
+        console.print("No figure of this run says anything about a real microscope.")
     else:
         console.print(f"{data.name} from {escape(str(data.folder))}")
     console.print(f"preset: {preset}")
 
 
-def show_rows(rows: list[Row], simulated: bool) -> None:
+def show_rows(rows: list[Row], data: TrainingData) -> None:
     """Print the errors of registered versions, as the paper's Table 3 does."""
     from coos_mlflow.training.row import KIND_TITLES, OWN
 
-    title = "Balanced error (%)" + (", simulated cells" if simulated else "")
-    table = error_table(title)
+    title = "Balanced error (%)" + (", simulated cells" if data.simulated else "")
+    table = error_table(title, data.dataset)
     several_layers = len({row.layer for row in rows}) > 1
     for row in rows:
         name = f"{row.model.name} v{row.model.version}" + ("" if row.trained else " (was there)")
         named = several_layers and row.kind != OWN
         kind = KIND_TITLES[row.kind] + (f", {row.layer}" if named else "")
-        table.add_row(name, kind, *error_cells(row.errors), f"{row.cv_error:.1f}")
+        errors = [figure(row.errors[split]) for split in data.dataset.split_keys]
+        table.add_row(name, kind, *errors, f"{row.cv_error:.1f}")
     Console().print(table)
 
 
@@ -175,19 +176,14 @@ def _history_cells(row: pd.Series) -> list[Text]:
     ]
 
 
-def error_table(title: str) -> Table:
-    """Return an empty table of errors: model, remark, `error_cells`, cross-validation error."""
+def error_table(title: str, dataset: Dataset) -> Table:
+    """Return an empty table: model, remark, error on each split, cross-validation error."""
     table = Table(title=title, title_justify="left")
     table.add_column("model", overflow="fold")
     table.add_column("", min_width=len("End-to-End"))
-    for heading in ("Train", *(SPLIT_TITLES[split] for split in SPLITS[1:]), "CV"):
+    for heading in ("Train", *(dataset.title(split) for split in dataset.references), "CV"):
         table.add_column(heading, justify="right", no_wrap=True)
     return table
-
-
-def error_cells(errors: dict[str, float]) -> list[str]:
-    """Return errors as text in the order of the splits, a dash for an unknown one."""
-    return [figure(errors[split]) for split in SPLITS]
 
 
 def figure(value: float) -> str:

@@ -105,11 +105,11 @@ def train(
         "cv_folds": _auto_int("cv-folds", cv_folds),
         "folds": folds,
     }
-    simulated = []
+    used: list[TrainingData] = []
 
     def on_data(chosen: TrainingData, name: str) -> None:
         tables.say_data(chosen, name)
-        simulated.append(chosen.simulated)
+        used.append(chosen)
 
     with _spread_over(dask, workers):
         rows = api.train(
@@ -126,7 +126,7 @@ def train(
             resume=resume,
             on_data=on_data,
         )
-    tables.show_rows(rows, simulated[0])
+    tables.show_rows(rows, used[0])
 
 
 @contextmanager

@@ -22,18 +22,17 @@ from coos_mlflow.drift.quality_shift import quality_shifts
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.drift.statistics.raw_figures import MOVED
 from coos_mlflow.metrics import recalls
-from coos_mlflow.plates.schema import CLASSES, SPLITS
+from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.wells import well_positions
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 MAX_PLATES_WITH_EFFECTS = 8
 """Effect sizes are measured for this many plates of a file, the farthest: each takes about a
 second."""
 
-BASELINE = {
+BASELINE: dict[str, Any] = {
     "key": "baseline",
-    "title": "The error of Test1, everywhere",
     "meaning": "what one expects who trusts the test set: the figure to beat",
 }
 
@@ -79,6 +78,7 @@ def assess(
     wells = _wells(comparison, collected)
     assessment = {
         "schema_version": SCHEMA_VERSION,
+        "dataset": _dataset_entry(reference.dataset),
         "seed": seed,
         "verdict": file_verdict,
         "reason": reason,
@@ -105,6 +105,22 @@ def assess(
     }
     rounded: dict[str, Any] = _rounded(assessment)
     return rounded
+
+
+def _dataset_entry(dataset: Dataset) -> dict[str, Any]:
+    """Return what pages say of the model's data set."""
+    return {
+        "name": dataset.name,
+        "crop": dataset.crop,
+        "wells": dataset.wells,
+        "classes": [
+            {"name": one.name, "short": one.short, "colour": one.colour} for one in dataset.classes
+        ],
+        "splits": [
+            {"key": key, "title": split.name, "meaning": split.meaning}
+            for key, split in dataset.by_split.items()
+        ],
+    }
 
 
 def _add_figures(
@@ -143,7 +159,7 @@ def _settings(allowance: dict[str, float]) -> dict[str, Any]:
 
 
 def error_record(reference: Reference, *, has_wells: bool) -> dict[str, Any]:
-    """Return the error of each estimator on Test1..4, the baseline last."""
+    """Return the error of each estimator on the reference splits, the baseline last."""
     truths = {split: error for split, error in reference.errors.items() if split != "training"}
     entries = []
     for key, estimator in estimators().items():
@@ -151,9 +167,16 @@ def error_record(reference: Reference, *, has_wells: bool) -> dict[str, Any]:
         if key in reference.record:
             names = {"key": key, "title": estimator.title, "meaning": estimator.meaning}
             entries.append(names | {"splits": _offs(reference.record[key], truths)})
-    if "test1" in truths:
-        everywhere = dict.fromkeys(truths, truths["test1"])
-        entries.append(BASELINE | {"splits": _offs(everywhere, truths)})
+    if truths:
+        nearest = next(iter(truths))
+        everywhere = dict.fromkeys(truths, truths[nearest])
+        entries.append(
+            BASELINE
+            | {
+                "title": f"The error of {reference.dataset.title(nearest)}, everywhere",
+                "splits": _offs(everywhere, truths),
+            }
+        )
     chosen = reference.calibration.chosen(has_wells=has_wells)
     return {"chosen": chosen, "estimators": entries}
 
@@ -220,16 +243,16 @@ def _model_errors(reference: Reference) -> dict[str, Any]:
             "balanced_error": reference.errors[split],
             "recalls": error.nan_to_none(recalls(reference.confusions[split])),
         }
-        for split in SPLITS
+        for split in reference.profiles
         if split in reference.errors
     }
 
 
 def _class_shares(reference: Reference, profile: Profile) -> dict[str, Any]:
     counts = profile.class_counts()
-    confusion = reference.confusions.get("training", np.eye(len(CLASSES)))
+    confusion = reference.confusions.get("training", np.eye(reference.dataset.n_classes))
     return {
-        "classes": list(CLASSES),
+        "classes": list(reference.dataset.class_names),
         "cells": counts.tolist(),
         "predicted": (counts / counts.sum()).tolist(),
         "corrected": corrected_shares(counts, confusion).tolist(),
@@ -263,7 +286,7 @@ def _wells(comparison: PlateComparison, collected: Collected) -> list[dict[str, 
     distances = comparison.wells(profile)
     confidences = _confidences(collected)
     ids, number = profile.wells_of_groups()
-    counts = np.zeros((len(ids), len(CLASSES)))
+    counts = np.zeros((len(ids), profile.means["softmax"].shape[1]))
     np.add.at(counts, (number, profile.classes), profile.counts)
     rows, columns = well_positions(np.array([well for _, well in ids], dtype=str))
     return [

@@ -18,7 +18,7 @@ class Collected:
     ----------
     profile : Profile
         Counts, means and variances by plate, well and predicted class.
-    probabilities : dict of ndarray of float32, shape (n, 7)
+    probabilities : dict of ndarray of float32, shape (n, classes)
         Of all cells, by plate, in the order of the file.
     wells : dict of ndarray of int64, shape (n,)
         Numbers of their wells on the plate, from 0.

@@ -13,7 +13,6 @@ from threadpoolctl import threadpool_limits
 from coos_mlflow.drift import MIN_CELLS_PER_CLASS, MIN_CELLS_PER_PLATE
 from coos_mlflow.drift.plate_distance import comparable_units
 from coos_mlflow.drift.statistics import MAX_CELLS, CellSample, statistics
-from coos_mlflow.plates.schema import CLASSES
 
 
 def effect_sizes(
@@ -82,7 +81,7 @@ def _common_classes(plate: CellSample, reference: CellSample) -> np.ndarray:
 
 
 def _class_counts(sample: CellSample) -> np.ndarray:
-    return np.bincount(sample.classes, minlength=len(CLASSES))
+    return np.bincount(sample.classes, minlength=sample.softmax.shape[1])
 
 
 def _apportioned(shares: np.ndarray, size: int) -> np.ndarray:

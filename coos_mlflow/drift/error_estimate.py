@@ -16,7 +16,6 @@ from coos_mlflow.drift import CANNOT_TELL, MIN_CELLS_PER_WELL
 from coos_mlflow.drift.calibration import fit_temperature
 from coos_mlflow.drift.estimators import Predictions, estimators
 from coos_mlflow.metrics import balanced_error, confusion_matrix, present_classes, recalls
-from coos_mlflow.plates.schema import CLASSES
 
 ESTIMATED = "estimated"
 
@@ -38,11 +37,9 @@ MAX_DOUBTFUL_SHARE = 0.25
 """No estimate is given if a larger share of the cells lies in doubtful wells, or on plates farther
 than all reference plates."""
 
-N = len(CLASSES)
-
 Confusions = dict[str, np.ndarray]
 """By estimator, the estimated confusion matrix of each well: true classes in rows, labels in
-columns, float64, shape (wells, 7, 7)."""
+columns, float64, shape (wells, classes, classes)."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Calibration:
     Parameters
     ----------
     temperature : float
-    prior : ndarray of float64, shape (7,)
+    prior : ndarray of float64, shape (classes,)
         Shares of the classes.
     fitted : dict of ndarray
         By estimator, the result of its ``fit``.
@@ -95,7 +92,7 @@ class Calibration:
 
         Parameters
         ----------
-        probabilities : ndarray, shape (n, 7)
+        probabilities : ndarray, shape (n, classes)
         wells : ndarray of int64, shape (n,), or None
             From 0, without gaps; None where the file has no ids.
         """
@@ -109,12 +106,12 @@ class Calibration:
 
 
 def _by_well(predictions: Predictions, truths: np.ndarray) -> np.ndarray:
-    """Sum the probabilities of true classes by well and label, shape (wells, 7, 7)."""
-    wells = predictions.wells
+    """Sum the probabilities of true classes by well and label, (wells, classes, classes)."""
+    wells, n = predictions.wells, truths.shape[1]
     wells = np.zeros(len(truths), dtype=np.int64) if wells is None else wells
-    by_label = np.zeros(((int(wells.max()) + 1) * N, N))
-    np.add.at(by_label, wells * N + predictions.labels, truths)
-    return by_label.reshape(-1, N, N).transpose(0, 2, 1)
+    by_label = np.zeros(((int(wells.max()) + 1) * n, n))
+    np.add.at(by_label, wells * n + predictions.labels, truths)
+    return by_label.reshape(-1, n, n).transpose(0, 2, 1)
 
 
 def calibrate(
@@ -124,7 +121,7 @@ def calibrate(
 
     Parameters
     ----------
-    probabilities : ndarray, shape (n, 7)
+    probabilities : ndarray, shape (n, classes)
         Of Training cells, by models that left out the cell's plate.
     labels : ndarray of int64, shape (n,)
         True classes.
@@ -139,7 +136,8 @@ def calibrate(
         rows = plates == plate
         others = ~rows if not rows.all() else rows
         fitted = _fit(probabilities[others], labels[others], codes[others], pure)
-        truth = confusion_matrix(labels[rows], probabilities[rows].argmax(axis=1))
+        predicted = probabilities[rows].argmax(axis=1)
+        truth = confusion_matrix(labels[rows], predicted, probabilities.shape[1])
         confusions = fitted.confusions(probabilities[rows], number_ids(codes[rows]))
         for key, by_well in confusions.items():
             total = by_well.sum(axis=0)
@@ -162,7 +160,7 @@ def _fit(
 ) -> Calibration:
     """Fit all estimators; their errors are still to be measured."""
     temperature = fit_temperature(probabilities, labels)
-    prior = np.bincount(labels, minlength=N) / len(labels)
+    prior = np.bincount(labels, minlength=probabilities.shape[1]) / len(labels)
     predictions = Predictions(probabilities, wells, temperature, prior)
     fitted = {
         key: estimator.fit(predictions, labels)
@@ -182,7 +180,7 @@ def number_ids(*ids: np.ndarray) -> np.ndarray:
 
 
 def _are_pure(wells: np.ndarray, labels: np.ndarray) -> bool:
-    return len(np.unique(wells)) == len(np.unique(wells * N + labels))
+    return len(np.unique(wells)) == len(np.unique(wells * (labels.max() + 1) + labels))
 
 
 def _present(confusion: np.ndarray) -> np.ndarray:
@@ -238,7 +236,7 @@ def estimate(
         obstacle = obstacle or _well_obstacle(np.concatenate(by_well))
     if obstacle:
         figures = dict.fromkeys(("balanced_error", "low", "high", "wrong_labels"))
-        classes = {key: [None] * N for key in ("recalls", "recall_lows", "recall_highs")}
+        classes = {key: [None] * len(total) for key in ("recalls", "recall_lows", "recall_highs")}
         return entry | figures | classes | {"answer": CANNOT_TELL, "reason": obstacle}
     reason = f"{estimators()[chosen].title} {estimators()[chosen].meaning}."
     figures = {
@@ -262,7 +260,7 @@ def _range(
     drawn_recalls = np.where(present & _present(drawn), recalls(drawn), np.nan)
     drawn_recalls = drawn_recalls[np.isfinite(drawn_recalls).any(axis=1)]
     low, high = np.percentile(100 * (1 - np.nanmean(drawn_recalls, axis=1)), RANGE)
-    lows, highs = np.full((2, N), np.nan)
+    lows, highs = np.full((2, len(total)), np.nan)
     known = np.isfinite(drawn_recalls).any(axis=0)
     lows[known], highs[known] = np.nanpercentile(drawn_recalls[:, known], RANGE, axis=0)
     width, recall_width = max(margin, MIN_MARGIN), max(recall_margin, MIN_MARGIN) / 100

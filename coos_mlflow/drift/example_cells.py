@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from coos_mlflow.plates.schema import CLASSES, Origins
+from coos_mlflow.plates.schema import Origins
 
 ROLES = ("typical", "doubtful", "farthest")
 """Nearest to the reference cells of its class; least confident; farthest from its class."""
@@ -59,13 +59,15 @@ class ExamplePicker:
 
     If a file has more than `MAX_WELLS` wells, the plates with the smallest mean novelty get no
     cells by well.
+
+    Parameters
+    ----------
+    n_classes : int
     """
 
-    def __init__(self) -> None:
+    def __init__(self, n_classes: int) -> None:
         self._by_class = {
-            (role, label): _Best(PER_CLASS, [], [])
-            for role in ROLES
-            for label in range(len(CLASSES))
+            (role, label): _Best(PER_CLASS, [], []) for role in ROLES for label in range(n_classes)
         }
         self._by_well: dict[tuple[str, str], dict[str, _Best]] = {}
         self._novelty: dict[str, tuple[float, int]] = {}
@@ -83,7 +85,7 @@ class ExamplePicker:
         Parameters
         ----------
         origins : Origins
-        probabilities : ndarray, shape (n, 7)
+        probabilities : ndarray, shape (n, classes)
         novelty : ndarray, shape (n,)
             Distance of each cell from the reference cells of its predicted class.
         thumbnail : callable
@@ -102,7 +104,7 @@ class ExamplePicker:
             return None if image is None else _describe(origins, row, *figures, image)
 
         for role, rank in zip(ROLES, ranks, strict=True):
-            for label in range(len(CLASSES)):
+            for label in np.unique(labels).tolist():
                 best = self._by_class[role, label]
                 _offer(best, rank, np.flatnonzero(labels == label), cell)
         if origins.wells is not None:

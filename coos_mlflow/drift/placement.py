@@ -14,7 +14,6 @@ from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.drift.plate_distance import Comparison, Groups, ReferenceDistance
 from coos_mlflow.drift.profile import Profile
 from coos_mlflow.drift.reference import Reference
-from coos_mlflow.plates.schema import CLASSES, SPLITS
 
 MIN_DISTANCE = 0.25
 """Distances are clipped to at least this before taking logarithms."""
@@ -105,7 +104,7 @@ class PlateComparison:
         self._reference = reference
         self._by_view = {
             view: ReferenceDistance(
-                _groups(training, view), len(CLASSES), shared_scale=view == "softmax"
+                _groups(training, view), reference.dataset.n_classes, shared_scale=view == "softmax"
             )
             for view in VIEWS
         }
@@ -138,8 +137,7 @@ class PlateComparison:
             split: [
                 plate for plate in self.compare(profiles[split], known=True) if len(plate.classes)
             ]
-            for split in SPLITS
-            if split in profiles
+            for split in profiles
         }
 
     def wells(self, profile: Profile) -> dict[tuple[str, str], float | None]:

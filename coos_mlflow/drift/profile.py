@@ -8,7 +8,6 @@ import numpy as np
 
 from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.errors import DataError
-from coos_mlflow.plates.schema import CLASSES
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Profile:
     plates, wells : ndarray of str, shape (groups,)
         Plates as the file spells them; wells by name, without the field; ``""`` for none.
     classes : ndarray of int64, shape (groups,)
-        Predicted class 0..6.
+        Predicted class.
     counts : ndarray of int64, shape (groups,)
         Cells in the group, at least 1.
     means, variances : dict of ndarray of float32, shape (groups, dimensions)
@@ -67,8 +66,9 @@ class Profile:
         return ids, np.array([numbers[pair] for pair in pairs])
 
     def class_counts(self) -> np.ndarray:
-        """Return the cells per predicted class, shape (7,), int64."""
-        return np.bincount(self.classes, weights=self.counts, minlength=len(CLASSES)).astype(int)
+        """Return the cells per predicted class, shape (classes,), int64."""
+        n_classes = self.means["softmax"].shape[1]
+        return np.bincount(self.classes, weights=self.counts, minlength=n_classes).astype(int)
 
 
 class ProfileBuilder:
@@ -102,8 +102,8 @@ class ProfileBuilder:
         plates, wells : ndarray of str, shape (n,)
             Ids; one constant value if the file has none.
         predicted : ndarray of int, shape (n,)
-            Classes 0..6.
-        softmax : ndarray, shape (n, 7)
+            Classes.
+        softmax : ndarray, shape (n, classes)
             Probabilities of the classes.
         features : ndarray, shape (n, dims)
             The representation, already projected (`Projection.project`).
@@ -124,7 +124,7 @@ class ProfileBuilder:
                     f"{view}: a figure of the plate is not finite, expected finite numbers from "
                     "the model; look for cells that the representation cannot describe."
                 )
-        order, starts, targets, counts = self._groups(plates, wells, predicted)
+        order, starts, targets, counts = self._groups(plates, wells, predicted, softmax.shape[1])
         self._grow(len(self._index), {view: array.shape[1] for view, array in values.items()})
         self._counts[targets] += counts
         for view, array in values.items():
@@ -162,17 +162,17 @@ class ProfileBuilder:
         )
 
     def _groups(
-        self, plates: np.ndarray, wells: np.ndarray, predicted: np.ndarray
+        self, plates: np.ndarray, wells: np.ndarray, predicted: np.ndarray, n_classes: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return the order that sorts cells by group, the starts, rows and sizes of the groups."""
         plate_names, plate_codes = np.unique(np.asarray(plates, dtype=str), return_inverse=True)
         well_names, well_codes = np.unique(np.asarray(wells, dtype=str), return_inverse=True)
-        codes = (plate_codes * len(well_names) + well_codes) * len(CLASSES) + predicted
+        codes = (plate_codes * len(well_names) + well_codes) * n_classes + predicted
         order = np.argsort(codes, kind="stable")
         groups, starts, counts = np.unique(codes[order], return_index=True, return_counts=True)
         targets = np.empty(len(groups), dtype=np.int64)
         for row, group in enumerate(groups.tolist()):
-            well_number, label = divmod(group, len(CLASSES))
+            well_number, label = divmod(group, n_classes)
             plate, well = divmod(well_number, len(well_names))
             key = (str(plate_names[plate]), str(well_names[well]), label)
             targets[row] = self._index.setdefault(key, len(self._index))

@@ -1,4 +1,4 @@
-"""The drift reference of a model version: its summary of Training and Test1..4.
+"""The drift reference of a model version: its summary of Training and the reference splits.
 
 It is stored beside the model, in at most 5 MB and without pickle.
 """
@@ -23,7 +23,7 @@ from coos_mlflow.drift.profile import Profile
 from coos_mlflow.drift.statistics import CellSample
 from coos_mlflow.drift.statistics.novelty import cell_novelty, class_moments
 from coos_mlflow.errors import OutputError, RegistryError
-from coos_mlflow.plates.schema import CLASSES, SPLITS
+from coos_mlflow.plates.dataset import Dataset
 
 ARRAYS_FILE = "reference.npz"
 FACTS_FILE = "reference.json"
@@ -91,7 +91,7 @@ class ReferenceCells:
 
     Parameters
     ----------
-    images : ndarray, shape (n, 2, 64, 64), uint8 or uint16
+    images : ndarray, shape (n, 2, crop, crop), uint8 or uint16
         Raw counts.
     labels : ndarray of int64, shape (n,)
         True classes.
@@ -116,6 +116,8 @@ class Reference:
 
     Parameters
     ----------
+    dataset : Dataset
+        Kept in the model's description, not in the reference's own files.
     profiles : dict of Profile
         By split. That of Training is made from out-of-fold predictions with whole plates left
         out, because a model is more confident about cells, and plates, that it was fitted on.
@@ -123,7 +125,7 @@ class Reference:
         From the representation to the axes of the "features" view.
     cells : ReferenceCells
         For the pictures of the report.
-    confusions : dict of ndarray of int64, shape (7, 7)
+    confusions : dict of ndarray of int64, shape (classes, classes)
         By split; rows are true classes, columns predicted ones.
     errors : dict of float
         Balanced error in % by split.
@@ -147,6 +149,7 @@ class Reference:
         JSON-ready: ``dataset`` (name), ``digest`` (SHA-256), ``simulated`` (bool).
     """
 
+    dataset: Dataset
     profiles: dict[str, Profile]
     projection: Projection
     cells: ReferenceCells
@@ -185,7 +188,7 @@ class Reference:
             training.counts,
             training.means["features"],
             training.variances["features"],
-            len(CLASSES),
+            self.dataset.n_classes,
         )
 
     def save(self, folder: Path) -> None:
@@ -200,7 +203,7 @@ class Reference:
         np.savez_compressed(folder / ARRAYS_FILE, **self._arrays())  # type: ignore[arg-type]
         facts = {
             "schema_version": SCHEMA_VERSION,
-            "splits": [split for split in SPLITS if split in self.profiles],
+            "splits": [*self.profiles],
             "errors": {split: float(error) for split, error in self.errors.items()},
             "calibration": {name: getattr(self.calibration, name) for name in _CALIBRATION_FACTS},
             "record": self.record,
@@ -237,8 +240,8 @@ class Reference:
         return arrays
 
     @classmethod
-    def load(cls, folder: Path) -> Reference:
-        """Read a reference that `save` wrote.
+    def load(cls, folder: Path, dataset: Dataset) -> Reference:
+        """Read a reference that `save` wrote; `dataset` is the one of its model.
 
         Raises
         ------
@@ -253,7 +256,7 @@ class Reference:
             version = facts["schema_version"]
             if version != SCHEMA_VERSION:
                 raise ValueError(f"schema version {version} found, expected {SCHEMA_VERSION}")
-            return cls._from_stored(facts, arrays)
+            return cls._from_stored(dataset, facts, arrays)
         except (
             OSError,
             ValueError,
@@ -269,7 +272,9 @@ class Reference:
             ) from problem
 
     @classmethod
-    def _from_stored(cls, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Reference:
+    def _from_stored(
+        cls, dataset: Dataset, facts: dict[str, Any], arrays: dict[str, np.ndarray]
+    ) -> Reference:
         def group(prefix: str) -> dict[str, np.ndarray]:
             return {
                 name.removeprefix(prefix): value
@@ -289,11 +294,12 @@ class Reference:
             for split in facts["splits"]
         }
         return cls(
+            dataset=dataset,
             profiles=profiles,
             projection=Projection(**group("projection/")),
             cells=ReferenceCells(**group("cells/")),
             confusions=group("confusion/"),
-            errors=facts["errors"],
+            errors={s: facts["errors"][s] for s in dataset.split_keys if s in facts["errors"]},
             calibration=Calibration(
                 prior=arrays["calibration/prior"],
                 fitted=group("estimator/"),

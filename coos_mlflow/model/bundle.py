@@ -1,7 +1,7 @@
 """Save and load a trained model as a folder of files without pickle, with their digests.
 
 bundle/
-  model.json          representation, parameters, layer, version of the package
+  model.json          representation, parameters, layer, data set, version of the package
   classifier.skops    the fitted pipeline; missing if the representation classifies by itself
   reference/          the cells and figures that drift reports compare with
   digests.json        SHA-256 of every other file
@@ -21,9 +21,10 @@ from sklearn.pipeline import Pipeline
 from coos_mlflow import __version__
 from coos_mlflow.classifiers.fit import step_types
 from coos_mlflow.drift.reference import Reference
-from coos_mlflow.errors import RegistryError
+from coos_mlflow.errors import DataError, RegistryError
 from coos_mlflow.model import _skops
 from coos_mlflow.model.digests import check_digests, write_digests
+from coos_mlflow.plates.dataset import Dataset, coos7
 from coos_mlflow.representations import Representation
 
 ARTIFACT = "bundle"
@@ -51,6 +52,7 @@ def save(
         "representation_version": representation.version,
         "params": representation.params(),
         "layer": layer,
+        "dataset": reference.dataset.as_dict(),
         "classifier": classifier is not None,
         "package_version": __version__,
     }
@@ -87,14 +89,27 @@ def read_description(folder: Path, digest: str | None = None) -> dict[str, Any]:
     return description
 
 
-def load_reference(folder: Path) -> Reference:
+def dataset_of(description: dict[str, Any]) -> Dataset:
+    """Return the data set of a model from its description.
+
+    Versions before 0.2 took COOS-7's cells alone and do not name it.
+    """
+    if "dataset" not in description:
+        return coos7()
+    try:
+        return Dataset.from_dict(description["dataset"], DESCRIPTION)
+    except DataError as error:
+        raise RegistryError(f"{error}; train the model again.") from error
+
+
+def load_reference(folder: Path, dataset: Dataset) -> Reference:
     """Load the reference that drift reports compare with."""
-    return Reference.load(folder / _REFERENCE)
+    return Reference.load(folder / _REFERENCE, dataset)
 
 
 def example_cell(folder: Path) -> np.ndarray:
-    """Return one cell of Training in the form of a request, uint16 (1, 2, 64, 64)."""
-    return load_reference(folder).cells.images[:1]
+    """Return one cell of Training in the form of a request, uint16 (1, 2, crop, crop)."""
+    return load_reference(folder, dataset_of(read_description(folder))).cells.images[:1]
 
 
 def load_classifier(folder: Path) -> Pipeline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,9 @@ from coos_mlflow.classifiers.fit import class_probabilities
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.model import bundle
-from coos_mlflow.plates.schema import CLASSES
+from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.representations import PROBABILITIES, Representation, create
 from coos_mlflow.representations.nn.precision import AUTO, FP32
-
-PROBABILITY_COLUMNS = tuple(f"p_{label}" for label in range(len(CLASSES)))
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class CellScores:
 
     Parameters
     ----------
-    probabilities : ndarray of float32, shape (n, 7)
+    probabilities : ndarray of float32, shape (n, classes)
     features : ndarray of float32, shape (n, d)
         Principal components of the representation, for the drift assessment.
     """
@@ -39,17 +38,15 @@ class CellScores:
 
     @property
     def labels(self) -> np.ndarray:
-        """Most probable class 0..6 of each cell, int64, shape (n,)."""
+        """Most probable class of each cell, int64, shape (n,)."""
         return self.probabilities.argmax(axis=1)
 
-    def table(self) -> pd.DataFrame:
-        """Return label, class_name and p_0..p_6, one row a cell."""
+    def table(self, class_names: Sequence[str]) -> pd.DataFrame:
+        """Return label, class_name and p_0, p_1, ..., one row a cell."""
         labels = self.labels
-        table = pd.DataFrame({"label": labels, "class_name": np.array(CLASSES)[labels]})
-        probabilities = pd.DataFrame(
-            self.probabilities, columns=list(PROBABILITY_COLUMNS), dtype=float
-        )
-        return table.join(probabilities)
+        table = pd.DataFrame({"label": labels, "class_name": np.array(class_names)[labels]})
+        columns = [f"p_{label}" for label in range(len(class_names))]
+        return table.join(pd.DataFrame(self.probabilities, columns=columns, dtype=float))
 
 
 @dataclass
@@ -83,15 +80,23 @@ class CellModel:
         """
         description = bundle.read_description(folder, digest)
         check_fits(description["package_version"], f"The model {description['representation']}")
-        representation = create(description["representation"], **description["params"])
+        dataset = bundle.dataset_of(description)
+        representation = create(
+            description["representation"], dataset=dataset, **description["params"]
+        )
         _check_version(representation, description)
         representation.restore(folder)
         return cls(
             representation,
             description["layer"],
             bundle.load_classifier(folder) if description["classifier"] else None,
-            bundle.load_reference(folder),
+            bundle.load_reference(folder, dataset),
         )
+
+    @property
+    def dataset(self) -> Dataset:
+        """What the cells must be."""
+        return self.reference.dataset
 
     def prepare(self, precision: str) -> str:
         """Prepare to score in a precision, and return the precision that is used.
@@ -119,12 +124,14 @@ class CellModel:
         if self.classifier is None:
             probabilities = features[PROBABILITIES]
         else:
-            probabilities = class_probabilities(self.classifier, features[self.layer])
+            probabilities = class_probabilities(
+                self.classifier, features[self.layer], self.dataset.n_classes
+            )
         projected = self.reference.projection.project(features[self.layer])
         return CellScores(probabilities.astype(np.float32), projected)
 
     def score(self, images: np.ndarray) -> CellScores:
-        """Score cells that have passed `check_images`, uint16 or float32 (n, 2, 64, 64)."""
+        """Score cells that have passed `check_images`, uint16 or float32 (n, 2, crop, crop)."""
         return self.classify(self.representation.transform(images, self.layers))
 
 

@@ -27,7 +27,7 @@ class CellClassifier(PythonModel):
         """Load the bundle; if a scoring server is starting, take over its route."""
         self.model = CellModel.load(Path(context.artifacts[ARTIFACT]))
         self.model.prepare(AUTO)
-        if take_over(lambda images: self.model.score(images).table()):
+        if take_over(self._table, self.model.dataset):
             # Triggers the compilation on first use, so that no request waits for it.
             self.model.score(self.model.reference.cells.images[:1])
 
@@ -44,13 +44,13 @@ class CellClassifier(PythonModel):
 
         Parameters
         ----------
-        model_input : ndarray (n, 2, 64, 64), or DataFrame with one column of flat lists of 8,192
+        model_input : ndarray (n, 2, crop, crop), or DataFrame with one column of flat lists
             Raw camera counts.
 
         Returns
         -------
         DataFrame
-            label, class_name, p_0..p_6.
+            label, class_name, p_0, p_1, ...
 
         Raises
         ------
@@ -58,6 +58,9 @@ class CellClassifier(PythonModel):
             INVALID_PARAMETER_VALUE, status 400 when served, for cells that `check_images` refuses.
         """
         try:
-            return self.model.score(as_images(model_input)).table()
+            return self._table(as_images(model_input, self.model.dataset.crop))
         except DataError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
+
+    def _table(self, images: np.ndarray) -> pd.DataFrame:
+        return self.model.score(images).table(self.model.dataset.class_names)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from coos_mlflow._utils.cache import make_cache_home
 from coos_mlflow._utils.progress import progress, say
 from coos_mlflow.plates.columns import ID_DATASETS
+from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.flags import USABLE, FlagCounter, kinds_words
 from coos_mlflow.plates.reader import Plate, file_digest, open_plate
-from coos_mlflow.plates.schema import CellBatch
+from coos_mlflow.plates.schema import CHANNELS, UNLABELLED, CellBatch
 from coos_mlflow.plates.writer import PlateWriter
 
 
-def without_unusable(file: Path) -> Path:
+def without_unusable(file: Path, dataset: Dataset) -> Path:
     """Return a plate file, or a copy without its unusable cells if it has any.
 
     The copy is kept in the cache under the digest of the file. The number of cells left out, and
@@ -24,6 +27,8 @@ def without_unusable(file: Path) -> Path:
     ----------
     file : Path
         It is not changed.
+    dataset : Dataset
+        What its cells are.
 
     Raises
     ------
@@ -32,7 +37,7 @@ def without_unusable(file: Path) -> Path:
     OutputError
         When the cache cannot be written.
     """
-    with open_plate(file) as plate:
+    with open_plate(file, dataset) as plate:
         counter = FlagCounter(plate.n_cells, f"{plate.path}:/data")
         for batch in _batches(plate, "Checking"):
             counter.add(batch.flags, batch)
@@ -43,15 +48,19 @@ def without_unusable(file: Path) -> Path:
         folder = make_cache_home("cleaned", file_digest(file)[:24], file.resolve().parent.name)
         copy = folder / file.name
         if not copy.exists():
-            _write(plate, copy, int(counter.counts[USABLE]))
+            _write(plate, copy, int(counter.counts[USABLE]), dataset)
         n_cells = plate.n_cells
     say(f"{file}: {sum(kinds.values()):,} of {n_cells:,} cells left out: {kinds_words(kinds)}")
     return copy
 
 
-def _write(plate: Plate, copy: Path, n_cells: int) -> None:
+def _write(plate: Plate, copy: Path, n_cells: int, dataset: Dataset) -> None:
+    stored = np.array([*(one.label for one in dataset.classes), UNLABELLED])
+    attrs = plate.attrs | {"channels": ",".join(CHANNELS)}
     # When two processes write the same copy, the second replaces it with the same bytes.
-    with PlateWriter(copy, n_cells, dtype=plate.dtype, attrs=plate.attrs, force=True) as writer:
+    with PlateWriter(
+        copy, n_cells, crop=plate.crop, dtype=plate.dtype, attrs=attrs, force=True
+    ) as writer:
         for batch in _batches(plate, "Copying"):
             keep = batch.flags == USABLE
             if not keep.any():
@@ -60,6 +69,8 @@ def _write(plate: Plate, copy: Path, n_cells: int) -> None:
                 name: None if (column := getattr(batch, name)) is None else column[keep]
                 for name in ("labels", *ID_DATASETS)
             }
+            if columns["labels"] is not None:
+                columns["labels"] = stored[columns["labels"]]
             writer.append(batch.images[keep], **columns)
 
 

@@ -1,7 +1,7 @@
-"""The optional columns of a plate: class labels, and ids of plate, well, date and microscope.
+"""The id columns of a plate: plate, well, date and microscope.
 
-Open this module to change how labels and ids are checked and cleaned, or how text from a file is
-made printable.
+Open this module to change how ids are checked and cleaned, or how text from a file is made
+printable.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Iterable
 import numpy as np
 
 from coos_mlflow.errors import DataError
-from coos_mlflow.plates.schema import CLASSES
 
 ID_DATASETS = {
     "plates": "plateIDs",
@@ -33,47 +32,6 @@ MISSING = frozenset(("", "nan", "none", "na", "n/a", "<na>", "#n/a", "null"))
 
 _PADDING = "".join(char for char in map(chr, range(0x3001)) if char.isspace()) + "\0"
 _WHOLE_FLOAT = re.compile(r"(-?\d+)\.0", re.ASCII)
-
-
-def clean_labels(raw: np.ndarray, where: str) -> np.ndarray:
-    """Return class labels as int64.
-
-    Parameters
-    ----------
-    raw : ndarray, shape (n,)
-        Integers, or floats with whole values.
-    where : str
-        Name of the source for the message, such as ``"plate.h5:/labels"``.
-
-    Raises
-    ------
-    DataError
-        For values that are not whole numbers 0..6.
-    """
-    check_label_dtype(raw.dtype, where)
-    with np.errstate(invalid="ignore"):
-        bad = ~((raw >= 0) & (raw < len(CLASSES)) & (raw == np.floor(raw)))
-    if bad.any():
-        first = int(np.argmax(bad))
-        raise DataError(
-            f"{where}: label {raw[first]:g} of cell {first} found, expected a whole number "
-            f"0..{len(CLASSES) - 1} ({_count(bad)} such cells); leave labels out of a plate whose "
-            "classes are not known."
-        )
-    return raw.astype(np.int64)
-
-
-def check_label_dtype(dtype: np.dtype, where: str) -> None:
-    """Refuse a dtype that cannot hold class labels.
-
-    Raises
-    ------
-    DataError
-    """
-    if dtype.kind not in "uif":
-        raise DataError(
-            f"{where}: dtype {shown(dtype)} found, expected integers 0..{len(CLASSES) - 1}."
-        )
 
 
 def clean_ids(raw: Iterable[object], where: str, start: int = 0) -> np.ndarray:
@@ -158,7 +116,3 @@ def _printable(text: str) -> str:
 
 def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")
-
-
-def _count(bad: np.ndarray) -> str:
-    return f"{int(bad.sum()):,} of {len(bad):,}"

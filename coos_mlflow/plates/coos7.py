@@ -31,13 +31,6 @@ RECORD_URL = "https://zenodo.org/api/records/3386336"
 RECORD_VARIABLE = "COOS7_RECORD_URL"
 """Environment variable with the address of a mirror that has the same API."""
 
-LICENCE = "CC-BY-NC 4.0 (https://creativecommons.org/licenses/by-nc/4.0/): no commercial use"
-CITATION = (
-    "Lu AX, Lu AX, Schormann W, Ghassemi M, Andrews DW, Moses AM. The Cells Out of Sample (COOS) "
-    "dataset and benchmarks for measuring out-of-sample generalization of image classifiers. "
-    "NeurIPS 2019. doi:10.5281/zenodo.3386336"
-)
-
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,200}")
 
 

@@ -21,7 +21,7 @@ def cell_digests(images: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    images : ndarray, shape (n, 2, 64, 64)
+    images : ndarray, shape (n, 2, crop, crop)
         Raw counts; cells of different dtypes have different numbers.
 
     Returns

@@ -9,7 +9,7 @@ from __future__ import annotations
 import colorsys
 import re
 from collections import Counter
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +25,14 @@ from pydantic import (
 )
 
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.schema import (
+    CHANNELS,
+    MAX_CROP,
+    MIN_CROP,
+    NUCLEUS,
+    PROTEIN,
+    UNLABELLED,
+)
 
 TRAINING = "training"
 """Key of the split with the role ``train``. Other splits have the folded form of their name."""
@@ -32,21 +40,11 @@ TRAINING = "training"
 TRAIN, REFERENCE = "train", "reference"
 """Roles of splits: fitted on, and only compared with."""
 
-PROTEIN, NUCLEUS = "protein", "nucleus"
-CHANNELS = (PROTEIN, NUCLEUS)
-"""Order of the channel axis of all cells in memory (Lu et al. 2019, section 2.1)."""
-
-MIN_CROP, MAX_CROP = 32, 256
-"""Smallest and largest height and width of a crop, in pixels."""
-
 MAX_CLASSES = 100
 """Predicted labels are stored in one byte."""
 
 PIXEL_SIZE_TOLERANCE = 0.05
 """Largest relative difference between the pixel sizes of a model's cells and a plate's."""
-
-UNLABELLED = -1
-"""Label of a cell whose class is not known."""
 
 ONE_CLASS, MIXTURE, UNKNOWN = "one_class_per_well", "mixture", "unknown"
 """What a well holds."""
@@ -216,12 +214,12 @@ class Dataset(_Described):
             raise ValueError("a reference split needs a name of its own, other than 'training'")
         return self
 
-    @cached_property
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes by predicted label."""
         return tuple(one.name for one in self.classes)
 
-    @cached_property
+    @property
     def short_names(self) -> tuple[str, ...]:
         """Abbreviations of the classes by predicted label."""
         return tuple(one.short for one in self.classes)
@@ -241,7 +239,7 @@ class Dataset(_Described):
         """Positions of the protein and the nucleus channel in plate files."""
         return self.channels.index(PROTEIN), self.channels.index(NUCLEUS)
 
-    @cached_property
+    @property
     def by_split(self) -> dict[str, Split]:
         """Splits by key: `TRAINING`, then the references from near to far."""
         ordered = sorted(self.splits, key=lambda split: split.role == REFERENCE)

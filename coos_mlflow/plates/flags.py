@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from coos_mlflow.errors import DataError, UnusableCellsError
-from coos_mlflow.plates.schema import CELL_SHAPE, CHANNELS, CellBatch, check_shape
+from coos_mlflow.plates.schema import CHANNELS, CellBatch, check_shape
 
 USABLE, CONSTANT, IDENTICAL, NOT_FINITE, COPY = range(5)
 """Flag of a cell. `FLAGS` has the words for each value."""
@@ -28,19 +28,21 @@ MAX_UNUSABLE = 0.05
 leave unjudged (`coos_mlflow.drift.verdict.MAX_UNJUDGED_SHARE`)."""
 
 
-def check_images(images: np.ndarray, where: str, start: int = 0) -> None:
+def check_images(images: np.ndarray, where: str, start: int = 0, crop: int | None = None) -> None:
     """Refuse cells that no model of this package may score.
 
     Each cell is checked on its own, so the size of the batches does not change the result.
 
     Parameters
     ----------
-    images : ndarray, shape (n, 2, 64, 64)
+    images : ndarray, shape (n, 2, crop, crop)
         Raw counts, any real dtype.
     where : str
         Name of the source for the message, such as ``"plate.h5:/data"`` or ``"the request"``.
     start : int
         Index of the first cell, for the message.
+    crop : int, optional
+        Height and width; by default any.
 
     Raises
     ------
@@ -49,6 +51,7 @@ def check_images(images: np.ndarray, where: str, start: int = 0) -> None:
         cells scaled to [0, 1], channels in which all pixels are equal, and a nucleus channel that
         equals the protein channel.
     """
+    check_shape(images.shape, images.dtype, where, crop)
     refuse_unusable(images, flag_unusable(images, where, start), where, start)
 
 
@@ -146,18 +149,16 @@ def with_stand_ins(images: np.ndarray, flags: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    images : ndarray, shape (n, 2, 64, 64)
+    images : ndarray, shape (n, 2, crop, crop)
     flags : ndarray of int8, shape (n,)
         From `flag_unusable`.
     """
     if not flags.any():
         return images
     replaced = images.copy()
-    replaced[flags != USABLE] = _STAND_IN
+    cell = images.shape[1:]
+    replaced[flags != USABLE] = (np.arange(np.prod(cell)) % 2**16).reshape(cell)
     return replaced
-
-
-_STAND_IN = np.arange(np.prod(CELL_SHAPE), dtype=np.uint16).reshape(CELL_SHAPE)
 
 
 class FlagCounter:

@@ -9,20 +9,35 @@ import hashlib
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import h5py
 import numpy as np
 
 from coos_mlflow._utils.files import on_failure
 from coos_mlflow.errors import DataError
-from coos_mlflow.plates.columns import ID_DATASETS, check_label_dtype, clean_labels, shown
+from coos_mlflow.plates.columns import ID_DATASETS, shown
 from coos_mlflow.plates.flags import flag_unusable, refuse_unusable
 from coos_mlflow.plates.hdf5 import open_file
 from coos_mlflow.plates.hdf5.chunks import Entries
-from coos_mlflow.plates.schema import CellBatch, Origins, check_shape
+from coos_mlflow.plates.labels import check_label_dtype, read_labels
+from coos_mlflow.plates.schema import CHANNELS, NUCLEUS, PROTEIN, CellBatch, Origins, check_shape
 from coos_mlflow.plates.wells import WellIds, read_wells
 from coos_mlflow.plates.writer import PlateWriter
 
+if TYPE_CHECKING:
+    from coos_mlflow.plates.dataset import Dataset
+
 __all__ = ["Plate", "PlateWriter", "file_digest", "open_plate"]
+
+PIXEL_SIZE = "pixel_size_um"
+"""Attribute of a file: height and width of a pixel in micrometres."""
+
+PIXEL_SIZE_TOLERANCE = 0.05
+"""Largest relative difference between the pixel sizes of a data set and of a plate; chosen."""
+
+_CHANNELS_ATTRIBUTE = "channels"
+"""Attribute of a file: the names of its channels, with commas. It goes before `dataset.yaml`."""
 
 _DIGEST_BYTES = 2**22
 
@@ -38,10 +53,17 @@ class Plate:
     ----------
     path : Path
         The HDF5 file.
+    dataset : Dataset, optional
+        The data set that the cells must fit: its crop, channels, classes and pixel size. Without
+        it, any crop and any labels are taken.
 
     Attributes
     ----------
     n_cells : int
+    crop : int
+        Height and width of the cells in pixels.
+    pixel_size : float or None
+        Micrometres, from the attribute ``pixel_size_um``.
     dtype : numpy.dtype
         Dtype of the batches: uint16 or float32.
     stored_dtype : numpy.dtype
@@ -54,12 +76,14 @@ class Plate:
     simulated : bool
         Whether the file is marked as simulated.
     labels : ndarray of int64, shape (n_cells,), or None
+    class_names : tuple of str, or None
+        See `coos_mlflow.plates.labels.Labels`.
     plates, wells, dates, microscopes : ndarray of str, shape (n_cells,), or None
         Ids from `clean_ids`, ``""`` for a cell without one.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, dataset: Dataset | None = None) -> None:
+        self.path, self.dataset = path, dataset
         self._file = open_file.open_file(path)
         with on_failure(self.close), open_file.reading(path):
             self._read_structure()
@@ -69,11 +93,18 @@ class Plate:
             names = ", ".join(shown(name, 60) for name in sorted(self._file)[:10]) or "nothing"
             raise DataError(
                 f"{self.path}: no dataset /data with the cells found, only {names[:200]}; "
-                "expected (N, 2, 64, 64) raw counts."
+                "expected (N, 2, crop, crop) raw counts."
             )
+        self.attrs = open_file.plain_attributes(self._file)
         data = open_file.own_dataset(self._file, "data")
         where = f"{self.path}:/data"
-        check_shape(data.shape or (), data.dtype, where)
+        channels = self._channel_names()
+        crop = None if self.dataset is None else self.dataset.crop
+        check_shape(data.shape or (), data.dtype, where, crop, channels)
+        self.crop = int(data.shape[2])
+        self._read_channels = [channels.index(PROTEIN), channels.index(NUCLEUS)]
+        self._selects = self._read_channels != [*range(data.shape[1])]
+        self.pixel_size = self._checked_pixel_size()
         self._entries = Entries(data, where, self.path.stat().st_size)
         self._entries.check_packing()
         self.n_cells = int(data.shape[0])
@@ -81,10 +112,9 @@ class Plate:
         self.dtype = np.dtype(np.float32 if data.dtype.kind == "f" else np.uint16)
         self.chunks: tuple[int, ...] | None = data.chunks
         self.compression = open_file.filters(data)
-        self.attrs = open_file.plain_attributes(self._file)
         self.simulated = self.attrs.get("simulated") in (True, 1, "true", "True")
-        self.labels = self._column("labels")
-        ids = {name: self._column(dataset) for name, dataset in ID_DATASETS.items()}
+        self.labels, self.class_names = self._read_labels()
+        ids = {name: self._ids(dataset) for name, dataset in ID_DATASETS.items()}
         self.plates, self.wells = ids["plates"], ids["wells"]
         self.dates, self.microscopes = ids["dates"], ids["microscopes"]
 
@@ -131,6 +161,8 @@ class Plate:
             rows = slice(first, min(first + size, end))
             with open_file.reading(self.path, f"/data, cells {rows.start} to {rows.stop - 1},"):
                 raw = self._entries.read(rows.start, rows.stop)
+            if self._selects:
+                raw = raw[:, self._read_channels]
             raw = raw.astype(self.stored_dtype, copy=False)
             images = raw.astype(self.dtype, copy=False)
             flags = flag_unusable(raw, where, first)
@@ -167,7 +199,43 @@ class Plate:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _column(self, name: str) -> np.ndarray | None:
+    def _channel_names(self) -> tuple[str, ...]:
+        """Return the names of the file's channels, from the file itself or the data set."""
+        own = str(self.attrs.get(_CHANNELS_ATTRIBUTE, "")).split(",")
+        names = tuple(name.strip() for name in own)
+        if {PROTEIN, NUCLEUS} <= set(names):
+            return names
+        return CHANNELS if self.dataset is None else self.dataset.channels
+
+    def _checked_pixel_size(self) -> float | None:
+        """Return the pixel size, and refuse one that is not the data set's."""
+        size = self.attrs.get(PIXEL_SIZE)
+        if not isinstance(size, int | float) or not size > 0:
+            return None
+        expected = None if self.dataset is None else self.dataset.pixel_size
+        if expected and abs(size / expected - 1) > PIXEL_SIZE_TOLERANCE:
+            raise DataError(
+                f"{self.path}: pixels of {size:g} micrometres found ({PIXEL_SIZE}), expected "
+                f"{expected:g} as in {self.dataset.name if self.dataset else ''}; scale the images "
+                f"by {size / expected:.3g} and cut crops of {self.crop} x {self.crop} pixels anew."
+            )
+        return float(size)
+
+    def _read_labels(self) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
+        column = self._column("labels")
+        if column is None:
+            return None, None
+        dataset, entries, where = column
+        check_label_dtype(dataset.dtype, where)
+        raw = entries.read(0, self.n_cells).ravel()
+        return read_labels(raw.astype(raw.dtype.newbyteorder("=")), where, self.dataset)
+
+    def _ids(self, name: str) -> np.ndarray | None:
+        column = self._column(name)
+        return None if column is None else open_file.read_ids(*column)
+
+    def _column(self, name: str) -> tuple[h5py.Dataset, Entries, str] | None:
+        """Return a column's dataset, its entries and its place; None where there is none."""
         if not open_file.has(self._file, name):
             return None
         dataset = open_file.own_dataset(self._file, name)
@@ -177,22 +245,19 @@ class Plate:
                 f"{where}: shape {dataset.shape} found, expected ({self.n_cells},), "
                 "one entry for each cell of /data."
             )
-        entries = Entries(dataset, where, self.path.stat().st_size)
-        if name == "labels":
-            check_label_dtype(dataset.dtype, where)
-            labels = entries.read(0, self.n_cells).ravel()
-            return clean_labels(labels.astype(labels.dtype.newbyteorder("=")), where)
-        return open_file.read_ids(dataset, entries, where)
+        return dataset, Entries(dataset, where, self.path.stat().st_size), where
 
 
-def open_plate(path: str | Path) -> Plate:
+def open_plate(path: str | Path, dataset: Dataset | None = None) -> Plate:
     """Open a plate file and verify its structure.
 
     Parameters
     ----------
     path : path
-        HDF5 in COOS-7's layout: ``data`` (N, 2, 64, 64), and optionally ``labels``,
+        HDF5 in COOS-7's layout: ``data`` (N, 2, crop, crop), and optionally ``labels``,
         ``plateIDs``, ``wellIDs``, ``dateIDs``, ``microscopeIDs``, each of shape (N,) or (N, 1).
+    dataset : Dataset, optional
+        The data set that the cells must fit; see `Plate`.
 
     Returns
     -------
@@ -211,7 +276,7 @@ def open_plate(path: str | Path) -> Plate:
     >>> cells.images.shape  # doctest: +SKIP
     (100, 2, 64, 64)
     """
-    return Plate(Path(path))
+    return Plate(Path(path), dataset)
 
 
 def file_digest(path: str | Path, on_progress: Callable[[int], None] | None = None) -> str:

@@ -1,57 +1,26 @@
-"""The cell: two channels of 64x64 raw counts, one of seven classes, one of five splits.
+"""The cell: two channels of raw counts, cut out as a square, and what is known of its origin.
 
-Open this module for names of channels, classes and splits, and for `CellBatch` and `Origins`.
+Open this module for `CellBatch` and `Origins`, and for the check of a shape.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from coos_mlflow.errors import DataError
 
-CHANNELS = ("protein", "nucleus")
-"""Order of the channel axis (Lu et al. 2019, section 2.1)."""
+PROTEIN, NUCLEUS = "protein", "nucleus"
+CHANNELS = (PROTEIN, NUCLEUS)
+"""Order of the channel axis of all cells in memory (Lu et al. 2019, section 2.1)."""
 
-IMAGE_SIZE = 64
-"""Height and width of a crop in pixels."""
+MIN_CROP, MAX_CROP = 32, 256
+"""Smallest and largest height and width of a crop, in pixels."""
 
-CELL_SHAPE = (len(CHANNELS), IMAGE_SIZE, IMAGE_SIZE)
-
-CLASSES = (
-    "Endoplasmic Reticulum",
-    "Inner Mitochondrial Membrane",
-    "Golgi",
-    "Peroxisomes",
-    "Early Endosome",
-    "Cytosol",
-    "Nuclear Envelope",
-)
-"""Names by label 0..6 (Lu et al. 2019, Table 1)."""
-
-CLASS_ABBREVIATIONS = ("ER", "IMM", "Golgi", "Perox", "Endosome", "Cytosol", "NE")
-"""Names by label where space is short: axes, terminal tables."""
-
-SPLITS = ("training", "test1", "test2", "test3", "test4")
-"""Keys of the five splits, in the order of growing covariate shift (Lu et al. 2019, Table 2)."""
-
-SPLIT_TITLES = {
-    "training": "Training",
-    "test1": "Test1",
-    "test2": "Test2",
-    "test3": "Test3",
-    "test4": "Test4",
-}
-
-SPLIT_MEANINGS = {
-    "training": "four plates for each class",
-    "test1": "held-out cells of the Training wells",
-    "test2": "other wells of the Training plates",
-    "test3": "other plates, mostly months later",
-    "test4": "another plate on another microscope",
-}
-"""Meaning of each split, for reports and figures (Lu et al. 2019, section 2.2 and Table 2)."""
+UNLABELLED = -1
+"""Label of a cell whose class is not known."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +58,10 @@ class CellBatch:
     ----------
     start : int
         Index of the first cell in its file.
-    images : ndarray, shape (n, 2, 64, 64), uint16 or float32
-        Raw camera counts, channels first.
+    images : ndarray, shape (n, 2, crop, crop), uint16 or float32
+        Raw camera counts of `CHANNELS`.
     labels : ndarray of int64, shape (n,), or None
-        Classes 0..6; None where the file has none.
+        Classes from 0, `UNLABELLED` for a cell without one; None where the file has none.
     plates, wells, dates, microscopes : ndarray of str, shape (n,), or None
         The ids as the file spells them, ``""`` for a cell without one; None where it has none.
     flags : ndarray of int8, shape (n,)
@@ -117,25 +86,103 @@ class CellBatch:
         return len(self.images)
 
 
-def check_shape(shape: tuple[int, ...], dtype: np.dtype, where: str) -> None:
-    """Refuse an array that is not (n, 2, 64, 64) real numbers, and name the likely cause.
+def concatenated(batches: Sequence[CellBatch]) -> CellBatch:
+    """Return the cells of several batches, such as those of several files, as one.
+
+    A column that some batches lack is empty for their cells: "" for ids, `UNLABELLED` for labels.
+    """
+    if len(batches) == 1:
+        return batches[0]
+    columns: dict[str, np.ndarray | None] = {}
+    for name in ("labels", "plates", "wells", "dates", "microscopes"):
+        parts = [getattr(batch, name) for batch in batches]
+        missing: int | str = UNLABELLED if name == "labels" else ""
+        columns[name] = None
+        if any(part is not None for part in parts):
+            filled = [
+                np.full(len(batch), missing) if part is None else part
+                for batch, part in zip(batches, parts, strict=True)
+            ]
+            columns[name] = np.concatenate(filled)
+    images = np.concatenate([batch.images for batch in batches])
+    flags = np.concatenate([batch.flags for batch in batches])
+    return CellBatch(0, images, flags=flags, **columns)
+
+
+def check_shape(
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    where: str,
+    crop: int | None = None,
+    channels: Sequence[str] = CHANNELS,
+) -> None:
+    """Refuse an array that is not (n, channels, crop, crop) real numbers, and name the cause.
+
+    Parameters
+    ----------
+    shape, dtype
+        Of the array.
+    where : str
+        Name of the source for the message.
+    crop : int, optional
+        Height and width; by default any from `MIN_CROP` to `MAX_CROP`.
+    channels : sequence of str
+        Names of the channels in their order.
 
     Raises
     ------
     DataError
         The message has the shape or dtype found and the one expected.
     """
-    expected = "expected (N, 2, 64, 64): cells, [protein, nucleus], height, width"
+    side = "crop" if crop is None else str(crop)
+    expected = (
+        f"expected (N, {len(channels)}, {side}, {side}): cells, [{', '.join(channels)}], height, "
+        "width" + (f", with a crop of {MIN_CROP} to {MAX_CROP} pixels" if crop is None else "")
+    )
     if dtype.kind not in "uif":
         name = str(dtype)[:60]
         raise DataError(f"{where}: dtype {name} found, expected uint16 or float32 raw counts.")
     if len(shape) != 4:
         raise DataError(f"{where}: shape {shape} has {len(shape)} axes, {expected}.")
-    if shape[1:] == (IMAGE_SIZE, IMAGE_SIZE, len(CHANNELS)):
+    if shape[3] == len(channels) and shape[1] == shape[2] != len(channels):
         raise DataError(f"{where}: shape {shape} has its channels last, {expected}.")
     if shape[1] == 1:
         raise DataError(f"{where}: shape {shape} has one channel, {expected}.")
-    if shape[1:] != CELL_SHAPE:
+    if shape[1] > len(channels):
+        raise DataError(
+            f"{where}: shape {shape} has {shape[1]} channels, {expected}; the attribute `channels` "
+            "of the file, or `channels` in dataset.yaml, says which are protein and nucleus."
+        )
+    fits = MIN_CROP <= shape[2] <= MAX_CROP if crop is None else shape[2] == crop
+    if shape[1] == len(channels) and shape[2] == shape[3] and crop is not None and not fits:
+        raise DataError(
+            f"{where}: shape {shape} has crops of {shape[2]} pixels, {expected}; cut crops of "
+            f"{crop} x {crop} pixels around the same cells anew."
+        )
+    if shape[1] != len(channels) or shape[2] != shape[3] or not fits:
         raise DataError(f"{where}: shape {shape} found, {expected}.")
     if shape[0] == 0:
         raise DataError(f"{where}: no cells found, expected at least one.")
+
+
+# TEMPORARY, until all rooms take these from the data set.
+IMAGE_SIZE = 64
+CELL_SHAPE = (2, 64, 64)
+CLASSES = (
+    "Endoplasmic Reticulum",
+    "Inner Mitochondrial Membrane",
+    "Golgi",
+    "Peroxisomes",
+    "Early Endosome",
+    "Cytosol",
+    "Nuclear Envelope",
+)
+SPLITS = ("training", "test1", "test2", "test3", "test4")
+SPLIT_TITLES = {key: key.capitalize() for key in SPLITS}
+SPLIT_MEANINGS = {
+    "training": "four plates for each class",
+    "test1": "held-out cells of the Training wells",
+    "test2": "other wells of the Training plates",
+    "test3": "other plates, mostly months later",
+    "test4": "another plate on another microscope",
+}

@@ -1,11 +1,12 @@
-"""A data set: a folder with one plate file for each of the five splits.
+"""The plate files of a data set, by split.
 
-Find the five files, read labels, plates and wells of a split, and compute digests of the files.
+Find the files, read labels, plates and wells of a split, and compute digests of the files.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,8 +17,10 @@ import platformdirs
 
 from coos_mlflow._utils.progress import progress
 from coos_mlflow.errors import DataError
-from coos_mlflow.plates.reader import file_digest, open_plate
-from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.dataset import COOS7_NAME, TRAINING, Dataset, coos7
+from coos_mlflow.plates.dataset_file import dataset_of_folder
+from coos_mlflow.plates.reader import Plate, file_digest, open_plate
+from coos_mlflow.plates.schema import UNLABELLED
 
 HOME_VARIABLE = "COOS7_HOME"
 """Environment variable with the folder of COOS-7."""
@@ -30,6 +33,7 @@ class Annotations:
     Parameters
     ----------
     labels : ndarray of int64, shape (n,)
+        `UNLABELLED` for a cell without one.
     plates, wells : ndarray of str, shape (n,)
     """
 
@@ -40,47 +44,59 @@ class Annotations:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The five splits of a data set.
+    """A data set and its plate files.
 
     Parameters
     ----------
-    paths : dict of str to Path
-        The file of each split.
+    dataset : Dataset
+    files : dict of tuple of Path
+        The files of each split, in the order of `Dataset.split_keys`.
     simulated : bool
         Whether any of the files says that its cells are simulated.
     """
 
-    paths: dict[str, Path]
+    dataset: Dataset
+    files: dict[str, tuple[Path, ...]]
     simulated: bool
 
     @property
     def folder(self) -> Path:
-        """Folder that holds the files."""
-        return self.paths["training"].parent
+        """Folder that holds the first file."""
+        return self.files[TRAINING][0].parent
 
     @property
     def name(self) -> str:
         """Name in tables and tags. Simulated data is never called COOS-7."""
+        if self.dataset.name != COOS7_NAME:
+            return self.dataset.name
         if self.simulated:
             return "simulated"
-        return "COOS-7" if self.paths["training"].name.startswith("COOS7") else self.folder.name
+        is_coos7 = self.files[TRAINING][0].name.startswith("COOS7")
+        return COOS7_NAME if is_coos7 else self.folder.name
 
     @cached_property
-    def digests(self) -> dict[str, str]:
-        """SHA-256 of each file."""
-        total = sum(path.stat().st_size for path in self.paths.values())
+    def digests(self) -> dict[str, tuple[str, ...]]:
+        """SHA-256 of each file by split."""
+        total = sum(path.stat().st_size for paths in self.files.values() for path in paths)
         with progress("Hashing", total=total, unit="bytes") as advance:
-            return {split: file_digest(path, advance) for split, path in self.paths.items()}
+            return {
+                split: tuple(file_digest(path, advance) for path in paths)
+                for split, paths in self.files.items()
+            }
 
     @classmethod
     def remembered(
-        cls, paths: dict[str, Path], simulated: bool, digests: dict[str, str]
+        cls,
+        dataset: Dataset,
+        files: dict[str, tuple[Path, ...]],
+        simulated: bool,
+        digests: dict[str, tuple[str, ...]],
     ) -> TrainingData:
         """Return data with known digests, without reading the files.
 
         The files may have been deleted since they were hashed.
         """
-        data = cls(paths, simulated)
+        data = cls(dataset, files, simulated)
         vars(data)["digests"] = dict(
             digests
         )  # `cached_property` returns a value it finds in the instance dict
@@ -88,33 +104,49 @@ class TrainingData:
 
     @property
     def digest(self) -> str:
-        """One SHA-256 for all five files."""
-        joined = "".join(self.digests[split] for split in SPLITS)
-        return hashlib.sha256(joined.encode()).hexdigest()
+        """One SHA-256 for the description and all files."""
+        described = json.dumps(self.dataset.as_dict(), sort_keys=True)
+        joined = "".join(digest for digests in self.digests.values() for digest in digests)
+        return hashlib.sha256((described + joined).encode()).hexdigest()
+
+    def open(self, path: Path) -> Plate:
+        """Open one of the files, as cells of this data set."""
+        return open_plate(path, self.dataset)
 
     def annotations(self, split: str) -> Annotations:
-        """Read labels, plates and wells of a split.
+        """Read labels, plates and wells of a split, file by file.
 
         Raises
         ------
         DataError
-            When the file lacks one of these columns, or a cell lacks an id.
+            When a file lacks one of these columns, or a cell lacks an id. Only cells of the split
+            that trains may be without a label.
         """
-        with open_plate(self.paths[split]) as plate:
+        parts = [self._annotations(path, split) for path in self.files[split]]
+        columns = zip(*((part.labels, part.plates, part.wells) for part in parts), strict=True)
+        return Annotations(*(np.concatenate(column) for column in columns))
+
+    def _annotations(self, path: Path, split: str) -> Annotations:
+        with self.open(path) as plate:
+            labels = plate.labels
+            if labels is None and split == TRAINING:
+                labels = np.full(plate.n_cells, UNLABELLED)
             wells = None if plate.well_ids is None else plate.well_ids.names
-            columns = {"labels": plate.labels, "plateIDs": plate.plates, "wellIDs": wells}
+            columns = {"labels": labels, "plateIDs": plate.plates, "wellIDs": wells}
         for key, column in columns.items():
             if column is None:
                 raise DataError(
-                    f"{self.paths[split]}:/{key}: missing; a split that trains or tests a model "
-                    "needs labels, plateIDs and wellIDs."
+                    f"{path}:/{key}: missing; a split that trains or tests a model needs labels, "
+                    "plateIDs and wellIDs."
                 )
-            nameless = np.flatnonzero(column == "")  # labels are numbers, so never ""
-            if len(nameless):
+            none = UNLABELLED if key == "labels" else ""
+            nameless = np.flatnonzero(column == none)
+            if len(nameless) and not (key == "labels" and split == TRAINING):
+                what = "label" if key == "labels" else "id"
                 raise DataError(
-                    f"{self.paths[split]}:/{key}: {len(nameless):,} of {len(column):,} cells have "
-                    f"no id, the first is cell {nameless[0]}; a split that trains or tests a model "
-                    "needs one of every cell: name them, or leave these cells out of the file."
+                    f"{path}:/{key}: {len(nameless):,} of {len(column):,} cells have no {what}, "
+                    f"the first is cell {nameless[0]}; a split that trains or tests a model needs "
+                    "one of every cell: name them, or leave these cells out of the file."
                 )
         return Annotations(
             np.asarray(columns["labels"]),
@@ -123,45 +155,93 @@ class TrainingData:
         )
 
 
-def find_splits(folder: str | Path) -> dict[str, Path]:
-    """Find the five split files of a data set by the ends of their names.
+def find_data(folder: str | Path) -> TrainingData:
+    """Find the description of a folder, and the plate files of its splits.
 
     Parameters
     ----------
     folder : path
-        Holds ``COOS7_v1.1_training.hdf5`` ... ``COOS7_v1.1_test4.hdf5``. Any other beginning of
-        the names is accepted too, such as ``simulated_training.hdf5``.
-
-    Returns
-    -------
-    dict of str to Path
-        The file of each split, in the order of `SPLITS`.
+        Holds `dataset.yaml` and plate files, or COOS-7's files ``COOS7_v1.1_training.hdf5`` ...,
+        whose names may begin otherwise, such as ``simulated_training.hdf5``.
 
     Raises
     ------
     DataError
-        When a split has no file, or more than one.
+        Where nothing describes the folder, a split has no file, or a file cannot be opened.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    dataset = dataset_of_folder(folder)
+    files = find_files(folder, dataset)
+    simulated = False
+    for path in (path for paths in files.values() for path in paths):
+        with open_plate(path, dataset) as plate:
+            simulated |= plate.simulated
+    return TrainingData(dataset, files, simulated)
+
+
+def find_files(folder: Path, dataset: Dataset) -> dict[str, tuple[Path, ...]]:
+    """Find the plate files of each split of a data set.
+
+    Parameters
+    ----------
+    folder : Path
+        `Split.files` are names and patterns below it.
+
+    Returns
+    -------
+    dict of tuple of Path
+        Sorted by name, in the order of `Dataset.split_keys`.
+
+    Raises
+    ------
+    DataError
+        When a name or pattern has no file, leads out of the folder, or gives a file to two splits.
+    """
+    found: dict[str, tuple[Path, ...]] = {}
+    lacking: list[str] = []
+    for split in dataset.by_split.values():
+        paths: set[Path] = set()
+        for pattern in split.files:
+            matching = _matching(folder, pattern)
+            if not matching:
+                lacking.append(f"{pattern} of {split.name}")
+            paths |= matching
+        found[split.key] = tuple(sorted(paths))
+    if lacking:
         raise DataError(
-            f"{folder}: no such folder, expected one with the five split files "
-            f"{_names(SPLITS)}; `coos download` fetches COOS-7, `coos simulate` makes such files."
+            f"{folder}: no file for {', '.join(lacking)}; expected plate files that fit what "
+            f"{dataset.name} says of its splits."
         )
-    candidates = {split: _files_of(folder, split) for split in SPLITS}
-    missing = [split for split, files in candidates.items() if not files]
-    if missing:
-        raise DataError(
-            f"{folder}: {len(missing)} of {len(SPLITS)} split files are missing: {_names(missing)}."
-        )
-    for split, files in candidates.items():
-        if len(files) > 1:
+    _check_once(folder, dataset, found)
+    return found
+
+
+def _matching(folder: Path, pattern: str) -> set[Path]:
+    if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise DataError(f"{folder}: files {pattern!r} found, expected a path below the folder.")
+    try:
+        return {path for path in folder.glob(pattern) if path.is_file()}
+    except ValueError as error:
+        raise DataError(f"{folder}: files {pattern!r} found, no pattern ({error}).") from error
+
+
+def _check_once(folder: Path, dataset: Dataset, found: dict[str, tuple[Path, ...]]) -> None:
+    """Refuse a file that is in two splits, and COOS-7 splits with more than one file."""
+    first: dict[Path, str] = {}
+    for split, paths in found.items():
+        if dataset.name == COOS7_NAME and len(paths) > 1:
             raise DataError(
-                f"{folder}: {len(files)} files for the split {split} "
-                f"({', '.join(file.name for file in files)}), expected one; "
+                f"{folder}: {len(paths)} files for the split {split} "
+                f"({', '.join(path.name for path in paths)}), expected one; "
                 "keep each data set in a folder of its own."
             )
-    return {split: files[0] for split, files in candidates.items()}
+        for path in paths:
+            if path in first:
+                raise DataError(
+                    f"{path}: is in the splits {dataset.title(first[path])} and "
+                    f"{dataset.title(split)}, expected one."
+                )
+            first[path] = split
 
 
 def coos7_home() -> Path:
@@ -171,17 +251,9 @@ def coos7_home() -> Path:
 
 
 def coos7_present() -> bool:
-    """Return whether all five files of COOS-7 are in its folder."""
+    """Return whether all files of COOS-7 are in its folder."""
     try:
-        find_splits(coos7_home())
+        find_files(coos7_home(), coos7())
     except DataError:
         return False
     return True
-
-
-def _files_of(folder: Path, split: str) -> list[Path]:
-    return sorted(file for file in folder.glob(f"*{split}.hdf5") if file.is_file())
-
-
-def _names(splits: tuple[str, ...] | list[str]) -> str:
-    return ", ".join(f"*{split}.hdf5" for split in splits)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,12 +16,15 @@ from coos_mlflow.plates.columns import ID_DATASETS
 from coos_mlflow.plates.copies import CopyFinder, cell_digests
 from coos_mlflow.plates.flags import USABLE, FlagCounter, left_out_sentences
 from coos_mlflow.plates.reader import Plate, open_plate
-from coos_mlflow.plates.schema import CHANNELS, CLASSES, CellBatch
+from coos_mlflow.plates.schema import CHANNELS, UNLABELLED, CellBatch
 from coos_mlflow.plates.wells import WellIds
+
+if TYPE_CHECKING:
+    from coos_mlflow.plates.dataset import Dataset
 
 PERCENTILES = (0.1, 50.0, 99.9)
 SAMPLE_CELLS = 512
-"""Number of evenly spaced cells for the percentiles: 2 million pixels a channel."""
+"""Number of evenly spaced cells for the percentiles: 2 million pixels a channel at 64 pixels."""
 
 CAMERA_MAXIMA = tuple(2**bits - 1 for bits in (8, 10, 11, 12, 14, 16))
 """Largest counts of the analogue-to-digital converters in use."""
@@ -62,7 +66,15 @@ class PlateSummary:
     compression : str
     simulated : bool
     classes : dict of str to int, or None
-        Number of cells of each of the seven classes.
+        Number of cells of each class.
+    dataset : str
+        Name of the data set that the file was checked against; empty where there was none.
+    crop : int
+        Height and width of the cells in pixels.
+    pixel_size : float or None
+        Micrometres.
+    unlabelled : int
+        Number of cells without a label, in a file that has labels.
     plates, dates, microscopes : dict of str to int, or None
         Number of cells of each id. Cells without an id are not counted.
     n_wells : int or None
@@ -85,7 +97,11 @@ class PlateSummary:
     chunks: tuple[int, ...] | None
     compression: str
     simulated: bool
+    dataset: str
+    crop: int
+    pixel_size: float | None
     classes: dict[str, int] | None
+    unlabelled: int
     plates: dict[str, int] | None
     dates: dict[str, int] | None
     microscopes: dict[str, int] | None
@@ -102,7 +118,11 @@ class PlateSummary:
         return left_out_sentences(self.unusable, self.copies, self.n_cells)
 
 
-def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) -> PlateSummary:
+def inspect(
+    path: str | Path,
+    on_progress: Callable[[int], None] | None = None,
+    dataset: Dataset | None = None,
+) -> PlateSummary:
     """Read a whole plate and summarise it.
 
     Parameters
@@ -110,6 +130,8 @@ def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) 
     path : path
     on_progress : callable or None
         Called with the number of cells read since its last call.
+    dataset : Dataset, optional
+        The data set that the plate must fit.
 
     Returns
     -------
@@ -120,7 +142,7 @@ def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) 
     DataError
         For everything that `open_plate` and scoring refuse, such as too many unusable cells.
     """
-    with open_plate(path) as plate:
+    with open_plate(path, dataset) as plate:
         counter, channels = _read_cells(plate, on_progress)
         counts = {name: _counts(getattr(plate, name)) for name in ID_DATASETS if name != "wells"}
         return PlateSummary(
@@ -131,7 +153,11 @@ def inspect(path: str | Path, on_progress: Callable[[int], None] | None = None) 
             chunks=plate.chunks,
             compression=plate.compression,
             simulated=plate.simulated,
-            classes=_class_counts(plate.labels),
+            dataset="" if dataset is None else dataset.name,
+            crop=plate.crop,
+            pixel_size=plate.pixel_size,
+            classes=_class_counts(plate),
+            unlabelled=0 if plate.labels is None else int((plate.labels == UNLABELLED).sum()),
             plates=counts["plates"],
             dates=counts["dates"],
             microscopes=counts["microscopes"],
@@ -151,11 +177,15 @@ def _counts(ids: np.ndarray | None) -> dict[str, int] | None:
     return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
 
-def _class_counts(labels: np.ndarray | None) -> dict[str, int] | None:
-    if labels is None:
+def _class_counts(plate: Plate) -> dict[str, int] | None:
+    """Return the number of cells of each class, by its name or else by its label."""
+    if plate.labels is None:
         return None
-    counts = np.bincount(labels, minlength=len(CLASSES))
-    return dict(zip(CLASSES, counts.tolist(), strict=True))
+    labels, counts = np.unique(plate.labels[plate.labels != UNLABELLED], return_counts=True)
+    if plate.class_names is None:
+        return {f"label {label}": int(n) for label, n in zip(labels, counts, strict=True)}
+    by_label = dict(zip(labels.tolist(), counts.tolist(), strict=True))
+    return {name: by_label.get(label, 0) for label, name in enumerate(plate.class_names)}
 
 
 def _count_wells(plate: Plate) -> int | None:

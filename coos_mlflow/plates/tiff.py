@@ -22,11 +22,8 @@ from coos_mlflow.plates.cells_csv import CELLS_CSV, FIELDS, FILE_FIELD, SIMULATE
 from coos_mlflow.plates.copies import CopyFinder, cell_digests
 from coos_mlflow.plates.flags import COPY, check_images
 from coos_mlflow.plates.reader import Plate, PlateWriter
-from coos_mlflow.plates.schema import CHANNELS, IMAGE_SIZE, CellBatch
-from coos_mlflow.plates.tiff_pairs import CellPairs
-
-UNLABELLED = "unlabelled"
-"""Name of the folder for cells without a class label."""
+from coos_mlflow.plates.schema import CHANNELS, MAX_CROP, MIN_CROP, UNLABELLED, CellBatch
+from coos_mlflow.plates.tiff_pairs import UNLABELLED_FOLDER, CellPairs
 
 _PACK_CELLS = 256
 
@@ -73,8 +70,9 @@ def unpack(plate: Plate, out: str | Path, on_progress: Callable[[int], None] | N
         marks = [SIMULATED_FIELD] if plate.simulated else []
         table.writerow([FILE_FIELD, *fields, *marks])
         for batch in plate.batches(_PACK_CELLS):
-            stems = _write_images(folder, batch)
-            columns = [getattr(batch, FIELDS[name]).tolist() for name in fields]
+            groups = None if batch.labels is None else _spelled(plate, batch, "labels")
+            stems = _write_images(folder, batch, groups)
+            columns = [_spelled(plate, batch, FIELDS[name]) for name in fields]
             rows = zip(stems, *columns, *[["true"] * len(batch)] * len(marks), strict=True)
             table.writerows(rows)
             if on_progress:
@@ -114,21 +112,23 @@ def pack(
     Raises
     ------
     DataError
-        For images that are not 64x64 with one channel, images in colour, different dtypes, counts
+        For images that are not square with one channel, different sizes or dtypes, colours, counts
         without a dark background, and everything that `check_images` refuses.
     OutputError
         When `out` exists already or cannot be written.
     """
     if rescale is not None and not 1 < rescale <= 65535:
         raise DataError(f"rescale {rescale:g} asked for, expected a number above 1, up to 65535.")
-    stored = _read_image(pairs.paths[0][0]).dtype
+    example = _read_image(pairs.paths[0][0])
+    stored = example.dtype
     dtype = np.dtype(np.float32 if stored.kind == "f" and rescale is None else np.uint16)
     attrs = {SIMULATED_FIELD: True} if pairs.simulated else None
     finder, n_copies = CopyFinder(), 0
-    with PlateWriter(out, len(pairs.stems), dtype=dtype, attrs=attrs, force=force) as writer:
+    n_cells, crop = len(pairs.stems), len(example)
+    with PlateWriter(out, n_cells, crop=crop, dtype=dtype, attrs=attrs, force=force) as writer:
         for first in range(0, len(pairs.stems), _PACK_CELLS):
             rows = range(first, min(first + _PACK_CELLS, len(pairs.stems)))
-            cells = np.stack([_read_cell(pairs, index, stored, rescale) for index in rows])
+            cells = np.stack([_read_cell(pairs, index, example, rescale) for index in rows])
             if first == 0:
                 _check_offset(cells, pairs)
             columns = {
@@ -146,10 +146,23 @@ def _new_table(folder: Path) -> TextIO:
     return (folder / CELLS_CSV).open("w", newline="", encoding="utf-8")
 
 
-def _write_images(folder: Path, batch: CellBatch) -> list[str]:
+def _spelled(plate: Plate, batch: CellBatch, column: str) -> list[str]:
+    """Return a column as text; labels by name where the file names them, "" for none."""
+    values = getattr(batch, column).tolist()
+    if column != "labels":
+        return values
+    names = plate.class_names
+    return [
+        "" if label == UNLABELLED else str(label) if names is None else names[label]
+        for label in values
+    ]
+
+
+def _write_images(folder: Path, batch: CellBatch, groups: list[str] | None) -> list[str]:
     stems = []
     for offset, cell in enumerate(batch.images):
-        group = UNLABELLED if batch.labels is None else str(batch.labels[offset])
+        group = UNLABELLED_FOLDER if groups is None else groups[offset] or UNLABELLED_FOLDER
+        group = re.sub(r"[^\w .+-]", "_", group)
         stem = f"{group}/COOSv1cell_{batch.start + offset}"
         (folder / group).mkdir(exist_ok=True)
         for channel, image in zip(CHANNELS, cell, strict=True):
@@ -173,15 +186,19 @@ def _unpacked_folder(out: Path) -> Iterator[Path]:
         raise OutputError(f"{out}: cannot be written ({error.strerror or error}).") from error
 
 
-def _read_cell(pairs: CellPairs, index: int, stored: np.dtype, rescale: float | None) -> np.ndarray:
-    """Read both channels of a cell, shape (2, 64, 64), and check them."""
+def _read_cell(
+    pairs: CellPairs, index: int, example: np.ndarray, rescale: float | None
+) -> np.ndarray:
+    """Read both channels of a cell, shape (2, crop, crop), and check them."""
     images = [_read_image(path) for path in pairs.paths[index]]
     for image, path in zip(images, pairs.paths[index], strict=True):
-        if image.dtype != stored:
-            raise DataError(
-                f"{path}: dtype {image.dtype} found, expected {stored} as in "
-                f"{pairs.paths[0][0]}; all images of a plate have one dtype."
-            )
+        for what in ("dtype", "shape"):
+            found, expected = getattr(image, what), getattr(example, what)
+            if found != expected:
+                raise DataError(
+                    f"{path}: {what} {found} found, expected {expected} as in "
+                    f"{pairs.paths[0][0]}; all images of a plate have one {what}."
+                )
     cell = np.stack(images)
     where = f"{pairs.paths[index][0].parent}: {pairs.stems[index]!r}"
     if rescale is not None:
@@ -213,7 +230,7 @@ def _multiply(cell: np.ndarray, rescale: float, where: str) -> np.ndarray:
 
 
 def _read_image(path: Path) -> np.ndarray:
-    """Read the counts of a TIFF of one image, 64x64 real numbers, in native byte order."""
+    """Read the counts of a TIFF of one square image, real numbers, in native byte order."""
     try:
         with tifffile.TiffFile(path, **_ALONE) as tiff:
             _check_one_channel(path, tiff)
@@ -228,7 +245,7 @@ def _read_image(path: Path) -> np.ndarray:
 
 
 def _check_one_channel(path: Path, tiff: Any) -> None:
-    """Refuse files with several channels, depths or times, and images that are not 64x64."""
+    """Refuse files with several channels, depths or times, and images that are no crops."""
     page = tiff.pages[0]
     # A stack may have a single page; its description then gives the number of images after it.
     n_images = sum(series.size for series in tiff.series) // page.size
@@ -238,10 +255,11 @@ def _check_one_channel(path: Path, tiff: Any) -> None:
             f"{path}: {_stack(n_images, page)} found, expected one image of one channel; "
             "save each channel as a file of its own."
         )
-    if page.shape != (IMAGE_SIZE, IMAGE_SIZE):
+    sides = {*page.shape}
+    if len(page.shape) != 2 or len(sides) != 1 or not MIN_CROP <= min(sides) <= MAX_CROP:
         raise DataError(
-            f"{path}: shape {page.shape} found, expected ({IMAGE_SIZE}, {IMAGE_SIZE}): one cell, "
-            "cut out of its field."
+            f"{path}: shape {page.shape} found, expected a square of {MIN_CROP} to {MAX_CROP} "
+            "pixels: one cell, cut out of its field."
         )
     if page.dtype is None or page.dtype.kind not in "uif":
         raise DataError(f"{path}: dtype {page.dtype} found, expected uint16 or float32.")

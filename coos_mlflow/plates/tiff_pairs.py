@@ -22,11 +22,14 @@ from coos_mlflow.plates.cells_csv import (
     read_cells_csv,
     similar_field,
 )
-from coos_mlflow.plates.columns import clean_ids, clean_labels, shown
-from coos_mlflow.plates.schema import CHANNELS
+from coos_mlflow.plates.columns import clean_ids, shown
+from coos_mlflow.plates.schema import CHANNELS, UNLABELLED
 
 PATTERNS = tuple(f"*_{channel}.tif" for channel in CHANNELS)
 """Patterns of the names that the authors' script gives to the two channels of a cell."""
+
+UNLABELLED_FOLDER = "unlabelled"
+"""Name of the folder for cells without a class label."""
 
 _HIDDEN = {
     "__macosx",
@@ -304,11 +307,13 @@ def _columns(stems: list[str], sources: list[Said], root: Path) -> dict[str, np.
 
 
 def _labels(values: list[str], where: str) -> np.ndarray:
-    numbers = []
-    for index, value in enumerate(values):
-        # Spreadsheets may write a whole number as 0.0, or as 0,0 with a decimal comma.
-        number = re.fullmatch(r"([0-9]{1,9})(?:[.,]0*)?", value.strip(), re.ASCII)
-        if number is None:
-            raise DataError(f"{where} {value!r:.60} of cell {index}, expected a number 0..6.")
-        numbers.append(int(number[1]))
-    return clean_labels(np.array(numbers, dtype=np.int64), where)
+    """Return labels as numbers where all are numbers, else as names of classes."""
+    texts = clean_ids(values, where)
+    texts[texts == UNLABELLED_FOLDER] = ""
+    # Spreadsheets may write a whole number as 0.0, or as 0,0 with a decimal comma.
+    number = re.compile(r"(-1|[0-9]{1,9})(?:[.,]0*)?|", re.ASCII)
+    matches = [number.fullmatch(text) for text in texts.tolist()]
+    if not all(matches):
+        return texts
+    numbers = [int(match[1] or UNLABELLED) for match in matches if match is not None]
+    return np.array(numbers, dtype=np.int64)

@@ -10,22 +10,23 @@ import numpy as np
 
 from coos_mlflow._utils.files import on_failure
 from coos_mlflow.errors import DataError, OutputError
-from coos_mlflow.plates.columns import ID_DATASETS, clean_ids, clean_labels
+from coos_mlflow.plates.columns import ID_DATASETS, clean_ids
 from coos_mlflow.plates.flags import check_images
 from coos_mlflow.plates.hdf5.chunks import MAX_CELLS
 from coos_mlflow.plates.hdf5.write import NewFile, set_attributes, writing
-from coos_mlflow.plates.schema import CELL_SHAPE
+from coos_mlflow.plates.labels import read_labels
+from coos_mlflow.plates.schema import CHANNELS
 
-CHUNK_CELLS = 64
-"""Cells in one chunk: 1 MiB of uint16."""
+_CHUNK_PIXELS = 64 * 64**2
+"""Pixels of each channel in one chunk, those of 64 cells of COOS-7: 1 MiB of uint16."""
 
 
 class PlateWriter:
     """Write a plate file; a context manager that leaves a complete file, or none on failure.
 
-    Cells are stored in chunks of 64 with shuffle and gzip level 1. On camera-like counts this takes
-    0.6 of the size, and one core writes 4,300 cells/s and reads 26,000. Any HDF5 library opens
-    gzip, while lzf needs h5py. The same cells give the same bytes.
+    Cells are stored in chunks of 1 MiB with shuffle and gzip level 1. On camera-like counts this
+    takes 0.6 of the size, and one core writes 4,300 cells/s of 64 pixels and reads 26,000. Any HDF5
+    library opens gzip, while lzf needs h5py. The same cells give the same bytes.
 
     Parameters
     ----------
@@ -33,6 +34,8 @@ class PlateWriter:
         The file to write. Until it is complete it has another name in the same folder.
     n_cells : int
         Number of cells that will be appended.
+    crop : int
+        Height and width of the cells in pixels.
     dtype : "uint16" or "float32"
     attrs : dict or None
         Numbers, text and short lists of numbers, such as ``{"simulated": True}``.
@@ -55,11 +58,13 @@ class PlateWriter:
         path: str | Path,
         n_cells: int,
         *,
+        crop: int = 64,
         dtype: str | np.dtype = "uint16",
         attrs: dict[str, Any] | None = None,
         force: bool = False,
     ) -> None:
         self.path, self.n_cells, self.dtype = Path(path), n_cells, np.dtype(dtype)
+        self.crop = crop
         self._attrs, self._force = attrs or {}, force
         self._written = 0
         self._columns: dict[str, list[np.ndarray]] = {}
@@ -74,11 +79,13 @@ class PlateWriter:
         with on_failure(self._discard), writing(self.path):
             self._file = NewFile(self._partial)
             set_attributes(self._file.h5, self._attrs)
+            cell = (len(CHANNELS), self.crop, self.crop)
+            chunk_cells = max(1, _CHUNK_PIXELS // self.crop**2)
             self._data = self._file.h5.create_dataset(
                 "data",
-                (self.n_cells, *CELL_SHAPE),
+                (self.n_cells, *cell),
                 self.dtype,
-                chunks=(min(CHUNK_CELLS, self.n_cells), *CELL_SHAPE),
+                chunks=(min(chunk_cells, self.n_cells), *cell),
                 compression="gzip",
                 compression_opts=1,
                 shuffle=True,
@@ -90,10 +97,10 @@ class PlateWriter:
 
         Parameters
         ----------
-        images : ndarray, shape (n, 2, 64, 64), of the writer's dtype
+        images : ndarray, shape (n, 2, crop, crop), of the writer's dtype
         **columns : ndarray, shape (n,), or None
-            ``labels`` (0..6), ``plates``, ``wells``, ``dates``, ``microscopes``. Every call must
-            give the same columns.
+            ``labels`` (whole numbers from 0, -1 for none; or names), ``plates``, ``wells``,
+            ``dates``, ``microscopes``. Every call must give the same columns.
 
         Raises
         ------
@@ -103,7 +110,7 @@ class PlateWriter:
         where = f"cells for {self.path}"
         if images.dtype != self.dtype:
             raise DataError(f"{where}: dtype {images.dtype} found, expected {self.dtype}.")
-        check_images(images, where, self._written)
+        check_images(images, where, self._written, self.crop)
         end = self._written + len(images)
         if end > self.n_cells:
             raise DataError(f"{where}: {end:,} cells found, expected {self.n_cells:,}.")
@@ -126,10 +133,11 @@ class PlateWriter:
             column = np.asarray(values)
             if column.shape != (n,):
                 raise DataError(f"{where}: {name} of shape {column.shape}, expected ({n},).")
+            as_text = name != "labels" or column.dtype.kind not in "uif"
             cleaned = (
-                clean_labels(column, f"{where}: labels")
-                if name == "labels"
-                else clean_ids(column.tolist(), f"{where}: {name}", self._written)
+                clean_ids(column.tolist(), f"{where}: {name}", self._written)
+                if as_text
+                else read_labels(column, f"{where}: labels").values
             )
             self._columns.setdefault(name, []).append(cleaned)
 
@@ -148,7 +156,7 @@ class PlateWriter:
         with writing(self.path):
             for name, parts in self._columns.items():
                 column = np.concatenate(parts)
-                if name in ID_DATASETS:
+                if column.dtype.kind == "U":
                     column = np.char.encode(column, "utf-8")
                 dataset = ID_DATASETS.get(name, name)
                 self._file.h5.create_dataset(dataset, data=column, compression="gzip", shuffle=True)

@@ -25,8 +25,7 @@ from coos_mlflow._utils.versions import package_versions
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.metrics import Evaluation, confusion_table
 from coos_mlflow.model import bundle as bundles
-from coos_mlflow.model.cell_model import PROBABILITY_COLUMNS
-from coos_mlflow.plates.schema import CLASS_ABBREVIATIONS, SPLIT_TITLES
+from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry.relocation import check_there
 from coos_mlflow.registry.retry import with_retry
@@ -75,12 +74,13 @@ def describe_dataset(path: Path, name: str, digest: str) -> MetaDataset:
 
 
 def log_data(data: TrainingData) -> None:
-    """Log the five splits as the run's inputs."""
-    for split, path in data.paths.items():
-        digest = data.digests[split]
-        dataset = describe_dataset(path, f"{data.name} {SPLIT_TITLES[split]}", digest)
-        tags = {"sha256": digest, "simulated": str(data.simulated)}
-        log_input(dataset, split, tags)
+    """Log the files of all splits as the run's inputs."""
+    for split, paths in data.files.items():
+        for path, digest in zip(paths, data.digests[split], strict=True):
+            name = f"{data.name} {data.dataset.title(split)}"
+            dataset = describe_dataset(path, name, digest)
+            tags = {"sha256": digest, "simulated": str(data.simulated)}
+            log_input(dataset, split, tags)
 
 
 def log_input(
@@ -94,19 +94,25 @@ def log_input(
     with_retry(lambda: mlflow.log_input(dataset, context=context, tags=tags, model=model))
 
 
-def log_evaluations(evaluations: dict[str, Evaluation], title: str, simulated: bool) -> None:
+def log_evaluations(
+    evaluations: dict[str, Evaluation], title: str, dataset: Dataset, simulated: bool
+) -> None:
     """Log metrics per split, confusion matrices as tables, and one figure of all."""
     metrics: dict[str, float] = {}
     for split, evaluation in evaluations.items():
         metrics[f"{split}_balanced_error"] = evaluation.balanced_error
         bounds = zip(("low", "high"), evaluation.interval, strict=True)
         metrics |= {f"{split}_balanced_error_{end}": b for end, b in bounds if not np.isnan(b)}
-        names_recalls = zip(CLASS_ABBREVIATIONS, evaluation.recalls, strict=True)
+        names_recalls = zip(dataset.short_names, evaluation.recalls, strict=True)
         metrics |= {f"{split}_recall_{name}": r for name, r in names_recalls if not np.isnan(r)}
-        mlflow.log_text(confusion_table(evaluation).to_csv(), f"confusion/{split}.csv")
+        mlflow.log_text(
+            confusion_table(evaluation, dataset.class_names).to_csv(), f"confusion/{split}.csv"
+        )
     mlflow.log_metrics(metrics)
     mlflow.log_dict({s: e.as_dict() for s, e in evaluations.items()}, EVALUATION)
-    mlflow.log_figure(confusion_figure(evaluations, title, simulated), "confusion/splits.png")
+    mlflow.log_figure(
+        confusion_figure(evaluations, title, dataset, simulated), "confusion/splits.png"
+    )
 
 
 def read_evaluations(run_id: str) -> dict[str, Evaluation]:
@@ -130,14 +136,17 @@ def read_evaluations(run_id: str) -> dict[str, Evaluation]:
     return {split: Evaluation.from_dict(said) for split, said in found.items()}
 
 
-def confusion_figure(evaluations: dict[str, Evaluation], title: str, simulated: bool) -> Figure:
+def confusion_figure(
+    evaluations: dict[str, Evaluation], title: str, dataset: Dataset, simulated: bool
+) -> Figure:
     """Draw the confusion matrices of all splits, rows in % of the true class."""
     # Imported here, so that a scorer, which draws nothing, starts faster.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4 * len(evaluations), 4.6), layout="constrained")
+    side = max(4.0, 0.3 * dataset.n_classes + 1.9)
+    figure = Figure(figsize=(side * len(evaluations), side + 0.6), layout="constrained")
     axes = figure.subplots(1, len(evaluations), squeeze=False)[0]
-    ticks = range(len(CLASS_ABBREVIATIONS))
+    ticks = range(dataset.n_classes)
     for ax, (split, evaluation) in zip(axes, evaluations.items(), strict=True):
         cells = evaluation.confusion.sum(axis=1, keepdims=True)
         share = 100 * evaluation.confusion / np.maximum(cells, 1)
@@ -146,9 +155,9 @@ def confusion_figure(evaluations: dict[str, Evaluation], title: str, simulated: 
             ink = "white" if share[row, column] > 60 else "black"
             text = f"{share[row, column]:.0f}"
             ax.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
-        ax.set_xticks(ticks, CLASS_ABBREVIATIONS, rotation=60, fontsize=8)
-        ax.set_yticks(ticks, CLASS_ABBREVIATIONS, fontsize=8)
-        ax.set_title(f"{SPLIT_TITLES[split]}: {evaluation.balanced_error:.1f} %")
+        ax.set_xticks(ticks, dataset.short_names, rotation=60, fontsize=8)
+        ax.set_yticks(ticks, dataset.short_names, fontsize=8)
+        ax.set_title(f"{dataset.title(split)}: {evaluation.balanced_error:.1f} %")
         ax.set_xlabel("predicted class")
     axes[0].set_ylabel("true class")
     kind = "simulated cells" if simulated else "cells"
@@ -177,7 +186,7 @@ def log_model(bundle: Path, needed: list[str]) -> str:
         python_model=str(package / "model" / "mlflow_code.py"),
         code_paths=[str(package)],
         artifacts={bundles.ARTIFACT: str(bundle)},
-        signature=_signature(),
+        signature=_signature(bundles.dataset_of(bundles.read_description(bundle)).n_classes),
         input_example=bundles.example_cell(bundle),
         pip_requirements=needed,
     )
@@ -192,7 +201,7 @@ def pinned(names: Collection[str], versions: dict[str, str]) -> list[str]:
     return [f"{name}=={Version(versions[name]).public}" for name in sorted(names)]
 
 
-def _signature() -> ModelSignature:
+def _signature(n_classes: int) -> ModelSignature:
     """Declare the output only.
 
     With an input schema MLflow would silently cast the cells of a request to the declared type:
@@ -201,6 +210,6 @@ def _signature() -> ModelSignature:
     columns = [
         ColSpec(DataType.long, "label"),
         ColSpec(DataType.string, "class_name"),
-        *(ColSpec(DataType.double, name) for name in PROBABILITY_COLUMNS),
+        *(ColSpec(DataType.double, f"p_{label}") for label in range(n_classes)),
     ]
     return ModelSignature(outputs=Schema(columns))

@@ -21,7 +21,7 @@ from mlflow.models import Model
 from coos_mlflow._utils.versions import fits
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.metrics import Evaluation
-from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.pins import pins
 from coos_mlflow.registry.ranking import tag_number
@@ -82,7 +82,7 @@ class Version:
     @property
     def errors(self) -> dict[str, float]:
         """Balanced error in % by split; NaN without a tag."""
-        return {split: self.tag_number(f"error_{split}") for split in SPLITS}
+        return {split: self.tag_number(f"error_{split}") for split in coos7().split_keys}
 
     @property
     def left_out_error(self) -> float:

@@ -26,7 +26,7 @@ from coos_mlflow._utils.versions import check_fits
 from coos_mlflow.errors import OutputError, RegistryError, RunNotLoggedError
 from coos_mlflow.metrics import Evaluation
 from coos_mlflow.model.bundle import ARTIFACT
-from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.artifacts import log_data, log_evaluations, log_model, resolved_path
@@ -73,14 +73,16 @@ class PendingModel:
     def evaluations(self) -> dict[str, Evaluation]:
         """Evaluations by split."""
         entries = self.facts["evaluations"]
-        return {split: Evaluation.from_dict(entries[split]) for split in SPLITS}
+        return {split: Evaluation.from_dict(entry) for split, entry in entries.items()}
 
     @property
     def data(self) -> TrainingData:
         """The data that it was fitted on; the files may have been deleted since."""
         data = self.facts["data"]
-        paths = {split: Path(data["paths"][split]) for split in SPLITS}
-        return TrainingData.remembered(paths, data["simulated"], data["digests"])
+        files = {split: tuple(map(Path, paths)) for split, paths in data["files"].items()}
+        digests = {split: tuple(digests) for split, digests in data["digests"].items()}
+        dataset = Dataset.from_dict(data["dataset"], str(self.folder / _FACTS))
+        return TrainingData.remembered(dataset, files, data["simulated"], digests)
 
     @property
     def store(self) -> str:
@@ -319,7 +321,8 @@ def _log(pending: PendingModel) -> str:
         for file, content in facts["files"].items():
             mlflow.log_dict(content, file)
         mlflow.log_metrics(facts["metrics"])
-        log_evaluations(pending.evaluations, facts["title"], facts["data"]["simulated"])
+        data = pending.data
+        log_evaluations(pending.evaluations, facts["title"], data.dataset, data.simulated)
         uri = log_model(pending.bundle, facts["requirements"])
         # Written before the run ends, since ending it may fail if the store is lost. A full disk
         # must not keep the model from being registered.

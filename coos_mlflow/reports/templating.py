@@ -11,7 +11,6 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from coos_mlflow.plates.schema import CLASS_ABBREVIATIONS, CLASSES
 from coos_mlflow.reports.plate import figures
 from coos_mlflow.reports.plate.wording import percent, without_controls
 
@@ -37,11 +36,7 @@ def environment(*, markdown: bool = False) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.globals |= {
-        "figures": figures,
-        "class_names": CLASSES,
-        "class_short": CLASS_ABBREVIATIONS,
-    }
+    pages.globals["figures"] = figures
     pages.filters |= {"percent": percent, "shortened": shortened}
     return pages
 

@@ -115,7 +115,7 @@ def _part(
     read again.
     """
     columns: list[tuple[np.ndarray, ...]] = []
-    examples = ExamplePicker()
+    examples = ExamplePicker(model.dataset.n_classes)
     reached = block.start
     while reached < block.stop:
         batch, scores = next(scored)

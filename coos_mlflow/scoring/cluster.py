@@ -92,7 +92,11 @@ def score_on(
     with _shared_bundle(scorer.bundle, out.absolute()) as bundle:
         # The precision is decided here: a worker without bfloat16 then emulates it.
         spec = WorkerSpec(
-            bundle, scorer.model.digest, scorer.prepared_precision, tuple(versions().items())
+            bundle=bundle,
+            digest=scorer.model.digest,
+            dataset=scorer.dataset,
+            precision=scorer.prepared_precision,
+            versions=tuple(versions().items()),
         )
         surveys = _surveys(client, spec, plates)
         total = sum(entry.n_cells for entry in surveys if isinstance(entry, Survey))

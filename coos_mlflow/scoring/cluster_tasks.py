@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 from coos_mlflow._utils.cluster import check_reach, check_versions, keep_to_own_cores
 from coos_mlflow.errors import CoosError, OutputError
 from coos_mlflow.model.cell_model import CellModel
+from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.reader import Plate, open_plate
 from coos_mlflow.scoring.blocks import score_blocks
 from coos_mlflow.scoring.finish import finish
@@ -40,6 +41,8 @@ class WorkerSpec:
         Bundle of the model, on storage that workers share.
     digest : str or None
         Digest of the bundle, as kept in the registry.
+    dataset : Dataset
+        What the model's cells are.
     precision : {"fp32", "bf16"}
     versions : tuple of (str, str)
         Versions that a worker's packages must have (`coos_mlflow._utils.cluster.versions`).
@@ -47,6 +50,7 @@ class WorkerSpec:
 
     bundle: Path
     digest: str | None
+    dataset: Dataset
     precision: str
     versions: tuple[tuple[str, str], ...]
 
@@ -77,7 +81,7 @@ def survey_plate(spec: WorkerSpec, plate: Path, n_bytes: int) -> Survey:
     """Read a plate file, which must have `n_bytes` bytes, for its digest."""
     check_versions(dict(spec.versions))
     check_reach(plate, n_bytes)
-    return survey(plate)
+    return survey(plate, spec.dataset)
 
 
 @_errors_as_values
@@ -88,7 +92,7 @@ def score_block(spec: WorkerSpec, job: Job, block: Block) -> float:
     check_reach(job.work)
     work = WorkFolder(job)
     if not work.holds(block):
-        for part in score_blocks(classifier, _plate(job.plate, job.stamp), [block]):
+        for part in score_blocks(classifier, _plate(spec, job), [block]):
             work.write(part)
     return time.perf_counter() - began
 
@@ -103,7 +107,7 @@ def finish_plate(spec: WorkerSpec, job: Job, blocks: list[float | CoosError]) ->
             raise outcome
         seconds += outcome
     check_reach(job.work)
-    drift = finish(_plate(job.plate, job.stamp), WorkFolder(job), _classifier(spec).reference)
+    drift = finish(_plate(spec, job), WorkFolder(job), _classifier(spec).reference)
     return Finished(drift, seconds, time.perf_counter() - began)
 
 
@@ -123,13 +127,13 @@ def _loaded(spec: WorkerSpec) -> CellModel:
     return classifier
 
 
-def _plate(path: Path, stamp: Stamp) -> Plate:
+def _plate(spec: WorkerSpec, job: Job) -> Plate:
     with _one_at_a_time:
-        check_reach(path, stamp.n_bytes)
-        return _opened(path, stamp)
+        check_reach(job.plate, job.stamp.n_bytes)
+        return _opened(job.plate, job.stamp, spec.dataset)
 
 
 @lru_cache(maxsize=2)
-def _opened(path: Path, stamp: Stamp) -> Plate:
+def _opened(path: Path, stamp: Stamp, dataset: Dataset) -> Plate:
     """Open a plate, once for all of its blocks, since opening reads all of its ids."""
-    return open_plate(path)
+    return open_plate(path, dataset)

@@ -20,6 +20,7 @@ from coos_mlflow.drift.example_cells import ExamplePicker
 from coos_mlflow.drift.reference import Reference, ReferenceCells
 from coos_mlflow.errors import CoosError, OutputError
 from coos_mlflow.plates.copies import CopyFinder
+from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.flags import USABLE, FlagCounter
 from coos_mlflow.plates.reader import Plate
 from coos_mlflow.plates.schema import Origins
@@ -91,7 +92,7 @@ def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, An
 
 def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> dict[str, Any]:
     """Write all results into the folder `new`, and return the content of drift.json."""
-    gathered = _gather(plate, work, new / PREDICTIONS)
+    gathered = _gather(plate, work, reference.dataset, new / PREDICTIONS)
     drift = _assess(plate, gathered, reference) | work.job.facts
     (new / DRIFT).write_text(json.dumps(drift, indent=1, sort_keys=True) + "\n")
     shown = _pictures(gathered.examples, reference.cells)
@@ -113,12 +114,13 @@ def _pictures(examples: ExamplePicker, reference: ReferenceCells) -> Pictures:
     return Pictures(own, known)
 
 
-def _gather(plate: Plate, work: WorkFolder, predictions: Path) -> _Gathered:
+def _gather(plate: Plate, work: WorkFolder, dataset: Dataset, predictions: Path) -> _Gathered:
     """Write the predictions of all parts, and collect the input of the drift report.
 
     Predictions include unusable cells, copies and cells without ids; the drift report does not.
     """
-    collector, examples, copies = Collector(), ExamplePicker(), CopyFinder()
+    collector, examples = Collector(), ExamplePicker(dataset.n_classes)
+    copies = CopyFinder()
     counter = FlagCounter(plate.n_cells, f"{plate.path}:/data")
     placed = _are_placed(plate)
     facts = {
@@ -127,7 +129,7 @@ def _gather(plate: Plate, work: WorkFolder, predictions: Path) -> _Gathered:
         "plate_simulated": str(plate.simulated),
         "model_simulated": str(work.job.model.simulated),
     }
-    with PredictionWriter(predictions, facts) as writer:
+    with PredictionWriter(predictions, dataset.class_names, facts) as writer:
         for part in work.parts():
             origins = plate.origins(*part.block)
             flags = copies.flagged(part.flags, part.digests)

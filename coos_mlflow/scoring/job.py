@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from coos_mlflow._utils.versions import package_versions
 from coos_mlflow.drift.assessment import SCHEMA_VERSION
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.reader import file_digest, open_plate
 from coos_mlflow.registry.results import DRIFT, RESULTS, key_of
 from coos_mlflow.registry.versions import ModelRef
@@ -62,12 +63,16 @@ class Survey(NamedTuple):
     simulated: bool
 
 
-def survey(plate: Path, on_progress: Callable[[int], None] | None = None) -> Survey:
+def survey(
+    plate: Path, dataset: Dataset, on_progress: Callable[[int], None] | None = None
+) -> Survey:
     """Read a plate file for its digest.
 
     Parameters
     ----------
     plate : Path
+    dataset : Dataset
+        What the model's cells are.
     on_progress : callable or None
         Called with the number of bytes read since its last call.
 
@@ -76,7 +81,7 @@ def survey(plate: Path, on_progress: Callable[[int], None] | None = None) -> Sur
     DataError
         When the file is unfit.
     """
-    with open_plate(plate) as opened:
+    with open_plate(plate, dataset) as opened:
         stamp = Stamp.of(plate)
         return Survey(file_digest(plate, on_progress), stamp, opened.n_cells, opened.simulated)
 

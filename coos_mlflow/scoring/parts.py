@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from filelock import FileLock, Timeout
 from coos_mlflow._utils.files import write_whole
 from coos_mlflow._utils.progress import say
 from coos_mlflow.errors import DataError, OutputError
-from coos_mlflow.plates.schema import CELL_SHAPE
+from coos_mlflow.plates.schema import CHANNELS
 from coos_mlflow.scoring.job import Block, Job
 
 _FACTS = "job.json"
@@ -41,7 +42,7 @@ class Part:
     Parameters
     ----------
     block : Block
-    probabilities : ndarray of float32, shape (n, 7)
+    probabilities : ndarray of float32, shape (n, classes)
     features : ndarray of float32, shape (n, dims)
         Projected (`coos_mlflow.drift.reference.Projection`).
     raw : ndarray of float32, shape (n, len(RAW_FIGURES))
@@ -53,7 +54,7 @@ class Part:
         NaN.
     digests : ndarray of uint64, shape (n,)
         Digests to find copies by (`coos_mlflow.plates.copies.cell_digests`).
-    thumbnails : dict of ndarray, shape (2, 64, 64)
+    thumbnails : dict of ndarray, shape (2, crop, crop)
         Raw counts of the candidates for the report, by their row in the block.
     """
 
@@ -104,7 +105,7 @@ class Part:
         if (metadata.get("job"), metadata.get("block")) != (job, str(block)):
             raise ValueError("is part of something else")
         thumbnails = {
-            row: np.frombuffer(thumbnail, metadata["counts"]).reshape(CELL_SHAPE)
+            row: _square(np.frombuffer(thumbnail, metadata["counts"]))
             for row, thumbnail in enumerate(table[_THUMBNAIL].to_pylist())
             if thumbnail is not None
         }
@@ -115,6 +116,12 @@ class Part:
     def _packed_thumbnail(self, row: int) -> bytes | None:
         thumbnail = self.thumbnails.get(row)
         return None if thumbnail is None else thumbnail.tobytes()
+
+
+def _square(counts: np.ndarray) -> np.ndarray:
+    """Return the counts of a cell in its shape, (2, crop, crop)."""
+    crop = math.isqrt(len(counts) // len(CHANNELS))
+    return counts.reshape(len(CHANNELS), crop, crop)
 
 
 def _columns(name: str, matrix: np.ndarray) -> dict[str, pa.Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,36 +10,39 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coos_mlflow.plates.flags import COPY, FLAGS, USABLE
-from coos_mlflow.plates.schema import CLASSES, Origins
+from coos_mlflow.plates.schema import Origins
 from coos_mlflow.plates.wells import OPAQUE, well_positions
 
 BATCH = 512
-"""Cells that a model scores together, 8 MB of counts.
+"""Cells that a model scores together, 8 MB of counts at 64 pixels.
 
 The last digits of a network's probabilities depend on this number.
 """
 
-SCHEMA = pa.schema(
-    [
-        ("Metadata_Index", pa.int64()),
-        ("Metadata_Plate", pa.string()),
-        ("Metadata_Well", pa.string()),
-        ("Metadata_Row", pa.int16()),
-        ("Metadata_Column", pa.int16()),
-        ("label", pa.int8()),
-        ("class_name", pa.dictionary(pa.int8(), pa.string())),
-        *((f"p_{label}", pa.float32()) for label in range(len(CLASSES))),
-        ("confidence", pa.float32()),
-        ("flag", pa.dictionary(pa.int8(), pa.string())),
-    ]
-)
-"""Columns of the table. Names follow CellProfiler and pycytominer: Metadata_ marks non-features.
 
-Plate and well are null if the file has no ids. Row and column count from 1, and are null if the
-well's id does not give them. Confidence is the largest of p_0..p_6. Flag is null for most cells,
-else one of `coos_mlflow.plates.flags.FLAGS`. Unusable cells have no label, no probabilities and no
-confidence; copies have them.
-"""
+def schema_of(n_classes: int) -> pa.Schema:
+    """Return the columns of the table for a number of classes.
+
+    Names follow CellProfiler and pycytominer: Metadata_ marks non-features. Plate and well are null
+    if the file has no ids. Row and column count from 1, and are null if the well's id does not give
+    them. Confidence is the largest of the probabilities p_0, p_1, ... Flag is null for most cells,
+    else one of `coos_mlflow.plates.flags.FLAGS`. Unusable cells have no label, no probabilities and
+    no confidence; copies have them.
+    """
+    return pa.schema(
+        [
+            ("Metadata_Index", pa.int64()),
+            ("Metadata_Plate", pa.string()),
+            ("Metadata_Well", pa.string()),
+            ("Metadata_Row", pa.int16()),
+            ("Metadata_Column", pa.int16()),
+            ("label", pa.int8()),
+            ("class_name", pa.dictionary(pa.int8(), pa.string())),
+            *((f"p_{label}", pa.float32()) for label in range(n_classes)),
+            ("confidence", pa.float32()),
+            ("flag", pa.dictionary(pa.int8(), pa.string())),
+        ]
+    )
 
 
 class PredictionWriter:
@@ -48,17 +52,19 @@ class PredictionWriter:
     ----------
     path : Path
         The Parquet file.
+    class_names : sequence of str
     facts : dict of str to str
         Kept as the file's metadata: model, plate digest, whether anything is simulated.
     """
 
-    def __init__(self, path: Path, facts: dict[str, str]):
-        self._schema = SCHEMA.with_metadata(facts)
+    def __init__(self, path: Path, class_names: Sequence[str], facts: dict[str, str]):
+        self._class_names = class_names
+        self._schema = schema_of(len(class_names)).with_metadata(facts)
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
 
     def add(self, origins: Origins, probabilities: np.ndarray, flags: np.ndarray) -> None:
         """Append a row group with the next cells; see `prediction_table`."""
-        rows = prediction_table(origins, probabilities, flags)
+        rows = prediction_table(origins, probabilities, flags, self._class_names)
         self._writer.write_batch(rows.replace_schema_metadata(self._schema.metadata))
 
     def __enter__(self) -> PredictionWriter:
@@ -69,17 +75,18 @@ class PredictionWriter:
 
 
 def prediction_table(
-    origins: Origins, probabilities: np.ndarray, flags: np.ndarray
+    origins: Origins, probabilities: np.ndarray, flags: np.ndarray, class_names: Sequence[str]
 ) -> pa.RecordBatch:
-    """Return one row a cell, with the columns of `SCHEMA`.
+    """Return one row a cell, with the columns of `schema_of`.
 
     Parameters
     ----------
     origins : Origins
-    probabilities : ndarray, shape (n, 7)
+    probabilities : ndarray, shape (n, classes)
         Values of unusable cells are ignored.
     flags : ndarray of int8, shape (n,)
         Indices into `coos_mlflow.plates.flags.FLAGS`.
+    class_names : sequence of str
     """
     labels = probabilities.argmax(axis=1).astype(np.int8)
     unusable = (flags != USABLE) & (flags != COPY)
@@ -90,13 +97,13 @@ def prediction_table(
         _strings(origins.plates, len(origins)),
         *_places(origins.wells, len(origins)),
         label,
-        pa.DictionaryArray.from_arrays(label, list(CLASSES)),
+        pa.DictionaryArray.from_arrays(label, list(class_names)),
         *(column.cast(pa.float32()) for column in numbers),
         pa.DictionaryArray.from_arrays(
             pa.array(flags - 1, pa.int8(), mask=flags == USABLE), list(FLAGS[1:])
         ),
     ]
-    return pa.record_batch(arrays, SCHEMA)
+    return pa.record_batch(arrays, schema_of(len(class_names)))
 
 
 def _strings(ids: np.ndarray | None, n: int) -> pa.Array:

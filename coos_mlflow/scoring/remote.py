@@ -19,14 +19,18 @@ from urllib3 import Retry
 from coos_mlflow._utils.prefetch import prefetch
 from coos_mlflow.errors import DataError, ServerError, without_passwords
 from coos_mlflow.plates.copies import CopyFinder, cell_digests
+from coos_mlflow.plates.dataset_file import dataset_of_plate
 from coos_mlflow.plates.flags import FlagCounter, with_stand_ins
 from coos_mlflow.plates.reader import open_plate
-from coos_mlflow.plates.schema import CLASSES, CellBatch
+from coos_mlflow.plates.schema import CellBatch, Origins
 from coos_mlflow.scoring.predictions import BATCH, prediction_table
 from coos_mlflow.serving.limits import MAX_CELLS, NPY
 
 TIMEOUT = 120.0
 """Seconds to wait for a response; MLflow's server gives up after 60."""
+
+_Answer = tuple[np.ndarray, dict[int, str]]
+"""Probabilities, float32 (n, classes), and the names of those labels that occur."""
 
 _BUSY = 503
 _TRIES = 6
@@ -64,7 +68,7 @@ def score_plate(
     Returns
     -------
     DataFrame
-        One row a cell, with the columns of `coos_mlflow.scoring.predictions.SCHEMA`.
+        One row a cell, with the columns of `coos_mlflow.scoring.predictions.schema_of`.
 
     Raises
     ------
@@ -81,18 +85,23 @@ def score_plate(
     if not 1 <= batch <= MAX_CELLS:
         raise DataError(f"batch={batch} found, expected 1 to {MAX_CELLS} cells.")
     address = _address(url)
-    tables, copies = [], CopyFinder()
-    with session or retrying_session() as client, open_plate(plate) as opened:
+    parts: list[tuple[Origins, np.ndarray, np.ndarray]] = []
+    copies, names = CopyFinder(), dict[int, str]()
+    opening = open_plate(plate, dataset_of_plate(plate))
+    with session or retrying_session() as client, opening as opened:
         counter = FlagCounter(opened.n_cells, f"{plate}:/data")
         bodies = _bodies(opened.batches(batch, keep_unusable=True))
         scored = prefetch(_responses(client, address, prefetch(bodies), timeout))
         with closing(scored):
-            for cells, probabilities in scored:
+            for cells, (probabilities, named) in scored:
+                names |= named
                 origins = opened.origins(cells.start, cells.start + len(cells))
                 counter.add(cells.flags, cells)
                 flags = copies.flagged(cells.flags, cell_digests(cells.images))
-                tables.append(prediction_table(origins, probabilities, flags))
+                parts.append((origins, probabilities, flags))
                 on_progress(len(cells))
+    class_names = [names.get(label, f"class {label}") for label in range(parts[0][1].shape[1])]
+    tables = [prediction_table(*part, class_names) for part in parts]
     predictions: pd.DataFrame = pa.Table.from_batches(tables).to_pandas()
     return predictions
 
@@ -107,7 +116,7 @@ def packed(images: np.ndarray) -> bytes:
 
     Parameters
     ----------
-    images : ndarray, shape (n, 2, 64, 64)
+    images : ndarray, shape (n, 2, crop, crop)
         Raw counts; their dtype is kept.
     """
     sink = io.BytesIO()
@@ -167,7 +176,7 @@ def _responses(
     url: str,
     bodies: Generator[tuple[CellBatch, bytes]],
     timeout: float,
-) -> Iterator[tuple[CellBatch, np.ndarray]]:
+) -> Iterator[tuple[CellBatch, _Answer]]:
     with closing(bodies):
         for cells, body in bodies:
             yield cells, _probabilities_of(session, url, body, len(cells), timeout)
@@ -175,7 +184,7 @@ def _responses(
 
 def _probabilities_of(
     session: requests.Session, url: str, body: bytes, n_cells: int, timeout: float
-) -> np.ndarray:
+) -> _Answer:
     place = without_passwords(url)
     try:
         # `verify` is passed again, since requests prefers REQUESTS_CA_BUNDLE to the session's.
@@ -205,18 +214,20 @@ def _refusal(place: str, response: requests.Response) -> DataError | ServerError
     return ServerError(f"{place} answers {response.status_code}: {sentence[:300]}")
 
 
-def _probabilities(place: str, response: requests.Response, n_cells: int) -> np.ndarray:
-    """Return the probabilities in a response, float32 (n_cells, 7)."""
+def _probabilities(place: str, response: requests.Response, n_cells: int) -> _Answer:
+    """Return the probabilities (n_cells, classes) in a response, and the names of its labels."""
     try:
         rows = response.json()["predictions"]
+        n_classes = sum(key.startswith("p_") for key in rows[0])
         probabilities = np.array(
-            [[row[f"p_{label}"] for label in range(len(CLASSES))] for row in rows], np.float32
+            [[row[f"p_{label}"] for label in range(n_classes)] for row in rows], np.float32
         )
-    except (ValueError, KeyError, TypeError):
-        probabilities = np.empty((0, 0), np.float32)
-    if probabilities.shape != (n_cells, len(CLASSES)):
+        names = {int(row["label"]): str(row["class_name"]) for row in rows}
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        probabilities, names = np.empty((0, 0), np.float32), {}
+    if probabilities.shape[0] != n_cells or probabilities.shape[1:] < (2,):
         raise ServerError(
-            f"{place}: the answer is not {n_cells} rows of p_0..p_{len(CLASSES) - 1}; is a model "
-            "of coos-mlflow served there?"
+            f"{place}: the answer is not {n_cells} rows of p_0, p_1, ...; is a model of "
+            "coos-mlflow served there?"
         )
-    return probabilities
+    return probabilities, names

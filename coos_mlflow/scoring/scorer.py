@@ -22,6 +22,7 @@ from coos_mlflow.errors import CoosError, OutputError, RegistryError, without_pa
 from coos_mlflow.model import bundle as bundles
 from coos_mlflow.model.bundle import ARTIFACT, DESCRIPTION
 from coos_mlflow.model.cell_model import CellModel
+from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.reader import Plate, open_plate
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.relocation import check_there
@@ -110,6 +111,11 @@ class Scorer:
         check_fits(model.tags.get("package_version", ""), str(model))
         return cls(model, CellModel.load(bundle, model.digest), bundle, precision)
 
+    @property
+    def dataset(self) -> Dataset:
+        """What the cells of a plate must be."""
+        return self.cell_model.dataset
+
     def check(self, plate: Path, out: Path, *, force: bool = False) -> None:
         """Refuse a plate whose results could not be written, before any cell is scored.
 
@@ -175,14 +181,14 @@ class Scorer:
         """
         timings = Timings()
         with timings.phase("digest"):
-            surveyed = _surveyed(plate)
+            surveyed = _surveyed(plate, self.dataset)
         job = self.job(plate, out, surveyed, force=force)
         if not force and (drift := found_results(job)):
             discard_work(job)
             return with_run(Scored(job, drift)) if log else Scored(job, drift)
         check_folder(job.folder, force, RESULTS)
         try:
-            with open_work(job, resume) as work, open_plate(plate) as opened:
+            with open_work(job, resume) as work, open_plate(plate, self.dataset) as opened:
                 with timings.phase("cells"):
                     self._score_missing(opened, work, timings)
                 with timings.phase("drift and report"):
@@ -199,22 +205,22 @@ class Scorer:
 
         Parameters
         ----------
-        images : ndarray, shape (n, 2, 64, 64)
+        images : ndarray, shape (n, 2, crop, crop)
             Raw camera counts, protein and nucleus.
 
         Returns
         -------
         DataFrame
-            label, class_name, p_0..p_6, one row a cell.
+            label, class_name, p_0, p_1, ..., one row a cell.
 
         Raises
         ------
         DataError
             For images that are not raw counts of cells.
         """
-        images = as_images(images)
+        images = as_images(images, self.dataset.crop)
         self.cell_model.prepare(self.precision)
-        return self.cell_model.score(images).table()
+        return self.cell_model.score(images).table(self.dataset.class_names)
 
     def _score_missing(self, plate: Plate, work: WorkFolder, timings: Timings) -> None:
         """Write the parts that are missing."""
@@ -282,7 +288,7 @@ def _command() -> str:
     return whole if len(whole) <= MAX_COMMAND_LENGTH else f"{whole[:MAX_COMMAND_LENGTH]} ..."
 
 
-def _surveyed(plate: Path) -> Survey:
+def _surveyed(plate: Path, dataset: Dataset) -> Survey:
     n_bytes = plate.stat().st_size if plate.exists() else None
     with progress(f"Hashing {plate.name}", total=n_bytes, unit="bytes") as advance:
-        return survey(plate, advance)
+        return survey(plate, dataset, advance)

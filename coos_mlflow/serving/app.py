@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coos_mlflow.errors import RegistryError
+from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.serving.openapi import documented
 from coos_mlflow.serving.route import Score, request_handler
 
@@ -18,7 +19,7 @@ PATH = "/invocations"
 _SERVER = "mlflow.pyfunc.scoring_server"
 
 
-def take_over(score: Score) -> bool:
+def take_over(score: Score, dataset: Dataset) -> bool:
     """Replace the route of a scoring server that is starting in this process, if there is one.
 
     `mlflow models serve` imports a module that loads the model and then makes a FastAPI app. MLflow
@@ -28,7 +29,9 @@ def take_over(score: Score) -> bool:
     Parameters
     ----------
     score : callable
-        Turns checked cells, uint16 or float32 (n, 2, 64, 64), into a table with a row per cell.
+        Turns checked cells, uint16 or float32 (n, 2, crop, crop), into a table with a row per cell.
+    dataset : Dataset
+        What the cells must be.
 
     Returns
     -------
@@ -47,13 +50,15 @@ def take_over(score: Score) -> bool:
 
         def __init__(self, **options: Any) -> None:
             fastapi.FastAPI = plain  # type: ignore[misc]
-            super().__init__(title="Classifier of COOS-7", **options)
+            super().__init__(title=f"Classifier of {dataset.name}", **options)
 
         def post(self, path: str, **options: Any) -> Callable[..., Any]:
             add = super().post
             if path != PATH:
                 return add(path, **options)
-            return lambda theirs: add(PATH, **documented())(request_handler(score))
+            return lambda theirs: add(PATH, **documented(dataset))(
+                request_handler(score, dataset.crop)
+            )
 
     GuardedApp.plain = plain
     fastapi.FastAPI = GuardedApp  # type: ignore[misc]

@@ -23,16 +23,18 @@ _HEADER_READERS = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
 cells do not have."""
 
 
-def from_npy(body: bytes) -> np.ndarray:
+def from_npy(body: bytes, crop: int) -> np.ndarray:
     """Return the array in a `.npy` body.
 
     Parameters
     ----------
     body : bytes
+    crop : int
+        Height and width of the model's cells.
 
     Returns
     -------
-    ndarray, shape (n, 2, 64, 64)
+    ndarray, shape (n, 2, crop, crop)
         Read-only, with the dtype of the header: any integer or float. The data is copied only if
         it is in Fortran order, or not aligned because of the length of the header.
 
@@ -45,7 +47,7 @@ def from_npy(body: bytes) -> np.ndarray:
         For a wrong shape or dtype.
     """
     shape, fortran_order, dtype, start = _header(body[:_MAX_HEADER])
-    check_shape(shape, dtype, WHERE)
+    check_shape(shape, dtype, WHERE, crop)
     if shape[0] < 0:
         raise DataError(f"{WHERE}: {shape[0]} cells found, expected at least one.")
     check_count(shape[0])
@@ -69,6 +71,6 @@ def _header(beginning: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     except Exception as error:
         raise RefusedRequestError(
             f"{WHERE}: no .npy header of version 1.0 or 2.0 found, expected the bytes that "
-            "numpy.save writes for an array of shape (N, 2, 64, 64)."
+            "numpy.save writes for an array of cells."
         ) from error
     return shape, fortran_order, dtype, stream.tell()

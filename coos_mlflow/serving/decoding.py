@@ -14,7 +14,7 @@ from pandas.api.types import is_list_like
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.flags import check_images
-from coos_mlflow.plates.schema import CELL_SHAPE
+from coos_mlflow.plates.schema import CHANNELS
 from coos_mlflow.serving.binary_cells import from_npy
 from coos_mlflow.serving.gzip_bodies import unpacked
 from coos_mlflow.serving.json_cells import from_json, unnamed
@@ -27,9 +27,6 @@ from coos_mlflow.serving.limits import (
     listed,
     too_large,
 )
-
-_COUNTS = math.prod(CELL_SHAPE)
-"""Numbers in a cell."""
 
 
 def media_type(content_type: str | None) -> str:
@@ -57,7 +54,7 @@ def media_type(content_type: str | None) -> str:
     return kind
 
 
-def decode(body: bytes, kind: str, gzipped: bool = False) -> np.ndarray:
+def decode(body: bytes, kind: str, crop: int, gzipped: bool = False) -> np.ndarray:
     """Turn a request's body into cells that may be scored.
 
     Parameters
@@ -65,12 +62,14 @@ def decode(body: bytes, kind: str, gzipped: bool = False) -> np.ndarray:
     body : bytes
     kind : str
         From `media_type`.
+    crop : int
+        Height and width of the model's cells.
     gzipped : bool
         From `is_gzip`.
 
     Returns
     -------
-    ndarray of uint16 or float32, shape (n, 2, 64, 64)
+    ndarray of uint16 or float32, shape (n, 2, crop, crop)
 
     Raises
     ------
@@ -83,20 +82,22 @@ def decode(body: bytes, kind: str, gzipped: bool = False) -> np.ndarray:
         raise too_large(kind)
     if gzipped:
         body = unpacked(body, kind)
-    return _checked(from_json(body) if kind == JSON else from_npy(body))
+    return _checked(from_json(body, crop) if kind == JSON else from_npy(body, crop), crop)
 
 
-def as_images(model_input: Any) -> np.ndarray:
+def as_images(model_input: Any, crop: int) -> np.ndarray:
     """Turn the input of `CellClassifier.predict` into cells that may be scored.
 
     Parameters
     ----------
-    model_input : ndarray (n, 2, 64, 64), or DataFrame with one column of flat lists of 8,192
+    model_input : ndarray (n, 2, crop, crop), or DataFrame with one column of flat lists
         A dict with one name is accepted too: MLflow makes one from ``{"inputs": {"name": cells}}``.
+    crop : int
+        Height and width of the model's cells.
 
     Returns
     -------
-    ndarray of uint16 or float32, shape (n, 2, 64, 64)
+    ndarray of uint16 or float32, shape (n, 2, crop, crop)
 
     Raises
     ------
@@ -105,12 +106,12 @@ def as_images(model_input: Any) -> np.ndarray:
     """
     model_input = unnamed(model_input, "the input")
     if isinstance(model_input, pd.DataFrame):
-        model_input = _unpack_column(model_input)
-    return _checked(_as_array(model_input, WHERE))
+        model_input = _unpack_column(model_input, (len(CHANNELS), crop, crop))
+    return _checked(_as_array(model_input, WHERE), crop)
 
 
-def _checked(images: np.ndarray) -> np.ndarray:
-    check_images(images, WHERE)
+def _checked(images: np.ndarray, crop: int) -> np.ndarray:
+    check_images(images, WHERE, crop=crop)
     if images.dtype in (np.uint16, np.float32):
         return images
     narrowed = images.astype(np.float32)
@@ -118,24 +119,22 @@ def _checked(images: np.ndarray) -> np.ndarray:
     return narrowed
 
 
-def _unpack_column(frame: pd.DataFrame) -> np.ndarray:
+def _unpack_column(frame: pd.DataFrame, cell: tuple[int, ...]) -> np.ndarray:
+    counts = f"{math.prod(cell):,} counts ({' x '.join(map(str, cell))})"
     columns = [column for _, column in frame.items()]
-    # The dtype is checked first, so that 8,192 columns of numbers are not searched for lists.
+    # The dtype is checked first, so that columns of numbers are not searched for lists.
     holds_lists = [c.dtype.kind == "O" and any(map(is_list_like, c)) for c in columns]
-    place = _column_of_cells([*frame], holds_lists)
+    place = _column_of_cells([*frame], holds_lists, counts)
     rows = [_as_array(row, f"{WHERE}: cell {i}") for i, row in enumerate(columns[place])]
     for index, row in enumerate(rows):
-        if row.shape != (_COUNTS,) or row.dtype.kind not in "uif":
+        if row.shape != (math.prod(cell),) or row.dtype.kind not in "uif":
             missing = row.ndim == 0 and pd.isna(row.item())
             found = "missing" if missing else f"{row.dtype} {row.shape}"
-            raise DataError(
-                f"{WHERE}: cell {index} is {found}, expected a flat list of "
-                f"{_COUNTS} counts (2 x 64 x 64)."
-            )
-    return np.stack(rows).reshape(-1, *CELL_SHAPE) if rows else np.empty((0, *CELL_SHAPE))
+            raise DataError(f"{WHERE}: cell {index} is {found}, expected a flat list of {counts}.")
+    return np.stack(rows).reshape(-1, *cell) if rows else np.empty((0, *cell))
 
 
-def _column_of_cells(names: list[object], holds_lists: list[bool]) -> int:
+def _column_of_cells(names: list[object], holds_lists: list[bool], counts: str) -> int:
     """Return the position of a table's only column of lists. Other columns are ignored.
 
     A single column is accepted with any content, because its type is checked later.
@@ -146,7 +145,7 @@ def _column_of_cells(names: list[object], holds_lists: list[bool]) -> int:
         When it is not clear which column holds the cells. The message names the columns.
     """
     lists = [place for place, is_list in enumerate(holds_lists) if is_list]
-    one = f"one column of flat lists of {_COUNTS:,} counts (2 x 64 x 64), one list a cell"
+    one = f"one column of flat lists of {counts}, one list a cell"
     if len(lists) > 1:
         several = listed("column", [names[place] for place in lists])
         raise DataError(f"{WHERE}: {several} of lists found, expected {one}; drop the others.")

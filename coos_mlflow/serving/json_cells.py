@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from coos_mlflow.errors import DataError
-from coos_mlflow.plates.schema import CELL_SHAPE, CHANNELS, check_shape
+from coos_mlflow.plates.schema import CHANNELS, check_shape
 from coos_mlflow.serving.limits import NPY, WHERE, RefusedRequestError, check_count, listed
 
 TENSOR_KEYS = ("inputs", "instances")
@@ -21,8 +21,8 @@ TENSOR_KEYS = ("inputs", "instances")
 _MAX_AXES = 8
 
 
-def from_json(body: bytes) -> np.ndarray:
-    """Return the numbers in ``{"inputs": [cells]}``, float64 (n, 2, 64, 64).
+def from_json(body: bytes, crop: int) -> np.ndarray:
+    """Return the numbers in ``{"inputs": [cells]}``, float64 (n, 2, crop, crop).
 
     Raises
     ------
@@ -34,10 +34,10 @@ def from_json(body: bytes) -> np.ndarray:
     if not values:
         raise DataError(f"{WHERE}: no cells found, expected at least one.")
     shape = _shape(values)
-    check_shape(shape, np.dtype(np.float64), WHERE)
+    check_shape(shape, np.dtype(np.float64), WHERE, crop)
     check_count(shape[0])
     for index, cell in enumerate(values):
-        _check_cell(cell, index)
+        _check_cell(cell, index, crop)
     try:
         return np.array(values, np.float64)
     except OverflowError as error:
@@ -151,18 +151,19 @@ def _shape(values: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _check_cell(cell: Any, index: int) -> None:
-    """Refuse a cell that is not 2 x 64 x 64 numbers, before NumPy would convert it silently."""
-    channels, height, width = CELL_SHAPE
-    if not (isinstance(cell, list) and len(cell) == channels):
-        raise DataError(f"{WHERE}: cell {index} is {_size(cell)}, expected {channels} channels.")
+def _check_cell(cell: Any, index: int, crop: int) -> None:
+    """Refuse a cell that is not 2 x crop x crop numbers, before NumPy would convert it."""
+    if not (isinstance(cell, list) and len(cell) == len(CHANNELS)):
+        raise DataError(
+            f"{WHERE}: cell {index} is {_size(cell)}, expected {len(CHANNELS)} channels."
+        )
     for name, channel in zip(CHANNELS, cell, strict=True):
         where = f"{WHERE}: cell {index}, {name} channel"
-        if not (isinstance(channel, list) and len(channel) == height):
-            raise DataError(f"{where} is {_size(channel)}, expected {height} rows.")
+        if not (isinstance(channel, list) and len(channel) == crop):
+            raise DataError(f"{where} is {_size(channel)}, expected {crop} rows.")
         for y, row in enumerate(channel):
-            if not (isinstance(row, list) and len(row) == width):
-                raise DataError(f"{where}, row {y} is {_size(row)}, expected {width} counts.")
+            if not (isinstance(row, list) and len(row) == crop):
+                raise DataError(f"{where}, row {y} is {_size(row)}, expected {crop} counts.")
             if not {*map(type, row)} <= {int, float}:
                 odd = next(value for value in row if type(value) not in (int, float))
                 raise DataError(f"{where}, row {y} holds {_size(odd)}, expected raw counts.")

@@ -38,15 +38,15 @@ gets the error message instead of a broken connection."""
 _log = logging.getLogger(__name__)
 
 Score = Callable[["np.ndarray"], pd.DataFrame]
-"""Turns checked cells, uint16 or float32 (n, 2, 64, 64), into a table with a row per cell."""
+"""Turns checked cells, uint16 or float32 (n, 2, crop, crop), into a table with a row per cell."""
 
 
-def request_handler(score: Score) -> Callable[..., Any]:
-    """Return the function that FastAPI calls with a request."""
+def request_handler(score: Score, crop: int) -> Callable[..., Any]:
+    """Return the function that FastAPI calls with a request, for cells of a crop."""
     # Imported here because only a starting server needs it.
     from fastapi import Request
 
-    invocations = _Invocations(score)
+    invocations = _Invocations(score, crop)
 
     async def answer(request: Request) -> Any:
         return await invocations(request)
@@ -59,8 +59,8 @@ def request_handler(score: Score) -> Callable[..., Any]:
 class _Work:
     """A request body with the time after which MLflow's server no longer waits for a response."""
 
-    def __init__(self, body: bytes, kind: str, gzipped: bool, until: float) -> None:
-        self.body, self.kind, self.gzipped = body, kind, gzipped
+    def __init__(self, body: bytes, kind: str, crop: int, gzipped: bool, until: float) -> None:
+        self.body, self.kind, self.crop, self.gzipped = body, kind, crop, gzipped
         self._until = until
 
     @property
@@ -70,16 +70,16 @@ class _Work:
 
     def cells(self) -> np.ndarray:
         """Decode and check the cells in the body."""
-        return decode(self.body, self.kind, self.gzipped)
+        return decode(self.body, self.kind, self.crop, self.gzipped)
 
 
 class _Invocations:
     """Handle requests, and score the cells of one request at a time."""
 
-    def __init__(self, score: Score) -> None:
+    def __init__(self, score: Score, crop: int) -> None:
         from mlflow.environment_variables import MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT
 
-        self._score = score
+        self._score, self._crop = score, crop
         self._limit = float(MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT.get())
         self._in_flight = 0  # changed only in the event loop
         # As many threads as requests, so that no request waits in the uncounted queue of the pool.
@@ -114,7 +114,7 @@ class _Invocations:
         self._in_flight += 1
         future = None
         try:
-            work = _Work(await _body(request, kind), kind, gzipped, until)
+            work = _Work(await _body(request, kind), kind, self._crop, gzipped, until)
             future = self._threads.submit(self._predictions, work)
         finally:
             if future is None:

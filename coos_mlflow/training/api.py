@@ -8,7 +8,7 @@ from typing import Any
 from coos_mlflow.classifiers.protocol import check_protocol, choose_preset
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.representations import create
-from coos_mlflow.training.data import AUTO, DEFAULT_SCALE, choose
+from coos_mlflow.training.data import AUTO, DEFAULT_SCALE, choose, described
 from coos_mlflow.training.train import Row, rows_of, train_rows
 
 
@@ -76,7 +76,7 @@ def train(
     overrides = {"seed": seed} | dict(protocol or {})
     check_protocol(preset, overrides)
     # The first one only checks settings, rows and weights, before data are simulated.
-    checked = create(representation, **settings)
+    checked = create(representation, dataset=described(data), **settings)
     checked.require()
     rows = rows_of(checked, classifiers, layers)
     chosen = choose(data, scale, seed, drop_bad=drop_bad)
@@ -84,7 +84,7 @@ def train(
     if on_data:
         on_data(chosen, preset)
     return train_rows(
-        create(representation, preset, **settings),
+        create(representation, preset, chosen.dataset, **settings),
         chosen,
         rows=rows,
         preset=preset,

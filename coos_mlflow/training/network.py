@@ -21,8 +21,8 @@ from coos_mlflow._utils.cache import make_cache_home
 from coos_mlflow._utils.files import new_folder
 from coos_mlflow._utils.progress import progress
 from coos_mlflow.errors import RegistryError, RunNotLoggedError
-from coos_mlflow.plates.reader import open_plate
-from coos_mlflow.plates.schema import CellBatch
+from coos_mlflow.plates.dataset import TRAINING
+from coos_mlflow.plates.schema import CellBatch, concatenated
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry.artifacts import log_data
 from coos_mlflow.registry.retry import with_retry
@@ -98,7 +98,9 @@ def _folder(representation: Representation, data: TrainingData) -> Path:
     training = {
         "version": representation.version,
         "params": representation.training_params(),
-        "training": data.digests["training"],
+        "training": data.digests[TRAINING],
+        "labels": [[one.label, one.name] for one in data.dataset.classes],
+        "channels": data.dataset.read_channels,
         **_device_and_precision(representation),
     }
     return make_cache_home() / "networks" / f"{representation.key}-{short_hash(training)}"
@@ -157,7 +159,7 @@ def _train(
         (folder / _RUN).write_text(json.dumps({"run_id": active.info.run_id}))
         log_new_params(representation.params())
         log_data(data)
-        cells = _all_cells(data.paths["training"])
+        cells = _all_cells(data)
         representation.fit(cells, _logging_context(folder / _WORK, data.simulated))
         summary = representation.training_summary.items()
         # The prefix "learnt_" is kept, so that new runs compare with older ones.
@@ -217,6 +219,10 @@ def _stopped_run(folder: Path) -> str | None:
     return run_id if resumable else None
 
 
-def _all_cells(path: Path) -> CellBatch:
-    with open_plate(path) as plate, progress(f"Reading {path.name}"):
-        return next(plate.batches(plate.n_cells))
+def _all_cells(data: TrainingData) -> CellBatch:
+    """Read all cells of Training, file by file."""
+    batches = []
+    for path in data.files[TRAINING]:
+        with data.open(path) as plate, progress(f"Reading {path.name}"):
+            batches.append(next(plate.batches(plate.n_cells)))
+    return concatenated(batches)

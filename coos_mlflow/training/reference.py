@@ -1,9 +1,8 @@
-"""Collection of a model version's reference: statistics and examples of Training and Test1..4."""
+"""Collection of a model version's reference: statistics and examples of all its splits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -14,17 +13,20 @@ from coos_mlflow.drift.image_quality import FIGURES_VERSION, RAW_FIGURES, raw_fi
 from coos_mlflow.drift.reference import Reference, ReferenceCells, fit_projection
 from coos_mlflow.drift.statistics import CellSample
 from coos_mlflow.metrics import balanced_error
-from coos_mlflow.plates.reader import open_plate
-from coos_mlflow.plates.schema import CLASSES, SPLITS
+from coos_mlflow.plates.dataset import TRAINING, Dataset
 from coos_mlflow.plates.splits import Annotations, TrainingData
 from coos_mlflow.training.features import compute_or_load
 
-CELLS_PER_CLASS = {"training": 8, "test3": 2, "test4": 2}
-"""Cells of each class kept as images: 84 of 16 kB, well within a reference's limit of 5 MB."""
+CELLS_PER_CLASS, FAR_CELLS_PER_CLASS, FAR_SPLITS = 8, 2, 2
+"""Cells of each class kept as images: of Training, and of each of the two farthest references."""
+
+IMAGE_BYTES = 1_400_000
+"""Bytes of all images together: COOS-7's 84 take 16 kB each. Larger or more classes have fewer
+images, so that a reference stays within its limit."""
 
 TRAINING_SAMPLE = 5000
-"""Training cells kept for effect sizes, about 80 bytes each; about 700 of each class, with which a
-plate of one class is compared."""
+"""Training cells kept for effect sizes, about 80 bytes each: about 700 of each class of COOS-7,
+with which a plate of one class is compared."""
 
 PLATES_FOR_EFFECTS = 3
 """Plates of each split whose effect sizes are computed; each takes about half a second."""
@@ -36,7 +38,7 @@ class SplitScores:
 
     Parameters
     ----------
-    probabilities : ndarray of float64, shape (n, 7)
+    probabilities : ndarray of float64, shape (n, classes)
     features : ndarray of float32, shape (n, d)
         The classifier's layer.
     """
@@ -47,9 +49,8 @@ class SplitScores:
 
 def raw_figures_of(data: TrainingData, split: str) -> np.ndarray:
     """Return the raw-image figures of a split's cells, shape (n, k), from the cache if there."""
-    path, digest = data.paths[split], data.digests[split]
     key = {"name": "raw", "version": FIGURES_VERSION, "figures": list(RAW_FIGURES)}
-    return compute_or_load(path, digest, key, lambda images: {"raw": raw_figures(images)})["raw"]
+    return compute_or_load(data, split, key, lambda images: {"raw": raw_figures(images)})["raw"]
 
 
 def collect(
@@ -74,14 +75,15 @@ def collect(
     confusions, errors : dict by split
         Confusion matrices and balanced errors in % of the same predictions.
     held_out : ndarray of bool, shape (cells of Training,)
-        Cells that the representation was not trained on; other cells of Training are left out.
+        Labelled cells that the representation was not trained on; other cells of Training are left
+        out.
     training_predictions : str
         See `Reference`.
     seed : int
         Seed of the choice of example cells and of the cells that fit the projection.
     """
     projection = fit_projection(scores["training"].features, seed=seed)
-    kept = {split: held_out if split == "training" else slice(None) for split in SPLITS}
+    kept = {split: held_out if split == TRAINING else slice(None) for split in annotations}
     collected: dict[str, Collected] = {}
     for split, rows in kept.items():
         collector = Collector(seed)
@@ -102,6 +104,7 @@ def collect(
     )
     sample = _sample(collected["training"], seed)
     return Reference(
+        dataset=data.dataset,
         profiles={split: summary.profile for split, summary in collected.items()},
         projection=projection,
         cells=_example_cells(data, annotations, seed),
@@ -122,7 +125,7 @@ def _record(
 ) -> dict[str, dict[str, float]]:
     """Return each estimator's error in % by test split, over the estimates of all its plates."""
     record: dict[str, dict[str, float]] = {key: {} for key in calibration.fitted}
-    for split in SPLITS[1:]:
+    for split in [split for split in collected if split != TRAINING]:
         plates = [
             calibration.confusions(probabilities, collected[split].wells[plate])
             for plate, probabilities in collected[split].probabilities.items()
@@ -184,17 +187,17 @@ def _example_cells(
     """Draw a few cells of each class from the splits with which a plate is compared."""
     rng = np.random.default_rng(seed)
     images, labels, splits, plates, wells = [], [], [], [], []
-    for split, per_class in CELLS_PER_CLASS.items():
+    for split, per_class in cells_per_class(data.dataset).items():
         cells = annotations[split]
         rows = np.sort(
             np.concatenate(
                 [
                     _draw(np.flatnonzero(cells.labels == label), per_class, rng)
-                    for label in range(len(CLASSES))
+                    for label in range(data.dataset.n_classes)
                 ]
             )
         )
-        images.append(_read_cells(data.paths[split], rows))
+        images.append(_read_cells(data, split, rows))
         labels.append(cells.labels[rows])
         plates.append(cells.plates[rows])
         wells.append(cells.wells[rows])
@@ -207,8 +210,22 @@ def _draw(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     return rng.choice(rows, min(n, len(rows)), replace=False)
 
 
-def _read_cells(path: Path, rows: np.ndarray) -> np.ndarray:
-    """Return the images of some cells, uint16 (n, 2, 64, 64)."""
-    with open_plate(path) as plate:
-        read = (next(plate.batches(1, start=row, stop=row + 1)).images for row in rows.tolist())
-        return np.concatenate([np.rint(image).astype(np.uint16) for image in read])
+def cells_per_class(dataset: Dataset) -> dict[str, int]:
+    """Return by split how many cells of each class are kept as images."""
+    far = dataset.references[-FAR_SPLITS:]
+    asked = {TRAINING: CELLS_PER_CLASS} | dict.fromkeys(far, FAR_CELLS_PER_CLASS)
+    of_one_each = dataset.n_classes * 2 * int(np.prod(dataset.cell_shape))
+    share = IMAGE_BYTES / (of_one_each * sum(asked.values()))
+    return {split: max(1, round(n * min(1.0, share))) for split, n in asked.items()}
+
+
+def _read_cells(data: TrainingData, split: str, rows: np.ndarray) -> np.ndarray:
+    """Return the images of some cells of a split, uint16 (n, 2, crop, crop)."""
+    images, first = [], 0
+    for path in data.files[split]:
+        with data.open(path) as plate:
+            own = rows[(rows >= first) & (rows < first + plate.n_cells)] - first
+            read = (next(plate.batches(1, row, row + 1)).images for row in own.tolist())
+            images += [np.rint(image).astype(np.uint16) for image in read]
+            first += plate.n_cells
+    return np.concatenate(images)

@@ -18,7 +18,8 @@ from coos_mlflow.classifiers.fit import (
 from coos_mlflow.classifiers.protocol import TITLES, Protocol
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.metrics import Evaluation, evaluate
-from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.dataset import TRAINING
+from coos_mlflow.plates.schema import UNLABELLED
 from coos_mlflow.plates.splits import Annotations, TrainingData
 from coos_mlflow.representations import PROBABILITIES, VALIDATION_ERROR, Representation
 from coos_mlflow.training.features import extract
@@ -40,26 +41,31 @@ class TrainingInputs:
     @cached_property
     def annotations(self) -> dict[str, Annotations]:
         """Labels, plates and wells of the cells by split."""
-        return {split: self.data.annotations(split) for split in SPLITS}
+        return {split: self.data.annotations(split) for split in self.data.files}
 
     @cached_property
     def features(self) -> dict[str, dict[str, np.ndarray]]:
         """All layers by split; sets `seconds`, the time of the extraction."""
-        paths, digests = self.data.paths, self.data.digests
         start = time.perf_counter()
-        features = {s: extract(paths[s], digests[s], self.representation) for s in SPLITS}
+        features = {s: extract(self.data, s, self.representation) for s in self.data.files}
         self.seconds = time.perf_counter() - start
         return features
 
     @cached_property
     def raw(self) -> dict[str, np.ndarray]:
         """Raw-image figures by split."""
-        return {split: raw_figures_of(self.data, split) for split in SPLITS}
+        return {split: raw_figures_of(self.data, split) for split in self.data.files}
 
     @cached_property
     def held_out(self) -> np.ndarray:
-        """Mask of the cells of Training that the representation was not trained on."""
-        return self.representation.held_out(len(self.annotations["training"].labels))
+        """Mask of the labelled cells of Training that the representation was not trained on."""
+        return self.labelled & self.representation.held_out(len(self.labelled))
+
+    @cached_property
+    def labelled(self) -> np.ndarray:
+        """Mask of the cells of Training that have a label."""
+        labelled: np.ndarray = self.annotations[TRAINING].labels != UNLABELLED
+        return labelled
 
     def layer(self, layer: str) -> dict[str, np.ndarray]:
         """Return one layer's features by split."""
@@ -74,24 +80,26 @@ def kinds_of(representation: Representation) -> tuple[str, ...]:
 def fit_row(
     layer: str, kind: str, inputs: TrainingInputs, protocol: Protocol, fingerprint: str
 ) -> tuple[Fitted, dict[str, np.ndarray], dict[str, float]]:
-    """Return the fitted classifier, class probabilities (n, 7) by split, and metrics of time."""
+    """Return the fitted classifier, probabilities (n, classes) by split, and metrics of time."""
     if kind == OWN:
         fitted = Fitted(None, {}, inputs.representation.training_summary[VALIDATION_ERROR])
         own = inputs.layer(PROBABILITIES)
         return fitted, {split: p.astype(np.float64) for split, p in own.items()}, {}
-    training, features = inputs.annotations["training"], inputs.layer(layer)
+    training, features = inputs.annotations[TRAINING], inputs.layer(layer)
+    rows = inputs.labelled
     start = time.perf_counter()
     fitted = fit(
         kind,
-        features["training"],
-        training.labels,
-        training.plates,
+        features[TRAINING] if rows.all() else features[TRAINING][rows],
+        training.labels[rows],
+        training.plates[rows],
         protocol,
         journal=_journal(fingerprint),
     )
     seconds = {"seconds_fit": time.perf_counter() - start}
     assert fitted.pipeline is not None
-    probabilities = {s: class_probabilities(fitted.pipeline, X) for s, X in features.items()}
+    n = inputs.data.dataset.n_classes
+    probabilities = {s: class_probabilities(fitted.pipeline, X, n) for s, X in features.items()}
     return fitted, probabilities, seconds
 
 
@@ -108,22 +116,29 @@ def build_reference(
     inputs: TrainingInputs,
 ) -> Reference:
     """Return the reference of a version; Training is predicted by fits without the cell's plate."""
-    training, features = inputs.annotations["training"], inputs.layer(layer)
-    held_out = inputs.held_out
-    left_out = probabilities["training"]
+    training, features = inputs.annotations[TRAINING], inputs.layer(layer)
+    held_out, rows = inputs.held_out, inputs.labelled
+    n_classes = inputs.data.dataset.n_classes
+    left_out = probabilities[TRAINING]
     if fitted.pipeline is not None:
-        left_out = left_out_probabilities(
-            fitted.pipeline, features["training"], training.labels, training.plates
+        left_out = left_out.copy()
+        left_out[rows] = left_out_probabilities(
+            fitted.pipeline,
+            features[TRAINING][rows],
+            training.labels[rows],
+            training.plates[rows],
+            n_classes,
         )
     evaluations = evaluations | {
-        "training": evaluate(
+        TRAINING: evaluate(
             training.labels[held_out],
             left_out[held_out].argmax(axis=1),
             training.plates[held_out],
             training.wells[held_out],
+            n_classes,
         )
     }
-    probabilities = probabilities | {"training": left_out}
+    probabilities = probabilities | {TRAINING: left_out}
     return collect(
         inputs.data,
         inputs.annotations,

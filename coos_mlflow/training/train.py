@@ -26,7 +26,8 @@ from coos_mlflow.drift.reference import SCHEMA_VERSION as REFERENCE_VERSION
 from coos_mlflow.errors import DataError, RegistryError, UnusableCellsError
 from coos_mlflow.metrics import Evaluation, evaluate
 from coos_mlflow.model import bundle as bundles
-from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.dataset import TRAINING
+from coos_mlflow.plates.schema import UNLABELLED
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry import outbox, versions
 from coos_mlflow.registry.artifacts import log_data, read_evaluations, requirements
@@ -165,7 +166,7 @@ def train_rows(
     representation.require()
     preset = choose_preset(preset, data)
     protocol = Protocol(**(PRESETS[preset] | overrides))
-    for split in SPLITS:
+    for split in data.files:
         data.annotations(split)  # checks the ids before a network is trained for hours
     prepare_store()
     tags = {
@@ -208,7 +209,7 @@ class _RowSpec:
     @property
     def name(self) -> str:
         """Name of the registered model."""
-        name = self.inputs.representation.name
+        name = self.inputs.data.dataset.model_prefix + self.inputs.representation.name
         return name if self.kind == OWN else f"{name}-{self.kind}"
 
     @property
@@ -294,12 +295,13 @@ def _fit(spec: _RowSpec, tags: dict[str, Any]) -> outbox.PendingModel:
     fitted, probabilities, seconds = fit_row(
         spec.layer, spec.kind, inputs, spec.protocol, tags["fingerprint"]
     )
+    n = inputs.data.dataset.n_classes
     evaluations = {
-        split: evaluate(a.labels, probabilities[split].argmax(axis=1), a.plates, a.wells)
+        split: evaluate(a.labels, probabilities[split].argmax(axis=1), a.plates, a.wells, n)
         for split, a in inputs.annotations.items()
     }
     reference = build_reference(spec.layer, fitted, probabilities, evaluations, inputs)
-    errors = {"cv_error": fitted.cv_error, "left_out_error": reference.errors["training"]}
+    errors = {"cv_error": fitted.cv_error, "left_out_error": reference.errors[TRAINING]}
     metrics = seconds | {"seconds_features": inputs.seconds} | errors
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / bundles.ARTIFACT
@@ -327,7 +329,10 @@ def _run_facts(spec: _RowSpec, fitted: Fitted) -> dict[str, Any]:
         | {f"classifier.{k}": v for k, v in fitted.params.items()},
         "data": {
             "simulated": data.simulated,
-            "paths": {split: str(path.resolve()) for split, path in data.paths.items()},
+            "dataset": data.dataset.as_dict(),
+            "files": {
+                s: [str(path.resolve()) for path in files] for s, files in data.files.items()
+            },
             "digests": data.digests,
         },
         "files": {"feature_names.json": names, "package_versions.json": package_versions()},
@@ -339,7 +344,8 @@ def _version_tags(
     errors: dict[str, float], evaluations: dict[str, Evaluation], inputs: TrainingInputs
 ) -> dict[str, Any]:
     """Return the errors and counts of a version, by which champions are chosen."""
-    labels = inputs.annotations["training"].labels
+    labels = inputs.annotations[TRAINING].labels
+    labels = labels[labels != UNLABELLED]
     all_errors = errors | {f"error_{split}": e.balanced_error for split, e in evaluations.items()}
     return {name: f"{error:.6g}" for name, error in all_errors.items()} | {
         "training_cells": len(labels),

@@ -21,13 +21,13 @@ class Predictions:
 
     Parameters
     ----------
-    probabilities : ndarray, shape (n, 7)
+    probabilities : ndarray, shape (n, classes)
         As the model predicted them.
     wells : ndarray of int64, shape (n,), or None
         Number of each cell's well, from 0; None where the file names no wells.
     temperature : float
         See `coos_mlflow.drift.calibration.fit_temperature`.
-    prior : ndarray of float64, shape (7,)
+    prior : ndarray of float64, shape (classes,)
         Shares of the classes in Training.
     """
 
@@ -44,12 +44,12 @@ class Predictions:
 
     @cached_property
     def calibrated(self) -> np.ndarray:
-        """Probabilities after temperature scaling, shape (n, 7)."""
+        """Probabilities after temperature scaling, shape (n, classes)."""
         return scale_probabilities(self.probabilities, self.temperature)
 
     @cached_property
     def posteriors(self) -> np.ndarray:
-        """Calibrated probabilities, adapted to the plate's own class shares, shape (n, 7)."""
+        """Calibrated probabilities, adapted to the plate's own class shares, shape (n, classes)."""
         return adapt_to_shares(self.calibrated, self.prior)[1]
 
     def confidence(self) -> np.ndarray:
@@ -75,7 +75,7 @@ class Estimator:
         classes, int64 (n,). It returns the array that ``truths`` needs.
     truths : callable
         ``truths(predictions, fitted)`` returns the probabilities of the true classes, float64
-        (n, 7), rows summing to 1.
+        (n, classes), rows summing to 1.
     """
 
     title: str

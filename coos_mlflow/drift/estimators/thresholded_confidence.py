@@ -12,7 +12,7 @@ whatever the confidence, and no error of another label is assigned to it."""
 
 
 def _fit(predictions: Predictions, truth: np.ndarray) -> np.ndarray:
-    """Return for each label the threshold below which as many cells lie as are errors, (7,)."""
+    """Return by label the threshold below which as many cells lie as are errors, (classes,)."""
     confidence = predictions.confidence()
     thresholds = np.zeros(predictions.probabilities.shape[1])
     for label in np.unique(predictions.labels):

@@ -27,7 +27,7 @@ _MAX_ITERATIONS, _TOLERANCE = 200, 1e-6
 
 
 def _fit(predictions: Predictions, truth: np.ndarray) -> np.ndarray:
-    """Return the rates of each label by true class, shape (7, 7), rows summing to 1."""
+    """Return the rates of each label by true class, shape (classes, classes), rows summing to 1."""
     n = predictions.probabilities.shape[1]
     confusions = np.full((n, n), _PSEUDOCOUNT)
     np.add.at(confusions, (truth, predictions.labels), 1.0)

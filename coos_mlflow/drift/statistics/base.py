@@ -29,8 +29,8 @@ class CellSample:
     wells : ndarray of int64, shape (n,)
         Number of each cell's well; wells of different plates have different numbers.
     classes : ndarray of int64, shape (n,)
-        Predicted class 0..6.
-    softmax : ndarray of float32, shape (n, 7)
+        Predicted class.
+    softmax : ndarray of float32, shape (n, classes)
         Probabilities of the classes.
     features : ndarray of float32, shape (n, dims)
         Main axes of the representation (`Projection.project`).

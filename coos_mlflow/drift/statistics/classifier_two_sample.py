@@ -9,7 +9,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from coos_mlflow.drift.statistics.base import MAX_CELLS, CellSample, Statistic
-from coos_mlflow.plates.schema import CLASSES
 
 FOLDS = 5
 """The most folds; fewer where a side has fewer wells."""
@@ -61,9 +60,10 @@ def subtract_class_means(plate: CellSample, reference: CellSample) -> tuple[np.n
     -------
     x, y : ndarray of float64, shape (n, dims) and (m, dims)
     """
-    totals = np.zeros((len(CLASSES), reference.features.shape[1]))
+    n_classes = reference.softmax.shape[1]
+    totals = np.zeros((n_classes, reference.features.shape[1]))
     np.add.at(totals, reference.classes, reference.features)
-    counts = np.bincount(reference.classes, minlength=len(CLASSES))
+    counts = np.bincount(reference.classes, minlength=n_classes)
     means = totals / np.maximum(counts, 1)[:, None]
     return plate.features - means[plate.classes], reference.features - means[reference.classes]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from coos_mlflow.drift.statistics.base import CellSample, Statistic
-from coos_mlflow.plates.schema import CLASSES
 
 FARTHEST = 0.01
 """Share of the reference cells that count as far from their class."""
@@ -99,7 +98,7 @@ def far_share(plate: CellSample, centre_cells: CellSample, limit_cells: CellSamp
         np.ones(len(centre_cells), dtype=np.int64),
         centre_cells.features,
         np.zeros_like(centre_cells.features),
-        len(CLASSES),
+        centre_cells.softmax.shape[1],
     )
     limit = np.quantile(
         cell_novelty(limit_cells.features, limit_cells.classes, *moments), 1 - FARTHEST

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from coos_mlflow.drift.example_cells import ROLES, WELL_ROLES
-from coos_mlflow.plates.schema import CLASSES, SPLIT_TITLES
+from coos_mlflow.plates.dataset import TRAINING
+from coos_mlflow.reports.plate.dataset import class_names, splits
 from coos_mlflow.reports.plate.wording import plate_words, shown
 
 ROLE_TITLES = {
@@ -16,8 +17,8 @@ ROLE_TITLES = {
     "farthest": "Farthest from the reference",
 }
 
-REFERENCE_CELLS = {"training": 4, "test3": 1, "test4": 1}
-"""Reference cells shown beside those of each class, by split."""
+TRAINING_CELLS, REFERENCE_CELLS = 4, 1
+"""Reference cells shown beside those of each class, of Training and of each other split."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,15 @@ def class_groups(drift: dict[str, Any], pictures: Pictures) -> list[dict[str, An
     """
     numbers = {(well["plate"], well["well"]): n for n, well in enumerate(drift["wells"])}
     predicted = drift["class_shares"]["predicted"]
+    names, titles = class_names(drift), {k: s["title"] for k, s in splits(drift).items()}
     groups = []
-    for label in sorted(range(len(CLASSES)), key=lambda label: -predicted[label]):
+    for label in sorted(range(len(names)), key=lambda label: -predicted[label]):
         own = [cell for cell in drift["cells"] if cell["label"] == label]
         own = [cell for cell in own if cell["index"] in pictures.cells]
         if own:
             groups.append(
                 {
-                    "name": CLASSES[label],
+                    "name": names[label],
                     "share": predicted[label],
                     "roles": [
                         {
@@ -75,7 +77,7 @@ def class_groups(drift: dict[str, Any], pictures: Pictures) -> list[dict[str, An
                         for role in ROLES
                     ],
                     "by_well": [_of_role(own, role, numbers, pictures) for role in WELL_ROLES],
-                    "reference": _reference(pictures.reference, label),
+                    "reference": _reference(pictures.reference, label, titles),
                 }
             )
     return groups
@@ -114,16 +116,20 @@ def _cell(cell: dict[str, Any], numbers: dict[tuple[str, str], int]) -> dict[str
     }
 
 
-def _reference(cells: Sequence[ReferencePicture], label: int) -> list[dict[str, Any]]:
-    """Return the reference cells of a class, at most `REFERENCE_CELLS` of each split."""
+def _reference(
+    cells: Sequence[ReferencePicture], label: int, titles: dict[str, str]
+) -> list[dict[str, Any]]:
+    """Return the reference cells of a class, a few of each split in the order of `titles`."""
     return [
         {
             "picture": cell.picture,
-            "words": f"{SPLIT_TITLES[split]}, {plate_words(cell.plate)}",
-            "caption": SPLIT_TITLES[split],
+            "words": f"{title}, {plate_words(cell.plate)}",
+            "caption": title,
         }
-        for split, number in REFERENCE_CELLS.items()
-        for cell in [c for c in cells if c.label == label and c.split == split][:number]
+        for split, title in titles.items()
+        for cell in [c for c in cells if c.label == label and c.split == split][
+            : TRAINING_CELLS if split == TRAINING else REFERENCE_CELLS
+        ]
     ]
 
 

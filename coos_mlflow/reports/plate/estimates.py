@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from coos_mlflow.drift.error_estimate import ESTIMATED
-from coos_mlflow.plates.schema import CLASSES, SPLIT_MEANINGS, SPLIT_TITLES, SPLITS
+from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.reports.plate import wording
+from coos_mlflow.reports.plate.dataset import class_names, splits
 from coos_mlflow.reports.plate.headline import assumptions
 from coos_mlflow.reports.plate.wording import NO_BREAK
 
@@ -24,15 +25,15 @@ def error_figures(drift: dict[str, Any]) -> dict[str, Any]:
     overall = [{"key": "new", "title": title, **estimate}]
     overall += [
         {
-            "key": split,
-            "title": SPLIT_TITLES[split],
-            "value": drift["model_errors"][split]["balanced_error"],
+            "key": split["mark"],
+            "title": split["title"],
+            "value": drift["model_errors"][key]["balanced_error"],
             "low": None,
             "high": None,
-            "words": wording.percent(drift["model_errors"][split]["balanced_error"]),
+            "words": wording.percent(drift["model_errors"][key]["balanced_error"]),
         }
-        for split in SPLITS
-        if split in drift["model_errors"]
+        for key, split in splits(drift).items()
+        if key in drift["model_errors"]
     ]
     ends = [value for row in overall for value in (row["value"], row["high"]) if value is not None]
     return {
@@ -40,11 +41,11 @@ def error_figures(drift: dict[str, Any]) -> dict[str, Any]:
         "assumptions": assumptions(drift),
         "overall": overall,
         "axis": min(max([*ends, 5.0]) * 1.1, 100.0),
-        "recalls": _recalls(drift["error"]),
+        "recalls": _recalls(drift["error"], class_names(drift)),
     }
 
 
-def _recalls(error: dict[str, Any]) -> list[dict[str, Any]]:
+def _recalls(error: dict[str, Any], names: list[str]) -> list[dict[str, Any]]:
     """Return the estimated recall, in %, of each class that the estimate counts as present."""
     rows = []
     for label in error["classes"]:
@@ -55,13 +56,13 @@ def _recalls(error: dict[str, Any]) -> list[dict[str, Any]]:
         words = "cannot tell" if value is None else f"{value:.0f}{NO_BREAK}%"
         if value is not None and low is not None and high is not None:
             words += f" ({low:.0f} to {high:.0f}{NO_BREAK}%)"
-        row = {"key": "new", "title": CLASSES[label], "value": value, "low": low, "high": high}
+        row = {"key": "new", "title": names[label], "value": value, "low": low, "high": high}
         rows.append(row | {"words": words})
     return rows if any(row["value"] is not None for row in rows) else []
 
 
 def record(drift: dict[str, Any]) -> dict[str, Any]:
-    """Return how far each estimator was off on Test1..4, beside its estimate for this file.
+    """Return how far each estimator was off on the references, beside its estimate for this file.
 
     Returns
     -------
@@ -70,19 +71,25 @@ def record(drift: dict[str, Any]) -> dict[str, Any]:
         last.
     """
     record = drift["error_record"]
-    splits = [s for s in SPLITS if any(s in e["splits"] for e in record["estimators"])]
+    known = {
+        key: split
+        for key, split in splits(drift).items()
+        if any(key in entry["splits"] for entry in record["estimators"])
+    }
     truths = {
         split: entry["splits"][split]["truth"]
         for entry in record["estimators"]
-        for split in splits
+        for split in known
         if split in entry["splits"]
     }
-    known = drift["model_errors"].get("test1", {}).get("balanced_error")
+    nearest = next(iter(known), None)
+    measured = drift["model_errors"].get(nearest, {}).get("balanced_error")
     estimated = drift["error"]["answer"] == ESTIMATED
-    estimates = {BASELINE: known} | (drift["error"]["estimators"] if estimated else {})
+    estimates = {BASELINE: measured} | (drift["error"]["estimators"] if estimated else {})
     return {
         "splits": [
-            {"title": SPLIT_TITLES[split], "truth": truths[split], "key": split} for split in splits
+            {"title": split["title"], "truth": truths[key], "key": split["mark"]}
+            for key, split in known.items()
         ],
         "rows": [
             {
@@ -91,7 +98,7 @@ def record(drift: dict[str, Any]) -> dict[str, Any]:
                 "chosen": estimated and entry["key"] == record["chosen"],
                 "baseline": entry["key"] == BASELINE,
                 "here": estimates.get(entry["key"]),
-                "splits": [_attempt(entry["splits"].get(split)) for split in splits],
+                "splits": [_attempt(entry["splits"].get(split)) for split in known],
             }
             for entry in record["estimators"]
         ],
@@ -110,15 +117,14 @@ def _attempt(attempt: dict[str, Any] | None) -> dict[str, Any]:
 def split_errors(drift: dict[str, Any]) -> list[dict[str, Any]]:
     """Return measured error and recalls of each split; a class without cells has recall None."""
     training = wording.LEFT_OUT[drift["reference"]["training_predictions"]]
-    meanings = SPLIT_MEANINGS | {"training": training}
     return [
         {
-            "key": split,
-            "split": SPLIT_TITLES[split],
-            "meaning": meanings[split],
-            "error": drift["model_errors"][split]["balanced_error"],
-            "recalls": drift["model_errors"][split]["recalls"],
+            "key": split["mark"],
+            "split": split["title"],
+            "meaning": training if key == TRAINING else split["meaning"],
+            "error": drift["model_errors"][key]["balanced_error"],
+            "recalls": drift["model_errors"][key]["recalls"],
         }
-        for split in SPLITS
-        if split in drift["model_errors"]
+        for key, split in splits(drift).items()
+        if key in drift["model_errors"]
     ]

@@ -21,7 +21,7 @@ _KNOWN_PLATES = {
 }
 
 _ALWAYS_A_CLASS = (
-    "The model gives every cell one of its seven classes, even a cell that belongs to none of them."
+    "The model gives every cell one of the classes that it knows, even a cell of none of them."
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from coos_mlflow.plates.schema import SPLIT_TITLES, SPLITS
+from coos_mlflow.reports.plate.dataset import splits
 from coos_mlflow.reports.plate.wording import plate_words
 
 
@@ -56,7 +56,7 @@ def effects(drift: dict[str, Any], plates: list[dict[str, Any]]) -> dict[str, An
                     {
                         "title": statistic["title"],
                         "meaning": statistic["meaning"],
-                        "values": _values(statistic["key"], plate, drift["effects"]["reference"]),
+                        "values": _values(statistic["key"], plate, drift),
                     }
                     for statistic in drift["effects"]["statistics"]
                 ],
@@ -64,11 +64,14 @@ def effects(drift: dict[str, Any], plates: list[dict[str, Any]]) -> dict[str, An
     return None
 
 
-def _values(
-    key: str, plate: dict[str, Any], reference: dict[str, dict[str, float | None]]
-) -> list[dict[str, Any]]:
+def _values(key: str, plate: dict[str, Any], drift: dict[str, Any]) -> list[dict[str, Any]]:
+    reference = drift["effects"]["reference"]
     entries = [("new", "This plate", plate["effects"].get(key))]
-    entries += [(s, SPLIT_TITLES[s], reference[s].get(key)) for s in SPLITS if s in reference]
+    entries += [
+        (split["mark"], split["title"], reference[name].get(key))
+        for name, split in splits(drift).items()
+        if name in reference
+    ]
     return [
         {"key": k, "title": title, "value": value, "text": "–" if value is None else f"{value:.2g}"}
         for k, title, value in entries

@@ -11,9 +11,9 @@ import numpy as np
 
 from coos_mlflow.drift import CANNOT_TELL, SHIFTED
 from coos_mlflow.drift.image_quality import VIEWS
-from coos_mlflow.plates.schema import CLASS_ABBREVIATIONS, CLASSES, SPLIT_TITLES, SPLITS
 from coos_mlflow.reports.plate import wording
 from coos_mlflow.reports.plate.cells import Pictures, class_groups
+from coos_mlflow.reports.plate.dataset import class_names, class_styles, short_names, splits
 from coos_mlflow.reports.plate.estimates import error_figures, record, split_errors
 from coos_mlflow.reports.plate.headline import far_outside, headline
 from coos_mlflow.reports.plate.moves import effects, raw_moves
@@ -50,7 +50,7 @@ def summarise(
     Parameters
     ----------
     drift : dict
-        The content of drift.json, schema 4.
+        The content of drift.json, schema 5.
     pictures : Pictures
         Of the cells of drift.json and of reference cells.
     command : str, optional
@@ -70,7 +70,10 @@ def summarise(
         "notes": wording.notes(drift),
         "model": {key: shown(drift["model"][key]) for key in ("name", "version")},
         "trained_on": shown(drift["model"]["trained_on"]),
-        "plates": [_plate_row(plate) for plate in plates[:MAX_PLATES]],
+        "class_names": class_names(drift),
+        "class_short": short_names(drift),
+        "class_styles": class_styles([one["colour"] for one in drift["dataset"]["classes"]]),
+        "plates": [_plate_row(plate, short_names(drift)) for plate in plates[:MAX_PLATES]],
         "plates_left_out": max(0, len(plates) - MAX_PLATES),
         "several": len(plates) > 1,
         "far_outside": far_outside(drift),
@@ -114,8 +117,8 @@ def _key_figures(drift: dict[str, Any]) -> list[dict[str, str]]:
     return [{"label": label, "value": value} for label, value in figures]
 
 
-def _plate_row(plate: dict[str, Any]) -> dict[str, Any]:
-    names = ", ".join(CLASS_ABBREVIATIONS[label] for label in plate["classes"])
+def _plate_row(plate: dict[str, Any], shorts: list[str]) -> dict[str, Any]:
+    names = ", ".join(shorts[label] for label in plate["classes"])
     keep = ("verdict", "reason", "n_cells", "n_wells", "distances")
     judged = plate["verdict"] != CANNOT_TELL
     return {
@@ -142,8 +145,9 @@ def _compared(drift: dict[str, Any]) -> str:
         "Too few cells to compare": [label for label in others if label in known],
         "On too few Training plates to compare": [label for label in others if label not in known],
     }
+    names = class_names(drift)
     words = [
-        f"{title}: {', '.join(CLASSES[label] for label in labels)}."
+        f"{title}: {', '.join(names[label] for label in labels)}."
         for title, labels in groups.items()
         if labels
     ]
@@ -159,15 +163,15 @@ def _comparison(drift: dict[str, Any], plates: list[dict[str, Any]]) -> list[dic
     placed = [plate for plate in plates if plate["score"] is not None]
     single = placed[0] if len(placed) == 1 else None
     judged = single if single and single["verdict"] != CANNOT_TELL else None
-    splits = drift["reference"]["ladder"]
+    ladder = drift["reference"]["ladder"]
     title = "This plate" if len(plates) == 1 else "These plates"
     views = []
     for view in VIEWS:
         rows = [{"key": "new", "title": title, "marks": _marks(placed, view)}]
         rows += [
-            {"key": split, "title": SPLIT_TITLES[split], "marks": _marks(splits[split], view)}
-            for split in SPLITS
-            if splits.get(split)
+            {"key": split["mark"], "title": split["title"], "marks": _marks(ladder[key], view)}
+            for key, split in splits(drift).items()
+            if ladder.get(key)
         ]
         views.append(
             {
@@ -197,7 +201,7 @@ def _marks(plates: list[dict[str, Any]], view: str) -> list[dict[str, Any]]:
 
 def _shares(drift: dict[str, Any]) -> list[dict[str, Any]]:
     shares = drift["class_shares"]
-    columns = zip(CLASSES, shares["predicted"], shares["corrected"], strict=True)
+    columns = zip(class_names(drift), shares["predicted"], shares["corrected"], strict=True)
     return [
         {"label": label, "name": name, "predicted": predicted, "corrected": corrected}
         for label, (name, predicted, corrected) in enumerate(columns)

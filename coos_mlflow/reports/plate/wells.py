@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from coos_mlflow.drift.edge_wells import drawn_size
-from coos_mlflow.plates.schema import CLASS_ABBREVIATIONS
+from coos_mlflow.reports.plate.dataset import short_names
 from coos_mlflow.reports.plate.wording import plate_words, shown
 
 _MIN_SHARE = 0.005
@@ -23,14 +23,14 @@ def plate_maps(drift: dict[str, Any], plates: list[str]) -> list[dict[str, Any]]
     plates : list of str
         Ids of the plates to draw.
     """
-    several = len(drift["plates"]) > 1
+    several, shorts = len(drift["plates"]) > 1, short_names(drift)
     edges = {entry["plate"]: entry for entry in drift["edge_wells"]}
     maps = []
     for plate in plates:
         rows = [(n, well) for n, well in enumerate(drift["wells"]) if well["plate"] == plate]
         if not rows:
             continue
-        wells = [_well(number, well, several) for number, well in rows]
+        wells = [_well(number, well, shorts, several) for number, well in rows]
         size = drawn_size([well for _, well in rows])
         maps.append(
             {
@@ -46,7 +46,7 @@ def plate_maps(drift: dict[str, Any], plates: list[str]) -> list[dict[str, Any]]
     return maps
 
 
-def _well(number: int, well: dict[str, Any], several: bool) -> dict[str, Any]:
+def _well(number: int, well: dict[str, Any], shorts: list[str], several: bool) -> dict[str, Any]:
     """Return a well and its figures; ``id`` is its number in drift.json, as its cells have it."""
     name = shown(well["well"])
     label = int(np.argmax(well["shares"]))
@@ -60,15 +60,16 @@ def _well(number: int, well: dict[str, Any], several: bool) -> dict[str, Any]:
         "confidence": well["confidence"],
         "distance": well["distance"],
         "label": label,
-        "words": f"{name}: {_figures(well)}",
+        "short": shorts[label],
+        "words": f"{name}: {_figures(well, shorts)}",
     }
 
 
-def _figures(well: dict[str, Any]) -> str:
+def _figures(well: dict[str, Any], shorts: list[str]) -> str:
     """Return the figures of a well in words, its commonest class first."""
     shares = sorted(enumerate(well["shares"]), key=lambda pair: -pair[1])
     classes = ", ".join(
-        f"{CLASS_ABBREVIATIONS[label]} {share:.0%}" for label, share in shares if share > _MIN_SHARE
+        f"{shorts[label]} {share:.0%}" for label, share in shares if share > _MIN_SHARE
     )
     distance = "unknown" if well["distance"] is None else f"{well['distance']:.1f}"
     return (

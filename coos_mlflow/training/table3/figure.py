@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.reports.plate.wording import shown
 from coos_mlflow.reports.style import COLOURS, LIGHT, Palette
-from coos_mlflow.training.table3.rows import HEADINGS, Entry, Table, published
+from coos_mlflow.training.table3.rows import Entry, Table, headings, published
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +70,7 @@ def errors_figure(table: Table, palette: Palette = LIGHT) -> Figure:
             _panel(ax, table, features, number, palette)
         else:
             ax.axis("off")
-    cells = "simulated cells" if table.simulated else shown(table.dataset)
+    cells = "simulated cells" if table.simulated else shown(table.name)
     title = f"Class-balanced error on {cells}, one line per model\n"
     title += "square-root axis" + ("; grey: the other representations" if columns > 1 else "")
     figure.suptitle(title, color=palette.ink, fontsize=11)
@@ -80,19 +79,19 @@ def errors_figure(table: Table, palette: Palette = LIGHT) -> Figure:
 
 def _panel(ax: Axes, table: Table, features: list[str], number: int, palette: Palette) -> None:
     """Draw the models of one representation, with all other models in grey behind them."""
-    errors = [entry.error(split) for entry in table.filled for split in SPLITS]
+    errors = [entry.error(split) for entry in table.filled for split in table.splits]
     height = math.sqrt(1.05 * max(_MIN_TOP, *errors))
-    _frame(ax, height, palette)
+    _frame(ax, table, height, palette)
     own = [entry for entry in table.filled if entry.line.features == features[number]]
     for entry in table.filled:
         if entry not in own:
-            ax.plot(_heights(entry), color=palette.line, linewidth=0.8, zorder=1)
+            ax.plot(_heights(entry, table.splits), color=palette.line, linewidth=0.8, zorder=1)
     layers = list(dict.fromkeys(entry.line.layer for entry in own if entry.line.layer))
     base = colour_of(features[number], features)
     styles = [_line_style(entry, _shade(base, layers, entry.line.layer, palette)) for entry in own]
     for entry, style in zip(own, styles, strict=True):
-        ax.plot(_heights(entry), zorder=3, **style)
-    _label_lines(ax, own, styles, height, palette.ink)
+        ax.plot(_heights(entry, table.splits), zorder=3, **style)
+    _label_lines(ax, own, styles, table.splits, height, palette.ink)
     ax.set_title(shown(features[number]), color=palette.ink, loc="left", fontweight="bold")
 
 
@@ -110,16 +109,17 @@ def colour_of(title: str, features: Sequence[str]) -> str:
     return COLOURS[order.index(title) % len(COLOURS)]
 
 
-def _frame(ax: Axes, height: float, palette: Palette) -> None:
+def _frame(ax: Axes, table: Table, height: float, palette: Palette) -> None:
     ticks = [tick for tick in _TICKS if math.sqrt(tick) <= height]
     ax.set_ylim(-0.03 * height, height)
     ax.set_yticks([math.sqrt(tick) for tick in ticks], [f"{tick:g}" for tick in ticks])
-    ax.set_xlim(-0.2, len(SPLITS) + 0.7)
-    ax.set_xticks(range(len(SPLITS)), [HEADINGS[split] for split in SPLITS])
+    n_splits = len(table.splits)
+    ax.set_xlim(-0.2, n_splits + 0.7)
+    ax.set_xticks(range(n_splits), list(headings(table.dataset).values()))
     ax.set_ylabel("balanced error (%)", color=palette.soft)
     ax.set_facecolor(palette.paper)
     ax.tick_params(colors=palette.soft, length=0)
-    ends = (-0.2, len(SPLITS) - 0.85)
+    ends = (-0.2, n_splits - 0.85)
     ax.hlines([math.sqrt(t) for t in ticks], *ends, colors=palette.line, lw=0.6, zorder=0)
     ax.spines[:].set_visible(False)
 
@@ -129,8 +129,8 @@ def _line_style(entry: Entry, colour: tuple[float, ...]) -> dict[str, Any]:
     return {"color": colour, "linewidth": 1.7, "markersize": 4.5, **style}
 
 
-def _heights(entry: Entry) -> list[float]:
-    return [math.sqrt(max(entry.error(split), 0)) for split in SPLITS]
+def _heights(entry: Entry, splits: Sequence[str]) -> list[float]:
+    return [math.sqrt(max(entry.error(split), 0)) for split in splits]
 
 
 def _shade(base: str, layers: list[str], layer: str, palette: Palette) -> tuple[float, ...]:
@@ -146,12 +146,17 @@ def _shade(base: str, layers: list[str], layer: str, palette: Palette) -> tuple[
 
 
 def _label_lines(
-    ax: Axes, entries: list[Entry], styles: list[dict[str, Any]], height: float, ink: str
+    ax: Axes,
+    entries: list[Entry],
+    styles: list[dict[str, Any]],
+    splits: Sequence[str],
+    height: float,
+    ink: str,
 ) -> None:
     """Write the name of each line at its end, moved apart where names would overlap."""
-    end = len(SPLITS) - 1
-    order = sorted(range(len(entries)), key=lambda number: entries[number].error(SPLITS[-1]))
-    ends = [_heights(entries[number])[-1] for number in order]
+    end = len(splits) - 1
+    order = sorted(range(len(entries)), key=lambda number: entries[number].error(splits[-1]))
+    ends = [_heights(entries[number], splits)[-1] for number in order]
     placed = spread(ends, _LABEL_GAP * height, top=0.98 * height)
     for number, at, place in zip(order, ends, placed, strict=True):
         name = " ".join(part for part in entries[number].line.triple[1:] if part)

@@ -15,7 +15,7 @@ import numpy as np
 
 from coos_mlflow._utils.files import check_folder, whole_folder
 from coos_mlflow.metrics import confusion_table
-from coos_mlflow.plates.schema import CLASSES, SPLITS
+from coos_mlflow.plates.dataset import COOS7_NAME, Dataset
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry.artifacts import log_data
 from coos_mlflow.registry.runs import TRAINING_EXPERIMENT, log_new_params, prepare_store, run
@@ -26,10 +26,26 @@ from coos_mlflow.training.table3.figure import png
 from coos_mlflow.training.table3.rows import Entry, Line, Table, fill
 from coos_mlflow.training.table3.summary import class_shares, common_confusions, summarise
 
-CSV, MARKDOWN, HTML, FIGURE = "table3.csv", "table3.md", "table3.html", "errors.png"
-RECALLS, COMMON, CONFUSIONS = "recalls.csv", "common_confusions.csv", "confusions"
-FILES = (CSV, MARKDOWN, HTML, FIGURE, RECALLS, COMMON, CONFUSIONS)
-"""Files and folders that `write` makes."""
+FIGURE, RECALLS, COMMON, CONFUSIONS = (
+    *("errors.png", "recalls.csv", "common_confusions.csv", "confusions"),
+)
+
+
+def name_of(dataset: Dataset) -> str:
+    """Return the name of the table: that of the data set, and the paper's for COOS-7."""
+    return "table3" if dataset.name == COOS7_NAME else dataset.name
+
+
+def files_of(dataset: Dataset) -> tuple[str, ...]:
+    """Return the names of the files and folders that `write` makes: CSV, Markdown, HTML, ..."""
+    name = name_of(dataset)
+    return (
+        *(f"{name}.{end}" for end in ("csv", "md", "html")),
+        FIGURE,
+        RECALLS,
+        COMMON,
+        CONFUSIONS,
+    )
 
 
 def make(
@@ -48,7 +64,7 @@ def make(
     Parameters
     ----------
     out : Path
-        Folder for `FILES`; it appears with all of them or not at all.
+        Folder for `files_of`; it appears with all of them or not at all.
     force : bool
         Replace a folder that holds only such files.
     lines, data, preset, seeds, settings, say
@@ -56,28 +72,29 @@ def make(
     """
     import mlflow
 
-    check_folder(out, force, FILES)
+    check_folder(out, force, files_of(data.dataset))
     prepare_store()
     tags = {"dataset": data.name, "dataset_digest": data.digest, "simulated": data.simulated}
-    with run("table3", TRAINING_EXPERIMENT, tags):
+    with run(name_of(data.dataset), TRAINING_EXPERIMENT, tags):
         params = {"rows": len(lines), "seeds": " ".join(map(str, seeds)), **settings}
         log_data(data)
         table = fill(lines, data, preset=preset, seeds=seeds, settings=settings, say=say)
         log_new_params(params | {"preset": table.preset})
-        with whole_folder(out, force, FILES) as folder:
+        with whole_folder(out, force, files_of(data.dataset)) as folder:
             write(table, folder)
         mlflow.log_artifacts(str(out))
     return table
 
 
 def write(table: Table, folder: Path) -> None:
-    """Write `FILES` into a folder; the same table gives the same bytes."""
+    """Write `files_of` into a folder; the same table gives the same bytes."""
     summary = summarise(table)
     pictures = {"light": png(table), "dark": png(table, DARK)}
+    csv_file, markdown_file, page_file, *_ = files_of(table.dataset)
     texts = {
-        CSV: _csv(_long_rows(table)),
-        MARKDOWN: markdown(summary),
-        HTML: page(summary, pictures),
+        csv_file: _csv(_long_rows(table)),
+        markdown_file: markdown(summary),
+        page_file: page(summary, pictures),
         RECALLS: _csv(_recall_rows(table)),
         COMMON: _csv(_common_rows(table)),
     }
@@ -87,8 +104,10 @@ def write(table: Table, folder: Path) -> None:
     for entry in table.filled:
         matrices = folder / CONFUSIONS / entry.line.key
         matrices.mkdir(parents=True)
-        for split in SPLITS:
-            text = confusion_table(entry.evaluation(split)).to_csv(lineterminator="\n")
+        for split in table.splits:
+            evaluation = entry.evaluation(split)
+            counts = confusion_table(evaluation, table.dataset.class_names)
+            text = counts.to_csv(lineterminator="\n")
             (matrices / f"{split}.csv").write_text(text, encoding="utf-8", newline="\n")
 
 
@@ -122,15 +141,16 @@ def _csv(rows: Iterable[dict[str, Any]]) -> str:
 
 def _long_rows(table: Table) -> Iterable[dict[str, Any]]:
     for entry in table.entries:
-        for split in SPLITS:
+        for split in table.splits:
             row = _head(entry, split) | _measured(entry, split)
             paper = entry.line.published
-            row["published_on_coos7"] = f"{paper[split]:.1f}" if paper else ""
+            if table.has_published:
+                row["published_on_coos7"] = f"{paper[split]:.1f}" if paper else ""
             if table.comparable:
                 both = paper and entry.rows
                 row["difference"] = f"{entry.error(split) - paper[split]:.6g}" if both else ""
             yield row | {
-                "dataset": table.dataset,
+                "dataset": table.name,
                 "simulated": table.simulated,
                 "dataset_digest": table.digest,
                 "seeds": " ".join(map(str, table.seeds)),
@@ -165,22 +185,22 @@ def _measured(entry: Entry, split: str) -> dict[str, Any]:
 
 def _recall_rows(table: Table) -> Iterable[dict[str, Any]]:
     for entry in table.filled:
-        for split in SPLITS:
+        for split in table.splits:
             recalls = entry.evaluation(split).recalls
             yield _head(entry, split) | {
                 name: "" if np.isnan(recall) else f"{recall:.6g}"
-                for name, recall in zip(CLASSES, recalls, strict=True)
+                for name, recall in zip(table.dataset.class_names, recalls, strict=True)
             }
 
 
 def _common_rows(table: Table) -> Iterable[dict[str, Any]]:
     for entry in table.filled:
-        for split in SPLITS:
+        for split in table.splits:
             confusions = common_confusions(class_shares(entry.evaluation(split).confusion))
             for rank, confusion in enumerate(confusions, 1):
                 yield _head(entry, split) | {
                     "rank": rank,
-                    "true_class": CLASSES[confusion.true],
-                    "called": CLASSES[confusion.called],
+                    "true_class": table.dataset.class_names[confusion.true],
+                    "called": table.dataset.class_names[confusion.called],
                     "share": f"{confusion.share:.6g}",
                 }

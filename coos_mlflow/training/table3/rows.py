@@ -19,19 +19,20 @@ import numpy as np
 from coos_mlflow.classifiers.protocol import AUTO, choose_preset
 from coos_mlflow.errors import DataError, MissingWeightsError, RegistryError
 from coos_mlflow.metrics import Evaluation
-from coos_mlflow.plates.schema import SPLIT_TITLES
+from coos_mlflow.plates.dataset import COOS7_NAME, TRAINING, Dataset, coos7
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.representations import Representation, create, names
 from coos_mlflow.training.row import KIND_TITLES, OWN, kinds_of
 from coos_mlflow.training.train import Row, train_rows
 
-COOS7 = "COOS-7"
-
-HEADINGS = SPLIT_TITLES | {"training": "Train"}
-"""Names of the splits in the paper's Table 3."""
-
 Triple = tuple[str, str, str]
 """Features, layer and model as the published table spells them, such as ("PCI", "Conv3", "RF")."""
+
+
+def headings(dataset: Dataset) -> dict[str, str]:
+    """Return the headings of the splits, which the paper's Table 3 calls Train, then by title."""
+    titles = {split: dataset.title(split) for split in dataset.references}
+    return {TRAINING: "Train"} | titles
 
 
 @cache
@@ -40,7 +41,7 @@ def published() -> dict[Triple, dict[str, float]]:
     text = files(__package__).joinpath("published.csv").read_text(encoding="utf-8")
     return {
         (row["features"], row["layer"], row["model"]): {
-            split: float(row[heading.lower()]) for split, heading in HEADINGS.items()
+            split: float(row[heading.lower()]) for split, heading in headings(coos7()).items()
         }
         for row in csv.DictReader(text.splitlines())
     }
@@ -193,8 +194,9 @@ class Table:
     Parameters
     ----------
     entries : tuple of Entry
-    dataset, digest : str
-        Name and SHA-256 of the five splits.
+    dataset : Dataset
+    name, digest : str
+        Name of the data in the caption, and SHA-256 of all files.
     simulated : bool
     preset : str
         "paper" or "quick".
@@ -204,7 +206,8 @@ class Table:
     """
 
     entries: tuple[Entry, ...]
-    dataset: str
+    dataset: Dataset
+    name: str
     digest: str
     simulated: bool
     preset: str
@@ -219,7 +222,17 @@ class Table:
     @property
     def comparable(self) -> bool:
         """Whether the paper's numbers were measured on the same cells."""
-        return self.dataset == COOS7 and not self.simulated
+        return self.name == COOS7_NAME
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Keys of the splits, Training first."""
+        return self.dataset.split_keys
+
+    @property
+    def has_published(self) -> bool:
+        """Whether the paper's numbers are shown beside these: the same classes and splits."""
+        return self.dataset.name == COOS7_NAME
 
 
 def _silent(words: str) -> None:
@@ -253,19 +266,20 @@ def fill(
         Called with a line about the progress.
     """
     preset, settings = choose_preset(preset, data), settings or {}
-    missing = _missing_weights({line.representation for line in lines}, preset, say)
+    missing = _missing({line.representation for line in lines}, preset, data.dataset, say)
     filled: dict[str, list[Row]] = {line.key: [] for line in lines}
     for key in dict.fromkeys(line.representation for line in lines):
         wanted = [line for line in lines if line.representation == key]
         for seed in seeds if key not in missing else ():
-            representation = create(key, preset, seed=seed)
+            representation = create(key, preset, data.dataset, seed=seed)
             _train(wanted, representation, data, preset, settings | {"seed": seed}, filled, say)
     entries = [
         Entry(line, tuple(filled[line.key]), missing.get(line.representation, "")) for line in lines
     ]
     return Table(
         entries=tuple(entries),
-        dataset=data.name,
+        dataset=data.dataset,
+        name=data.name,
         digest=data.digest,
         simulated=data.simulated,
         preset=preset,
@@ -305,11 +319,19 @@ def short_lack(key: str, *, damaged: bool = False) -> str:
     return f"weights missing: coos weights {key}"
 
 
-def _missing_weights(keys: set[str], preset: str, say: Callable[[str], None]) -> dict[str, str]:
-    """Return the words for rows without usable weights by representation; explain each once."""
+def _missing(
+    keys: set[str], preset: str, dataset: Dataset, say: Callable[[str], None]
+) -> dict[str, str]:
+    """Return the words for rows that cannot be trained by representation; explain each once.
+
+    They lack weights, or cannot take the crop of the data set.
+    """
     missing = {}
     for key in sorted(keys):
-        lack = lack_of(create(key, preset))
+        try:
+            lack = lack_of(create(key, preset, dataset))
+        except DataError as error:
+            lack = Lack(str(error), f"not for crops of {dataset.crop} pixels")
         if lack:
             say(lack.sentence)
             missing[key] = lack.words
@@ -332,7 +354,8 @@ def _train(
     def on_row(row: Row) -> None:
         key = next(remaining).key
         filled[key].append(row)
-        error = f"{row.errors['test1']:.1f} % on {SPLIT_TITLES['test1']}"
+        first = [*data.dataset.references, TRAINING][0]
+        error = f"{row.errors[first]:.1f} % on {data.dataset.title(first)}"
         seed = f", seed {overrides['seed']}" if overrides["seed"] else ""
         say(f"row {numbers[key]} of {len(filled)}: {key}{seed}, {error}")
 

@@ -5,24 +5,24 @@ Open it to change a text or a number of the pages; `coos_mlflow.training.table3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
 from coos_mlflow import __version__
-from coos_mlflow.plates.schema import CLASSES, SPLIT_TITLES, SPLITS
+from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.reports.plate.wording import shown
 from coos_mlflow.training.row import KIND_TITLES, OWN
-from coos_mlflow.training.table3.rows import HEADINGS, Entry, Table, Triple, published
+from coos_mlflow.training.table3.rows import Entry, Table, Triple, headings, published
 
 OURS, PUBLISHED, DIFFERENCE = "ours", "published", "difference"
 """Keys of the column groups."""
 
-SIMULATED_WORDS = (
-    "Simulated cells: no figure here says anything about COOS-7 or a real microscope. The "
-    "published errors were measured on other cells, so the two cannot be compared."
+SIMULATED_WORDS = "Simulated cells: no figure here says anything about a real microscope."
+NOT_COMPARABLE = (
+    " The published errors were measured on the cells of COOS-7, so the two cannot be compared."
 )
 
 _END_TO_END = (
@@ -48,7 +48,8 @@ def best_errors(
         Gives the representation of a row.
     """
     best = set()
-    for split in SPLITS[1:]:
+    splits = dict.fromkeys(split for by_split in errors.values() for split in by_split)
+    for split in [split for split in splits if split != TRAINING]:
         smallest: dict[str, float] = {}
         for row, by_split in errors.items():
             group = group_of(row)
@@ -73,7 +74,7 @@ class Confusion:
     Parameters
     ----------
     true, called : int
-        Classes 0..6.
+        Classes.
     share : float
         Of the cells of the true class, 0 to 1.
     """
@@ -82,16 +83,17 @@ class Confusion:
     called: int
     share: float
 
-    def __str__(self) -> str:
-        """Return ``Early Endosome called Golgi, 12 % of its cells``."""
+    def words(self, class_names: Sequence[str]) -> str:
+        """Return ``Golgi called Peroxisomes, 12 % of its cells``."""
         percent = 100 * self.share
         words = f"{percent:.0f}" if percent >= 9.95 else f"{percent:.1f}"
         words = words if percent >= 0.05 else "under 0.1"
-        return f"{CLASSES[self.true]} called {CLASSES[self.called]}, {words} % of its cells"
+        true, called = class_names[self.true], class_names[self.called]
+        return f"{true} called {called}, {words} % of its cells"
 
 
 def class_shares(confusion: np.ndarray) -> np.ndarray:
-    """Return a confusion matrix (7, 7) as shares of each true class, 0 for one without cells."""
+    """Return a confusion matrix as shares of each true class, 0 for one without cells."""
     cells = confusion.sum(axis=1, keepdims=True)
     return np.divide(confusion, cells, out=np.zeros(confusion.shape), where=cells > 0)
 
@@ -101,10 +103,10 @@ def common_confusions(shares: np.ndarray, most: int = 2) -> list[Confusion]:
 
     Parameters
     ----------
-    shares : ndarray of float64, shape (7, 7)
+    shares : ndarray of float64, shape (classes, classes)
         What `class_shares` returned, or a mean of such.
     """
-    wrong = shares * (1 - np.eye(len(CLASSES)))
+    wrong = shares * (1 - np.eye(len(shares)))
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
     confusions = [Confusion(int(t), int(c), float(wrong[t, c])) for t, c in pairs]
@@ -126,34 +128,42 @@ def summarise(table: Table) -> dict[str, Any]:
     ours, theirs = _best_ours(table), best_published()
     return {
         "caption": caption(table),
-        "simulated": SIMULATED_WORDS if table.simulated else None,
+        "simulated": _simulated(table),
+        "class_names": table.dataset.class_names,
+        "class_short": table.dataset.short_names,
+        "files": table.dataset.name,
         "intro": _intro(table),
         "notes": _notes(table),
-        "headings": list(HEADINGS.values()),
+        "headings": list(headings(table.dataset).values()),
         "groups": groups,
         "rows": [
-            _row(entry, groups, ours, theirs) | {"first": _is_first(table, number)}
+            _row(entry, groups, ours, theirs, table.splits) | {"first": _is_first(table, number)}
             for number, entry in enumerate(table.entries)
         ],
         "overall": _overall(table),
-        "details": [_details(entry) for entry in table.filled],
+        "details": [_details(entry, table) for entry in table.filled],
         "provenance": _provenance(table),
     }
 
 
 def caption(table: Table) -> str:
     """Return the caption of the paper's Table 3, with the name of the data used here."""
-    on = "COOS-7 Datasets" if table.comparable else f"the Data Set {shown(table.dataset)}"
-    on = "Simulated Cells" if table.simulated else on
+    on = "COOS-7 Datasets" if table.comparable else f"the Data Set {shown(table.name)}"
+    on = "Simulated Cells" if table.simulated and table.has_published else on
     return f"Class-Balanced Error (%) of Classification Models on {on}"
+
+
+def _simulated(table: Table) -> str | None:
+    if not table.simulated:
+        return None
+    return SIMULATED_WORDS + (NOT_COMPARABLE if table.has_published else "")
 
 
 def _groups(table: Table) -> list[dict[str, str]]:
     ours = "Simulated cells" if table.simulated else "This table"
-    groups = [
-        {"key": OURS, "title": ours},
-        {"key": PUBLISHED, "title": "COOS-7, published"},
-    ]
+    groups = [{"key": OURS, "title": ours}]
+    if table.has_published:
+        groups.append({"key": PUBLISHED, "title": "COOS-7, published"})
     if table.comparable:
         groups.append({"key": DIFFERENCE, "title": "Difference"})
     return groups
@@ -166,7 +176,7 @@ def _is_first(table: Table, number: int) -> bool:
 
 
 def _best_ours(table: Table) -> set[tuple[str, str]]:
-    errors = {e.line: {s: e.error(s) for s in SPLITS} for e in table.filled}
+    errors = {e.line: {s: e.error(s) for s in table.splits} for e in table.filled}
     return {(line.key, split) for line, split in best_errors(errors, lambda ln: ln.features)}
 
 
@@ -175,6 +185,7 @@ def _row(
     groups: list[dict[str, str]],
     ours: set[tuple[str, str]],
     theirs: set[tuple[Triple, str]],
+    splits: Sequence[str],
 ) -> dict[str, Any]:
     line, paper = entry.line, entry.line.published
     made = {
@@ -191,7 +202,7 @@ def _row(
         "layer": shown(line.layer_title),
         "model": shown(line.model),
         "missing": entry.missing,
-        "cells": {key: [made[key](s) for s in SPLITS] if has[key] else None for key in keys},
+        "cells": {key: [made[key](s) for s in splits] if has[key] else None for key in keys},
     }
 
 
@@ -241,8 +252,8 @@ def _overall(table: Table) -> list[dict[str, Any]]:
     if not table.filled:
         return []
     return [
-        {"split": SPLIT_TITLES[split], "words": _words(common_confusions(mean))}
-        for split in SPLITS
+        {"split": table.dataset.title(split), "words": _words(common_confusions(mean), table)}
+        for split in table.splits
         for mean in [np.mean([_shares_of(e, split) for e in table.filled], axis=0)]
     ]
 
@@ -251,42 +262,43 @@ def _shares_of(entry: Entry, split: str) -> np.ndarray:
     return class_shares(entry.evaluation(split).confusion)
 
 
-def _words(confusions: list[Confusion]) -> list[str]:
-    return [str(confusion) for confusion in confusions] or ["none"]
+def _words(confusions: list[Confusion], table: Table) -> list[str]:
+    return [one.words(table.dataset.class_names) for one in confusions] or ["none"]
 
 
-def _details(entry: Entry) -> dict[str, Any]:
+def _details(entry: Entry, table: Table) -> dict[str, Any]:
     models = [f"{shown(row.model.name)} version {row.model.version}" for row in entry.rows]
     return {
         "key": entry.line.key,
         "title": shown(entry.line.title),
         "models": list(dict.fromkeys(models)),
-        "splits": [_split_details(entry, split) for split in SPLITS],
+        "splits": [_split_details(entry, split, table) for split in table.splits],
     }
 
 
-def _split_details(entry: Entry, split: str) -> dict[str, Any]:
+def _split_details(entry: Entry, split: str, table: Table) -> dict[str, Any]:
     evaluation = entry.evaluation(split)
     return {
-        "split": SPLIT_TITLES[split],
+        "split": table.dataset.title(split),
         "error": f"{entry.error(split):.1f}",
         "recalls": [None if np.isnan(r) else f"{100 * r:.0f}" for r in evaluation.recalls],
         "confusion": evaluation.confusion.tolist(),
         "shares": class_shares(evaluation.confusion).tolist(),
-        "words": _words(common_confusions(class_shares(evaluation.confusion))),
+        "words": _words(common_confusions(class_shares(evaluation.confusion)), table),
     }
 
 
 def _provenance(table: Table) -> list[tuple[str, str]]:
-    cells = {s: e.rows[0].evaluations[s].n_cells for e in table.filled[:1] for s in SPLITS}
-    counted = [(SPLIT_TITLES[s], f"{n:,} cells") for s, n in cells.items()]
+    cells = {s: e.rows[0].evaluations[s].n_cells for e in table.filled[:1] for s in table.splits}
+    counted = [(table.dataset.title(s), f"{n:,} cells") for s, n in cells.items()]
+    published_by = [("published", "Lu et al. 2019, Table 3")] if table.has_published else []
     return [
-        ("data", shown(table.dataset)),
-        ("SHA-256 of the five splits", table.digest),
+        ("data", shown(table.name)),
+        ("SHA-256 of data set and files", table.digest),
         *counted,
         ("preset", table.preset),
         ("seeds", ", ".join(map(str, table.seeds))),
         *((name, shown(value)) for name, value in sorted(table.settings.items())),
         ("coos-mlflow", __version__),
-        ("published", "Lu et al. 2019, Table 3"),
+        *published_by,
     ]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
-from coos_mlflow.plates.schema import CLASS_ABBREVIATIONS
 from coos_mlflow.plates.wells import row_letters
 from coos_mlflow.reports.plate.figures.svg import svg
 
@@ -71,7 +70,7 @@ def _frame(columns: int, rows: int, left: int, top: int) -> list[str]:
 
 def _square(well: dict[str, Any], quantity: str, most_cells: int, x: int, y: int) -> str:
     if quantity == "class":
-        letters = CLASS_ABBREVIATIONS[well["label"]][:2]
+        letters = escape(well["short"][:2])
         text = f'<text x="{x + 7.5:g}" y="{y + 10.5:g}">{letters}</text>'
         return f'<rect class="c{well["label"]}" x="{x}" y="{y}"/>{text}'
     if quantity == "distance" and well["distance"] is None:

@@ -1,4 +1,4 @@
-"""Where plates lie beside the plates of Training and Test1 to Test4, one figure for each view."""
+"""Where plates lie beside the plates of all splits, one figure for each view."""
 
 from __future__ import annotations
 

@@ -13,13 +13,27 @@ from markupsafe import Markup, escape
 SYMBOLS: dict[str, str] = {
     "new": "M0-8 7 0 0 8-7 0Z",
     "training": "M4 0A4 4 0 1 1-4 0 4 4 0 1 1 4 0Z",
-    "test1": "M-3.6-3.6H3.6V3.6H-3.6Z",
-    "test2": "M0-4.6 4.6 3.6H-4.6Z",
-    "test3": "M0 4.6 4.6-3.6H-4.6Z",
-    "test4": "M-4.4-1.6H-1.6V-4.4H1.6V-1.6H4.4V1.6H1.6V4.4H-1.6V1.6H-4.4Z",
+    "near1": "M-3.6-3.6H3.6V3.6H-3.6Z",
+    "near2": "M0-4.6 4.6 3.6H-4.6Z",
+    "near3": "M0 4.6 4.6-3.6H-4.6Z",
+    "near4": "M-4.4-1.6H-1.6V-4.4H1.6V-1.6H4.4V1.6H1.6V4.4H-1.6V1.6H-4.4Z",
+    "near5": "M0-4.4 4.2-1.4 2.6 3.6H-2.6L-4.2-1.4Z",
+    "near6": "M-4.4 0-2.2-3.8H2.2L4.4 0 2.2 3.8H-2.2Z",
 }
-"""Outline of the mark of a new plate and of each split: diamond, disc, square, triangle up,
-triangle down, cross. The shapes tell them apart without colour."""
+"""Outline of the mark of a new plate, of Training and of the references from near to far: diamond,
+disc, square, triangle up, triangle down, cross, pentagon, hexagon. The shapes tell them apart
+without colour."""
+
+_REFERENCE_MARKS = len(SYMBOLS) - 2
+
+
+def reference_mark(place: int) -> str:
+    """Return the mark of a reference split by its place from near to far, from 0.
+
+    Marks repeat after the sixth; the rows of the figures have titles.
+    """
+    return f"near{place % _REFERENCE_MARKS + 1}"
+
 
 Scale = Callable[[float], float]
 
