@@ -35,7 +35,8 @@ __all__ = [
 ]
 
 PROBABILITIES = "softmax"
-"""The layer with seven columns of class probabilities, of a network that classifies by itself."""
+"""The layer of class probabilities, one column for each class, of a network that classifies by
+itself."""
 
 VALIDATION_ERROR = "validation_error"
 """Key in `Representation.training_summary`: balanced error in % on the held-out cells."""
@@ -53,7 +54,8 @@ class Representation(ABC):
 
     dataset: Dataset
     """What the cells are: the features depend on its crop, and class probabilities on its classes.
-    `create` sets it."""
+    `create` sets it. It is missing after a call of the class itself; DeepLoc then can neither be
+    trained nor restored."""
 
     key: ClassVar[str]
     """The file's stem, such as ``"texture"``."""
@@ -144,7 +146,7 @@ class Representation(ABC):
 
         Parameters
         ----------
-        images : ndarray, shape (n, 2, 64, 64), uint16 or float32
+        images : ndarray, shape (n, 2, crop, crop), uint16 or float32
             Raw counts that have passed `coos_mlflow.plates.schema.check_images`.
 
         Returns
@@ -221,7 +223,8 @@ class Representation(ABC):
         Parameters
         ----------
         training : CellBatch
-            All cells of the split, with their plates and wells.
+            All cells of the split, with their plates and wells. Labels may be
+            `coos_mlflow.plates.dataset.UNLABELLED`.
         context : TrainingContext
             Folder of the checkpoints, and callbacks for metrics and figures.
         """
@@ -232,7 +235,8 @@ class Representation(ABC):
         Returns
         -------
         ndarray of bool, shape (n_cells,)
-            All True for a representation that is not trained, or trained without labels.
+            All True for a representation that is not trained, or trained without labels. Cells
+            without a label are True, since networks that need labels are not trained on them.
         """
         return np.ones(n_cells, bool)
 

@@ -1,4 +1,4 @@
-"""DeepLoc: a network trained on the seven classes, and the features of its last hidden layer.
+"""DeepLoc: a network trained on the classes, and the features of its last hidden layer.
 
 Lu et al. 2019, section 3.1: "a fully supervised 11-layer CNN", trained "for 10,000 iterations with
 a batch size of 128 on 80% of the Training dataset", the best iteration "(at intervals of 500)" on
@@ -12,12 +12,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from sklearn.metrics import confusion_matrix
 from sklearn.model_selection import train_test_split
 from torch.nn.functional import cross_entropy
 
 from coos_mlflow.errors import DataError
-from coos_mlflow.metrics import balanced_error, confusion_matrix
-from coos_mlflow.plates.schema import CELL_SHAPE, CHANNELS, CLASSES, IMAGE_SIZE, CellBatch
+from coos_mlflow.metrics import balanced_error
+from coos_mlflow.plates.dataset import UNLABELLED
+from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.representations.base import PROBABILITIES, VALIDATION_ERROR, Range, Seed
 from coos_mlflow.representations.nn.adam import TensorFlowAdam
 from coos_mlflow.representations.nn.deeploc_network import (
@@ -28,7 +30,7 @@ from coos_mlflow.representations.nn.deeploc_network import (
     stretch,
 )
 from coos_mlflow.representations.nn.networked import Count, NetworkRepresentation, Rate, Width
-from coos_mlflow.representations.nn.networks import Tensors, best_device, scaled
+from coos_mlflow.representations.nn.networks import Tensors, best_device, same_pixels, scaled
 from coos_mlflow.representations.nn.precision import Precision
 from coos_mlflow.representations.nn.training import Plan, TrainingContext, TrainingTask, train
 
@@ -41,16 +43,19 @@ MIN_BATCH = 2
 """Batch normalisation needs a variance, which one cell does not have."""
 
 _VALIDATION_BATCH = 64
+"""Cells of 64 pixels validated at once (`same_pixels`)."""
 
 _HELD_OUT = "held_out"
 """Name of the tensor of held-out rows in the file of weights."""
 
 _BLOCK = 1024
-"""Cells of Training stretched at once; percentiles need several times an image's memory."""
+"""Cells of 64 pixels stretched at once (`same_pixels`): copies need several times their memory."""
 
 
 class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
     """The paper's supervised baseline.
+
+    Cells of Training without a label take no part in its training. They count as held out.
 
     Parameters
     ----------
@@ -63,7 +68,8 @@ class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
     check_every : int
         Iterations between validations.
     crops : int
-        60x60 crops over which the output is averaged: 5 (centre and corners, as DeepLoc) or 1.
+        Crops over which the output is averaged: 5 (centre and corners, as DeepLoc) or 1. They
+        are of 60x60 pixels for cells of 64x64, and of the same share of larger and smaller ones.
     seed : int
         Seed of the weights, the split 80/20, the batches and the augmentation.
     precision : str
@@ -117,12 +123,12 @@ class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
 
     def params(self) -> dict[str, Any]:
         """Return the settings of the network and its training."""
-        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return self._settings()
 
     def feature_names(self, layer: str = FC2) -> tuple[str, ...]:
         """Return FC2 1, FC2 2, ...; for the probabilities the names of the classes."""
         if layer == PROBABILITIES:
-            return CLASSES
+            return self.dataset.class_names
         return tuple(f"FC2 {i + 1}" for i in range(scaled(FULLY_CONNECTED, self.width)))
 
     @property
@@ -131,7 +137,7 @@ class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
         return self._facts
 
     def fit(self, training: CellBatch, context: TrainingContext) -> None:
-        """Train on 80 % of Training and keep the iteration that is best on the other 20 %."""
+        """Train on 80 % of the labelled cells and keep the iteration that is best on the others."""
         device = best_device()
         plan = Plan(self.iterations, self.batch, self.check_every, self.seed, self.precision)
         result = train(self.training_task(training, device), plan, context, device)
@@ -141,15 +147,19 @@ class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
             self._facts[VALIDATION_ERROR] = result.error
 
     def training_task(self, training: CellBatch, device: torch.device) -> TrainingTask:
-        """Return the task of classifying 80 % of the cells of Training."""
+        """Return the task of classifying 80 % of the labelled cells of Training."""
         if training.labels is None:
             raise DataError("DeepLoc is trained on labels, and these cells have none.")
         fitted, held_out = _split(training.labels, self.seed)
-        self._extra_tensors = {_HELD_OUT: torch.from_numpy(held_out)}
+        others = np.setdiff1d(np.arange(len(training)), fitted)
+        self._extra_tensors = {_HELD_OUT: torch.from_numpy(others)}
         return _Classification(self, training, fitted, held_out, device)
 
     def held_out(self, n_cells: int) -> np.ndarray:
-        """Return the cells of Training that only chose the best iteration, as a mask (n_cells,)."""
+        """Return the cells of Training that no weight was fitted to, as a mask (n_cells,).
+
+        They are the labelled cells that chose the best iteration, and all cells without a label.
+        """
         return np.isin(np.arange(n_cells), self._extra_tensors.get(_HELD_OUT, ()))
 
     def preprocess(self, images: np.ndarray) -> np.ndarray:
@@ -168,7 +178,8 @@ class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
         return self._infer(prepared, outputs)
 
     def _build(self) -> DeepLocNetwork:
-        return DeepLocNetwork(self.width)
+        crop, n_classes = self.dataset.crop, self.dataset.n_classes
+        return DeepLocNetwork(crop, n_classes, self.width, self.seed)
 
 
 class _Classification(TrainingTask):
@@ -185,15 +196,14 @@ class _Classification(TrainingTask):
         device: torch.device,
     ):
         self.settings = settings
-        self.network = DeepLocNetwork(settings.width, settings.seed)
+        self.network = settings._build()
         self.n_cells = len(fitted)
         # All of Training stays on the device: 1.4 GB for the 41,456 cells of COOS-7.
         # Channels last: `augmented` then gathers whole pixels.
-        self._images = torch.empty(
-            (len(fitted), IMAGE_SIZE, IMAGE_SIZE, len(CHANNELS)), device=device
-        )
+        channels, height, width = settings.dataset.cell_shape
+        self._images = torch.empty((len(fitted), height, width, channels), device=device)
         _stretch_into(self._images.permute(0, 3, 1, 2), cells.images, fitted)
-        self._held_out_images = torch.empty((len(held_out), *CELL_SHAPE), device=device)
+        self._held_out_images = torch.empty((len(held_out), channels, height, width), device=device)
         _stretch_into(self._held_out_images, cells.images, held_out)
         labels = np.asarray(cells.labels, np.int64)
         self._labels = torch.from_numpy(labels[fitted]).to(device)
@@ -216,32 +226,37 @@ class _Classification(TrainingTask):
         return cross_entropy(logits.float(), labels)
 
     def validation_error(self) -> float:
+        batch = same_pixels(_VALIDATION_BATCH, self._held_out_images.shape)
         parts = [
             averaged_outputs(self.network, block, self.settings.crops)[0].argmax(dim=1).cpu()
-            for block in self._held_out_images.split(_VALIDATION_BATCH)
+            for block in self._held_out_images.split(batch)
         ]
+        classes = range(self.settings.dataset.n_classes)
         predicted = torch.cat(parts).numpy()
-        return float(balanced_error(confusion_matrix(self._held_out_labels, predicted)))
+        counts = confusion_matrix(self._held_out_labels, predicted, labels=classes)
+        return float(balanced_error(counts))
 
 
 def _stretch_into(target: torch.Tensor, images: np.ndarray, rows: np.ndarray) -> None:
-    """Write the stretched cells `rows` to a tensor (len(rows), 2, 64, 64), block by block."""
-    for start in range(0, len(rows), _BLOCK):
-        block = stretch(images[rows[start : start + _BLOCK]])
-        target[start : start + _BLOCK] = torch.from_numpy(block)
+    """Write the stretched cells `rows` to a tensor (len(rows), 2, crop, crop), block by block."""
+    size = same_pixels(_BLOCK, images.shape)
+    for start in range(0, len(rows), size):
+        block = stretch(images[rows[start : start + size]])
+        target[start : start + size] = torch.from_numpy(block)
 
 
 def _split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the sorted rows to fit on and to hold out, 80 % and 20 % of each class."""
-    rows = np.arange(len(labels))
+    rows = np.flatnonzero(labels != UNLABELLED)
+    classes = labels[rows]
     try:
         fitted, held_out = train_test_split(
-            rows, test_size=HELD_OUT, stratify=labels, random_state=seed
+            rows, test_size=HELD_OUT, stratify=classes, random_state=seed
         )
     except ValueError as error:
         raise DataError(
-            f"Training holds {len(labels)} cells of {len(np.unique(labels))} classes, too few to "
-            "keep a fifth of each class for validation."
+            f"Training holds {len(rows)} labelled cells of {len(np.unique(classes))} classes, "
+            "too few to keep a fifth of each class for validation; label more cells of rare classes."
         ) from error
     return np.sort(fitted), np.sort(held_out)
 

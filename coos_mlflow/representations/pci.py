@@ -23,6 +23,7 @@ from coos_mlflow.representations.nn.networked import Count, NetworkRepresentatio
 from coos_mlflow.representations.nn.networks import best_device, scaled
 from coos_mlflow.representations.nn.pairs import Pairs
 from coos_mlflow.representations.nn.pci_network import (
+    CROP_FACTOR,
     SOURCE_CHANNELS,
     Encoder,
     PairedCellInpainting,
@@ -39,6 +40,7 @@ REPORTED = ("conv3", "conv4", "conv5")
 class PCI(NetworkRepresentation[Encoder]):
     """The paper's self-supervised baseline.
 
+    Height and width of the cells must be a multiple of four. The weights do not depend on them.
     It is trained without labels, so no cell of Training is held out. It has seen the images of
     Training's plates, so scores on those plates are slightly too good.
 
@@ -109,8 +111,7 @@ class PCI(NetworkRepresentation[Encoder]):
 
     def params(self) -> dict[str, Any]:
         """Return the settings of the network and its training, and the layers."""
-        settings = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        return settings | {"layers": list(self.layers)}
+        return self._settings() | {"layers": list(self.layers)}
 
     def training_params(self) -> dict[str, Any]:
         """Return the settings without the layers: all five are trained in any case."""
@@ -120,6 +121,18 @@ class PCI(NetworkRepresentation[Encoder]):
         """Return Conv3 1, Conv3 2, ..., one for each channel of a layer."""
         channels = scaled(SOURCE_CHANNELS[layer], self.width)
         return tuple(f"{self.layer_titles[layer]} {i + 1}" for i in range(channels))
+
+    def check_cells(self) -> None:
+        """Refuse crops that cannot be halved twice; see `Representation.check_cells`."""
+        crop = self.dataset.crop
+        if remainder := crop % CROP_FACTOR:
+            smaller = crop - remainder
+            raise DataError(
+                f"PCI halves a crop twice; data set {self.dataset.name} with a crop of {crop} "
+                f"pixels found, expected a multiple of {CROP_FACTOR}, such as {smaller} or "
+                f"{smaller + CROP_FACTOR}: cut its cells to one of these, or train another "
+                "representation."
+            )
 
     @property
     def training_summary(self) -> dict[str, float]:

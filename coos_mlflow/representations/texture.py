@@ -15,16 +15,19 @@ import numpy as np
 from joblib import cpu_count
 from numba import njit
 
+from coos_mlflow.errors import DataError
+from coos_mlflow.plates.dataset import MAX_CROP
 from coos_mlflow.representations._haralick import FEATURES, haralick
 from coos_mlflow.representations.base import Range, Representation
 
 LAYER = "haralick"
 
 INTENSITY_FEATURES = ("protein mean", "protein sum", "protein sd", "protein-nucleus correlation")
-"""The sum is 4,096 times the mean, so a linear fit determines only their coefficients' sum."""
+"""The sum is the mean times the number of pixels, so a linear fit determines only the sum of their
+coefficients."""
 
-MAX_SCALE = 32
-"""Half a crop's side; at larger scales too few pairs, or blocks, remain."""
+MAX_SCALE = MAX_CROP // 2
+"""Half the side of the largest crop; see `Texture.check_cells`."""
 
 _BLOCK = 64
 """Cells in a thread's unit of work: small enough that all cores end at about the same time."""
@@ -36,7 +39,7 @@ class Texture(Representation):
     Parameters
     ----------
     scales : sequence of int
-        The five scales.
+        The five scales in pixels, each at most half a crop's side. They do not grow with it.
     reading : {"distance", "downsample"}
         "distance": a scale is the distance between the two pixels of a pair, as in CellProfiler.
         "downsample": a scale is the side of the blocks over which the image is averaged before
@@ -56,6 +59,16 @@ class Texture(Representation):
     ):
         self.scales = tuple(scales)
         self.reading = reading
+
+    def check_cells(self) -> None:
+        """Refuse scales above half a crop, at which too few pairs, or blocks, remain."""
+        crop, largest = self.dataset.crop, max(self.scales)
+        if largest > crop // 2:
+            raise DataError(
+                f"texture scales={list(self.scales)!r} found, expected whole numbers from 1 to "
+                f"{crop // 2}, half of the {crop} pixels of a crop of data set "
+                f"{self.dataset.name}."
+            )
 
     def params(self) -> dict[str, Any]:
         """Return the scales and how they are read."""

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benches import in_turn
 from coos_mlflow.representations import PROBABILITIES, create
-from coos_mlflow.representations.nn.deeploc_network import CROP, EVALUATION_OFFSETS
+from coos_mlflow.representations.nn.deeploc_network import EVALUATION_OFFSETS, evaluation_crops
 from coos_mlflow.representations.nn.networked import NetworkRepresentation
 from coos_mlflow.representations.nn.networks import best_device, uses_bf16
 from coos_mlflow.representations.nn.precision import AUTO, FP32
@@ -45,7 +45,7 @@ def averaged_over(crops: int) -> Peer:
     """Return a plain evaluation of DeepLoc over some crops, one after the other."""
 
     def answer(network: Any, cells: torch.Tensor) -> object:
-        seen = (cells[..., y : y + CROP, x : x + CROP] for y, x in EVALUATION_OFFSETS[crops])
+        seen = evaluation_crops(cells, crops)
         return torch.stack([network(crop)[0].softmax(1) for crop in seen]).mean(0)
 
     return answer

@@ -7,11 +7,11 @@ import torch
 from numba import njit
 from torch import nn
 
-from coos_mlflow.plates.schema import CHANNELS, CLASSES, IMAGE_SIZE
-from coos_mlflow.representations.nn.networks import scaled
+from coos_mlflow.plates.dataset import CHANNELS
+from coos_mlflow.representations.nn.networks import same_pixels, scaled
 
-CROP = 60
-"""Height and width of the network's input."""
+INPUT_SHARE = 60 / 64
+"""Height and width of the network's input, as a share of a cell's; see `input_side`."""
 
 CONVOLUTIONS = ((64, 64), (128, 128), (256, 256, 256, 256))
 """Channels of the 3x3 convolutions; each group is followed by max-pooling."""
@@ -30,23 +30,18 @@ INITIAL_DEVIATION = 0.1
 
 INITIAL_BIAS = 0.1
 
-MAX_OFFSET = IMAGE_SIZE - CROP
-"""Largest offset of a crop's upper left corner."""
-
 EVALUATION_OFFSETS = {
-    1: ((MAX_OFFSET // 2, MAX_OFFSET // 2),),
-    5: (
-        (MAX_OFFSET // 2, MAX_OFFSET // 2),
-        (0, 0),
-        (0, MAX_OFFSET),
-        (MAX_OFFSET, 0),
-        (MAX_OFFSET, MAX_OFFSET),
-    ),
+    1: ((0.5, 0.5),),
+    5: ((0.5, 0.5), (0, 0), (0, 1), (1, 0), (1, 1)),
 }
-"""Upper left corners of the crops over which inference averages: the centre, and the corners."""
+"""Upper left corners of the crops over which inference averages: the centre, and the corners.
+
+They are shares of the largest offset, which is the cell's side less the input's.
+"""
 
 CROPS_AT_A_TIME = {"cpu": 16}
-"""Batch size of inference, so that feature maps stay in a processor's cache; a GPU takes all."""
+"""Batch size of inference at cells of 64 pixels (`same_pixels`), so that feature maps stay in a
+processor's cache; a GPU takes all."""
 
 STRETCH = (0.1, 99.9)
 """Percentiles of an image that are mapped to 0 and 1."""
@@ -55,15 +50,21 @@ STRETCH = (0.1, 99.9)
 class DeepLocNetwork(nn.Module):
     """Eight convolutions and three fully connected layers.
 
+    For cells of 64 pixels and 7 classes, at width 1, it is the paper's network of 10,985,237
+    parameters. The first fully connected layer grows with the square of the cells' side.
+
     Parameters
     ----------
+    side : int
+        Height and width of the cells in pixels; the input is smaller (`input_side`).
+    n_classes : int
     width : float
-        Factor on every number of channels; 1 is the paper's network of 10,985,237 parameters.
+        Factor on every number of channels.
     seed : int
         Seed of the initial weights.
     """
 
-    def __init__(self, width: float = 1.0, seed: int = 0) -> None:
+    def __init__(self, side: int, n_classes: int, width: float = 1.0, seed: int = 0) -> None:
         super().__init__()
         groups = [[scaled(channels, width) for channels in group] for group in CONVOLUTIONS]
         hidden = scaled(FULLY_CONNECTED, width)
@@ -77,23 +78,28 @@ class DeepLocNetwork(nn.Module):
                     nn.ReLU(inplace=True),
                 ]
                 before = channels
-            # As TensorFlow's padding SAME: 60 -> 30 -> 15 -> 8.
+            # As TensorFlow's padding SAME: 60 -> 30 -> 15 -> 8 at cells of 64 pixels.
             blocks.append(nn.MaxPool2d(2, ceil_mode=True))
-        side = -(-CROP // 2 ** len(CONVOLUTIONS))
+        pooled = -(-input_side(side) // 2 ** len(CONVOLUTIONS))
         self.convolutions = nn.Sequential(*blocks)
-        self.fc_1 = _fully_connected(before * side * side, hidden)
+        self.fc_1 = _fully_connected(before * pooled * pooled, hidden)
         self.fc_2 = _fully_connected(hidden, hidden)
         self.logits = nn.Sequential(
-            nn.Linear(hidden, len(CLASSES)), nn.BatchNorm1d(len(CLASSES), EPSILON, MOMENTUM)
+            nn.Linear(hidden, n_classes), nn.BatchNorm1d(n_classes, EPSILON, MOMENTUM)
         )
         self._initialise(torch.Generator().manual_seed(seed))
 
     def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the logits (n, 7) and FC2 (n, 512 x width) of crops (n, 2, 60, 60)."""
+        """Return the logits (n, classes) and FC2 (n, 512 x width) of crops.
+
+        Parameters
+        ----------
+        crops : Tensor of float32, shape (n, 2, input side, input side)
+        """
         return self.conclude(self.convolutions(crops).flatten(1))
 
     def conclude(self, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the logits and FC2 of the flattened feature maps (n, 16,384 x width)."""
+        """Return the logits and FC2 of the flattened feature maps of `convolutions`."""
         fc2 = self.fc_2(self.fc_1(maps))
         return self.logits(fc2), fc2
 
@@ -116,6 +122,14 @@ def _fully_connected(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
+def input_side(side: int) -> int:
+    """Return the height and width of the network's input for cells of `side` pixels: 60 for 64.
+
+    A half is rounded to the even number.
+    """
+    return round(side * INPUT_SHARE)
+
+
 def stretch(images: np.ndarray) -> np.ndarray:
     """Bring raw counts to about [0, 1], each image and channel by its own percentiles.
 
@@ -124,12 +138,12 @@ def stretch(images: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    images : ndarray, shape (n, 2, 64, 64)
+    images : ndarray, shape (n, 2, height, width)
         Raw counts. Images in [0, 1] would not be divided, since their range is at most 1.
 
     Returns
     -------
-    ndarray of float32, shape (n, 2, 64, 64)
+    ndarray of float32, shape (n, 2, height, width)
     """
     stretched = np.empty(images.shape, np.float32)
     _stretch_all(np.ascontiguousarray(images, np.float32), stretched)
@@ -191,36 +205,47 @@ def _interpolate(ordered, rank):  # type: ignore[no-untyped-def]
 def augmented(images: torch.Tensor, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
     """Return a random crop of each of the cells `rows`, flipped and turned at random.
 
-    The crop's offset is 0..3 on each axis, each flip has probability one half, and the crop is
-    turned by 0, 90 or 180 degrees. DeepLoc does the same image by image; here it is one gather.
+    The crop's offset is drawn below the largest one on each axis, 0..3 for cells of 64 pixels.
+    Each flip has probability one half, and the crop is turned by 0, 90 or 180 degrees. DeepLoc
+    does the same image by image; here it is one gather.
 
     Parameters
     ----------
-    images : Tensor of float32, shape (cells, 64, 64, 2)
+    images : Tensor of float32, shape (cells, side, side, 2)
         Channels last, on the device of the training.
     rows : ndarray of int64, shape (n,)
     rng : Generator
 
     Returns
     -------
-    Tensor, shape (n, 2, 60, 60)
+    Tensor, shape (n, 2, input side, input side)
         In channels-last memory.
     """
-    n = len(rows)
-    offsets = rng.integers(0, MAX_OFFSET, (n, 2))
+    n, cropped = len(rows), input_side(images.shape[1])
+    offsets = rng.integers(0, images.shape[1] - cropped, (n, 2))
     flips = rng.random((n, 2)) < 0.5
     turns = rng.integers(0, 3, n)
     drawn = np.column_stack([rows, offsets, flips, turns]).astype(np.int64)
     row, y_offset, x_offset, up_down, left_right, turn = (
         torch.from_numpy(drawn).to(images.device, non_blocking=True)[:, :, None, None].unbind(1)
     )
-    near = torch.arange(CROP, device=images.device)
-    i, j, far = near[:, None], near[None, :], CROP - 1
+    near = torch.arange(cropped, device=images.device)
+    i, j, far = near[:, None], near[None, :], cropped - 1
     y = torch.where(turn == 0, i, torch.where(turn == 1, j, far - i))
     x = torch.where(turn == 0, j, torch.where(turn == 1, far - i, far - j))
     y = torch.where(up_down == 1, far - y, y) + y_offset
     x = torch.where(left_right == 1, far - x, x) + x_offset
     return images[row, y, x].permute(0, 3, 1, 2)
+
+
+def evaluation_crops(images: torch.Tensor, crops: int) -> list[torch.Tensor]:
+    """Return the crops of inference (n, 2, input side, input side) of cells (n, 2, side, side)."""
+    side = images.shape[-1]
+    cropped = input_side(side)
+    corners = [
+        (int(y * (side - cropped)), int(x * (side - cropped))) for y, x in EVALUATION_OFFSETS[crops]
+    ]
+    return [images[:, :, y : y + cropped, x : x + cropped] for y, x in corners]
 
 
 def averaged_outputs(
@@ -230,7 +255,7 @@ def averaged_outputs(
 
     Parameters
     ----------
-    images : Tensor of float32, shape (n, 2, 64, 64)
+    images : Tensor of float32, shape (n, 2, side, side)
         Output of `stretch`.
     crops : int
         A key of `EVALUATION_OFFSETS`.
@@ -238,11 +263,14 @@ def averaged_outputs(
     Returns
     -------
     tuple of Tensor
-        Shapes (n, 7) and (n, 512 x width), float32.
+        Shapes (n, classes) and (n, 512 x width), float32.
     """
-    cropped = [images[:, :, y : y + CROP, x : x + CROP] for y, x in EVALUATION_OFFSETS[crops]]
-    stacked = torch.cat(cropped).contiguous(memory_format=torch.channels_last)
-    batches = stacked.split(CROPS_AT_A_TIME.get(stacked.device.type, len(stacked)))
+    stacked = torch.cat(evaluation_crops(images, crops))
+    stacked = stacked.contiguous(memory_format=torch.channels_last)
+    at_a_time = len(stacked)
+    if images.device.type in CROPS_AT_A_TIME:
+        at_a_time = same_pixels(CROPS_AT_A_TIME[images.device.type], images.shape)
+    batches = stacked.split(at_a_time)
     maps = torch.cat([network.convolutions(batch).flatten(1) for batch in batches])
     logits, fc2 = network.conclude(maps.float())
     probabilities = logits.float().softmax(dim=1)

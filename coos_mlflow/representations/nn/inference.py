@@ -17,7 +17,8 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 CELLS_AT_A_TIME = {"cpu": 16, "cuda": 512}
-"""Batch sizes by device, small enough that feature maps stay in the cache and reuse memory."""
+"""Batch sizes by device for crops of 64 pixels (`same_pixels`), small enough that feature maps stay
+in the cache and reuse memory."""
 
 MAX_SPLIT_CHANNELS = 4
 """A bfloat16 convolution with at most this many input channels splits each number in two.

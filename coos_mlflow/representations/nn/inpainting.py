@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.nn.functional import mse_loss
 
-from coos_mlflow.plates.schema import CELL_SHAPE
 from coos_mlflow.representations.nn.adam import TensorFlowAdam
+from coos_mlflow.representations.nn.networks import same_pixels
 from coos_mlflow.representations.nn.pairs import Pairs
 from coos_mlflow.representations.nn.pci_network import PairedCellInpainting, unit_range
 from coos_mlflow.representations.nn.training import TrainingTask
@@ -24,7 +24,7 @@ SHOWN = 6
 """Pairs in the figure."""
 
 _BLOCK = 1024
-"""Cells brought to [0, 1] at once, which bounds the memory."""
+"""Cells of 64 pixels brought to [0, 1] at once (`same_pixels`), which bounds the memory."""
 
 
 class Inpainting(TrainingTask):
@@ -35,7 +35,7 @@ class Inpainting(TrainingTask):
     Parameters
     ----------
     network : PairedCellInpainting
-    images : ndarray, shape (n, 2, 64, 64)
+    images : ndarray, shape (n, 2, crop, crop)
         Raw counts of Training.
     pairs : Pairs
         The cells of Training to pair.
@@ -63,10 +63,12 @@ class Inpainting(TrainingTask):
         self._device = device
         # Half precision keeps 11 bits of [0, 1], about as many as the camera's counts have.
         # All of COOS-7 then takes 0.7 GB of the device instead of 1.4.
-        self._cells = torch.empty((len(pairs), *CELL_SHAPE), dtype=torch.float16, device=device)
-        for start in range(0, len(pairs), _BLOCK):
-            block = unit_range(images[pairs.cells[start : start + _BLOCK]])
-            self._cells[start : start + _BLOCK] = torch.from_numpy(block)
+        shape = (len(pairs), *images.shape[1:])
+        self._cells = torch.empty(shape, dtype=torch.float16, device=device)
+        size = same_pixels(_BLOCK, shape)
+        for start in range(0, len(pairs), size):
+            block = unit_range(images[pairs.cells[start : start + size]])
+            self._cells[start : start + size] = torch.from_numpy(block)
 
     def optimiser(self) -> torch.optim.Optimizer:
         """Return TensorFlow's Adam over all weights."""
@@ -83,7 +85,7 @@ class Inpainting(TrainingTask):
 
         Returns
         -------
-        source, target : Tensor of float32, shape (k, 2, 64, 64)
+        source, target : Tensor of float32, shape (k, 2, crop, crop)
         """
         targets = self._pairs.partners(rows, rng)
         flips = torch.from_numpy(rng.random((4, len(rows))) < 0.5).to(self._device)

@@ -23,6 +23,7 @@ from coos_mlflow.representations.nn.networks import (
     digest_of,
     load_weights,
     read_tensors,
+    same_pixels,
     to_device,
     uses_bf16,
     write_tensors,
@@ -30,7 +31,8 @@ from coos_mlflow.representations.nn.networks import (
 from coos_mlflow.representations.nn.precision import BF16, FP32, check_precision
 
 Width = Annotated[float, Range(above=0, most=10)]
-"""A width of 10 has a hundred times the weights: a thousand million for DeepLoc, 4.4 GB."""
+"""A width of 10 has a hundred times the weights: a thousand million for DeepLoc at cells of 64 pixels,
+4.4 GB."""
 
 Rate = Annotated[float, Range(above=0, most=1_000_000)]
 """The limit is far above any useful learning rate and within float32."""
@@ -65,6 +67,14 @@ class NetworkRepresentation(Representation, Generic[Network]):
     def _load(self) -> None:
         """Load weights on first use, where a subclass can; by default there are none to load."""
         raise DataError(f"{self.title} is not trained yet; call fit or restore first.")
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the settings that the constructor stored under their own names."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if not name.startswith("_") and name != "dataset"
+        }
 
     @property
     def digest(self) -> str:
@@ -120,5 +130,5 @@ class NetworkRepresentation(Representation, Generic[Network]):
         return apply_in_batches(
             prepared,
             lambda cells: compute(network, cells.to(device)),
-            CELLS_AT_A_TIME[device.type],
+            same_pixels(CELLS_AT_A_TIME[device.type], prepared.shape),
         )

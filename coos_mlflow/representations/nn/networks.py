@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,27 @@ def autocast(device: torch.device, bf16: bool) -> AbstractContextManager[Any]:
 def to_device(network: nn.Module, device: torch.device) -> nn.Module:
     """Move a network to a device, in channels-last memory, the fastest for convolutions."""
     return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def same_pixels(images: int, shape: Sequence[int]) -> int:
+    """Return how many images have as many pixels as a number of images of 64x64 pixels.
+
+    It keeps the memory of a batch the same for all crops.
+
+    Parameters
+    ----------
+    images : int
+        Number of images of 64x64 pixels.
+    shape : sequence of int
+        Shape that ends with height and width, in pixels.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    height, width = shape[-2:]
+    return max(1, images * 64 * 64 // (height * width))
 
 
 def apply_in_batches(

@@ -26,10 +26,13 @@ DECODER_CHANNELS = (256, 384, 384, 256, 96)
 """3x3 convolutions of the decoder at width 1; a 1x1 convolution to one channel follows."""
 
 POOLED = ("conv1", "conv2")
-"""Layers of either encoder that are followed by 2x2 max-pooling: 64 -> 32 -> 16 pixels."""
+"""Layers of either encoder that are followed by 2x2 max-pooling, such as 64 -> 32 -> 16 pixels."""
 
 UPSAMPLED = (3, 4)
-"""Indices of the decoder's convolutions that follow 2x2 upsampling: 16 -> 32 -> 64 pixels."""
+"""Indices of the decoder's convolutions after 2x2 upsampling, such as 16 -> 32 -> 64 pixels."""
+
+CROP_FACTOR = 2 ** len(POOLED)
+"""Height and width of the cells are multiples of this, so that the decoder reaches them again."""
 
 NORM_EPSILON, NORM_MOMENTUM = 1e-3, 0.01
 """Batch normalisation: Keras' defaults. Its decay of 0.99 is torch's momentum of 0.01."""
@@ -116,14 +119,14 @@ class PairedCellInpainting(nn.Module):
 
         Parameters
         ----------
-        source : Tensor, shape (n, 2, 64, 64)
+        source : Tensor, shape (n, 2, crop, crop)
             Protein and nucleus in [0, 1].
-        target : Tensor, shape (n, 1, 64, 64)
+        target : Tensor, shape (n, 1, crop, crop)
             Nucleus in [0, 1].
 
         Returns
         -------
-        Tensor, shape (n, 1, 64, 64)
+        Tensor, shape (n, 1, crop, crop)
         """
         return self.decoder(torch.cat([self.source(source), self.target(target)], dim=1))
 
