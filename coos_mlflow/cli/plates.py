@@ -80,9 +80,8 @@ def download(
         plan = coos7.plan_download(to or coos7_home(), on_progress=advance)
     console = _stdout()
     _print_plan(plan, console)
-    console.print(
-        f"Licence: {description.licence}\nPlease cite: {description.citation}", markup=False
-    )
+    described = coos7_dataset()
+    console.print(f"Licence: {described.licence}\nPlease cite: {described.citation}", markup=False)
     coos7.check_space(plan)
     if dry_run or not plan.wanted:
         return

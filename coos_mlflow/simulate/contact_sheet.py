@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from coos_mlflow.errors import DataError, OutputError
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.schema import CLASSES, IMAGE_SIZE, SPLIT_MEANINGS, SPLIT_TITLES, SPLITS
-from coos_mlflow.plates.splits import find_splits
+from coos_mlflow.plates.splits import find_data
 
 LabelledCells = tuple[np.ndarray, np.ndarray]
 """Images (n, 2, 64, 64) and labels (n,)."""
@@ -74,7 +74,7 @@ def contact_sheet(
     if isinstance(source, Mapping):
         picked = {split: _pick(*source[split], cells_per_split, rng, split) for split in source}
     else:
-        paths = find_splits(source)
+        paths = {split: files[0] for split, files in find_data(source).files.items()}
         picked = {split: _read(paths[split], cells_per_split, rng) for split in SPLITS}
         simulated = all(map(_is_simulated, paths.values()))
     title = title or ("Simulated cells" if simulated else "Cells")

@@ -95,7 +95,7 @@ def _costs(scorer: Scorer, plate: Path, few: Path, folder: Path) -> dict[str, fl
     with threadpool_limits(1), one_core:
         scorer.score(few, folder / "alone")
         began = time.perf_counter()
-        found = survey(plate)
+        found = survey(plate, scorer.dataset)
         surveyed = time.perf_counter() - began
         began = time.perf_counter()
         scored = scorer.score(plate, folder / "alone")

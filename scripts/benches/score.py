@@ -129,8 +129,7 @@ def _fitted(pipeline: Pipeline, scorer: Scorer) -> Pipeline:
     simulated classes: normal sums of the deviations of their cells.
     """
     data, classifier = texture_data(), scorer.cell_model
-    path, digest = data.paths["training"], data.digests["training"]
-    known = extract(path, digest, classifier.representation)[classifier.layer]
+    known = extract(data, "training", classifier.representation)[classifier.layer]
     labels = data.annotations("training").labels
     rng, names = np.random.default_rng(0), np.unique(labels)
     each = -(-FITTED_CELLS // len(names))
