@@ -73,14 +73,14 @@ def download(
     Example: coos download --to coos7
     """
     from coos_mlflow._utils.progress import progress
-    from coos_mlflow.plates import coos7
+    from coos_mlflow.plates import coos7, dataset
     from coos_mlflow.plates.splits import coos7_home
 
     with progress("Verifying", unit="bytes") as advance:
         plan = coos7.plan_download(to or coos7_home(), on_progress=advance)
     console = _stdout()
     _print_plan(plan, console)
-    described = coos7_dataset()
+    described = dataset.coos7()
     console.print(f"Licence: {described.licence}\nPlease cite: {described.citation}", markup=False)
     coos7.check_space(plan)
     if dry_run or not plan.wanted:
