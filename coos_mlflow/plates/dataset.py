@@ -40,8 +40,8 @@ TRAINING = "training"
 TRAIN, REFERENCE = "train", "reference"
 """Roles of splits: fitted on, and only compared with."""
 
-MAX_CLASSES = 100
-"""Predicted labels are stored in one byte."""
+MIN_CLASSES, MAX_CLASSES = 2, 100
+"""Numbers of classes; predicted labels are stored in one byte."""
 
 PIXEL_SIZE_TOLERANCE = 0.05
 """Largest relative difference between the pixel sizes of a model's cells and a plate's."""
@@ -159,7 +159,7 @@ class Dataset(_Described):
     name: Annotated[str, StringConstraints(pattern=_NAME)]
     classes: Annotated[
         tuple[Annotated[CellClass, BeforeValidator(_as_class)], ...],
-        Field(strict=False, min_length=2, max_length=MAX_CLASSES),
+        Field(strict=False, min_length=MIN_CLASSES, max_length=MAX_CLASSES),
     ]
     channels: Annotated[tuple[Text, ...], Field(strict=False)] = CHANNELS
     crop: Annotated[int, Field(ge=MIN_CROP, le=MAX_CROP)]
