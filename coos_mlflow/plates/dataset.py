@@ -54,13 +54,14 @@ ONE_PLATE_CLASSES = "one-plate-classes"
 """Faults that a split may be allowed to have (`dataset_check`)."""
 
 COLOURS = (
-    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999"),
-    *("#332288", "#ddcc77", "#117733", "#882255", "#88ccee", "#aa4499", "#661100"),
-    *("#6699cc", "#999933", "#44aa99", "#cc6677", "#000000", "#dddddd"),
+    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442", "#d55e00"),
+    *("#3c1e00", "#000087", "#783c4b", "#0000ff", "#c3d2b4", "#5a87ff", "#003cb4"),
+    *("#4b004b", "#b4d2ff", "#964b00", "#a5b487", "#875a78", "#4b3c00"),
 )
-"""Twenty colours that colour-blind readers can tell apart: Okabe & Ito 2008 ("Color universal
-design"), then Paul Tol's "muted" scheme and its neighbours (personal.sron.nl/~pault), then black
-and light grey."""
+"""Twenty colours that colour-blind readers can tell apart. The first seven are those of Okabe & Ito
+2008 ("Color universal design"). Each of the others is as far as possible from all before it and
+from white, in Oklab, for the nearest of normal sight, protanopia and deuteranopia (Machado et al.
+2009). No two are nearer than two of the first seven are."""
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
