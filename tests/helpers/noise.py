@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def write_noise(
         n_cells = len(labels)
     if wells is None:
         wells = [f"A{1 + hash_of(label):02d}" for label in (labels or [0] * n_cells)]
-    rng = np.random.default_rng(hash_of(path.name) if seed is None else seed)
+    rng = np.random.default_rng(crc32(path.name.encode()) if seed is None else seed)
     images = rng.integers(50, 4000, (n_cells, 2, crop, crop)).astype(np.uint16)
     path.parent.mkdir(parents=True, exist_ok=True)
     with PlateWriter(path, n_cells, crop=crop, attrs=attrs) as writer:
