@@ -318,7 +318,7 @@ def short_names(names: list[str]) -> list[str]:
         initials = "".join(word[0].upper() for word in words)
         choices = [name] if len(name) <= 8 else []
         choices += [initials] if len(words) > 1 else []
-        choices += [name[:size] for size in range(6, len(name) + 1)]
+        choices += [name[:size] for size in range(6, len(name) + 1) if name[size - 1] != " "]
         shorts.append(next((one for one in choices if one not in shorts), name))
     return shorts
 

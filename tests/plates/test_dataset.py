@@ -91,7 +91,7 @@ def test_a_wrong_value_is_named_with_its_place(change: dict[str, Any], words: st
 def test_a_file_that_is_no_description_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "dataset.yaml"
     path.write_text(text)
-    with pytest.raises(DataError, match="dataset.yaml"):
+    with pytest.raises(DataError, match=r"dataset\.yaml"):
         read_dataset(path)
 
 
@@ -117,7 +117,9 @@ def test_a_byte_order_mark_does_not_hurt(tmp_path: Path) -> None:
 
 def test_abbreviations_differ_even_where_names_are_alike() -> None:
     names = ["Protein of interest A", "Protein of interest B", "Golgi", "Protein of interest AA"]
-    assert len(set(short_names(names))) == len(names)
+    names += [f"made-up {number}" for number in range(1, 12)]
+    shorts = short_names(names)
+    assert len(set(shorts)) == len({short.strip() for short in shorts}) == len(names)
 
 
 def test_more_colours_than_twenty_are_all_different() -> None:

@@ -108,7 +108,7 @@ def test_a_label_outside_the_list_names_file_cell_and_classes(folder: Path) -> N
 def test_two_files_of_one_split_with_different_crops_are_refused(folder: Path) -> None:
     (folder / "train_2.h5").unlink()
     write_noise(folder / "train_2.h5", labels=[0, 1, 2], crop=64)
-    with pytest.raises(DataError, match="train_2.h5:/data: shape .* has crops of 64 pixels"):
+    with pytest.raises(DataError, match=r"train_2.h5:/data: shape .* has crops of 64 pixels"):
         find_data(folder)
 
 
