@@ -256,7 +256,7 @@ def _split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     except ValueError as error:
         raise DataError(
             f"Training holds {len(rows)} labelled cells of {len(np.unique(classes))} classes, "
-            "too few to keep a fifth of each class for validation; label more cells of rare classes."
+            "too few to keep a fifth of each class for validation; label more of the rare ones."
         ) from error
     return np.sort(fitted), np.sort(held_out)
 
