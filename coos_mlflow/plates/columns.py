@@ -52,7 +52,7 @@ def clean_labels(raw: np.ndarray, where: str) -> np.ndarray:
     """
     check_label_dtype(raw.dtype, where)
     with np.errstate(invalid="ignore"):
-        bad = ~((raw >= 0) & (raw < len(CLASSES)) & (raw == np.floor(raw)))
+        bad = ~((raw >= 0) & (raw < 2**31) & (raw == np.floor(raw)))
     if bad.any():
         first = int(np.argmax(bad))
         raise DataError(

@@ -135,7 +135,7 @@ def check_shape(shape: tuple[int, ...], dtype: np.dtype, where: str) -> None:
         raise DataError(f"{where}: shape {shape} has its channels last, {expected}.")
     if shape[1] == 1:
         raise DataError(f"{where}: shape {shape} has one channel, {expected}.")
-    if shape[1:] != CELL_SHAPE:
+    if shape[1] != len(CHANNELS) or shape[2] != shape[3] or not 32 <= shape[2] <= 256:
         raise DataError(f"{where}: shape {shape} found, {expected}.")
     if shape[0] == 0:
         raise DataError(f"{where}: no cells found, expected at least one.")

@@ -16,6 +16,7 @@ import platformdirs
 
 from coos_mlflow._utils.progress import progress
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.reader import file_digest, open_plate
 from coos_mlflow.plates.schema import SPLITS
 
@@ -185,3 +186,15 @@ def _files_of(folder: Path, split: str) -> list[Path]:
 
 def _names(splits: tuple[str, ...] | list[str]) -> str:
     return ", ".join(f"*{split}.hdf5" for split in splits)
+
+
+def find_files(folder: Path, dataset: Dataset) -> dict[str, tuple[Path, ...]]:
+    """Find the plate files of each split of a data set."""
+    found = {
+        key: tuple(sorted(path for files in split.files for path in folder.glob(files)))
+        for key, split in dataset.by_split.items()
+    }
+    for key, paths in found.items():
+        if not paths:
+            raise DataError(f"{folder}: no file for {dataset.title(key)}.")
+    return found

@@ -14,7 +14,7 @@ from coos_mlflow.plates.columns import ID_DATASETS, clean_ids, clean_labels
 from coos_mlflow.plates.flags import check_images
 from coos_mlflow.plates.hdf5.chunks import MAX_CELLS
 from coos_mlflow.plates.hdf5.write import NewFile, set_attributes, writing
-from coos_mlflow.plates.schema import CELL_SHAPE
+from coos_mlflow.plates.schema import CHANNELS
 
 CHUNK_CELLS = 64
 """Cells in one chunk: 1 MiB of uint16."""
@@ -34,6 +34,8 @@ class PlateWriter:
     n_cells : int
         Number of cells that will be appended.
     dtype : "uint16" or "float32"
+    crop : int
+        Height and width of the cells in pixels.
     attrs : dict or None
         Numbers, text and short lists of numbers, such as ``{"simulated": True}``.
     force : bool
@@ -56,10 +58,12 @@ class PlateWriter:
         n_cells: int,
         *,
         dtype: str | np.dtype = "uint16",
+        crop: int = 64,
         attrs: dict[str, Any] | None = None,
         force: bool = False,
     ) -> None:
         self.path, self.n_cells, self.dtype = Path(path), n_cells, np.dtype(dtype)
+        self.crop = crop
         self._attrs, self._force = attrs or {}, force
         self._written = 0
         self._columns: dict[str, list[np.ndarray]] = {}
@@ -74,11 +78,13 @@ class PlateWriter:
         with on_failure(self._discard), writing(self.path):
             self._file = NewFile(self._partial)
             set_attributes(self._file.h5, self._attrs)
+            cell = (len(CHANNELS), self.crop, self.crop)
+            chunk_cells = max(1, CHUNK_CELLS * 64**2 // self.crop**2)
             self._data = self._file.h5.create_dataset(
                 "data",
-                (self.n_cells, *CELL_SHAPE),
+                (self.n_cells, *cell),
                 self.dtype,
-                chunks=(min(CHUNK_CELLS, self.n_cells), *CELL_SHAPE),
+                chunks=(min(chunk_cells, self.n_cells), *cell),
                 compression="gzip",
                 compression_opts=1,
                 shuffle=True,
