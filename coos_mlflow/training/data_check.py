@@ -210,8 +210,9 @@ def _costs(data: TrainingData, splits: list[SplitCheck]) -> Iterator[str]:
     n_plates = len(training.by_plate)
     if n_plates < MIN_REFERENCE_PLATES:
         yield (
-            f"{training.title} has {n_plates} {'plate' if n_plates == 1 else 'plates'}, and a verdict on new plates needs at least "
-            f"{MIN_REFERENCE_PLATES}: every report will say 'cannot tell'."
+            f"{training.title} has {n_plates} {'plate' if n_plates == 1 else 'plates'}, and a "
+            f"verdict on new plates needs at least {MIN_REFERENCE_PLATES}: every report will say "
+            "'cannot tell'."
         )
     if not splits[1:]:
         yield (

@@ -356,7 +356,7 @@ def test_weights_of_another_width_are_refused(trained_pci, tmp_path):
 
 
 def test_the_quick_preset_pairs_cells_of_the_smallest_simulated_wells():
-    from coos_mlflow.simulate.layout import MIN_CELLS_PER_WELL
+    from coos_mlflow.simulate.coos7_layout import MIN_CELLS_PER_WELL
 
     assert create("pci", "quick").least_cells <= MIN_CELLS_PER_WELL
     assert create("pci").params() == {
