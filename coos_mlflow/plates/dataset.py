@@ -58,10 +58,10 @@ COLOURS = (
     *("#3c1e00", "#000087", "#783c4b", "#0000ff", "#c3d2b4", "#5a87ff", "#003cb4"),
     *("#4b004b", "#b4d2ff", "#964b00", "#a5b487", "#875a78", "#4b3c00"),
 )
-"""Twenty colours that colour-blind readers can tell apart. The first seven are those of Okabe & Ito
+"""Twenty colours that colour-blind readers can tell apart. The first are those of Okabe & Ito
 2008 ("Color universal design"). Each of the others is as far as possible from all before it and
 from white, in Oklab, for the nearest of normal sight, protanopia and deuteranopia (Machado et al.
-2009). No two are nearer than two of the first seven are."""
+2009). No two are nearer than two of theirs are."""
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
