@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from _coos7 import CELL_SHAPE, CLASSES
 
 from coos_mlflow.drift.collect import Collected, Collector, concatenate_samples
 from coos_mlflow.drift.error_estimate import calibrate
 from coos_mlflow.drift.image_quality import RAW_FIGURES
 from coos_mlflow.drift.reference import Projection, Reference, ReferenceCells
 from coos_mlflow.metrics import confusion_matrix
-from coos_mlflow.plates.schema import CELL_SHAPE, CLASSES
+from coos_mlflow.plates.dataset import coos7
 
 DIMS = 16
 FIGURES = len(RAW_FIGURES)
@@ -123,8 +124,9 @@ class World:
         wells = np.concatenate([training.wells[name] for name in names]).astype(str)
         plates = np.repeat(names, [len(training.wells[name]) for name in names])
         calibration = calibrate(probabilities, truth, plates, wells)
-        confusion = confusion_matrix(truth, probabilities.argmax(axis=1))
+        confusion = confusion_matrix(truth, probabilities.argmax(axis=1), len(CLASSES))
         return Reference(
+            dataset=coos7(),
             profiles={"training": training.profile},
             projection=Projection(np.zeros(DIMS), np.ones(DIMS), np.eye(DIMS)),
             cells=no_cells(),

@@ -268,7 +268,7 @@ def test_it_is_json_and_the_same_every_time(reference, world):
     )
     assert first == second
     assert "NaN" not in first
-    assert json.loads(first)["schema_version"] == 4
+    assert json.loads(first)["schema_version"] == 5
 
 
 def test_wells_are_all_there(reference, world):

@@ -45,7 +45,7 @@ def test_crops_and_names_of_classes(tmp_path, random_cells) -> None:
     assert batch.labels.tolist() == [1, -1, 0, 0]
     np.testing.assert_array_equal(batch.images, cells)
     with (
-        pytest.raises(DataError, match="crops of 64 pixels, expected .N, 2, 40, 40"),
+        pytest.raises(DataError, match=r"crops of 64 pixels, expected \(N, 2, 40, 40\)"),
         PlateWriter(tmp_path / "q.h5", 4, crop=40) as writer,
     ):
         writer.append(random_cells(4))
