@@ -118,7 +118,7 @@ def find_pairs(
     if not pairs:
         left_out = f"; what is hidden is left out ({hidden[0]!r})" if hidden else ""
         raise DataError(f"{root}: no image fits {patterns[0]!r} or {patterns[1]!r}{left_out}.")
-    stems = sorted(pairs, key=_natural)
+    stems = sorted(pairs, key=natural)
     sources: list[Said] = []
     not_taken: list[str] = []
     if metadata is None and levels is None and name_regex is None and (root / CELLS_CSV).is_file():
@@ -203,7 +203,7 @@ def _pair(root: Path, files: list[Path], patterns: tuple[str, ...]) -> dict[str,
                 )
             by_channel[pattern][stem] = path
     protein, nucleus = (by_channel[pattern] for pattern in patterns)
-    if alone := sorted(protein.keys() ^ nucleus.keys(), key=_natural):
+    if alone := sorted(protein.keys() ^ nucleus.keys(), key=natural):
         stem = alone[0]
         there, lacking = patterns if stem in protein else patterns[::-1]
         fits_both = _channel(by_channel[there][stem].relative_to(root).as_posix(), (lacking,))
@@ -247,7 +247,8 @@ def _stem(relative: str, pattern: str) -> str | None:
     return folder + slash + name[len(before) : len(name) - len(behind)]
 
 
-def _natural(stem: str) -> list[tuple[int, str]]:
+def natural(stem: str) -> list[tuple[int, str]]:
+    """Return a key that sorts numbers in text by their size."""
     parts = re.split(r"([0-9]+)", stem)
     return [(int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)]
 

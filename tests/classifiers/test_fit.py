@@ -16,7 +16,7 @@ from coos_mlflow.classifiers.fit import build_pipeline, fit, left_out_plates
 from coos_mlflow.classifiers.forest_search import FOREST_GRID, SEARCHES
 from coos_mlflow.classifiers.protocol import TITLES, Protocol
 from coos_mlflow.errors import DataError
-from coos_mlflow.simulate import layout
+from coos_mlflow.simulate.coos7_layout import plan_dataset
 
 QUICK = Protocol(search_samples=2, cv_folds=2)
 
@@ -124,7 +124,7 @@ def test_folds_of_plates_leave_out_one_plate_of_a_class(layout):
 
 def test_the_plates_of_coos7_make_few_folds():
     """Four plates a class, each of one or two classes."""
-    plans = [p for p in layout.plan_dataset(1.0, 0) if "training" in p.cells]
+    plans = [p for p in plan_dataset(1.0, 0) if "training" in p.cells]
     y, plates = np.array([p.label for p in plans]), np.array([p.plate for p in plans])
     assert len(np.unique(plates)) == 20
     assert 4 <= len(left_out_plates(y, plates)) <= 6
