@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import re
+import unicodedata
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -65,7 +67,16 @@ from white, in Oklab, for the nearest of normal sight, protanopia and deuteranop
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+
+def _without_controls(text: str) -> str:
+    """Refuse characters that move the cursor of a terminal or turn the direction of text."""
+    if any(unicodedata.category(char).startswith("C") for char in text):
+        raise ValueError("expected one line without control characters")
+    return text
+
+
+Line = Annotated[str, StringConstraints(max_length=200), AfterValidator(_without_controls)]
+Text = Annotated[Line, StringConstraints(min_length=1, strip_whitespace=True)]
 Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
@@ -120,7 +131,7 @@ class Split(_Described):
     name: Text
     role: Literal["train", "reference"]
     files: Annotated[tuple[Text, ...], BeforeValidator(_as_list), Field(strict=False, min_length=1)]
-    meaning: Annotated[str, StringConstraints(max_length=200)] = ""
+    meaning: Line = ""
     allow: Annotated[
         tuple[Literal["shared-wells", "identical-images", "one-plate-classes"], ...],
         BeforeValidator(_as_list),

@@ -77,6 +77,12 @@ def test_training_comes_first_wherever_it_stands() -> None:
         ({"splits": [SPLITS[0], SPLITS[1] | {"name": "training"}]}, "training"),
         ({"splits": [SPLITS[0] | {"files": []}]}, r"splits\[0\].files"),
         ({"splits": [SPLITS[0] | {"allow": "all"}]}, r"splits\[0\].allow"),
+        ({"classes": ["a", "b\x1b[2J"]}, r"classes\[1\].name: expected one line without control"),
+        (
+            {"splits": [SPLITS[0] | {"name": "a\nb"}]},
+            r"splits\[0\].name: 'a\\nb' found; expected one",
+        ),
+        ({"splits": [SPLITS[0] | {"meaning": "\u202ea"}]}, r"splits\[0\].meaning: .* expected one"),
         ({"cell_size": 3}, "cell_size is not known, expected some of name, classes"),
     ],
 )
