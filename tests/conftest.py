@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from _coos7 import CLASSES
 from hypothesis import HealthCheck, settings
 from stores import forget_experiment
 
 from coos_mlflow.plates.reader import PlateWriter
-from coos_mlflow.plates.schema import CELL_SHAPE, CLASSES, IMAGE_SIZE
 
 if TYPE_CHECKING:
     from coos_mlflow.training.train import Row
@@ -34,16 +34,16 @@ settings.register_profile("here", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("here")
 
 
-def random_cells(n: int, seed: int = 0, dtype: str = "uint16") -> np.ndarray:
-    """Two blobs on a noisy background of about 200 counts, shape (n, 2, 64, 64)."""
+def random_cells(n: int, seed: int = 0, dtype: str = "uint16", crop: int = 64) -> np.ndarray:
+    """Two blobs on a noisy background of about 200 counts, shape (n, 2, crop, crop)."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE]
-    centre = rng.uniform(26, 38, (n, 2, 2, 1, 1))
+    y, x = np.mgrid[:crop, :crop]
+    centre = rng.uniform(crop / 2 - 6, crop / 2 + 6, (n, 2, 2, 1, 1))
     width = rng.uniform(5, 11, (n, 2, 1, 1))
     distance2 = (y - centre[:, :, 0]) ** 2 + (x - centre[:, :, 1]) ** 2
     light = 200 + rng.uniform(500, 3000, (n, 2, 1, 1)) * np.exp(-distance2 / (2 * width**2))
     counts = rng.poisson(light).clip(0, 65535)
-    assert counts.shape == (n, *CELL_SHAPE)
+    assert counts.shape == (n, 2, crop, crop)
     return counts.astype(dtype)
 
 
@@ -63,7 +63,7 @@ def plate_columns(n: int, n_plates: int = 2, n_wells: int = 3) -> dict[str, np.n
 
 @pytest.fixture(name="random_cells")
 def random_cells_fixture() -> Callable[..., np.ndarray]:
-    """Factory ``random_cells(n, seed=0, dtype="uint16")`` -> (n, 2, 64, 64)."""
+    """Factory ``random_cells(n, seed=0, dtype="uint16", crop=64)`` -> (n, 2, crop, crop)."""
     return random_cells
 
 

@@ -3,9 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
+from _coos7 import SPLITS
 
 from coos_mlflow.cli.tables import show_rows
-from coos_mlflow.plates.schema import SPLITS
 
 
 def row(name: str, kind: str, trained: bool = True, layer: str = "fc2") -> SimpleNamespace:

@@ -8,11 +8,11 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from _coos7 import SPLITS
 
 from coos_mlflow.cli import tables
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.reader import open_plate
-from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.representations import create
 from coos_mlflow.scoring import job, remote
 from coos_mlflow.scoring import scorer as scoring

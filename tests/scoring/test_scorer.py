@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from _coos7 import CLASSES
 from mlflow import MlflowClient
 
 from coos_mlflow.drift import statistics as statistics_package
 from coos_mlflow.errors import DataError, OutputError, RegistryError
 from coos_mlflow.plates.file_names import check_names
 from coos_mlflow.plates.reader import file_digest, open_plate
-from coos_mlflow.plates.schema import CLASSES
 from coos_mlflow.registry import outbox
 from coos_mlflow.scoring import blocks, finish, job, overview
 from coos_mlflow.scoring import scorer as scoring

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from _coos7 import SPLITS
 
 from coos_mlflow.classifiers.protocol import choose_preset
 from coos_mlflow.errors import DataError
-from coos_mlflow.plates.schema import SPLITS
-from coos_mlflow.training import data as training_data
+from coos_mlflow.plates.splits import find_data
 from coos_mlflow.training.data import choose
 
 
@@ -30,7 +30,7 @@ def simulated_calls(monkeypatch, make_plate, tmp_path):
             made = make_plate(f"made/{split}.h5", seed=number, attrs={"simulated": True})
             folder.mkdir(parents=True, exist_ok=True)
             made.rename(folder / f"simulated_{split}.hdf5")
-        return training_data.find_splits(folder)
+        return find_data(folder)
 
     monkeypatch.setattr("coos_mlflow.simulate.simulate_dataset", simulate)
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
