@@ -164,9 +164,9 @@ def test_training_without_bad_cells_says_how_many_were_left_out(
     assert {split: whole[split] - left[split] for split in SPLITS} == {
         "training": 1, "test1": 0, "test2": 1, "test3": 0, "test4": 0,
     }  # fmt: skip
-    assert data.paths["test1"] == next(spoilt_data.glob("*test1.hdf5"))
+    assert data.files["test1"] == (next(spoilt_data.glob("*test1.hdf5")),)
     with (
-        open_plate(data.paths["training"]) as copy,
+        data.open(data.files["training"][0]) as copy,
         open_plate(next(trained.data.glob("*training.hdf5"))) as sound,
     ):
         kept, cells = (next(plate.batches(plate.n_cells)) for plate in (copy, sound))
