@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from _coos7 import CLASSES
+from _coos7 import CELL_SHAPE, CLASSES
 from hypothesis import HealthCheck, settings
 from stores import forget_experiment
 
@@ -34,16 +34,16 @@ settings.register_profile("here", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("here")
 
 
-def random_cells(n: int, seed: int = 0, dtype: str = "uint16", crop: int = 64) -> np.ndarray:
-    """Two blobs on a noisy background of about 200 counts, shape (n, 2, crop, crop)."""
+def random_cells(n: int, seed: int = 0, dtype: str = "uint16") -> np.ndarray:
+    """Two blobs on a noisy background of about 200 counts, shape (n, 2, 64, 64)."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:crop, :crop]
-    centre = rng.uniform(crop / 2 - 6, crop / 2 + 6, (n, 2, 2, 1, 1))
+    y, x = np.mgrid[:64, :64]
+    centre = rng.uniform(26, 38, (n, 2, 2, 1, 1))
     width = rng.uniform(5, 11, (n, 2, 1, 1))
     distance2 = (y - centre[:, :, 0]) ** 2 + (x - centre[:, :, 1]) ** 2
     light = 200 + rng.uniform(500, 3000, (n, 2, 1, 1)) * np.exp(-distance2 / (2 * width**2))
     counts = rng.poisson(light).clip(0, 65535)
-    assert counts.shape == (n, 2, crop, crop)
+    assert counts.shape == (n, *CELL_SHAPE)
     return counts.astype(dtype)
 
 
@@ -63,7 +63,7 @@ def plate_columns(n: int, n_plates: int = 2, n_wells: int = 3) -> dict[str, np.n
 
 @pytest.fixture(name="random_cells")
 def random_cells_fixture() -> Callable[..., np.ndarray]:
-    """Factory ``random_cells(n, seed=0, dtype="uint16", crop=64)`` -> (n, 2, crop, crop)."""
+    """Factory ``random_cells(n, seed=0, dtype="uint16")`` -> (n, 2, 64, 64)."""
     return random_cells
 
 
@@ -84,8 +84,9 @@ def make_plate(tmp_path: Path) -> Callable[..., Path]:
         images = random_cells(n, seed, dtype) if images is None else images
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with PlateWriter(path, len(images), dtype=images.dtype, attrs=attrs, force=True) as writer:
-            writer.append(images, **(plate_columns(len(images)) | columns))
+        n, crop = len(images), images.shape[-1]
+        with PlateWriter(path, n, crop=crop, dtype=images.dtype, attrs=attrs, force=True) as writer:
+            writer.append(images, **(plate_columns(n) | columns))
         return path
 
     return make

@@ -29,7 +29,8 @@ CELLS = "Metadata_Index bigint, Metadata_Plate string, Metadata_Well string, ima
 """The columns of `read_cells`; the model takes the last.
 
 A cell is a flat list of raw counts: the rows of the protein channel, then those of the nucleus;
-8,192 with a crop of 64 pixels. Single precision holds both what microscopes count (uint16) and what was corrected since.
+8,192 with a crop of 64 pixels. Single precision holds both what microscopes count (uint16) and what
+was corrected since.
 """
 
 BATCH = 512
