@@ -18,13 +18,16 @@ from typer.core import TyperGroup
 from coos_mlflow import __version__
 from coos_mlflow._utils.signals import raise_on_signals
 from coos_mlflow._utils.streams import lost_output, make_safe
-from coos_mlflow.cli import history, models, plates, score, simulate, sync, table3, train
+from coos_mlflow.cli import dataset, history, models, plates, score, simulate, sync, table3, train
 from coos_mlflow.errors import CoosError, PrintError, exit_codes, whole_python, without_passwords
 
 EXIT_CODES = f"\b\n{textwrap.fill(f'Exit codes: {exit_codes()}.', 92)}"
 
 GROUPS = {
-    "Data": ("download", "simulate", "simulate-plate", "contact-sheet", "pack", "check", "unpack"),
+    "Data": (
+        *("download", "simulate", "simulate-plate", "contact-sheet", "pack", "check", "unpack"),
+        "dataset",
+    ),
     "Training": ("weights", "train", "table3"),
     "Models": ("models",),
     "Scoring": ("score", "drift"),
@@ -46,7 +49,7 @@ class _Grouped(TyperGroup):
 
 app = typer.Typer(
     cls=_Grouped,
-    help="Train, register and inspect classifiers of single-cell images around COOS-7.",
+    help="Train, register and inspect classifiers of single-cell images, born around COOS-7.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -54,6 +57,7 @@ app = typer.Typer(
     add_completion=False,
 )
 plates.register(app)
+dataset.register(app)
 simulate.register(app)
 train.register(app)
 table3.register(app)

@@ -6,7 +6,7 @@ Start here to see how a plate file is read: `open_plate` gives a `Plate`, `Plate
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +56,8 @@ class Plate:
     dataset : Dataset, optional
         The data set that the cells must fit: its crop, channels, classes and pixel size. Without
         it, any crop and any labels are taken.
+    channels : sequence of str
+        Names of the file's channels where neither the file nor a data set gives them.
 
     Attributes
     ----------
@@ -82,8 +84,11 @@ class Plate:
         Ids from `clean_ids`, ``""`` for a cell without one.
     """
 
-    def __init__(self, path: Path, dataset: Dataset | None = None) -> None:
+    def __init__(
+        self, path: Path, dataset: Dataset | None = None, channels: Sequence[str] = CHANNELS
+    ) -> None:
         self.path, self.dataset = path, dataset
+        self._channels = tuple(channels) if dataset is None else dataset.channels
         self._file = open_file.open_file(path)
         with on_failure(self.close), open_file.reading(path):
             self._read_structure()
@@ -205,7 +210,7 @@ class Plate:
         names = tuple(name.strip() for name in own)
         if {PROTEIN, NUCLEUS} <= set(names):
             return names
-        return CHANNELS if self.dataset is None else self.dataset.channels
+        return self._channels
 
     def _checked_pixel_size(self) -> float | None:
         """Return the pixel size, and refuse one that is not the data set's."""

@@ -119,7 +119,7 @@ def pack(
     """
     if rescale is not None and not 1 < rescale <= 65535:
         raise DataError(f"rescale {rescale:g} asked for, expected a number above 1, up to 65535.")
-    example = _read_image(pairs.paths[0][0])
+    example = read_image(pairs.paths[0][0])
     stored = example.dtype
     dtype = np.dtype(np.float32 if stored.kind == "f" and rescale is None else np.uint16)
     attrs = {SIMULATED_FIELD: True} if pairs.simulated else None
@@ -162,7 +162,8 @@ def _write_images(folder: Path, batch: CellBatch, groups: list[str] | None) -> l
     stems = []
     for offset, cell in enumerate(batch.images):
         group = UNLABELLED_FOLDER if groups is None else groups[offset] or UNLABELLED_FOLDER
-        group = re.sub(r"[^\w .+-]", "_", group)
+        # The name of a class may be "..", or begin with the dot of a hidden file.
+        group = re.sub(r"^\.|[^\w .+-]", "_", group)
         stem = f"{group}/COOSv1cell_{batch.start + offset}"
         (folder / group).mkdir(exist_ok=True)
         for channel, image in zip(CHANNELS, cell, strict=True):
@@ -190,7 +191,7 @@ def _read_cell(
     pairs: CellPairs, index: int, example: np.ndarray, rescale: float | None
 ) -> np.ndarray:
     """Read both channels of a cell, shape (2, crop, crop), and check them."""
-    images = [_read_image(path) for path in pairs.paths[index]]
+    images = [read_image(path) for path in pairs.paths[index]]
     for image, path in zip(images, pairs.paths[index], strict=True):
         for what in ("dtype", "shape"):
             found, expected = getattr(image, what), getattr(example, what)
@@ -229,7 +230,7 @@ def _multiply(cell: np.ndarray, rescale: float, where: str) -> np.ndarray:
     return np.rint(cell.astype(np.float64) * rescale).astype(np.uint16)
 
 
-def _read_image(path: Path) -> np.ndarray:
+def read_image(path: Path) -> np.ndarray:
     """Read the counts of a TIFF of one square image, real numbers, in native byte order."""
     try:
         with tifffile.TiffFile(path, **_ALONE) as tiff:

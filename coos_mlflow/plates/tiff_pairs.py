@@ -118,7 +118,7 @@ def find_pairs(
     if not pairs:
         left_out = f"; what is hidden is left out ({hidden[0]!r})" if hidden else ""
         raise DataError(f"{root}: no image fits {patterns[0]!r} or {patterns[1]!r}{left_out}.")
-    stems = sorted(pairs, key=_natural)
+    stems = sorted(pairs, key=natural)
     sources: list[Said] = []
     not_taken: list[str] = []
     if metadata is None and levels is None and name_regex is None and (root / CELLS_CSV).is_file():
@@ -203,7 +203,7 @@ def _pair(root: Path, files: list[Path], patterns: tuple[str, ...]) -> dict[str,
                 )
             by_channel[pattern][stem] = path
     protein, nucleus = (by_channel[pattern] for pattern in patterns)
-    if alone := sorted(protein.keys() ^ nucleus.keys(), key=_natural):
+    if alone := sorted(protein.keys() ^ nucleus.keys(), key=natural):
         stem = alone[0]
         there, lacking = patterns if stem in protein else patterns[::-1]
         fits_both = _channel(by_channel[there][stem].relative_to(root).as_posix(), (lacking,))
@@ -247,7 +247,8 @@ def _stem(relative: str, pattern: str) -> str | None:
     return folder + slash + name[len(before) : len(name) - len(behind)]
 
 
-def _natural(stem: str) -> list[tuple[int, str]]:
+def natural(stem: str) -> list[tuple[int, str]]:
+    """Return a key that sorts numbers in text by their size."""
     parts = re.split(r"([0-9]+)", stem)
     return [(int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)]
 
@@ -307,13 +308,33 @@ def _columns(stems: list[str], sources: list[Said], root: Path) -> dict[str, np.
 
 
 def _labels(values: list[str], where: str) -> np.ndarray:
-    """Return labels as numbers where all are numbers, else as names of classes."""
+    """Return labels as numbers where all are numbers, else as names of classes.
+
+    Raises
+    ------
+    DataError
+        For a number that is no label, such as 0.5: it is not the name of a class either.
+    """
     texts = clean_ids(values, where)
     texts[texts == UNLABELLED_FOLDER] = ""
     # Spreadsheets may write a whole number as 0.0, or as 0,0 with a decimal comma.
     number = re.compile(r"(-1|[0-9]{1,9})(?:[.,]0*)?|", re.ASCII)
     matches = [number.fullmatch(text) for text in texts.tolist()]
+    for index, text in enumerate(texts.tolist()):
+        if matches[index] is None and _is_number(text):
+            raise DataError(
+                f"{where} {shown(repr(text), 60)} of cell {index}, expected a whole number from 0, "
+                "the name of a class, or -1 for a cell whose class is not known."
+            )
     if not all(matches):
         return texts
     numbers = [int(match[1] or UNLABELLED) for match in matches if match is not None]
     return np.array(numbers, dtype=np.int64)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True

@@ -34,6 +34,7 @@ from coos_mlflow.registry.artifacts import log_data, read_evaluations, requireme
 from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import TRAINING_EXPERIMENT, log_new_params, prepare_store, run
 from coos_mlflow.representations import Representation
+from coos_mlflow.training.data_check import check_data
 from coos_mlflow.training.features import identity
 from coos_mlflow.training.network import train_or_restore
 from coos_mlflow.training.row import (
@@ -166,8 +167,8 @@ def train_rows(
     representation.require()
     preset = choose_preset(preset, data)
     protocol = Protocol(**(PRESETS[preset] | overrides))
-    for split in data.files:
-        data.annotations(split)  # checks the ids before a network is trained for hours
+    with _name_drop_bad_in_errors():
+        check_data(data).refuse()
     prepare_store()
     tags = {
         "representation": representation.name,

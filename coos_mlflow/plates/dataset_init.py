@@ -1,0 +1,282 @@
+"""Make the description of a data set from the plate files and images of a folder.
+
+Open this module to change what `coos dataset init` guesses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coos_mlflow.errors import DataError
+from coos_mlflow.plates.cells_csv import TIFF_ENDING
+from coos_mlflow.plates.columns import shown
+from coos_mlflow.plates.dataset import (
+    MIN_CLASSES,
+    MIXTURE,
+    ONE_CLASS,
+    REFERENCE,
+    TRAIN,
+    TRAINING,
+    UNKNOWN,
+    Dataset,
+    fold,
+)
+from coos_mlflow.plates.dataset_file import PLATE_ENDINGS, Remarks
+from coos_mlflow.plates.hdf5 import open_file
+from coos_mlflow.plates.reader import Plate
+from coos_mlflow.plates.schema import CHANNELS, UNLABELLED
+from coos_mlflow.plates.tiff import read_image
+from coos_mlflow.plates.tiff_pairs import natural
+
+_TRAINING_NAME = re.compile(r"train", re.IGNORECASE)
+_REFERENCE_NAME = re.compile(r"test|valid|reference|holdout|held.?out|\bref", re.IGNORECASE)
+PACKED = "training.h5"
+
+
+@dataclass(frozen=True)
+class _PlateFile:
+    """What a plate file says of its cells."""
+
+    name: str
+    n_channels: int
+    crop: int
+    n_cells: int
+    labels: np.ndarray | None
+    label_names: tuple[str, ...] | None
+    one_class_per_well: bool | None
+    pixel_size: float | None
+    simulated: bool
+
+
+def describe_folder(folder: Path) -> tuple[Dataset, Remarks]:
+    """Return a description of what lies in a folder, and remarks on how it was found.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds plate files, directly or in folders, or folders of TIFF images by class.
+
+    Returns
+    -------
+    dataset : Dataset
+    remarks : dict of str to list of str
+        By key of the YAML file.
+
+    Raises
+    ------
+    DataError
+        Where there is nothing that can be described, or the files do not fit each other.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder, expected one with plate files.")
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in PLATE_ENDINGS and path.is_file() and not _hidden(path, folder)
+    )
+    if not paths:
+        return _of_images(folder)
+    files = [_read(path, folder) for path in paths]
+    remarks: Remarks = {}
+    values = {
+        "name": _name(folder),
+        "classes": _classes(files, folder, remarks),
+        "channels": _channels(files, folder, remarks),
+        "crop": _same("crops of {} pixels", {file.name: file.crop for file in files}, folder),
+        "pixel_size": _pixel_size(files, remarks),
+        "wells": _wells(files, remarks),
+        "splits": _splits(files, folder, remarks),
+    }
+    return Dataset.from_dict(values, str(folder)), remarks
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _name(folder: Path) -> str:
+    return fold(folder.resolve().name)[:64] or "dataset"
+
+
+def _read(path: Path, folder: Path) -> _PlateFile:
+    """Read everything but the pixels of a file, whatever its channels are."""
+    n_channels = _count_channels(path)
+    with Plate(path, channels=_channel_names(n_channels)) as plate:
+        unlabelled = plate.labels is None or (plate.labels == UNLABELLED).all()
+        return _PlateFile(
+            name=path.relative_to(folder).as_posix(),
+            n_channels=n_channels,
+            crop=plate.crop,
+            n_cells=plate.n_cells,
+            labels=None if unlabelled else plate.labels,
+            label_names=plate.class_names,
+            one_class_per_well=None if unlabelled else _are_pure(plate),
+            pixel_size=plate.pixel_size,
+            simulated=plate.simulated,
+        )
+
+
+def _count_channels(path: Path) -> int:
+    with open_file.open_file(path) as file, open_file.reading(path):
+        shape = open_file.own_dataset(file, "data").shape if open_file.has(file, "data") else None
+    if shape is None or len(shape) != 4 or shape[1] < len(CHANNELS):
+        raise DataError(
+            f"{path}: {shape or 'no dataset'} at /data found, expected (N, channels, crop, crop) "
+            "with two channels or more; move a file that is no plate out of the folder."
+        )
+    return int(shape[1])
+
+
+def _channel_names(n_channels: int) -> list[str]:
+    return [*CHANNELS, *(f"other {number}" for number in range(1, n_channels - 1))]
+
+
+def _are_pure(plate: Plate) -> bool | None:
+    """Return whether no well holds two classes; None where the file names no wells."""
+    if plate.labels is None or plate.well_ids is None:
+        return None
+    plates = np.full(plate.n_cells, "") if plate.plates is None else plate.plates
+    known = (plate.labels != UNLABELLED) & (plate.well_ids.names != "")
+    if not known.any():
+        return None
+    wells = np.stack([plates[known], plate.well_ids.names[known]])
+    both = np.vstack([wells, plate.labels[known].astype(str)])
+    return bool(np.unique(wells, axis=1).shape[1] == np.unique(both, axis=1).shape[1])
+
+
+def _classes(files: Sequence[_PlateFile], folder: Path, remarks: Remarks) -> list[dict[str, Any]]:
+    labelled = [file for file in files if file.labels is not None]
+    if not labelled:
+        raise DataError(
+            f"{folder}: none of {len(files)} plate files has labels, expected some that say which "
+            "class a cell is; without any no classifier can be trained."
+        )
+    named = [file for file in labelled if file.label_names is not None]
+    if named and len(named) < len(labelled):
+        other = next(file for file in labelled if file.label_names is None)
+        raise DataError(
+            f"{folder}: labels are text in {named[0].name} and numbers in {other.name}, expected "
+            "one of the two in all files."
+        )
+    if named:
+        names = sorted({name for file in named for name in file.label_names or ()})
+        remarks["classes"] = ["The names are those in the files, in the order of the alphabet."]
+        return [{"name": name} for name in names]
+    found = {int(n) for file in labelled for n in np.unique(np.asarray(file.labels))}
+    numbers = sorted(found - {UNLABELLED})
+    remarks["classes"] = ["The files have numbers only: write the names of the proteins here."]
+    return [{"name": f"class {number}", "label": number} for number in numbers]
+
+
+def _channels(files: Sequence[_PlateFile], folder: Path, remarks: Remarks) -> list[str]:
+    count = _same("{} channels", {file.name: file.n_channels for file in files}, folder)
+    order = "The files do not name them: check that the protein comes first, then the nucleus."
+    more = f" Move the names where another of the {count} channels is meant." if count > 2 else ""
+    remarks["channels"] = [order + more]
+    return _channel_names(count)
+
+
+def _same(words: str, values: dict[str, int], folder: Path) -> int:
+    """Return the value that all files share."""
+    (first, value), *others = values.items()
+    for name, other in others:
+        if other != value:
+            raise DataError(
+                f"{folder}: {words.format(value)} in {first} and {words.format(other)} in {name} "
+                "found, expected the same in all files of a data set; cut the cells anew, or keep "
+                "the files in folders of their own."
+            )
+    return value
+
+
+def _pixel_size(files: Sequence[_PlateFile], remarks: Remarks) -> float | None:
+    sizes = {file.pixel_size for file in files}
+    if len(sizes) == 1 and (size := sizes.pop()) is not None:
+        return size
+    known = len({size for size in sizes if size is not None})
+    remarks["pixel_size"] = [
+        f"The files say {known} different sizes." if known > 1 else "The files do not say it."
+    ]
+    return None
+
+
+def _wells(files: Sequence[_PlateFile], remarks: Remarks) -> str:
+    pure = [file.one_class_per_well for file in files if file.one_class_per_well is not None]
+    if not pure:
+        remarks["wells"] = ["The files name no wells."]
+        return UNKNOWN
+    remarks["wells"] = [f"Found so in the {len(pure)} files with labels and wells."]
+    return ONE_CLASS if all(pure) else MIXTURE
+
+
+def _splits(files: Sequence[_PlateFile], folder: Path, remarks: Remarks) -> list[dict[str, Any]]:
+    labelled = [file for file in files if file.labels is not None]
+    train = [file for file in files if _TRAINING_NAME.search(file.name)]
+    if train:
+        notes = ["Files with 'train' in their name train; the others are references."]
+    else:
+        named = [file for file in labelled if not _REFERENCE_NAME.search(file.name)] or labelled
+        train = [max(named, key=lambda file: (file.n_cells, file.name))]
+        notes = [
+            "No file has 'train' in its name, so the one with the most labelled cells trains. Move "
+            "files between the splits as they were meant."
+        ]
+    references = [file for file in labelled if file not in train]
+    references.sort(key=lambda file: natural(file.name))
+    if references:
+        notes.append("Put the references in order: the one most like the training files first.")
+    left = [file.name for file in files if file not in train and file.labels is None]
+    if left:
+        notes.append(f"Not used, since their cells have no labels: {shown(', '.join(left))}.")
+    remarks["splits"] = notes
+    titles = Counter(Path(file.name).stem for file in references)
+    return [
+        {"name": "Training", "role": TRAIN, "files": [file.name for file in train]},
+        *(
+            {"name": _title(file, titles), "role": REFERENCE, "files": [file.name]}
+            for file in references
+        ),
+    ]
+
+
+def _title(file: _PlateFile, stems: Counter[str]) -> str:
+    """Return the stem of a file, with its folders where two files have the same."""
+    path = Path(file.name)
+    name = path.stem if stems[path.stem] == 1 else path.with_suffix("").as_posix()
+    return name if fold(name) not in ("", TRAINING) else f"reference {name}".strip()
+
+
+def _of_images(folder: Path) -> tuple[Dataset, Remarks]:
+    """Describe folders of TIFF images, one for each class, that are still to be packed."""
+    by_class: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if TIFF_ENDING.search(path.name) and path.parent != folder and not _hidden(path, folder):
+            by_class.setdefault(path.parent.name, path)
+    if len(by_class) < MIN_CLASSES:
+        raise DataError(
+            f"{folder}: no plate files and {len(by_class)} folders with TIFF images found, "
+            "expected HDF5 files, or a folder of images for each class."
+        )
+    crop = len(read_image(next(iter(by_class.values()))))
+    remarks: Remarks = {
+        "classes": ["The names are those of the folders with images."],
+        "splits": [
+            f"The images are still to be packed: `coos pack {folder} {folder / PACKED} --levels "
+            "label` writes the file that is named here. Plates and wells come from the names of "
+            "the images (--name-regex) or a table (--metadata)."
+        ],
+    }
+    values = {
+        "name": _name(folder),
+        "classes": [{"name": name} for name in by_class],
+        "crop": crop,
+        "splits": [{"name": "Training", "role": TRAIN, "files": [PACKED]}],
+    }
+    return Dataset.from_dict(values, str(folder)), remarks
