@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from _coos7 import SPLITS
-from tables import with_plain_names
 
 from coos_mlflow.cli import tables
 from coos_mlflow.errors import DataError
@@ -134,8 +133,8 @@ def test_a_served_model_gives_the_table_of_a_plate_with_an_unusable_cell(
     url = served_here(trained.row("texture-lr").model.uri)
     asked = remote.score_plate(plate, url, batch=50)
     table = predictions(scorer.score(plate, tmp_path / "out"))
-    asked, table = with_plain_names(asked), with_plain_names(table)
-    pd.testing.assert_frame_equal(asked, table, rtol=1e-5)
+    # Answers do not name the classes that no cell has.
+    pd.testing.assert_frame_equal(asked, table, rtol=1e-5, check_categorical=False)
     assert asked["flag"].notna().sum() == 160
 
 

@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from _coos7 import SPLITS
-from tables import with_plain_names
 
 from coos_mlflow.errors import DataError, RegistryError
 from coos_mlflow.plates.reader import open_plate
@@ -107,8 +106,8 @@ def test_a_plate_is_scored_and_served_alike(
     assert len(predictions) == scored.n_cells == 160
     assert scored.drift["verdict"] in ("in range", "shifted", "cannot tell")
     served = score_plate(new_plate, served_here(scored.model.uri))
-    served, predictions = with_plain_names(served), with_plain_names(predictions)
-    pd.testing.assert_frame_equal(served, predictions, check_exact=True)
+    # Answers do not name the classes that no cell has.
+    pd.testing.assert_frame_equal(served, predictions, check_exact=True, check_categorical=False)
 
 
 def test_each_layer_is_a_version_and_an_alias(pci):
