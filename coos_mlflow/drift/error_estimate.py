@@ -60,7 +60,7 @@ class Calibration:
         By estimator, the 90th percentile of the absolute errors of its balanced error over these
         plates, and of its recalls over their classes, in points.
     pure_wells : bool
-        Whether each well of Training holds a single class.
+        Whether each well holds a single class: as in Training, unless wells are mixtures.
     """
 
     temperature: float
@@ -115,7 +115,12 @@ def _by_well(predictions: Predictions, truths: np.ndarray) -> np.ndarray:
 
 
 def calibrate(
-    probabilities: np.ndarray, labels: np.ndarray, plates: np.ndarray, wells: np.ndarray
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    plates: np.ndarray,
+    wells: np.ndarray,
+    *,
+    mixtures: bool = False,
 ) -> Calibration:
     """Fit the estimators, and measure the error of each on every plate when fitted on the others.
 
@@ -127,9 +132,11 @@ def calibrate(
         True classes.
     plates, wells : ndarray of str, shape (n,)
         Ids; wells by name, without the field.
+    mixtures : bool
+        Whether wells may hold several classes, even if those of Training do not.
     """
     codes = number_ids(plates, wells)
-    pure = _are_pure(codes, labels)
+    pure = not mixtures and _are_pure(codes, labels)
     offs: dict[str, list[float]] = {}
     recall_offs: dict[str, list[float]] = {}
     for plate in np.unique(plates):
