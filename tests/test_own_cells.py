@@ -90,10 +90,10 @@ def test_a_model_is_registered_under_the_data_sets_name_and_holds_its_descriptio
     prepare_store(make=False)
     model = versions.resolve(name)
     assert {"error_training", "error_reference-1", "error_reference-2"} <= set(model.tags)
-    dataset = Scorer.load(name).dataset
+    scorer = Scorer.load(name)  # keeps the copy of its files
+    dataset = scorer.dataset
     assert (dataset.n_classes, dataset.crop, dataset.cell_shape) == (3, 80, (2, 80, 80))
-    folder = Scorer.load(name).bundle
-    said = json.loads((folder / bundle.DESCRIPTION).read_text())["dataset"]
+    said = json.loads((scorer.bundle / bundle.DESCRIPTION).read_text())["dataset"]
     assert [one["name"] for one in said["classes"]] == list(dataset.class_names)
 
 
