@@ -22,7 +22,7 @@ from coos_mlflow.plates.copies import CopyFinder, cell_digests
 from coos_mlflow.plates.dataset_file import dataset_of_plate
 from coos_mlflow.plates.flags import FlagCounter, with_stand_ins
 from coos_mlflow.plates.reader import open_plate
-from coos_mlflow.plates.schema import CellBatch, Origins
+from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.scoring.predictions import BATCH, prediction_table
 from coos_mlflow.serving.limits import MAX_CELLS, NPY
 
@@ -85,8 +85,7 @@ def score_plate(
     if not 1 <= batch <= MAX_CELLS:
         raise DataError(f"batch={batch} found, expected 1 to {MAX_CELLS} cells.")
     address = _address(url)
-    parts: list[tuple[Origins, np.ndarray, np.ndarray]] = []
-    copies, class_names = CopyFinder(), list[str]()
+    tables, copies = [], CopyFinder()
     opening = open_plate(plate, dataset_of_plate(plate))
     with session or retrying_session() as client, opening as opened:
         counter = FlagCounter(opened.n_cells, f"{plate}:/data")
@@ -97,9 +96,8 @@ def score_plate(
                 origins = opened.origins(cells.start, cells.start + len(cells))
                 counter.add(cells.flags, cells)
                 flags = copies.flagged(cells.flags, cell_digests(cells.images))
-                parts.append((origins, probabilities, flags))
+                tables.append(prediction_table(origins, probabilities, flags, class_names))
                 on_progress(len(cells))
-    tables = [prediction_table(*part, class_names) for part in parts]
     predictions: pd.DataFrame = pa.Table.from_batches(tables).to_pandas()
     return predictions
 
