@@ -1,7 +1,7 @@
 """Real cells of other laboratories through description, training, table and scoring.
 
-docs/real.md says what comes out. The files lie in `../shared/real/cells` beside the repository; without
-them these tests are skipped.
+docs/real.md says what comes out. The files lie in `../shared/real/cells` beside the repository;
+without them these tests are skipped.
 """
 
 from __future__ import annotations
