@@ -17,7 +17,8 @@ from mlflow.exceptions import MlflowException
 
 from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.registry import versions
-from coos_mlflow.registry.artifacts import describe_dataset, log_input
+from coos_mlflow.registry.artifacts import describe_dataset, log_input, metric_name
+from coos_mlflow.registry.notes import NOTE, top_of
 from coos_mlflow.registry.results import DRIFT, REPORT, REPORT_MD, Results
 from coos_mlflow.registry.runs import SCORING_EXPERIMENT, prepare_store, run
 
@@ -71,11 +72,13 @@ def log_results(results: Results) -> str:
         "simulated_model": drift["simulated"]["model"],
         "results": str(folder.resolve()),
         _JOB_TAG: results.key,
+        NOTE: top_of((folder / REPORT_MD).read_text(encoding="utf-8"), REPORT),
     }
     with run(f"score {results.plate.stem}", SCORING_EXPERIMENT, tags) as active:
         dataset = describe_dataset(results.plate, results.plate.name, sha256)
         linked = LoggedModelInput(model["id"]) if model["id"] else None
         log_input(dataset, "scoring", {"sha256": sha256}, linked)
+        # Without the model's id: MLflow's table of models would get columns for each plate.
         mlflow.log_metrics(_metrics(drift, results.seconds))
         for name in (DRIFT, REPORT, REPORT_MD):
             mlflow.log_artifact(str(folder / name))
@@ -93,7 +96,7 @@ def _metrics(drift: dict[str, Any], seconds: float) -> dict[str, float]:
     }
     counts = class_counts(drift)
     for name, cells in counts.items():
-        metrics[f"share {name}"] = cells / sum(counts.values())
+        metrics[metric_name(f"share {name}")] = cells / sum(counts.values())
     placed = [p for p in drift["plates"] if p["score"] is not None]
     if placed:
         worst = max(placed, key=lambda p: p["score"])

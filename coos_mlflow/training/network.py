@@ -21,6 +21,7 @@ from coos_mlflow._utils.cache import make_cache_home
 from coos_mlflow._utils.files import new_folder
 from coos_mlflow._utils.progress import progress
 from coos_mlflow.errors import RegistryError, RunNotLoggedError
+from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.plates.splits import TrainingData
@@ -156,7 +157,7 @@ def _train(
     ):
         (folder / _RUN).write_text(json.dumps({"run_id": active.info.run_id}))
         log_new_params(representation.params())
-        log_data(data)
+        log_data(data, coos7())
         cells = _all_cells(data.paths["training"])
         representation.fit(cells, _logging_context(folder / _WORK, data.simulated))
         summary = representation.training_summary.items()

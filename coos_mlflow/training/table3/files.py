@@ -15,9 +15,11 @@ import numpy as np
 
 from coos_mlflow._utils.files import check_folder, whole_folder
 from coos_mlflow.metrics import confusion_table
+from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.plates.schema import CLASSES, SPLITS
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry.artifacts import log_data
+from coos_mlflow.registry.notes import NOTE, top_of
 from coos_mlflow.registry.runs import TRAINING_EXPERIMENT, log_new_params, prepare_store, run
 from coos_mlflow.reports.plate.markdown import render_markdown
 from coos_mlflow.reports.style import DARK
@@ -58,15 +60,16 @@ def make(
 
     check_folder(out, force, FILES)
     prepare_store()
-    tags = {"dataset": data.name, "dataset_digest": data.digest, "simulated": data.simulated}
+    tags = {"dataset": data.name, "simulated": data.simulated}
     with run("table3", TRAINING_EXPERIMENT, tags):
         params = {"rows": len(lines), "seeds": " ".join(map(str, seeds)), **settings}
-        log_data(data)
+        log_data(data, coos7())
         table = fill(lines, data, preset=preset, seeds=seeds, settings=settings, say=say)
         log_new_params(params | {"preset": table.preset})
         with whole_folder(out, force, FILES) as folder:
             write(table, folder)
         mlflow.log_artifacts(str(out))
+        mlflow.set_tag(NOTE, top_of((out / MARKDOWN).read_text(encoding="utf-8"), HTML))
     return table
 
 
