@@ -10,6 +10,7 @@ versions of MODEL and a run of `coos-score`.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -46,6 +48,46 @@ PATIENCE = 60
 WIDTH = 1300
 """Pixels of a picture's width."""
 
+COLOURS = 64
+
+SETTINGS = {
+    "mlflow.workflowType_v1": '"machine_learning"',
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
+}
+"""What the browser remembers after a click on "Model training", and of the assistant's first
+appearance."""
+
+EXPAND = "document.querySelectorAll('.ag-row .du-bois-light-btn')[0].click()"
+"""Shows the runs of the newest training, one for each model."""
+
+TO_METRICS = "document.querySelector('.ag-center-cols-viewport').scrollLeft = 680"
+"""Scrolls the table of models to its columns of metrics."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of MLflow.
+
+    Parameters
+    ----------
+    path : str
+        Its address behind the ``#``.
+    words : str
+        Words that it shows once it is whole.
+    height : int
+        Pixels of the picture's height.
+    click : str
+        Text of what is clicked before the picture.
+    run : str
+        JavaScript to run before the picture.
+    """
+
+    path: str
+    words: str
+    height: int
+    click: str = ""
+    run: str = ""
+
 
 def main() -> None:
     """Take the pictures."""
@@ -56,58 +98,56 @@ def main() -> None:
     asked = parser.parse_args()
     pages = pages_of(MlflowClient(asked.store))
     with served(asked.store) as address, chromium() as browser:
-        for name, (path, words, height) in pages.items():
+        browser.get(address)
+        for key, value in SETTINGS.items():
+            browser.execute_script("localStorage.setItem(arguments[0], arguments[1])", key, value)
+        for name, page in pages.items():
             if asked.only in (None, name):
-                picture(browser, f"{address}/#{path}", words, height, asked.out / f"{name}.png")
+                take(browser, address, page, asked.out / f"{name}.png")
 
 
-def pages_of(client: MlflowClient) -> dict[str, tuple[str, str, int]]:
-    """Return by picture the page's path, words that it shows once it is whole, and a height."""
+def pages_of(client: MlflowClient) -> dict[str, Page]:
+    """Return the pages by the name of their picture."""
     training, scoring = (
         client.get_experiment_by_name(name).experiment_id
         for name in (TRAINING_EXPERIMENT, SCORING_EXPERIMENT)
     )
-    old, new = sorted(
-        client.search_model_versions(f"name='{MODEL}'"), key=lambda one: int(one.version)
-    )[-2:]
+    found = client.search_model_versions(f"name='{MODEL}'")
+    old, new = sorted(found, key=lambda one: int(one.version))[-2:]
     scored, *_ = client.search_runs([scoring])
-    compared = quote(f'{{"{old.run_id}":"{old.version}","{new.run_id}":"{new.version}"}}')
+    compared = quote(json.dumps({str(one.version): one.run_id for one in (old, new)}))
+    train, score = f"/experiments/{training}", f"/experiments/{scoring}"
     return {
-        "mlflow_runs": (f"/experiments/{training}", "texture", 620),
-        "mlflow_run": (f"/experiments/{training}/runs/{new.run_id}", "Balanced error", 1500),
-        "mlflow_scoring": (
-            f"/experiments/{scoring}/runs/{scored.info.run_id}",
-            "The labels can",
-            1300,
+        "mlflow_runs": Page(train, "texture", 620, run=EXPAND),
+        "mlflow_run": Page(f"{train}/runs/{new.run_id}", "Balanced error", 900, "Show more"),
+        "mlflow_scoring": Page(
+            f"{score}/runs/{scored.info.run_id}", "The labels", 1000, "Show more"
         ),
-        "mlflow_version": (f"/models/{MODEL}/versions/{new.version}", "How to use it", 1250),
-        "mlflow_models": (f"/experiments/{training}/models", "texture-rf", 500),
-        "mlflow_model": (f"/models/{MODEL}", "How to use it", 1500),
-        "mlflow_logged_model": (
-            f"/experiments/{training}/models/{new.model_id}",
-            "Balanced error",
-            1800,
-        ),
-        "mlflow_comparison": (
-            f"/compare-model-versions?name=%22{MODEL}%22&runs={compared}",
-            "Parameters",
-            1500,
+        "mlflow_version": Page(f"/models/{MODEL}/versions/{new.version}", "How to use it", 1150),
+        "mlflow_models": Page(f"{train}/models", "texture-rf", 560, run=TO_METRICS),
+        "mlflow_comparison": Page(
+            f"/compare-model-versions?name=%22{MODEL}%22&runs={compared}", "Parameters", 1130
         ),
     }
 
 
-def picture(browser: WebDriver, page: str, words: str, height: int, file: Path) -> None:
-    """Open a page, wait for its words, and keep it as a PNG of 64 colours."""
+def take(browser: WebDriver, address: str, page: Page, file: Path) -> None:
+    """Open a page, wait for its words, and keep it as a PNG of a few colours."""
     browser.get("about:blank")  # a change behind the # alone would not load the page anew
-    browser.set_window_size(WIDTH, height)
-    browser.get(page)
+    browser.set_window_size(WIDTH, page.height)
+    browser.get(f"{address}/#{page.path}")
     WebDriverWait(browser, PATIENCE).until(
-        lambda open_page: words in open_page.find_element(By.TAG_NAME, "body").text
+        lambda open_page: page.words in open_page.find_element(By.TAG_NAME, "body").text
     )
     time.sleep(2)  # tables and figures are drawn after their words
+    if page.click:
+        browser.find_element(By.XPATH, f"//*[text()='{page.click}']").click()
+    browser.execute_script(page.run)
+    time.sleep(2)
     browser.save_screenshot(str(file))
     with Image.open(file) as shot:
-        shot.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(file, optimize=True)
+        few = shot.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few.save(file, optimize=True)
     print(f"{file}: {file.stat().st_size / 1000:.0f} kB, {browser.current_url}")
 
 
@@ -148,7 +188,7 @@ def healthy(address: str) -> bool:
 
 @contextmanager
 def chromium() -> Iterator[WebDriver]:
-    """Run headless Chromium with MLflow's assistant closed."""
+    """Run headless Chromium."""
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     with tempfile.TemporaryDirectory() as profile:

@@ -342,7 +342,6 @@ def _log(pending: PendingModel) -> str:
         mlflow.log_text(pending.card, CARD)
         # Before the metrics, which name it.
         model = log_model(pending.bundle, facts["requirements"], facts["name"], note)
-        mlflow.log_metrics(facts["metrics"], model_id=model.model_id)
         log_evaluations(
             pending.evaluations,
             dataset,
@@ -351,6 +350,7 @@ def _log(pending: PendingModel) -> str:
             data.simulated,
             model.model_id,
         )
+        mlflow.log_metrics(facts["metrics"], model_id=model.model_id)
         # Written before the run ends, since ending it may fail if the store is lost. A full disk
         # must not keep the model from being registered.
         with suppress(OSError):

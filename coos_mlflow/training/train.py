@@ -332,7 +332,7 @@ def _fit(spec: _RowSpec, tags: dict[str, Any], fingerprint: str) -> outbox.Pendi
     }
     reference = build_reference(spec.layer, fitted, probabilities, evaluations, inputs)
     errors = {"cv_error": fitted.cv_error, "left_out_error": reference.errors["training"]}
-    metrics = seconds | {"seconds_features": inputs.seconds} | errors
+    metrics = errors | seconds | {"seconds_features": inputs.seconds}
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / bundles.ARTIFACT
         digest = bundles.save(bundle, inputs.representation, spec.layer, fitted.pipeline, reference)
