@@ -55,12 +55,13 @@ def version_link(name: str, version: str) -> str:
 def _block(block: str) -> str:
     """Return a paragraph, list, heading or table as MLflow's pages show it well."""
     if block.startswith("|"):
-        heading, marks, *rows = block.split("\n")
-        return "\n".join([_spaced(heading), marks, *map(_spaced, rows)])
+        return "\n".join(map(_spaced, block.split("\n")))
     line = re.sub(r"\n(?!- )\s*", " ", block)
     return f"**{line[2:]}**" if line.startswith("# ") else line  # the page has its own title
 
 
 def _spaced(row: str) -> str:
-    """Add space after each cell of a table's row."""
+    """Add space after each cell of a table's row; leave the marks below its heading."""
+    if set(row) <= set("|-: "):
+        return row
     return re.sub(r" *\|(?=.)", rf"{_SPACE} |", row[1:]).join(("|", ""))

@@ -16,7 +16,7 @@ from coos_mlflow.registry.artifacts import metric_name
 from coos_mlflow.registry.notes import LIMIT, NOTE
 from coos_mlflow.registry.runs import SCORING_EXPERIMENT, TRAINING_EXPERIMENT
 from coos_mlflow.representations import create
-from coos_mlflow.scoring import Scorer
+from coos_mlflow.scoring.scorer import Scorer
 from coos_mlflow.training import train
 from coos_mlflow.training.data import choose
 

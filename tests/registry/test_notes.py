@@ -54,9 +54,7 @@ def test_a_note_is_the_top_of_a_page_without_pictures():
 
 @given(st.lists(st.text("ab |-#\n", min_size=1, max_size=900), max_size=20))
 def test_no_text_is_too_long_for_the_stores(blocks):
-    text = for_page("\n\n".join(blocks), "README.md")
-    assert len(text) <= LIMIT
-    assert for_page("\n\n".join(blocks), "README.md") == text
+    assert len(for_page("\n\n".join(blocks), "README.md")) <= LIMIT
 
 
 def test_a_text_that_is_cut_names_the_artifact_with_the_rest():

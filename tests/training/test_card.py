@@ -1,4 +1,4 @@
-"""The model card: figures of the evaluation and the reference, licence, and what it must not say."""
+"""The model card: figures, licence, what the verdict can tell, and what it must not say."""
 
 from types import SimpleNamespace
 
