@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 from threadpoolctl import threadpool_limits
 
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.representations import create
 from coos_mlflow.representations._haralick import FEATURES, haralick
 from coos_mlflow.representations.texture import block_mean, quantise
@@ -127,6 +128,27 @@ def test_quantised_images_are_rescaled_and_rounded(cells):
 def test_blocks_are_averaged_and_a_rest_is_dropped():
     image = np.arange(25, dtype=np.float64).reshape(1, 5, 5)
     np.testing.assert_array_equal(block_mean(image, 2), [[[3, 5], [13, 15]]])
+
+
+def test_scales_up_to_half_a_crop_are_taken():
+    for crop in (32, 64, 256):
+        dataset = coos7().model_copy(update={"crop": crop})
+        half = create("texture", dataset=dataset, scales=[1, crop // 2])
+        downsampled = create("texture", dataset=dataset, scales=[crop // 2], reading="downsample")
+        images = np.random.default_rng(0).integers(0, 999, (2, 2, crop, crop)).astype(np.uint16)
+        for made in (half, downsampled):
+            assert np.isfinite(made.transform(images)["haralick"]).all()
+        with pytest.raises(DataError, match=f"from 1 to {crop // 2}"):
+            create("texture", dataset=dataset, scales=[1, crop // 2 + 1])
+
+
+def test_kernel_equals_mahotas_on_the_largest_crop():
+    image = np.random.default_rng(0).integers(0, 256, (1, 256, 256), dtype=np.uint8)
+    image[0, :, :200] //= 64  # some entries of the matrix count tens of thousands of pairs
+    for distance in (1, 128):
+        expected = mahotas.features.haralick(image[0], distance=distance, return_mean=True)
+        found = haralick(image, np.array([distance]))[0, 0]
+        np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-9)
 
 
 def test_unknown_names_list_the_live_choices():

@@ -109,8 +109,8 @@ def apply_in_batches(
             block = np.ascontiguousarray(images[start : start + batch])
             for name, tensor in compute(torch.from_numpy(block)).items():
                 if name not in found:
-                    # Outputs kept batch by batch would lie between feature maps in memory, so
-                    # that the memory of the maps could not be used again.
+                    # Small outputs kept batch by batch can lie between feature maps in memory, so
+                    # that the memory of the maps is not used again.
                     found[name] = np.empty((len(images), *tensor.shape[1:]), np.float32)
                 found[name][start : start + batch] = tensor.float().cpu()
     return found
