@@ -22,7 +22,7 @@ _PLATES_ACROSS = 8
 def register(app: typer.Typer) -> None:
     """Add the group `coos dataset` to an app."""
     group = typer.Typer(
-        help="Describe a folder of your own cells, and check it before it trains a model.\n\n"
+        help="Describe a folder of your own cells, and check it.\n\n"
         "Example: coos dataset init mydata",
         no_args_is_help=True,
         rich_markup_mode=None,

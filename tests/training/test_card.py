@@ -34,7 +34,7 @@ def card(
 ) -> str:
     predicted = LABELS.copy()
     predicted[::4] = 0
-    evaluations = dict.fromkeys(dataset.split_keys, evaluate(LABELS, predicted, PLATES, WELLS))
+    evaluations = dict.fromkeys(dataset.split_keys, evaluate(LABELS, predicted, PLATES, WELLS, 7))
     plates = dict.fromkeys(dataset.split_keys, 1) | {"training": n_plates}
     known = reference(plates, simulated, "simulated" if simulated else dataset.name)
     return model_card(name, "Texture haralick L1 LR", dataset, evaluations, known)
@@ -56,7 +56,7 @@ def lab(**changes: object) -> Dataset:
 
 def test_it_gives_error_interval_and_cells_of_each_split():
     text = card(coos7())
-    error = evaluate(LABELS, np.where(np.arange(140) % 4 == 0, 0, LABELS), PLATES, WELLS)
+    error = evaluate(LABELS, np.where(np.arange(140) % 4 == 0, 0, LABELS), PLATES, WELLS, 7)
     low, high = error.interval
     rows = [line for line in text.splitlines() if f"{low:.1f} to {high:.1f}" in line]
     assert len(rows) == 5

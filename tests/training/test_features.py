@@ -18,6 +18,9 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "features"
 
 
+MEAN = {"name": "mean"}
+
+
 def data_of(*paths, dataset=None):
     """Data whose split Training is these files."""
     return TrainingData(dataset or coos7(), {TRAINING: paths}, simulated=False)
@@ -38,9 +41,7 @@ def test_second_time_comes_from_disk_in_the_order_of_the_file(make_plate, monkey
     monkeypatch.setattr(features, "BATCH", 7)
     data = data_of(make_plate())
     count = Counter()
-    first, second = (
-        compute_or_load(data, TRAINING, {"name": "mean"}, count)["mean"] for _ in range(2)
-    )
+    first, second = (compute_or_load(data, TRAINING, MEAN, count)["mean"] for _ in range(2))
     with open_plate(data.files[TRAINING][0]) as plate:
         expected = next(plate.batches(100)).images.mean(axis=(2, 3))
     assert count.cells == 24
@@ -51,10 +52,31 @@ def test_second_time_comes_from_disk_in_the_order_of_the_file(make_plate, monkey
 def test_other_parameters_or_other_cells_are_computed_anew(make_plate):
     count = Counter()
     one, other = make_plate("one.h5", seed=1), make_plate("other.h5", seed=2)
-    compute_or_load(data_of(one), TRAINING, {"name": "mean"}, count)
+    compute_or_load(data_of(one), TRAINING, MEAN, count)
     compute_or_load(data_of(one), TRAINING, {"name": "mean", "version": "2"}, count)
-    compute_or_load(data_of(other), TRAINING, {"name": "mean"}, count)
+    compute_or_load(data_of(other), TRAINING, MEAN, count)
     assert count.cells == 72
+
+
+def test_cells_of_several_files_follow_each_other(make_plate):
+    one, other = make_plate("one.h5", n=5, seed=1), make_plate("other.h5", n=3, seed=2)
+    alone = [
+        compute_or_load(data_of(path), TRAINING, MEAN, Counter())["mean"] for path in (one, other)
+    ]
+    count = Counter()
+    both = compute_or_load(data_of(one, other), TRAINING, MEAN, count)["mean"]
+    np.testing.assert_array_equal(both, np.concatenate(alone))
+    assert count.cells == 0
+
+
+def test_a_file_whose_channels_are_named_otherwise_is_computed_anew(make_plate):
+    path = make_plate()
+    swapped = coos7().model_copy(update={"channels": ("nucleus", "protein")})
+    plain = compute_or_load(data_of(path), TRAINING, MEAN, Counter())["mean"]
+    count = Counter()
+    other = compute_or_load(data_of(path, dataset=swapped), TRAINING, MEAN, count)["mean"]
+    assert count.cells == 24
+    np.testing.assert_array_equal(other, plain[:, ::-1])
 
 
 def test_a_failure_leaves_no_entry(make_plate, cache):
@@ -64,17 +86,17 @@ def test_a_failure_leaves_no_entry(make_plate, cache):
         raise DataError("no")
 
     with pytest.raises(DataError):
-        compute_or_load(data, TRAINING, {"name": "mean"}, fail)
+        compute_or_load(data, TRAINING, MEAN, fail)
     assert not cache.exists() or list(cache.iterdir()) == []
 
 
 def test_an_entry_that_was_cut_is_made_again(make_plate, cache):
     data = data_of(make_plate())
     count = Counter()
-    first = np.array(compute_or_load(data, TRAINING, {"name": "mean"}, count)["mean"])
+    first = np.array(compute_or_load(data, TRAINING, MEAN, count)["mean"])
     (entry,) = cache.glob("*/mean.npy")
     entry.write_bytes(entry.read_bytes()[:150])
-    again = compute_or_load(data, TRAINING, {"name": "mean"}, count)["mean"]
+    again = compute_or_load(data, TRAINING, MEAN, count)["mean"]
     np.testing.assert_array_equal(again, first)
     assert count.cells == 48
 
@@ -84,7 +106,7 @@ def test_a_cache_that_cannot_be_made_is_named(make_plate, tmp_path, monkeypatch)
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "file"))
     data = data_of(make_plate())
     with pytest.raises(OutputError, match="COOS_CACHE"):
-        compute_or_load(data, TRAINING, {"name": "mean"}, Counter())
+        compute_or_load(data, TRAINING, MEAN, Counter())
 
 
 def test_representations_are_told_apart_by_their_parameters(make_plate, cache):

@@ -8,6 +8,7 @@ from mlflow.exceptions import MlflowException
 
 from coos_mlflow.errors import RunNotLoggedError
 from coos_mlflow.plates.dataset import coos7
+from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.representations import create
 from coos_mlflow.representations.nn import training
@@ -80,6 +81,18 @@ def test_test_splits_do_not_matter(data, make_plate):
     first = train_deeploc(data)
     other = with_files(data, test4=make_plate("data/other.h5", 30, seed=9))
     assert train_deeploc(other).digest == first.digest
+
+
+def test_training_cells_of_several_files_are_read_as_one(data, make_plate):
+    first = data.files["training"][0]
+    other = make_plate("data/other.h5", 30, seed=9, labels=None)
+    parts = TrainingData(data.dataset, {"training": (first, other)}, simulated=True)
+    cells = network._all_cells(parts)
+    np.testing.assert_array_equal(cells.images[:70], _cells(data).images)
+    with open_plate(other) as plate:
+        np.testing.assert_array_equal(cells.images[70:], next(plate.batches(30)).images)
+    np.testing.assert_array_equal(cells.labels[:70], _cells(data).labels)
+    assert (cells.labels[70:] == -1).all()
 
 
 def test_curves_are_logged_by_iteration(data):
@@ -184,8 +197,6 @@ def test_an_untrainable_representation_makes_no_run(data):
 
 
 def _cells(data):
-    from coos_mlflow.plates.reader import open_plate
-
     with open_plate(data.files["training"][0]) as plate:
         return next(plate.batches(plate.n_cells))
 
