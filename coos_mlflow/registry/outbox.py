@@ -26,7 +26,7 @@ from coos_mlflow._utils.versions import check_fits
 from coos_mlflow.errors import OutputError, RegistryError, RunNotLoggedError
 from coos_mlflow.metrics import Evaluation
 from coos_mlflow.model.bundle import ARTIFACT
-from coos_mlflow.plates.dataset import Dataset
+from coos_mlflow.plates.dataset import Dataset, coos7
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.artifacts import (
@@ -92,6 +92,10 @@ class PendingModel:
     def data(self) -> TrainingData:
         """The data that it was fitted on; the files may have been deleted since."""
         data = self.facts["data"]
+        if "paths" in data:  # kept by 0.1, which knew COOS-7's splits alone, one file each
+            files = {split: (Path(path),) for split, path in data["paths"].items()}
+            digests = {split: (digest,) for split, digest in data["digests"].items()}
+            return TrainingData.remembered(coos7(), files, data["simulated"], digests)
         files = {split: tuple(map(Path, paths)) for split, paths in data["files"].items()}
         digests = {split: tuple(digests) for split, digests in data["digests"].items()}
         dataset = Dataset.from_dict(data["dataset"], str(self.folder / _FACTS))

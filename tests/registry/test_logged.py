@@ -193,7 +193,10 @@ def test_a_version_that_was_registered_without_its_card_gets_it(pending, monkeyp
 def test_a_row_that_an_older_package_left_has_no_card(pending):
     file = pending.folder / "row.json"
     facts = json.loads(file.read_text())
-    del facts["card"], facts["dataset"]
+    del facts["card"], facts["data"]["dataset"]
+    files = facts["data"].pop("files")
+    facts["data"]["paths"] = {split: paths[0] for split, paths in files.items()}
+    facts["data"]["digests"] = {s: d[0] for s, d in facts["data"]["digests"].items()}
     file.write_text(json.dumps(facts))
     model = outbox.register(outbox.PendingModel(pending.folder))
     assert not MlflowClient().get_model_version(NAME, model.version).description
