@@ -92,14 +92,17 @@ class PendingModel:
     def data(self) -> TrainingData:
         """The data that it was fitted on; the files may have been deleted since."""
         data = self.facts["data"]
-        if "paths" in data:  # kept by 0.1, which knew COOS-7's splits alone, one file each
-            files = {split: (Path(path),) for split, path in data["paths"].items()}
-            digests = {split: (digest,) for split, digest in data["digests"].items()}
-            return TrainingData.remembered(coos7(), files, data["simulated"], digests)
-        files = {split: tuple(map(Path, paths)) for split, paths in data["files"].items()}
-        digests = {split: tuple(digests) for split, digests in data["digests"].items()}
-        dataset = Dataset.from_dict(data["dataset"], str(self.folder / _FACTS))
-        return TrainingData.remembered(dataset, files, data["simulated"], digests)
+        paths, digests, described = data.get("files"), data["digests"], data.get("dataset")
+        if paths is None:  # kept by 0.1, which knew COOS-7's splits alone, one file each
+            paths = {split: [path] for split, path in data["paths"].items()}
+            digests = {split: [digest] for split, digest in digests.items()}
+        where = str(self.folder / _FACTS)
+        return TrainingData.remembered(
+            coos7() if described is None else Dataset.from_dict(described, where),
+            {split: tuple(map(Path, files)) for split, files in paths.items()},
+            data["simulated"],
+            {split: tuple(of_files) for split, of_files in digests.items()},
+        )
 
     @property
     def store(self) -> str:
