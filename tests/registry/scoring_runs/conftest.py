@@ -30,7 +30,9 @@ def moment(text: str) -> int:
 def scorings() -> str:
     """The experiment of the scorings."""
     prepare_store()
-    return mlflow.set_experiment(SCORING_EXPERIMENT).experiment_id
+    found = mlflow.get_experiment_by_name(SCORING_EXPERIMENT)
+    # `mlflow.set_experiment` would leave its choice in the environment of later tests.
+    return found.experiment_id if found else mlflow.create_experiment(SCORING_EXPERIMENT)
 
 
 @pytest.fixture
