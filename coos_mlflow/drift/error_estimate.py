@@ -60,7 +60,8 @@ class Calibration:
         By estimator, the 90th percentile of the absolute errors of its balanced error over these
         plates, and of its recalls over their classes, in points.
     pure_wells : bool
-        Whether each well of Training holds a single class.
+        Whether wells hold a single class: each well of Training does, and the data set does not
+        say that wells are mixtures.
     """
 
     temperature: float
@@ -70,6 +71,11 @@ class Calibration:
     margin: dict[str, float]
     recall_margin: dict[str, float]
     pure_wells: bool
+
+    @property
+    def label_rates(self) -> np.ndarray | None:
+        """Rates of each label by true class, for `well_classes`; None where wells are mixtures."""
+        return self.fitted.get("well_consensus") if self.pure_wells else None
 
     def predictions(self, probabilities: np.ndarray, wells: np.ndarray | None) -> Predictions:
         """Return a model's predictions in the form that the estimators take."""
@@ -115,7 +121,12 @@ def _by_well(predictions: Predictions, truths: np.ndarray) -> np.ndarray:
 
 
 def calibrate(
-    probabilities: np.ndarray, labels: np.ndarray, plates: np.ndarray, wells: np.ndarray
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    plates: np.ndarray,
+    wells: np.ndarray,
+    *,
+    mixtures: bool = False,
 ) -> Calibration:
     """Fit the estimators, and measure the error of each on every plate when fitted on the others.
 
@@ -127,9 +138,11 @@ def calibrate(
         True classes.
     plates, wells : ndarray of str, shape (n,)
         Ids; wells by name, without the field.
+    mixtures : bool
+        Whether wells are mixtures of classes, even where those of Training are not.
     """
     codes = number_ids(plates, wells)
-    pure = _are_pure(codes, labels)
+    pure = not mixtures and _are_pure(codes, labels)
     offs: dict[str, list[float]] = {}
     recall_offs: dict[str, list[float]] = {}
     for plate in np.unique(plates):
@@ -312,7 +325,19 @@ def _well_obstacle(by_well: np.ndarray) -> str | None:
 
 def doubtful_wells(by_well: np.ndarray) -> np.ndarray:
     """Return which wells have too few cells or a second label near the first, bool, (wells,)."""
-    labels = np.sort(by_well.sum(axis=1), axis=1)
-    doubtful: np.ndarray = labels[:, -2] >= RUNNER_UP * labels[:, -1]
-    doubtful |= labels.sum(axis=1) < MIN_CELLS_PER_WELL
+    votes = by_well.sum(axis=1)
+    doubtful: np.ndarray = torn_wells(votes) | (votes.sum(axis=1) < MIN_CELLS_PER_WELL)
     return doubtful
+
+
+def torn_wells(votes: np.ndarray) -> np.ndarray:
+    """Return which wells are torn between two labels (`RUNNER_UP`), bool, shape (wells,).
+
+    Parameters
+    ----------
+    votes : ndarray, shape (wells, classes)
+        Cells of each well by label.
+    """
+    labels = np.sort(votes, axis=1)
+    torn: np.ndarray = labels[:, -2] >= RUNNER_UP * labels[:, -1]
+    return torn

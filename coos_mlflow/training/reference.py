@@ -13,7 +13,7 @@ from coos_mlflow.drift.image_quality import FIGURES_VERSION, RAW_FIGURES, raw_fi
 from coos_mlflow.drift.reference import Reference, ReferenceCells, fit_projection
 from coos_mlflow.drift.statistics import CellSample
 from coos_mlflow.metrics import balanced_error
-from coos_mlflow.plates.dataset import TRAINING, Dataset
+from coos_mlflow.plates.dataset import MIXTURE, TRAINING, Dataset
 from coos_mlflow.plates.splits import Annotations, TrainingData
 from coos_mlflow.training.features import compute_or_load
 
@@ -101,6 +101,7 @@ def collect(
         training.labels[held_out],
         training.plates[held_out],
         training.wells[held_out],
+        mixtures=data.dataset.wells == MIXTURE,
     )
     sample = _sample(collected["training"], seed)
     return Reference(
