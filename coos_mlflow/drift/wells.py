@@ -44,7 +44,8 @@ def share_intervals(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     stretch = 1 + z**2 / effective
     middles = (shares + z**2 / (2 * effective)) / stretch
     halves = z * np.sqrt(shares * (1 - shares) / effective + z**2 / (4 * effective**2)) / stretch
-    return shares, np.maximum(middles - halves, 0.0), np.minimum(middles + halves, 1.0)
+    lows, highs = middles - halves, middles + halves
+    return shares, np.clip(lows, 0.0, shares), np.clip(highs, shares, 1.0)
 
 
 def decided_classes(
