@@ -186,7 +186,7 @@ def validate(kind: Kind, seed: int, models: dict[Circumstances, CellModel]) -> I
         collected, labels = score(model, cells)
         found = assess(model.reference, collected, has_plate_ids=True, has_well_ids=True)
         plate, estimate = found["plates"][0], found["error"]
-        truth = truth_of(cells["labels"], labels)
+        truth = truth_of(cells["labels"], labels, model.dataset.n_classes)
         yield Record(
             under=under,
             kind=kind.name,
@@ -212,12 +212,12 @@ def validate(kind: Kind, seed: int, models: dict[Circumstances, CellModel]) -> I
         )
 
 
-def truth_of(classes: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def truth_of(classes: np.ndarray, labels: np.ndarray, n_classes: int) -> dict[str, Any]:
     """Return the paper's ``balanced_error`` (%) and ``recalls`` over all true classes of a plate.
 
     The estimates drop classes with very few cells; the true figures keep them.
     """
-    confusion = confusion_matrix(classes, labels)
+    confusion = confusion_matrix(classes, labels, n_classes)
     return Evaluation(confusion, interval=(np.nan, np.nan)).as_dict()
 
 

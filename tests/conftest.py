@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from _coos7 import CELL_SHAPE, CLASSES
 from hypothesis import HealthCheck, settings
 from stores import forget_experiment
 
 from coos_mlflow.plates.reader import PlateWriter
-from coos_mlflow.plates.schema import CELL_SHAPE, CLASSES, IMAGE_SIZE
 
 if TYPE_CHECKING:
     from coos_mlflow.training.train import Row
@@ -37,7 +37,7 @@ settings.load_profile("here")
 def random_cells(n: int, seed: int = 0, dtype: str = "uint16") -> np.ndarray:
     """Two blobs on a noisy background of about 200 counts, shape (n, 2, 64, 64)."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE]
+    y, x = np.mgrid[:64, :64]
     centre = rng.uniform(26, 38, (n, 2, 2, 1, 1))
     width = rng.uniform(5, 11, (n, 2, 1, 1))
     distance2 = (y - centre[:, :, 0]) ** 2 + (x - centre[:, :, 1]) ** 2
@@ -84,8 +84,9 @@ def make_plate(tmp_path: Path) -> Callable[..., Path]:
         images = random_cells(n, seed, dtype) if images is None else images
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with PlateWriter(path, len(images), dtype=images.dtype, attrs=attrs, force=True) as writer:
-            writer.append(images, **(plate_columns(len(images)) | columns))
+        n, crop = len(images), images.shape[-1]
+        with PlateWriter(path, n, crop=crop, dtype=images.dtype, attrs=attrs, force=True) as writer:
+            writer.append(images, **(plate_columns(n) | columns))
         return path
 
     return make

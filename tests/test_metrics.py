@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from _coos7 import CLASSES
 
 from coos_mlflow.metrics import (
     Evaluation,
@@ -20,7 +21,7 @@ def test_balanced_error_is_the_mean_of_the_classes_not_of_the_cells():
     labels = np.array([0] * 90 + [1] * 10)
     predicted = np.array([0] * 90 + [1] * 5 + [0] * 5)
     place = np.full(100, "1")
-    found = evaluate(labels, predicted, place, place)
+    found = evaluate(labels, predicted, place, place, 7)
     assert found.balanced_error == pytest.approx(25.0)  # recalls 1 and 1/2; plain error is 5 %
     assert found.recalls[:2] == [1.0, 0.5]
     assert np.isnan(found.recalls[2:]).all()
@@ -46,14 +47,21 @@ def test_rare_classes_count_unless_a_minimum_share_is_given():
 def test_perfect_and_hopeless_predictions():
     labels = np.arange(7).repeat(3)
     place = np.full(21, "1")
-    assert evaluate(labels, labels, place, place).balanced_error == 0
-    assert evaluate(labels, (labels + 1) % 7, place, place).balanced_error == 100
+    assert evaluate(labels, labels, place, place, 7).balanced_error == 0
+    assert evaluate(labels, (labels + 1) % 7, place, place, 7).balanced_error == 100
 
 
 def test_confusion_has_true_classes_in_rows():
-    found = evaluate(np.array([2]), np.array([5]), np.array(["1"]), np.array(["A01"]))
+    found = evaluate(np.array([2]), np.array([5]), np.array(["1"]), np.array(["A01"]), 7)
     assert found.confusion[2, 5] == 1 and found.confusion.sum() == 1
-    assert confusion_table(found).loc["Golgi", "Cytosol"] == 1
+    assert confusion_table(found, CLASSES).loc["Golgi", "Cytosol"] == 1
+
+
+def test_cells_without_a_label_are_not_counted():
+    labels, place = np.array([0, -1, 1, -1]), np.full(4, "1")
+    found = evaluate(labels, np.array([0, 0, 1, 1]), place, place, 3)
+    assert found.confusion.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
+    assert found.balanced_error == 0
 
 
 def one_class(errors_per_well: list[float], cells: int = 100):
@@ -67,7 +75,7 @@ def one_class(errors_per_well: list[float], cells: int = 100):
 def test_interval_is_wide_where_wells_differ():
     """The same mean error; cells alone would give the two cases the same interval."""
     alike, apart = (
-        evaluate(labels, predicted, np.full(len(wells), "1"), wells)
+        evaluate(labels, predicted, np.full(len(wells), "1"), wells, 2)
         for labels, predicted, wells in (one_class([0.2] * 8), one_class([0.0, 0.4] * 4))
     )
     assert alike.interval[0] <= alike.balanced_error <= alike.interval[1]
@@ -78,15 +86,15 @@ def test_wells_are_drawn_within_their_plates():
     """Plates with nothing but error and without any: drawing across plates would vary."""
     labels, predicted, wells = one_class([0.0, 0.0, 1.0, 1.0])
     plates = np.array(["a", "a", "b", "b"]).repeat(100)
-    assert evaluate(labels, predicted, plates, wells).interval == (50.0, 50.0)
-    assert evaluate(labels, predicted, np.full(400, "a"), wells).interval != (50.0, 50.0)
+    assert evaluate(labels, predicted, plates, wells, 2).interval == (50.0, 50.0)
+    assert evaluate(labels, predicted, np.full(400, "a"), wells, 2).interval != (50.0, 50.0)
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(1)
     covered = 0
     for _ in range(200):
-        low, high = evaluate(*plate_of_wells(rng), draws=200).interval
+        low, high = evaluate(*plate_of_wells(rng), 2, draws=200).interval
         covered += low <= 20 <= high
     # 16 wells: a percentile bootstrap of so few units is somewhat narrow
     assert 0.85 <= covered / 200 <= 0.99
@@ -105,7 +113,8 @@ def two_models(rng: np.random.Generator, gain: float, wells: int = 40, cells: in
     labels = np.zeros(wells * cells, int)
     place = np.full(len(labels), "a"), np.arange(wells).repeat(cells).astype(str)
     return [
-        evaluate(labels, (luck < hardness + more).astype(int).ravel(), *place) for more in (0, gain)
+        evaluate(labels, (luck < hardness + more).astype(int).ravel(), *place, 2)
+        for more in (0, gain)
     ]
 
 
@@ -129,17 +138,17 @@ def test_the_interval_of_a_difference_covers_it_about_as_often_as_it_says():
 def test_models_that_predicted_other_cells_have_no_interval_of_their_difference():
     labels, wells = np.array([0, 0, 1]), np.array(["A01", "A02", "A02"])
     plates = np.full(3, "1")
-    a = evaluate(labels, labels, plates, wells)
-    assert difference(a, evaluate(labels, labels, plates, wells[::-1])) is None
-    assert difference(a, evaluate(labels[::-1], labels, plates, wells)) is None
-    assert difference(a, evaluate(labels, labels, np.full(3, "2"), wells)) is None
+    a = evaluate(labels, labels, plates, wells, 2)
+    assert difference(a, evaluate(labels, labels, plates, wells[::-1], 2)) is None
+    assert difference(a, evaluate(labels[::-1], labels, plates, wells, 2)) is None
+    assert difference(a, evaluate(labels, labels, np.full(3, "2"), wells, 2)) is None
     assert difference(a, Evaluation(a.confusion, a.interval)) is None
-    assert difference(a, evaluate(labels, 1 - labels, plates, wells)) == (-100, -100)
+    assert difference(a, evaluate(labels, 1 - labels, plates, wells, 2)) == (-100, -100)
 
 
 def test_where_each_plate_has_one_well_nobody_knows_how_wells_differ():
     labels, plates = np.arange(4) % 2, np.array(["a", "a", "b", "b"])
-    found = evaluate(labels, labels, plates, np.full(4, "A01"))
+    found = evaluate(labels, labels, plates, np.full(4, "A01"), 2)
     assert np.isnan(found.interval).all() and difference(found, found) is None
     values = json.loads(json.dumps(found.as_dict()))
     assert values["interval"] == [None, None]
@@ -150,5 +159,5 @@ def test_an_evaluation_comes_back_from_json_whole():
     (a, b) = two_models(np.random.default_rng(1), gain=0.1)
     again = Evaluation.from_dict(json.loads(json.dumps(b.as_dict())))
     assert again.as_dict() == b.as_dict()
-    assert WellCounts.from_rows([]).counts.shape == (0, 7, 7)
+    assert WellCounts.from_rows([], 7).counts.shape == (0, 7, 7)
     assert difference(again, a) == difference(b, a)

@@ -30,6 +30,9 @@ from coos_mlflow.metrics import balanced_error, confusion_matrix
 VERSION = "2"
 """To be changed whenever the same cells and settings would give other fits."""
 
+_CELL_FOLDS = 5
+"""Folds of cells where all are of one plate, as in the paper's cross-validation."""
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -134,11 +137,11 @@ def left_out_probabilities(
     Returns
     -------
     ndarray of float64, shape (n, classes)
-        Class probabilities. With only one group of plates, those of `pipeline` itself.
+        Class probabilities. Where all cells are of one plate, fifths of its cells are left out.
     """
     splits = left_out_plates(y, plates)
     if len(splits) < 2:
-        return class_probabilities(pipeline, X, n_classes)
+        splits = list(StratifiedKFold(_CELL_FOLDS, shuffle=True, random_state=0).split(X, y))
     return _held_out_probabilities(pipeline, X, y, splits, "left-out plates", n_classes)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coos_mlflow.cli.options import Force, Seed
 from coos_mlflow.errors import DataError
+
+if TYPE_CHECKING:
+    from coos_mlflow.plates.dataset import Dataset
 
 
 def register(app: typer.Typer) -> None:
@@ -19,17 +23,83 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
-    out: Annotated[Path, typer.Argument(help="Folder for the five files.")],
-    scale: Annotated[float, typer.Option(help="1 is the size of COOS-7: 132,209 cells.")] = 0.1,
+    out: Annotated[Path, typer.Argument(help="Folder for the files.")],
+    scale: Annotated[
+        float | None,
+        typer.Option(help="1 is the size of COOS-7: 132,209 cells; by default 0.1."),
+    ] = None,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(help="A dataset.yaml: simulate made-up classes with its names and splits."),
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(help="Simulate this number of made-up classes, from 2.")
+    ] = None,
+    crop: Annotated[
+        int | None,
+        typer.Option(help="Of --classes: pixels on a side, 32 to 256; by default 64."),
+    ] = None,
+    references: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of --classes: number of reference splits, by default 2."),
+    ] = None,
+    plates: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of made-up classes: plates of a split, by default 4."),
+    ] = None,
+    wells: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of made-up classes: wells of a class on a plate, by default 4."),
+    ] = None,
+    cells: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of made-up classes: cells in a well, by default 40."),
+    ] = None,
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
-    """Simulate a data set like COOS-7, in five splits.
+    """Simulate a data set like COOS-7, or of made-up classes.
 
-    The splits drift further and further away from Training.
+    The splits drift further and further away from Training. Made-up classes are for trying things
+    out before there are cells of your own; --dataset or --classes asks for them.
 
     Example: coos simulate data --scale 0.05 --seed 1
+
+    Example: coos simulate made-up --classes 12 --crop 48 --references 2
+
+    Example: coos simulate trial --dataset my_folder/dataset.yaml
     """
+    size = _given(plates=plates, wells=wells, cells=cells)
+    shape = _given(crop=crop, references=references)
+    if dataset is None and classes is None:
+        _refuse(shape | size, "without --classes or --dataset")
+        _simulate_coos7(out, 0.1 if scale is None else scale, seed, force)
+        return
+    if scale is not None:
+        _refuse({"scale": scale}, "with made-up classes, sized by --plates, --wells and --cells")
+    if dataset is not None:
+        _refuse(shape | _given(classes=classes), "with --dataset")
+    _simulate_described(out, _description(dataset, classes, shape), size, seed, force)
+
+
+def _given(**values: int | None) -> dict[str, int]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _refuse(options: Mapping[str, float], where: str) -> None:
+    """Refuse options that have no meaning beside the others."""
+    for name, value in options.items():
+        raise DataError(f"--{name} {value:g} found {where}; leave it out.")
+
+
+def _description(dataset: Path | None, classes: int | None, shape: dict[str, int]) -> Dataset:
+    from coos_mlflow.plates.dataset_file import read_dataset
+    from coos_mlflow.simulate import made_up_dataset
+
+    return read_dataset(dataset) if dataset else made_up_dataset(classes or 0, **shape)
+
+
+def _simulate_coos7(out: Path, scale: float, seed: int, force: bool) -> None:
     from coos_mlflow._utils.progress import progress
     from coos_mlflow.simulate import planned_cells, simulate_dataset
 
@@ -40,13 +110,30 @@ def simulate(
         typer.echo(f"{path}  {planned[split]:,} simulated cells")
 
 
+def _simulate_described(
+    out: Path, dataset: Dataset, size: dict[str, int], seed: int, force: bool
+) -> None:
+    from coos_mlflow._utils.progress import progress
+    from coos_mlflow.simulate import Size, simulate_described
+
+    asked = Size(**size)
+    total = asked.total(dataset)
+    with progress("Simulating", total=total, unit="cells") as advance:
+        files = simulate_described(out, dataset, asked, seed, on_progress=advance, force=force)
+    each = total // len(files)
+    for split, paths in files.items():
+        count = f"{len(paths)} file" + "s" * (len(paths) != 1)
+        typer.echo(f"{dataset.title(split)}: {count}, {each:,} simulated cells")
+    typer.echo(f"{out / 'dataset.yaml'}  {dataset.n_classes} classes of {dataset.name}")
+
+
 def simulate_plate(
     out: Annotated[Path, typer.Argument(help="The plate file to write.")],
     like: Annotated[
         str,
         typer.Option(
-            help="training, test1, test2, test3 or test4: the split whose plates it is like; "
-            "test1 is drawn like training, since Test1 is cells of the Training wells."
+            help="training, test1, test2, test3 or test4: the split of COOS-7 whose plates it is "
+            "like; test1 is drawn like training, since it is cells of the same wells."
         ),
     ] = "training",
     classes: Annotated[
@@ -81,7 +168,7 @@ def simulate_plate(
 
 
 def contact_sheet(
-    folder: Annotated[Path, typer.Argument(help="A data set: a folder with the five files.")],
+    folder: Annotated[Path, typer.Argument(help="A data set: a folder with its plate files.")],
     out: Annotated[Path, typer.Argument(help="The PNG to write.")],
     composite: Annotated[
         bool, typer.Option("--composite", help="Protein in green over the nucleus in blue.")
@@ -99,10 +186,13 @@ def contact_sheet(
 
 
 def _labels(text: str) -> list[int]:
-    from coos_mlflow.plates.schema import CLASSES
+    from coos_mlflow.plates.dataset import coos7
 
     parts = [part.strip() for part in text.split(",")]
-    known = {str(label) for label in range(len(CLASSES))}
-    if not set(parts) <= known or len(set(parts)) < len(parts):
-        raise DataError(f"--classes {text!r} found, expected different labels 0..6, such as 0,4.")
+    known = [str(one.label) for one in coos7().classes]
+    if not set(parts) <= set(known) or len(set(parts)) < len(parts):
+        raise DataError(
+            f"--classes {text!r} found, expected different labels {known[0]}..{known[-1]}, such as "
+            "0,4."
+        )
     return [int(part) for part in parts]

@@ -152,9 +152,6 @@ def print_table(summary: dict[str, Any], console: Console) -> None:
     wide = max([number, *(len(_tight(c[part])) for c in cells for part in ("text", "small"))])
     below = any(cell["small"] for cell in cells)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
-    table.title = Text(f"{summary['caption']}\n", style="bold").append(
-        summary["intro"], style="not bold"
-    )
     table.add_column("\nFeatures")
     table.add_column("\nModel")
     for group, width in ((ours, wide), *((group, number) for group in theirs)):
@@ -172,6 +169,8 @@ def print_table(summary: dict[str, Any], console: Console) -> None:
         )
     if summary["simulated"]:
         console.print(Text(summary["simulated"], style="bold yellow"))
+    console.print(Text(summary["caption"], style="bold"))
+    console.print(Text(summary["intro"]))
     console.print(table)
     for note in summary["notes"]:
         console.print(Text(note))

@@ -75,7 +75,7 @@ def raw_figures(images: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    images : ndarray, shape (n, 2, 64, 64), uint16 or float32
+    images : ndarray, shape (n, 2, crop, crop), uint16 or float32
         Raw counts.
 
     Returns

@@ -142,7 +142,7 @@ class Reference:
         How the predictions of Training were made. ``"plates"``: each plate by a model that was
         fitted on the others. ``"network"``: the same, but the network below the classifier was
         trained on all plates. ``"cells"``: cells that were held out from training a network, on
-        plates that it was trained on.
+        plates that it was trained on. ``"folds"``: fifths of the cells of a single plate.
     kept_share : float
         Share of Training's cells in the reference: those that no network was trained on.
     provenance : dict

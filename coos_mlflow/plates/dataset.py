@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import re
+import unicodedata
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -54,17 +56,27 @@ ONE_PLATE_CLASSES = "one-plate-classes"
 """Faults that a split may be allowed to have (`dataset_check`)."""
 
 COLOURS = (
-    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999"),
-    *("#332288", "#ddcc77", "#117733", "#882255", "#88ccee", "#aa4499", "#661100"),
-    *("#6699cc", "#999933", "#44aa99", "#cc6677", "#000000", "#dddddd"),
+    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442", "#d55e00"),
+    *("#3c1e00", "#000087", "#783c4b", "#0000ff", "#c3d2b4", "#5a87ff", "#003cb4"),
+    *("#4b004b", "#b4d2ff", "#964b00", "#a5b487", "#875a78", "#4b3c00"),
 )
-"""Twenty colours that colour-blind readers can tell apart: Okabe & Ito 2008 ("Color universal
-design"), then Paul Tol's "muted" scheme and its neighbours (personal.sron.nl/~pault), then black
-and light grey."""
+"""Twenty colours that colour-blind readers can tell apart. The first are those of Okabe & Ito
+2008 ("Color universal design"). Each of the others is as far as possible from all before it and
+from white, in Oklab, for the nearest of normal sight, protanopia and deuteranopia (Machado et al.
+2009). No two are nearer than two of theirs are."""
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+
+def _without_controls(text: str) -> str:
+    """Refuse characters that move the cursor of a terminal or turn the direction of text."""
+    if any(unicodedata.category(char).startswith("C") for char in text):
+        raise ValueError("expected one line without control characters")
+    return text
+
+
+Line = Annotated[str, StringConstraints(max_length=200), AfterValidator(_without_controls)]
+Text = Annotated[Line, StringConstraints(min_length=1, strip_whitespace=True)]
 Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
@@ -119,7 +131,7 @@ class Split(_Described):
     name: Text
     role: Literal["train", "reference"]
     files: Annotated[tuple[Text, ...], BeforeValidator(_as_list), Field(strict=False, min_length=1)]
-    meaning: Annotated[str, StringConstraints(max_length=200)] = ""
+    meaning: Line = ""
     allow: Annotated[
         tuple[Literal["shared-wells", "identical-images", "one-plate-classes"], ...],
         BeforeValidator(_as_list),
@@ -317,7 +329,7 @@ def short_names(names: list[str]) -> list[str]:
         initials = "".join(word[0].upper() for word in words)
         choices = [name] if len(name) <= 8 else []
         choices += [initials] if len(words) > 1 else []
-        choices += [name[:size] for size in range(6, len(name) + 1)]
+        choices += [name[:size] for size in range(6, len(name) + 1) if name[size - 1] != " "]
         shorts.append(next((one for one in choices if one not in shorts), name))
     return shorts
 

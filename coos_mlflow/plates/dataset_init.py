@@ -144,6 +144,8 @@ def _are_pure(plate: Plate) -> bool | None:
         return None
     plates = np.full(plate.n_cells, "") if plate.plates is None else plate.plates
     known = (plate.labels != UNLABELLED) & (plate.well_ids.names != "")
+    if not known.any():
+        return None
     wells = np.stack([plates[known], plate.well_ids.names[known]])
     both = np.vstack([wells, plate.labels[known].astype(str)])
     return bool(np.unique(wells, axis=1).shape[1] == np.unique(both, axis=1).shape[1])

@@ -102,7 +102,7 @@ def _from_text(texts: np.ndarray, where: str, dataset: Dataset | None) -> Labels
         known |= {key.casefold(): place for key in (str(one.label), one.short, one.name)}
     known |= {"": UNLABELLED, str(UNLABELLED): UNLABELLED}
     folded = [text.casefold() for text in texts.tolist()]
-    return Labels(_placed(folded, known, where, dataset, texts), dataset.class_names)
+    return Labels(_placed(folded, known, where, dataset, texts.tolist()), dataset.class_names)
 
 
 def _placed(

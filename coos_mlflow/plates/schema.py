@@ -163,26 +163,3 @@ def check_shape(
         raise DataError(f"{where}: shape {shape} found, {expected}.")
     if shape[0] == 0:
         raise DataError(f"{where}: no cells found, expected at least one.")
-
-
-# TEMPORARY, until all rooms take these from the data set.
-IMAGE_SIZE = 64
-CELL_SHAPE = (2, 64, 64)
-CLASSES = (
-    "Endoplasmic Reticulum",
-    "Inner Mitochondrial Membrane",
-    "Golgi",
-    "Peroxisomes",
-    "Early Endosome",
-    "Cytosol",
-    "Nuclear Envelope",
-)
-SPLITS = ("training", "test1", "test2", "test3", "test4")
-SPLIT_TITLES = {key: key.capitalize() for key in SPLITS}
-SPLIT_MEANINGS = {
-    "training": "four plates for each class",
-    "test1": "held-out cells of the Training wells",
-    "test2": "other wells of the Training plates",
-    "test3": "other plates, mostly months later",
-    "test4": "another plate on another microscope",
-}

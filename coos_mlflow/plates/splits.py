@@ -120,11 +120,18 @@ class TrainingData:
         ------
         DataError
             When a file lacks one of these columns, or a cell lacks an id. Only cells of the split
-            that trains may be without a label.
+            that trains may be without a label, but not all of them.
         """
         parts = [self._annotations(path, split) for path in self.files[split]]
         columns = zip(*((part.labels, part.plates, part.wells) for part in parts), strict=True)
-        return Annotations(*(np.concatenate(column) for column in columns))
+        found = Annotations(*(np.concatenate(column) for column in columns))
+        if (found.labels == UNLABELLED).all():
+            files = ", ".join(map(str, self.files[split]))
+            raise DataError(
+                f"{files}:/labels: missing, or -1 for all {len(found.labels):,} cells; a model is "
+                f"trained on cells of known classes: write labels into a file of {split}."
+            )
+        return found
 
     def _annotations(self, path: Path, split: str) -> Annotations:
         with self.open(path) as plate:

@@ -162,7 +162,8 @@ def _write_images(folder: Path, batch: CellBatch, groups: list[str] | None) -> l
     stems = []
     for offset, cell in enumerate(batch.images):
         group = UNLABELLED_FOLDER if groups is None else groups[offset] or UNLABELLED_FOLDER
-        group = re.sub(r"[^\w .+-]", "_", group)
+        # The name of a class may be "..", or begin with the dot of a hidden file.
+        group = re.sub(r"^\.|[^\w .+-]", "_", group)
         stem = f"{group}/COOSv1cell_{batch.start + offset}"
         (folder / group).mkdir(exist_ok=True)
         for channel, image in zip(CHANNELS, cell, strict=True):

@@ -308,13 +308,33 @@ def _columns(stems: list[str], sources: list[Said], root: Path) -> dict[str, np.
 
 
 def _labels(values: list[str], where: str) -> np.ndarray:
-    """Return labels as numbers where all are numbers, else as names of classes."""
+    """Return labels as numbers where all are numbers, else as names of classes.
+
+    Raises
+    ------
+    DataError
+        For a number that is no label, such as 0.5: it is not the name of a class either.
+    """
     texts = clean_ids(values, where)
     texts[texts == UNLABELLED_FOLDER] = ""
     # Spreadsheets may write a whole number as 0.0, or as 0,0 with a decimal comma.
     number = re.compile(r"(-1|[0-9]{1,9})(?:[.,]0*)?|", re.ASCII)
     matches = [number.fullmatch(text) for text in texts.tolist()]
+    for index, text in enumerate(texts.tolist()):
+        if matches[index] is None and _is_number(text):
+            raise DataError(
+                f"{where} {shown(repr(text), 60)} of cell {index}, expected a whole number from 0, "
+                "the name of a class, or -1 for a cell whose class is not known."
+            )
     if not all(matches):
         return texts
     numbers = [int(match[1] or UNLABELLED) for match in matches if match is not None]
     return np.array(numbers, dtype=np.int64)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True

@@ -41,6 +41,8 @@ SERVED_PACKAGES = (
     "numpy",
     "packaging",
     "pandas",
+    "pydantic",
+    "pyyaml",
     "rich",
     "scikit-learn",
     "scipy",

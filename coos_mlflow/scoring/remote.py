@@ -22,15 +22,15 @@ from coos_mlflow.plates.copies import CopyFinder, cell_digests
 from coos_mlflow.plates.dataset_file import dataset_of_plate
 from coos_mlflow.plates.flags import FlagCounter, with_stand_ins
 from coos_mlflow.plates.reader import open_plate
-from coos_mlflow.plates.schema import CellBatch, Origins
+from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.scoring.predictions import BATCH, prediction_table
 from coos_mlflow.serving.limits import MAX_CELLS, NPY
 
 TIMEOUT = 120.0
 """Seconds to wait for a response; MLflow's server gives up after 60."""
 
-_Answer = tuple[np.ndarray, dict[int, str]]
-"""Probabilities, float32 (n, classes), and the names of those labels that occur."""
+_Answer = tuple[np.ndarray, list[str]]
+"""Probabilities, float32 (n, classes), and the names of the classes."""
 
 _BUSY = 503
 _TRIES = 6
@@ -85,23 +85,19 @@ def score_plate(
     if not 1 <= batch <= MAX_CELLS:
         raise DataError(f"batch={batch} found, expected 1 to {MAX_CELLS} cells.")
     address = _address(url)
-    parts: list[tuple[Origins, np.ndarray, np.ndarray]] = []
-    copies, names = CopyFinder(), dict[int, str]()
+    tables, copies = [], CopyFinder()
     opening = open_plate(plate, dataset_of_plate(plate))
     with session or retrying_session() as client, opening as opened:
         counter = FlagCounter(opened.n_cells, f"{plate}:/data")
         bodies = _bodies(opened.batches(batch, keep_unusable=True))
         scored = prefetch(_responses(client, address, prefetch(bodies), timeout))
         with closing(scored):
-            for cells, (probabilities, named) in scored:
-                names |= named
+            for cells, (probabilities, class_names) in scored:
                 origins = opened.origins(cells.start, cells.start + len(cells))
                 counter.add(cells.flags, cells)
                 flags = copies.flagged(cells.flags, cell_digests(cells.images))
-                parts.append((origins, probabilities, flags))
+                tables.append(prediction_table(origins, probabilities, flags, class_names))
                 on_progress(len(cells))
-    class_names = [names.get(label, f"class {label}") for label in range(parts[0][1].shape[1])]
-    tables = [prediction_table(*part, class_names) for part in parts]
     predictions: pd.DataFrame = pa.Table.from_batches(tables).to_pandas()
     return predictions
 
@@ -215,19 +211,18 @@ def _refusal(place: str, response: requests.Response) -> DataError | ServerError
 
 
 def _probabilities(place: str, response: requests.Response, n_cells: int) -> _Answer:
-    """Return the probabilities (n_cells, classes) in a response, and the names of its labels."""
+    """Return the probabilities in a response, float32 (n_cells, classes), and the class names."""
     try:
-        rows = response.json()["predictions"]
-        n_classes = sum(key.startswith("p_") for key in rows[0])
+        answer = response.json()
+        rows, names = answer["predictions"], list(map(str, answer["class_names"]))
         probabilities = np.array(
-            [[row[f"p_{label}"] for label in range(n_classes)] for row in rows], np.float32
+            [[row[f"p_{label}"] for label in range(len(names))] for row in rows], np.float32
         )
-        names = {int(row["label"]): str(row["class_name"]) for row in rows}
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        probabilities, names = np.empty((0, 0), np.float32), {}
-    if probabilities.shape[0] != n_cells or probabilities.shape[1:] < (2,):
+    except (ValueError, KeyError, TypeError):
+        probabilities, names = np.empty((0, 0), np.float32), []
+    if probabilities.shape != (n_cells, len(names)):
         raise ServerError(
-            f"{place}: the answer is not {n_cells} rows of p_0, p_1, ...; is a model of "
-            "coos-mlflow served there?"
+            f"{place}: the answer is not {n_cells} rows of p_0, p_1, ... with the names of the "
+            "classes; is a model of this coos-mlflow served there?"
         )
     return probabilities, names

@@ -56,9 +56,7 @@ def take_over(score: Score, dataset: Dataset) -> bool:
             add = super().post
             if path != PATH:
                 return add(path, **options)
-            return lambda theirs: add(PATH, **documented(dataset))(
-                request_handler(score, dataset.crop)
-            )
+            return lambda theirs: add(PATH, **documented(dataset))(request_handler(score, dataset))
 
     GuardedApp.plain = plain
     fastapi.FastAPI = GuardedApp  # type: ignore[misc]

@@ -111,8 +111,15 @@ def _response(description: str, schema: dict[str, Any]) -> dict[str, Any]:
 def _responses(dataset: Dataset) -> dict[int | str, dict[str, Any]]:
     predictions = {
         "type": "object",
-        "properties": {"predictions": {"type": "array", "items": _prediction(dataset)}},
-        "required": ["predictions"],
+        "properties": {
+            "predictions": {"type": "array", "items": _prediction(dataset)},
+            "class_names": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "names of the labels 0, 1, ...",
+            },
+        },
+        "required": ["predictions", "class_names"],
     }
     return {
         200: _response("A row for each cell, in their order", predictions),

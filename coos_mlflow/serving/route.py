@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.serving.decoding import decode, media_type
 from coos_mlflow.serving.gzip_bodies import is_gzip
 from coos_mlflow.serving.limits import JSON, MAX_BYTES, RefusedRequestError, too_large
@@ -41,12 +42,12 @@ Score = Callable[["np.ndarray"], pd.DataFrame]
 """Turns checked cells, uint16 or float32 (n, 2, crop, crop), into a table with a row per cell."""
 
 
-def request_handler(score: Score, crop: int) -> Callable[..., Any]:
-    """Return the function that FastAPI calls with a request, for cells of a crop."""
+def request_handler(score: Score, dataset: Dataset) -> Callable[..., Any]:
+    """Return the function that FastAPI calls with a request, for cells of a data set."""
     # Imported here because only a starting server needs it.
     from fastapi import Request
 
-    invocations = _Invocations(score, crop)
+    invocations = _Invocations(score, dataset)
 
     async def answer(request: Request) -> Any:
         return await invocations(request)
@@ -76,10 +77,10 @@ class _Work:
 class _Invocations:
     """Handle requests, and score the cells of one request at a time."""
 
-    def __init__(self, score: Score, crop: int) -> None:
+    def __init__(self, score: Score, dataset: Dataset) -> None:
         from mlflow.environment_variables import MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT
 
-        self._score, self._crop = score, crop
+        self._score, self._dataset = score, dataset
         self._limit = float(MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT.get())
         self._in_flight = 0  # changed only in the event loop
         # As many threads as requests, so that no request waits in the uncounted queue of the pool.
@@ -114,7 +115,7 @@ class _Invocations:
         self._in_flight += 1
         future = None
         try:
-            work = _Work(await _body(request, kind), kind, self._crop, gzipped, until)
+            work = _Work(await _body(request, kind), kind, self._dataset.crop, gzipped, until)
             future = self._threads.submit(self._predictions, work)
         finally:
             if future is None:
@@ -137,7 +138,8 @@ class _Invocations:
                     f"No answer within {self._limit:g} s; send fewer cells at once.", 503
                 )
             table = self._score(images)
-        return json.dumps({"predictions": table.to_dict("records")})
+        answer = {"predictions": table.to_dict("records")}
+        return json.dumps(answer | {"class_names": self._dataset.class_names})
 
 
 async def _body(request: Request, kind: str) -> bytes:

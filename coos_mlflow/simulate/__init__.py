@@ -1,20 +1,30 @@
-"""Simulated COOS-7: cells, microscope and experiment, deterministic by seed.
+"""Simulated cells, microscope and experiment, deterministic by seed.
 
-`experiment` writes data sets and plates, `layout` plans them, `population` and `classes` hold the
-parameters. `tissue`, `organelles` and `diffuse` draw cells, `microscope` images them, and `render`
-joins both for one well.
+`coos7_experiment` writes COOS-7's splits and plates, planned by `coos7_layout`. `described` writes
+made-up classes (`made_up`) for any description of a data set. Both simulate wells by `experiment`.
+`population` and `classes` hold the parameters. `tissue`, `organelles` and `diffuse` draw cells,
+`microscope` images them, and `render` joins both for one well.
 """
 
 from __future__ import annotations
 
 from coos_mlflow.simulate.contact_sheet import contact_sheet
-from coos_mlflow.simulate.experiment import simulate_dataset, simulate_plate, simulate_plate_cells
-from coos_mlflow.simulate.layout import planned_cells
+from coos_mlflow.simulate.coos7_experiment import (
+    simulate_dataset,
+    simulate_plate,
+    simulate_plate_cells,
+)
+from coos_mlflow.simulate.coos7_layout import planned_cells
+from coos_mlflow.simulate.described import Size, simulate_described
+from coos_mlflow.simulate.made_up import made_up_dataset
 
 __all__ = [
+    "Size",
     "contact_sheet",
+    "made_up_dataset",
     "planned_cells",
     "simulate_dataset",
+    "simulate_described",
     "simulate_plate",
     "simulate_plate_cells",
 ]

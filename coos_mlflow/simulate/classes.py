@@ -1,7 +1,7 @@
-"""The seven protein classes and their parameters in the simulator, one row a class.
+"""The compartments of a cell, and the parameters of a protein class in the simulator.
 
-Open this file to change how one class looks; how its compartment is drawn stands in `organelles`
-and `diffuse`.
+Open this file to change how one of COOS-7's classes looks; `made_up` has the others. How a
+compartment is drawn stands in `organelles` and `diffuse`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ER, IMM, GOLGI, PEROXISOME, ENDOSOME, CYTOSOL, ENVELOPE = range(7)
-"""Labels, in the order of `coos_mlflow.plates.schema.CLASSES`."""
+"""Compartments, in the order of COOS-7's labels."""
 
 FREE = -1
 """The pattern of soluble protein that is bound to no compartment."""
@@ -21,6 +21,8 @@ class ProteinClass:
 
     Parameters
     ----------
+    compartment : int
+        Location of the protein: `ER` to `ENVELOPE`.
     photons : float
         Photons of a cell of mean expression.
     pool : float
@@ -34,26 +36,42 @@ class ProteinClass:
         compartment that fills space.
     organelles_spread : float
         Standard deviation of the log of that number between cells.
+    width, length, gather : float
+        Factors on the fields of `tissue.OrganelleShape` with these names.
+    second : int or None
+        A second compartment that holds bound protein, with organelles as in `PROTEIN_CLASSES`.
+    second_share : float
+        Share of the bound protein in it.
     """
 
+    compartment: int
     photons: float
     pool: float
     pool_pattern: int
     growth: float
     organelles: float = 0.0
     organelles_spread: float = 0.0
+    width: float = 1.0
+    length: float = 1.0
+    gather: float = 1.0
+    second: int | None = None
+    second_share: float = 0.0
 
 
 PROTEIN_CLASSES = {
-    ER: ProteinClass(110000.0, 0.6, FREE, 1.00),
-    IMM: ProteinClass(90000.0, 0.8, FREE, 1.06, organelles=38.0),
-    GOLGI: ProteinClass(45000.0, 1.0, ER, 0.95, organelles=16.0),
-    PEROXISOME: ProteinClass(40000.0, 1.2, FREE, 1.03, organelles=36.0, organelles_spread=0.3),
-    ENDOSOME: ProteinClass(55000.0, 1.5, ER, 0.92, organelles=17.0, organelles_spread=0.3),
-    CYTOSOL: ProteinClass(160000.0, 1.0, FREE, 1.08),
-    ENVELOPE: ProteinClass(65000.0, 0.6, ER, 0.97),
+    ER: ProteinClass(ER, 110000.0, 0.6, FREE, 1.00),
+    IMM: ProteinClass(IMM, 90000.0, 0.8, FREE, 1.06, organelles=38.0),
+    GOLGI: ProteinClass(GOLGI, 45000.0, 1.0, ER, 0.95, organelles=16.0),
+    PEROXISOME: ProteinClass(
+        PEROXISOME, 40000.0, 1.2, FREE, 1.03, organelles=36.0, organelles_spread=0.3
+    ),
+    ENDOSOME: ProteinClass(
+        ENDOSOME, 55000.0, 1.5, ER, 0.92, organelles=17.0, organelles_spread=0.3
+    ),
+    CYTOSOL: ProteinClass(CYTOSOL, 160000.0, 1.0, FREE, 1.08),
+    ENVELOPE: ProteinClass(ENVELOPE, 65000.0, 0.6, ER, 0.97),
 }
-"""Parameters by label. All figures are chosen, with these reasons:
+"""Parameters of COOS-7's classes by label. All figures are chosen, with these reasons:
 
 - Photons are such that brightness alone tells no class from all others.
 - Rab5-like endosomal proteins exchange with the cytosol, so their unbound share is large. Membrane

@@ -138,7 +138,7 @@ def _free_at(rim: float, body: float, lump: float, variation: Variation) -> floa
 
 @njit(cache=True, nogil=True)
 def _expected_sum(
-    label: int, outline: np.ndarray, nucleus: np.ndarray, variation: Variation
+    compartment: int, outline: np.ndarray, nucleus: np.ndarray, variation: Variation
 ) -> float:
     """Return the approximate sum of a density over a whole, isolated cell.
 
@@ -146,10 +146,10 @@ def _expected_sum(
     cell that is cut by the patch's border or covered by neighbours keeps its brightness.
     """
     radius, nuclear = outline.mean(), nucleus.mean()
-    if label == ENVELOPE:
+    if compartment == ENVELOPE:
         rim = math.sqrt(2.0 * math.pi) * variation.width * 2.0 * math.pi * nuclear
         return rim + 0.19 * math.pi * nuclear**2 + 0.5 * nuclear * variation.decay
-    return (0.33 if label == ER else 0.55) * math.pi * radius**2
+    return (0.33 if compartment == ER else 0.55) * math.pi * radius**2
 
 
 @njit(cache=True, nogil=True)
@@ -158,7 +158,7 @@ def fill(
     canvas: np.ndarray,
     cells: Cells,
     maps: Maps,
-    label: int,
+    compartment: int,
     shape: OrganelleShape,
     tile: np.ndarray,
     amounts: np.ndarray,
@@ -171,7 +171,7 @@ def fill(
     canvas : ndarray of float32, shape (size, size)
         Added to in place.
     cells, maps : Cells, Maps
-    label : int
+    compartment : int
         `classes.ER`, `CYTOSOL`, `ENVELOPE` or `FREE`.
     shape : OrganelleShape
     tile : ndarray of float32, shape (MESH_TILE, MESH_TILE)
@@ -189,7 +189,7 @@ def fill(
         lumps = rng.random((16, 16))
         variation = _draw_variation(rng, shape, cells.nucleus[cell].mean())
         factor = amounts[cell] / _expected_sum(
-            label, cells.outline[cell], cells.nucleus[cell], variation
+            compartment, cells.outline[cell], cells.nucleus[cell], variation
         )
         coarse, finer = 1.0 / (LUMP_UM * shape.scale), 2.2 / (LUMP_UM * shape.scale)
         for y in range(max(0, int(cy - reach)), min(size, int(cy + reach) + 2)):
@@ -198,13 +198,13 @@ def fill(
                     continue
                 body, rim = maps.body[y, x], maps.rim[y, x]
                 lump = value_noise(lumps, y * coarse, x * coarse)
-                if label == ER:
+                if compartment == ER:
                     mesh = tile[(y + turn_y) % MESH_TILE, (x + turn_x) % MESH_TILE]
                     value = _reticulum_at(rim, body, lump, mesh, variation)
-                elif label == CYTOSOL:
+                elif compartment == CYTOSOL:
                     fine = value_noise(lumps, y * finer, x * finer)
                     value = _cytosol_at(rim, body, lump, fine, variation)
-                elif label == ENVELOPE:
+                elif compartment == ENVELOPE:
                     value = _envelope_at(rim, body, lump, y - cy, x - cx, variation)
                 else:
                     value = _free_at(rim, body, lump, variation)

@@ -22,6 +22,7 @@ from coos_mlflow.simulate.classes import (
     IMM,
     PEROXISOME,
     PROTEIN_CLASSES,
+    ProteinClass,
 )
 from coos_mlflow.simulate.diffuse import fill, tubule_mesh
 from coos_mlflow.simulate.tissue import Cells, Maps, OrganelleShape, radius_at
@@ -271,7 +272,7 @@ def draw_protein(
     rng: np.random.Generator,
     cells: Cells,
     maps: Maps,
-    label: int,
+    protein: ProteinClass,
     shape: OrganelleShape,
     photons: float,
     canvas: np.ndarray,
@@ -283,8 +284,7 @@ def draw_protein(
     rng : numpy.random.Generator
     cells, maps : Cells, Maps
         The patch.
-    label : int
-        Class 0..6.
+    protein : ProteinClass
     shape : OrganelleShape
         The well's morphology.
     photons : float
@@ -292,20 +292,44 @@ def draw_protein(
     canvas : ndarray of float32, shape (size, size)
         Added to in place, photons per pixel before blur.
     """
-    protein = PROTEIN_CLASSES[label]
+    own = shape._replace(
+        width=shape.width * protein.width,
+        length=shape.length * protein.length,
+        gather=shape.gather * protein.gather,
+    )
     amounts = photons * cells.level * _touching(cells, canvas.shape[0])
     pool = shape.pool * np.exp(POOL_SPREAD * rng.standard_normal(len(amounts)))
-    pool = np.zeros_like(pool) if label == CYTOSOL else np.clip(pool, 0.0, 0.9)
-    tile = tubule_mesh(rng, shape)
-    if label in _DRAWERS:
-        noise = np.exp(protein.organelles_spread * rng.standard_normal(len(amounts)))
-        expected = protein.organelles * shape.number * noise
-        counts = rng.poisson(expected)
-        each = (1.0 - pool) * amounts / expected
-        _DRAWERS[label](rng, canvas, cells, maps, shape, each, counts)
-    else:
-        fill(rng, canvas, cells, maps, label, shape, tile, (1.0 - pool) * amounts)
-    fill(rng, canvas, cells, maps, protein.pool_pattern, shape, tile, pool * amounts)
+    pool = np.zeros_like(pool) if protein.compartment == CYTOSOL else np.clip(pool, 0.0, 0.9)
+    tile = tubule_mesh(rng, own)
+    bound = (1.0 - pool) * amounts
+    first = (1.0 - protein.second_share) * bound
+    _draw_compartment(rng, cells, maps, protein, own, tile, first, canvas)
+    if protein.second is not None:
+        second = PROTEIN_CLASSES[protein.second]
+        share = protein.second_share * bound
+        _draw_compartment(rng, cells, maps, second, shape, tile, share, canvas)
+    fill(rng, canvas, cells, maps, protein.pool_pattern, own, tile, pool * amounts)
+
+
+def _draw_compartment(
+    rng: np.random.Generator,
+    cells: Cells,
+    maps: Maps,
+    protein: ProteinClass,
+    shape: OrganelleShape,
+    tile: np.ndarray,
+    amounts: np.ndarray,
+    canvas: np.ndarray,
+) -> None:
+    """Add the protein in a class's own compartment, `amounts` (cells,) of photons."""
+    if protein.compartment not in _DRAWERS:
+        fill(rng, canvas, cells, maps, protein.compartment, shape, tile, amounts)
+        return
+    noise = np.exp(protein.organelles_spread * rng.standard_normal(len(amounts)))
+    expected = protein.organelles * shape.number * noise
+    counts = rng.poisson(expected)
+    each = amounts / expected
+    _DRAWERS[protein.compartment](rng, canvas, cells, maps, shape, each, counts)
 
 
 def _touching(cells: Cells, size: int) -> np.ndarray:

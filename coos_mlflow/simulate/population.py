@@ -1,7 +1,7 @@
 """The populations of plates: every factor, its random effects and its shifts.
 
-A factor is log-normal: base * exp(day + plate + well effects + severity * shift). Plates of
-Training, Test3 and Test4 have the same variance components and different means.
+A factor is log-normal: base * exp(day + plate + well effects + shift). All populations have the
+same variance components and different means.
 
 The bases are chosen, with sizes of the order of cultured mouse cells; the instrument's bases come
 from `microscope`. All standard deviations and shifts are chosen. Plates explain a few per cent of
@@ -11,18 +11,23 @@ the variance between cells, and a shift is several standard deviations of a plat
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from coos_mlflow.simulate import microscope
-from coos_mlflow.simulate.classes import PROTEIN_CLASSES
+from coos_mlflow.simulate.classes import ProteinClass
 from coos_mlflow.simulate.microscope import Instrument
 from coos_mlflow.simulate.tissue import OrganelleShape, TissueShape
 
 
 class Effect(NamedTuple):
-    """Variation of one factor: base, standard deviations of the log by level, shifts of the log."""
+    """Variation of one factor: base, standard deviations of the log by level, shifts of the log.
+
+    The shifts are those of wells at a plate's border (`edge`), of plates made months later
+    (`drift`), and of plates imaged by another microscope (`transfer`).
+    """
 
     base: float
     day: float = 0.0
@@ -76,18 +81,6 @@ UNIT_FACTORS = frozenset(
 )  # fmt: skip
 """Factors of the cell line that expresses a protein: drawn for each class of a plate."""
 
-SHIFTS: dict[str, tuple[str, ...]] = {
-    "training": (),
-    "test1": (),
-    "test2": ("edge",),
-    "test3": ("drift",),
-    "test4": ("transfer",),
-}
-"""Shifts, as fields of `Effect`, of the wells of a split."""
-
-MICROSCOPES = {split: "opera-2" if split == "test4" else "opera-1" for split in SHIFTS}
-"""Microscope ids by split: Test4 was imaged on another instrument of the same make."""
-
 Logs = dict[str, float]
 
 
@@ -106,10 +99,16 @@ def merge_unit(plate: Logs, unit: Logs) -> Logs:
     return {name: (unit if name in UNIT_FACTORS else plate)[name] for name in EFFECTS}
 
 
-def mean_shift(split: str, severity: float = 1.0) -> Logs:
-    """Return the shift of every factor's log mean in a split's population, times `severity`."""
+def mean_shift(weights: Mapping[str, float]) -> Logs:
+    """Return a population's shift of every factor's log mean.
+
+    Parameters
+    ----------
+    weights : mapping of str to float
+        Factor on each shift, such as ``{"drift": 0.5}``; the others are 0.
+    """
     return {
-        name: severity * sum(getattr(effect, kind) for kind in SHIFTS[split])
+        name: sum(weight * getattr(effect, kind) for kind, weight in weights.items())
         for name, effect in EFFECTS.items()
     }
 
@@ -125,7 +124,7 @@ class WellState(NamedTuple):
     nucleus_photons: float
 
 
-def well_state(label: int, *effects: Logs) -> WellState:
+def well_state(protein: ProteinClass, *effects: Logs) -> WellState:
     """Return the state of a well of one class, given all effects on it."""
     value = {
         name: effect.base * math.exp(sum(logs[name] for logs in effects))
@@ -138,7 +137,6 @@ def well_state(label: int, *effects: Logs) -> WellState:
         value[name] *= scale
     value["background"] *= light
     value["haze"] = min(value["haze"], 0.8)
-    protein = PROTEIN_CLASSES[label]
     value["pool"] = min(value["pool"] * protein.pool, 0.85)
     value["scale"] = scale
     return WellState(

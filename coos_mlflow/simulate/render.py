@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from coos_mlflow.plates.schema import CELL_SHAPE, IMAGE_SIZE
 from coos_mlflow.simulate import microscope
+from coos_mlflow.simulate.classes import ProteinClass
 from coos_mlflow.simulate.organelles import draw_protein
 from coos_mlflow.simulate.population import WellState
 from coos_mlflow.simulate.tissue import Cells, divide, draw_nuclei, grow_cells
@@ -16,11 +16,9 @@ CENTRING_PX = 1.0
 FIELD_DEFOCUS = 0.25
 """Standard deviation of the log of defocus between the fields of a well; chosen."""
 
-_HALF = IMAGE_SIZE // 2
-
 
 def draw_scene(
-    rng: np.random.Generator, label: int, state: WellState, size: int
+    rng: np.random.Generator, protein: ProteinClass, state: WellState, size: int
 ) -> tuple[np.ndarray, Cells]:
     """Draw a patch of tissue without optics and without noise.
 
@@ -34,7 +32,7 @@ def draw_scene(
     cells = grow_cells(rng, size, state.tissue, state.level_spread)
     maps = divide(cells, size)
     scene = np.zeros((2, size, size), np.float32)
-    draw_protein(rng, cells, maps, label, state.organelles, state.cell_photons, scene[0])
+    draw_protein(rng, cells, maps, protein, state.organelles, state.cell_photons, scene[0])
     draw_nuclei(rng, cells, maps, state.tissue, scene[1])
     scene[1] *= state.nucleus_photons
     return scene, cells
@@ -63,13 +61,13 @@ def image_scene(
 
 
 def render_field(
-    rng: np.random.Generator, label: int, state: WellState, n_cells: int
+    rng: np.random.Generator, protein: ProteinClass, state: WellState, n_cells: int, crop: int
 ) -> np.ndarray:
     """Return `n_cells` cells of one field, each with the neighbours on its crop.
 
     Returns
     -------
-    ndarray of uint16, shape (n_cells, 2, 64, 64)
+    ndarray of uint16, shape (n_cells, 2, crop, crop)
     """
     jitter = np.exp(FIELD_DEFOCUS * rng.standard_normal())
     instrument = state.instrument._replace(defocus_um=state.instrument.defocus_um * jitter)
@@ -77,26 +75,30 @@ def render_field(
     while len(crops) < n_cells:
         # A patch slightly larger than the missing cells need on average.
         side = state.tissue.spacing * np.sqrt(1.12 * (n_cells - len(crops)) + 2.0)
-        size = min(IMAGE_SIZE + 4 + int(side), microscope.FIELD_SHAPE[0])
-        scene, cells = draw_scene(rng, label, state, size)
+        size = min(crop + 4 + int(side), microscope.FIELD_SHAPE[0])
+        scene, cells = draw_scene(rng, protein, state, size)
         electrons = image_scene(rng, scene, instrument)
-        crops += _crops(rng, electrons, cells.centre)
+        crops += _crops(rng, electrons, cells.centre, crop)
     photons = np.stack(crops[:n_cells])
     return microscope.expose(rng, photons, instrument)
 
 
-def _crops(rng: np.random.Generator, image: np.ndarray, centres: np.ndarray) -> list[np.ndarray]:
+def _crops(
+    rng: np.random.Generator, image: np.ndarray, centres: np.ndarray, crop: int
+) -> list[np.ndarray]:
     """Return the crops of all cells that lie wholly on the patch, in random order."""
     corners = np.rint(centres + CENTRING_PX * rng.standard_normal(centres.shape)).astype(int)
-    corners = rng.permutation(corners - _HALF)
-    inside = ((corners >= 0) & (corners <= image.shape[1] - IMAGE_SIZE)).all(axis=1)
-    return [
-        image[:, top : top + IMAGE_SIZE, left : left + IMAGE_SIZE] for top, left in corners[inside]
-    ]
+    corners = rng.permutation(corners - crop // 2)
+    inside = ((corners >= 0) & (corners <= image.shape[1] - crop)).all(axis=1)
+    return [image[:, top : top + crop, left : left + crop] for top, left in corners[inside]]
 
 
 def render_well(
-    rng: np.random.Generator, label: int, state: WellState, per_field: list[int]
+    rng: np.random.Generator,
+    protein: ProteinClass,
+    state: WellState,
+    per_field: list[int],
+    crop: int,
 ) -> np.ndarray:
     """Return the cells of a well, field by field.
 
@@ -104,19 +106,20 @@ def render_well(
     ----------
     rng : numpy.random.Generator
         The well's own generator, so that its cells do not depend on other wells.
-    label : int
-        Class 0..6.
+    protein : ProteinClass
     state : WellState
     per_field : list of int
         Number of cells of each field.
+    crop : int
+        Height and width of a cell's image in pixels.
 
     Returns
     -------
-    ndarray of uint16, shape (sum(per_field), 2, 64, 64)
+    ndarray of uint16, shape (sum(per_field), 2, crop, crop)
     """
-    images = np.empty((sum(per_field), *CELL_SHAPE), np.uint16)
+    images = np.empty((sum(per_field), 2, crop, crop), np.uint16)
     start = 0
     for n_cells in per_field:
-        images[start : start + n_cells] = render_field(rng, label, state, n_cells)
+        images[start : start + n_cells] = render_field(rng, protein, state, n_cells, crop)
         start += n_cells
     return images

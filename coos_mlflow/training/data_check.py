@@ -5,7 +5,7 @@ Open this module to add a check; `coos dataset check` prints them, and training 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -129,67 +129,49 @@ def _faults(
     """Yield sentences on faults, and whether dataset.yaml allows each."""
     names, training = data.dataset.class_names, splits[0]
     where = f"{data.folder}: {training.title}"
+    allow = {key: split.allow for key, split in data.dataset.by_split.items()}
     lacking = [names[label] for label in np.flatnonzero(training.cells == 0)]
     if lacking:
-        yield (
-            (
-                f"{where} has no cell of {_listed(lacking)}; label some, or take the class out of "
-                "dataset.yaml."
-            ),
-            False,
-        )
+        advice = "label some, or take the class out of dataset.yaml"
+        yield f"{where} has no cell of {_listed(lacking)}; {advice}.", False
     single = [names[label] for label in np.flatnonzero(training.plates == 1)]
     if single:
-        allowed = ONE_PLATE_CLASSES in data.dataset.by_split[TRAINING].allow
-        yield (
-            (
-                f"{where} has {_listed(single)} on one plate only, so a model may learn the plate "
-                "instead of the class and nothing can show it; add a second plate"
-                + _or_allow(ONE_PLATE_CLASSES, allowed)
-            ),
-            allowed,
+        fault = (
+            f"{where} has {_listed(single)} on one plate only, so a model may learn the plate "
+            "instead of the class and nothing can show it"
         )
+        yield _fault(fault, "add a second plate", ONE_PLATE_CLASSES, allow[TRAINING])
     if data.dataset.wells == ONE_CLASS and (mixed := _mixed_wells(annotations)):
-        yield (
-            (
-                f"{data.folder}: {_listed(mixed)} hold cells of several classes, but dataset.yaml says "
-                f"{ONE_CLASS}; write mixture there, or mend the labels."
-            ),
-            False,
-        )
+        fault = f"{data.folder}: {_listed(mixed)} hold cells of several classes"
+        advice = f"dataset.yaml says {ONE_CLASS}: write mixture there, or mend the labels"
+        yield f"{fault}; {advice}.", False
     own = _wells(annotations[TRAINING])
     nuclei = _nuclei(data, TRAINING) if len(splits) > 1 else frozenset()
+    advice = "take these cells out of one of them"
     for split in splits[1:]:
-        allow = data.dataset.by_split[split.key].allow
         shared = sorted(own & _wells(annotations[split.key]))
         if shared:
-            allowed = SHARED_WELLS in allow
             words = [f"well {well} of plate {plate}" for plate, well in shared]
-            yield (
-                (
-                    f"{data.folder}: {split.title} shares {_listed(words)} with {training.title}, so "
-                    f"its error is too low for new wells; take these cells out of one of them"
-                    + _or_allow(SHARED_WELLS, allowed)
-                ),
-                allowed,
+            fault = (
+                f"{data.folder}: {split.title} shares {_listed(words)} with {training.title}, so "
+                "its error is too low for new wells"
             )
+            yield _fault(fault, advice, SHARED_WELLS, allow[split.key])
         copies = len(nuclei & _nuclei(data, split.key))
         if copies:
-            allowed = IDENTICAL_IMAGES in allow
-            yield (
-                (
-                    f"{data.folder}: {copies:,} nucleus images of {split.title} are in "
-                    f"{training.title} too, pixel by pixel, so its error is too low; take these cells "
-                    "out of one of them" + _or_allow(IDENTICAL_IMAGES, allowed)
-                ),
-                allowed,
+            fault = (
+                f"{data.folder}: {copies:,} nucleus images of {split.title} are in "
+                f"{training.title} too, pixel by pixel, so its error is too low"
             )
+            yield _fault(fault, advice, IDENTICAL_IMAGES, allow[split.key])
 
 
-def _or_allow(name: str, allowed: bool) -> str:
-    if allowed:
-        return f" (allowed by `{name}` in dataset.yaml)."
-    return f", or write `allow: [{name}]` below the split in dataset.yaml if it is meant so."
+def _fault(fault: str, advice: str, name: str, allow: Sequence[str]) -> tuple[str, bool]:
+    """Return the sentence on a fault that dataset.yaml may allow, and whether it does."""
+    if name in allow:
+        return f"{fault}; dataset.yaml allows it ({name}).", True
+    allowing = f"write `allow: [{name}]` below the split in dataset.yaml if it is meant so"
+    return f"{fault}; {advice}, or {allowing}.", False
 
 
 def _wells(found: Annotations) -> set[tuple[str, str]]:
@@ -228,8 +210,9 @@ def _costs(data: TrainingData, splits: list[SplitCheck]) -> Iterator[str]:
     n_plates = len(training.by_plate)
     if n_plates < MIN_REFERENCE_PLATES:
         yield (
-            f"{training.title} has {n_plates} plates, and a verdict on new plates needs at least "
-            f"{MIN_REFERENCE_PLATES}: every report will say 'cannot tell'."
+            f"{training.title} has {n_plates} {'plate' if n_plates == 1 else 'plates'}, and a "
+            f"verdict on new plates needs at least {MIN_REFERENCE_PLATES}: every report will say "
+            "'cannot tell'."
         )
     if not splits[1:]:
         yield (

@@ -155,4 +155,6 @@ def _training_predictions(fitted: Fitted, inputs: TrainingInputs) -> str:
     """Return the unit that the predictions of Training leave out; see `Reference`."""
     if fitted.pipeline is None:
         return "cells"
+    if len(np.unique(inputs.annotations[TRAINING].plates)) < 2:
+        return "folds"
     return "network" if inputs.representation.trainable else "plates"

@@ -28,8 +28,9 @@ from coos_mlflow.plates.schema import CellBatch
 CELLS = "Metadata_Index bigint, Metadata_Plate string, Metadata_Well string, images array<float>"
 """The columns of `read_cells`; the model takes the last.
 
-A cell is a flat list of 8,192 raw counts: the 64 rows of the protein channel, then those of the
-nucleus. Single precision holds both what microscopes count (uint16) and what was corrected since.
+A cell is a flat list of raw counts: the rows of the protein channel, then those of the nucleus;
+8,192 with a crop of 64 pixels. Single precision holds both what microscopes count (uint16) and what
+was corrected since.
 """
 
 BATCH = 512
@@ -70,7 +71,7 @@ def load(spark: SparkSession, model: str) -> Callable[..., Column]:
 
 
 def score(cells: DataFrame, predict: Callable[..., Column]) -> DataFrame:
-    """Return label, class_name and p_0..p_6 of each cell beside its other columns."""
+    """Return label, class_name and p_0, p_1, ... of each cell beside its other columns."""
     kept = [name for name in cells.columns if name != "images"]
     return cells.select(*kept, predict("images").alias("scored")).select(*kept, "scored.*")
 

@@ -11,8 +11,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from coos_mlflow.plates.schema import CELL_SHAPE
-from fuzz.seeds import N_CELLS
+from fuzz.seeds import CELL_SHAPE, N_CELLS
 from fuzz.trap import Trap
 
 

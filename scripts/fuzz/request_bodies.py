@@ -13,12 +13,11 @@ import numpy as np
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.flags import check_images
-from coos_mlflow.plates.schema import CELL_SHAPE
 from coos_mlflow.serving.decoding import decode, media_type
 from coos_mlflow.serving.gzip_bodies import is_gzip
 from coos_mlflow.serving.limits import JSON, MAX_CELLS, NPY
 from fuzz.npy_lies import SHAPE, npy
-from fuzz.seeds import cells
+from fuzz.seeds import CELL_SHAPE, cells
 
 LONGEST_SENTENCE = 1000
 CELL, ROW, ARRAY, PIXELS, GZIPPED = b"@C", b"@R", b"@A", b"@P", b"@G"
@@ -75,7 +74,7 @@ def try_bytes(data: bytes) -> bool:
             said, _, body = body.partition(b"\n")
             content_type, _, coding = said.decode("latin-1").partition("|")
             kind, gzipped = media_type(content_type), is_gzip(coding)
-        images = decode(body, kind, gzipped)
+        images = decode(body, kind, CELL_SHAPE[1], gzipped)
     except DataError as error:
         sentence = str(error)
         assert sentence.isprintable(), sentence

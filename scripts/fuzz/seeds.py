@@ -10,8 +10,10 @@ import h5py
 import hdf5plugin
 import numpy as np
 
+from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.plates.reader import PlateWriter
-from coos_mlflow.plates.schema import CELL_SHAPE, CLASSES
+
+CELL_SHAPE = coos7().cell_shape
 
 N_CELLS = 8
 """Cells of a seed: few, so that most of its bytes that matter are no pixels."""
@@ -48,7 +50,7 @@ def columns(n: int = N_CELLS) -> dict[str, np.ndarray]:
     """Return labels and ids of n cells by their HDF5 names, text as bytes of fixed length."""
     cell = np.arange(n)
     return {
-        "labels": cell % len(CLASSES),
+        "labels": cell % coos7().n_classes,
         "plateIDs": np.array([b"59", b"109"])[cell * 2 // n],
         "wellIDs": np.array([b"002003000", b"B04", b"mitochondria"])[cell % 3],
         "dateIDs": np.array([b"2017-03-01"])[cell * 0],

@@ -16,7 +16,7 @@ from coos_mlflow.classifiers.fit import build_pipeline, fit, left_out_plates
 from coos_mlflow.classifiers.forest_search import FOREST_GRID, SEARCHES
 from coos_mlflow.classifiers.protocol import TITLES, Protocol
 from coos_mlflow.errors import DataError
-from coos_mlflow.simulate import layout
+from coos_mlflow.simulate.coos7_layout import plan_dataset
 
 QUICK = Protocol(search_samples=2, cv_folds=2)
 
@@ -41,13 +41,15 @@ def blobs():
 def test_contract(kind, blobs):
     X, y, plates = blobs
     fitted = fit(kind, X, y, plates, QUICK)
-    probabilities = classifiers.class_probabilities(fitted.pipeline, X)
+    probabilities = classifiers.class_probabilities(fitted.pipeline, X, 7)
     assert probabilities.shape == (len(y), 7)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
     assert (probabilities.argmax(axis=1) == y).mean() > 0.8
     assert 0 <= fitted.cv_error < 30
     again = fit(kind, X, y, plates, QUICK)
-    np.testing.assert_array_equal(probabilities, classifiers.class_probabilities(again.pipeline, X))
+    np.testing.assert_array_equal(
+        probabilities, classifiers.class_probabilities(again.pipeline, X, 7)
+    )
     assert again.cv_error == fitted.cv_error
 
 
@@ -67,7 +69,7 @@ def test_a_class_that_training_lacks_gets_no_probability(kind, blobs):
     X, y, plates = blobs
     some = y != 3
     pipeline = fit(kind, X[some], y[some], plates[some], QUICK).pipeline
-    probabilities = classifiers.class_probabilities(pipeline, X)
+    probabilities = classifiers.class_probabilities(pipeline, X, 7)
     assert (probabilities[:, 3] == 0).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
 
@@ -92,7 +94,7 @@ def test_left_out_predictions_never_come_from_the_cells_own_plate(kind):
     X = np.eye(4, dtype=np.float32)[y]
     (pipeline,) = classifiers._fits(build_pipeline(kind, QUICK), X, y, [(np.arange(80), [])], "all")
     assert (pipeline.predict(X) == y).all()
-    found = classifiers.left_out_probabilities(pipeline, X, y, np.array(list("dbca"))[y])
+    found = classifiers.left_out_probabilities(pipeline, X, y, np.array(list("dbca"))[y], 4)
     assert (found[np.arange(80), y] == 0).all()
     np.testing.assert_allclose(found.sum(axis=1), 1)
 
@@ -122,7 +124,7 @@ def test_folds_of_plates_leave_out_one_plate_of_a_class(layout):
 
 def test_the_plates_of_coos7_make_few_folds():
     """Four plates a class, each of one or two classes."""
-    plans = [p for p in layout.plan_dataset(1.0, 0) if "training" in p.cells]
+    plans = [p for p in plan_dataset(1.0, 0) if "training" in p.cells]
     y, plates = np.array([p.label for p in plans]), np.array([p.plate for p in plans])
     assert len(np.unique(plates)) == 20
     assert 4 <= len(left_out_plates(y, plates)) <= 6
@@ -142,11 +144,11 @@ def test_fits_on_all_cores_end_as_fits_on_one(kind, blobs, monkeypatch):
     pipeline = build_pipeline(kind, QUICK)
     if kind == "rf":
         pipeline.set_params(classify__n_estimators=20)
-    found = classifiers.left_out_probabilities(pipeline, noisy, y, plates)
+    found = classifiers.left_out_probabilities(pipeline, noisy, y, plates, 7)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     for fitted, held in left_out_plates(y, plates):
         (alone,) = classifiers._fits(pipeline, noisy, y, [(fitted, held)], "alone")
-        expected = classifiers.class_probabilities(alone, noisy[held])
+        expected = classifiers.class_probabilities(alone, noisy[held], 7)
         np.testing.assert_array_equal(found[held], expected)
 
 
@@ -233,7 +235,7 @@ def test_leaving_out_a_plate_may_leave_a_single_class(blobs):
     X, y, _ = blobs
     two = y < 2
     found = classifiers.left_out_probabilities(
-        build_pipeline("lr", QUICK), X[two], y[two], y[two].astype(str)
+        build_pipeline("lr", QUICK), X[two], y[two], y[two].astype(str), 7
     )
     np.testing.assert_array_equal(found.argmax(axis=1), 1 - y[two])
 

@@ -12,6 +12,7 @@ from unittest.mock import patch
 import h5py
 import pytest
 import typer
+from _coos7 import SPLITS
 from waiting import PATIENCE
 
 from coos_mlflow import representations
@@ -21,7 +22,6 @@ from coos_mlflow.classifiers.protocol import FOLDS, PRESETS
 from coos_mlflow.cli import main
 from coos_mlflow.cli import train as cli_train
 from coos_mlflow.cli.main import app
-from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.training.row import KIND_TITLES
 
 BIN = Path(sys.executable).parent

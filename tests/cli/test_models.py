@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 import typer
+from _coos7 import SPLITS
 from mlflow import MlflowClient
 from mlflow.models import Model
 from typer.testing import CliRunner
@@ -16,7 +17,6 @@ from coos_mlflow import __version__
 from coos_mlflow.cli import models
 from coos_mlflow.errors import CoosError, DataError, RegistryError
 from coos_mlflow.metrics import difference
-from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.runs import prepare_store
 

@@ -3,9 +3,11 @@
 from types import SimpleNamespace
 
 import pytest
+from _coos7 import SPLITS
 
 from coos_mlflow.cli.tables import show_rows
-from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.dataset import coos7
+from coos_mlflow.plates.splits import TrainingData
 
 
 def row(name: str, kind: str, trained: bool = True, layer: str = "fc2") -> SimpleNamespace:
@@ -27,7 +29,7 @@ def printed(monkeypatch, capsys):
         row("deeploc-knn", "knn"),
         row("vgg16-random-lr", "lr", trained=False, layer="conv3_3"),
     ]
-    show_rows(rows, simulated=True)
+    show_rows(rows, TrainingData(coos7(), {}, simulated=True))
     return capsys.readouterr().out
 
 

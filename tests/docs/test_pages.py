@@ -12,7 +12,7 @@ from coos_mlflow import errors
 from coos_mlflow._utils.signals import SIGNALS
 from coos_mlflow.cli.main import app
 from coos_mlflow.plates.flags import FLAGS
-from coos_mlflow.scoring.predictions import SCHEMA
+from coos_mlflow.scoring.predictions import schema_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -114,7 +114,7 @@ def test_the_page_of_results_has_the_columns_of_predictions():
     first, last = written.index(("p_0", "float32")), written.index(("p_6", "float32"))
     assert last == first + 1
     written[first : last + 1] = [(f"p_{label}", "float32") for label in range(7)]
-    plain = ((f.name, str(getattr(f.type, "value_type", f.type))) for f in SCHEMA)
+    plain = ((f.name, str(getattr(f.type, "value_type", f.type))) for f in schema_of(7))
     assert written == [(name, kinds.get(kind, kind)) for name, kind in plain]
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from _coos7 import CELL_SHAPE
 
 from coos_mlflow.drift.collect import Collected, Collector, concatenate_samples
 from coos_mlflow.drift.error_estimate import calibrate
 from coos_mlflow.drift.image_quality import RAW_FIGURES
 from coos_mlflow.drift.reference import Projection, Reference, ReferenceCells
 from coos_mlflow.metrics import confusion_matrix
-from coos_mlflow.plates.schema import CELL_SHAPE, CLASSES
+from coos_mlflow.plates.dataset import Dataset, coos7
 
 DIMS = 16
 FIGURES = len(RAW_FIGURES)
@@ -37,13 +38,14 @@ class World:
     seed: int = 0
     plate_share: float = 0.05
     well_share: float = 0.05
+    dataset: Dataset = field(default_factory=coos7)
     centres: np.ndarray = field(init=False)
     factor: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng([7, self.seed])
         spread = np.concatenate([np.linspace(1.8, 0.4, DIMS), np.full(FIGURES, 0.3)])
-        self.centres = rng.normal(size=(len(CLASSES), DIMS + FIGURES)) * spread
+        self.centres = rng.normal(size=(self.dataset.n_classes, DIMS + FIGURES)) * spread
         loadings = rng.normal(size=(DIMS + FIGURES, 3))
         covariance = 0.27 * loadings @ loadings.T + 0.2 * np.eye(DIMS + FIGURES)
         deviation = np.sqrt(np.diag(covariance))
@@ -123,8 +125,9 @@ class World:
         wells = np.concatenate([training.wells[name] for name in names]).astype(str)
         plates = np.repeat(names, [len(training.wells[name]) for name in names])
         calibration = calibrate(probabilities, truth, plates, wells)
-        confusion = confusion_matrix(truth, probabilities.argmax(axis=1))
+        confusion = confusion_matrix(truth, probabilities.argmax(axis=1), self.dataset.n_classes)
         return Reference(
+            dataset=self.dataset,
             profiles={"training": training.profile},
             projection=Projection(np.zeros(DIMS), np.ones(DIMS), np.eye(DIMS)),
             cells=no_cells(),

@@ -25,7 +25,7 @@ def streamed(random_cells, monkeypatch):
     def stream(size: int, order: np.ndarray | None = None, **columns) -> ExamplePicker:
         order = np.arange(N) if order is None else order
         columns = {"plates": plates, "wells": wells} | columns
-        picker = ExamplePicker()
+        picker = ExamplePicker(7)
         for start in range(0, N, size):
             rows = order[start : start + size]
             own = {key: None if v is None else v[rows] for key, v in columns.items()}
@@ -85,11 +85,11 @@ def test_picking_from_what_blocks_have_picked_is_picking_from_all(streamed, monk
     """A part has thumbnails only of the cells that were picked in its block."""
     monkeypatch.setattr(example_cells, "PER_CLASS", 1)
     probabilities, novelty, plates, wells = streamed.facts
-    whole, picker = streamed(240), ExamplePicker()
+    whole, picker = streamed(240), ExamplePicker(7)
     for start in range(0, N, 120):
         rows = slice(start, start + 120)
         origins = Origins(np.arange(start, start + 120), plates[rows], wells[rows])
-        own = ExamplePicker()
+        own = ExamplePicker(7)
         own.add(origins, probabilities[rows], novelty[rows], str)
         kept = {index - start: thumbnail for index, thumbnail in own.thumbnails().items()}
         assert len(kept) < 60

@@ -28,7 +28,7 @@ def with_cells(reference, random_cells):
 
 def test_it_comes_back_as_it_was(with_cells, world, tmp_path):
     with_cells.save(tmp_path / "drift")
-    loaded = Reference.load(tmp_path / "drift")
+    loaded = Reference.load(tmp_path / "drift", with_cells.dataset)
     assert loaded.errors == with_cells.errors
     assert loaded.provenance == with_cells.provenance
     np.testing.assert_array_equal(loaded.cells.images, with_cells.cells.images)
@@ -76,7 +76,7 @@ def test_a_damaged_one_says_so(with_cells, tmp_path, damage):
     else:
         facts.write_text(facts.read_text().replace('"schema_version": 3', '"schema_version": 9'))
     with pytest.raises(RegistryError, match="register the model again"):
-        Reference.load(tmp_path)
+        Reference.load(tmp_path, with_cells.dataset)
 
 
 def test_projection_finds_the_directions_of_the_data():

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _coos7 import CLASSES
 
 from coos_mlflow.drift import effect_sizes as effects
 from coos_mlflow.drift.effect_sizes import MAX_CELLS, MIN_CELLS_PER_PLATE, describe, effect_sizes
 from coos_mlflow.drift.image_quality import RAW_FIGURES
 from coos_mlflow.drift.statistics import CellSample, Statistic, base, statistics
-from coos_mlflow.plates.schema import CLASSES
 
 DIMS = 16
 CENTRES = 2 * np.random.default_rng(99).normal(size=(len(CLASSES), DIMS))

@@ -23,6 +23,7 @@ from coos_mlflow.drift.verdict import (
     Judge,
     _Scale,
 )
+from coos_mlflow.plates.dataset import Dataset
 
 IDS = {"has_plate_ids": True, "has_well_ids": True}
 
@@ -268,7 +269,40 @@ def test_it_is_json_and_the_same_every_time(reference, world):
     )
     assert first == second
     assert "NaN" not in first
-    assert json.loads(first)["schema_version"] == 4
+    stored = json.loads(first)
+    assert stored["schema_version"] == 5
+    assert stored["error_record"]["estimators"][-1]["title"] == "The error of Test1, everywhere"
+
+
+def test_classes_and_splits_are_those_of_the_data_set(make_world):
+    names = ["Golgi", "Cytosol", "Centrosome"]
+    dataset = Dataset.from_dict(
+        {
+            "name": "own",
+            "classes": names,
+            "crop": 48,
+            "splits": [
+                {"name": "First", "role": "train", "files": "a.h5"},
+                {"name": "Test1", "role": "reference", "files": "b.h5", "meaning": "next week"},
+            ],
+        },
+        "here",
+    )
+    world = make_world(dataset=dataset)
+    reference = world.reference([(0, 1), (1, 2), (2, 0)] * 7)
+    found = assess(reference, world.plate((0, 2), seed=6), **IDS)
+    assert found["dataset"]["name"] == "own" and found["dataset"]["crop"] == 48
+    assert [one["name"] for one in found["dataset"]["classes"]] == names
+    assert found["dataset"]["splits"][1] == {
+        "key": "test1", "title": "Test1", "meaning": "next week",
+    }  # fmt: skip
+    assert found["class_shares"]["classes"] == names
+    assert {len(well["shares"]) for well in found["wells"]} == {3}
+    assert len(found["error"]["recalls"]) == 3
+    assert found["plates"][0]["classes"] == [0, 2]
+    assert found["verdict"] == IN_RANGE
+    shifted = assess(reference, world.plate((0, 2), seed=6, shift=world.shift(9, 1)), **IDS)
+    assert shifted["verdict"] == SHIFTED
 
 
 def test_wells_are_all_there(reference, world):

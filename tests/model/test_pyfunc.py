@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from _coos7 import CLASSES
 from mlflow.exceptions import MlflowException
 from packaging.version import Version
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
@@ -27,7 +28,6 @@ from coos_mlflow.model import bundle
 from coos_mlflow.model.cell_model import CellModel
 from coos_mlflow.model.digests import write_digests
 from coos_mlflow.plates.reader import open_plate
-from coos_mlflow.plates.schema import CLASSES
 from coos_mlflow.registry.artifacts import SERVED_PACKAGES, pinned
 from coos_mlflow.representations import create, names
 
@@ -84,7 +84,7 @@ def spoilt(cells: np.ndarray) -> dict[str, object]:
         "3 axes": cells[0],
         "no cells": cells[:0],
         "columns '0', '1', '2' found": columns,
-        "flat list of 8192": pd.DataFrame({"cell": [[1, 2, 3]]}),
+        "flat list of 8,192 counts": pd.DataFrame({"cell": [[1, 2, 3]]}),
         "cell 0 is missing": pd.DataFrame({"cell": [None]}),
         "dtype": np.array([["a"]]),
         "different lengths": pd.DataFrame({"cell": [[1, [2, 3]]]}),

@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.dataset import Dataset, coos7
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.summary import inspect
 
 Make = Callable[[h5py.File, np.ndarray], None]
 
 
-def refusal(path: Path) -> str:
+def refusal(path: Path, described: Dataset | None = None) -> str:
     """The sentence that `inspect` refuses a file with, after checking its form."""
     with pytest.raises(DataError) as caught:
-        inspect(path)
+        inspect(path, dataset=described)
     message = str(caught.value)
     assert str(path) in message
     assert "\n" not in message
@@ -75,7 +76,16 @@ WRONG_CONTENT = {
     "one channel": (dataset("data", lambda c: c[:, :1]), "one channel, expected"),
     "three channels": (
         dataset("data", lambda c: np.repeat(c, 2, axis=1)[:, :3]),
-        r"shape \(6, 3, 64, 64\) found, expected \(N, 2, 64, 64\)",
+        r"shape \(6, 3, 64, 64\) has 3 channels, expected \(N, 2, crop, crop\).*`channels` in",
+    ),
+    "no square": (dataset("data", lambda c: c[..., :48]), r"\(6, 2, 64, 48\) found, expected"),
+    "31 pixels": (
+        dataset("data", lambda c: c[..., :31, :31]),
+        r"shape \(6, 2, 31, 31\) found, expected .* a crop of 32 to 256 pixels",
+    ),
+    "257 pixels": (
+        dataset("data", lambda c: np.tile(c, (1, 1, 5, 5))[..., :257, :257]),
+        r"shape \(6, 2, 257, 257\) found, expected .* a crop of 32 to 256 pixels",
     ),
     "zero cells": (dataset("data", lambda c: c[:0]), "no cells found"),
     "text": (dataset("data", lambda c: c[:, 0, 0, 0].astype("S")), "dtype .S5 found, expected"),
@@ -97,11 +107,11 @@ WRONG_CONTENT = {
         r"cell 0, channel 0 \(protein\): 300 stands in every",
     ),
     "constant": (dataset("data", constant), r"cell 2, channel 1 \(nucleus\): 77 stands in every"),
-    "label 7": (dataset("labels", lambda c: [0, 1, 2, 3, 7, 6]), "/labels: label 7 of cell 4"),
-    "label -1": (dataset("labels", lambda c: [0, -1, 2, 3, 4, 6]), "/labels: label -1 of cell 1"),
+    "label -2": (dataset("labels", lambda c: [0, -2, 2, 3, 4, 6]), "/labels: label -2 of cell 1"),
     "label 1.5": (dataset("labels", lambda c: [0, 1.5, 2, 3, 4, 6]), "/labels: label 1.5 of cell"),
-    "label NaN": (dataset("labels", lambda c: [0, 1, 2, 3, np.nan, 6]), "label nan of cell 4"),
-    "text labels": (dataset("labels", lambda c: ["ER"] * 6), "/labels: dtype object found"),
+    "infinite label": (dataset("labels", lambda c: [0, 1, 2, 3, np.inf, 6]), "label inf of cell 4"),
+    "enormous label": (dataset("labels", lambda c: [0, 2**31, 2, 3, 4, 6]), "label 2.*of cell 1"),
+    "boolean labels": (dataset("labels", lambda c: [True] * 6), "/labels: dtype .* expected whole"),
     "labels too short": (
         dataset("labels", lambda c: [0, 1, 2]),
         r"/labels: shape \(3,\) found, expected \(6,\)",
@@ -140,6 +150,32 @@ def test_wrong_content(tmp_path, random_cells, case: str) -> None:
     with h5py.File(path, "w") as file:
         make(file, random_cells(6))
     assert re.search(sentence, refusal(path))
+
+
+NO_COOS7 = {
+    "label 7": (
+        dataset("labels", lambda c: [0, 1, 2, -1, 7, 7]),
+        r"/labels: label 7 of cell 4 found, expected a class of COOS-7 \(0 Endoplasmic .*2 of 6",
+    ),
+    "another class": (
+        dataset("labels", lambda c: ["er", "IMM", "6", "", "Golgi", "Nucleolus"]),
+        r"/labels: label 'Nucleolus' of cell 5 found, expected a class of COOS-7",
+    ),
+    "48 pixels": (
+        dataset("data", lambda c: c[..., :48, :48]),
+        r"has crops of 48 pixels, expected \(N, 2, 64, 64\).*cut crops of 64 x 64 pixels",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NO_COOS7)
+def test_what_does_not_fit_the_data_set(tmp_path, random_cells, case: str) -> None:
+    make, sentence = NO_COOS7[case]
+    path = tmp_path / "plate.h5"
+    with h5py.File(path, "w") as file:
+        make(file, random_cells(6))
+    assert inspect(path).n_cells == 6
+    assert re.search(sentence, refusal(path, coos7()))
 
 
 def test_a_single_faulty_cell_is_found_in_any_batch(tmp_path, random_cells) -> None:

@@ -121,10 +121,21 @@ def test_labels_as_spreadsheets_write_them(images, labels) -> None:
     assert columns["labels"].tolist() == [0, 6]
 
 
-@pytest.mark.parametrize("label", ["0.5", "-1", "1e0", "", "nan"])
-def test_labels_that_are_no_whole_number(images, label) -> None:
-    with pytest.raises(DataError, match="expected a number"):
-        read(images, f"file,label\na1,{label}\nb1,1\n")
+@pytest.mark.parametrize("label", ["0.5", "-2", "1e0", "inf"])
+@pytest.mark.parametrize("other", ["1", "ER"])
+def test_labels_that_are_no_whole_number(images, label, other) -> None:
+    with pytest.raises(DataError, match=f"label '{label}' of cell 0, expected a whole number"):
+        read(images, f"file,label\na1,{label}\nb1,{other}\n")
+
+
+@pytest.mark.parametrize("label", ["", "-1", "NaN", "unlabelled"])
+def test_cells_without_a_label(images, label) -> None:
+    assert read(images, f"file,label\na1,{label}\nb1,1\n").columns["labels"].tolist() == [-1, 1]
+
+
+def test_labels_that_are_names_of_classes(images) -> None:
+    columns = read(images, "file,label\na1,Early Endosome\nb1,\n").columns
+    assert columns["labels"].tolist() == ["Early Endosome", ""]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.columns import ID_DATASETS
+from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.reader import file_digest, open_plate
 
 
@@ -114,6 +115,81 @@ def test_labels_of_any_number_type(tmp_path, random_cells, dtype: str) -> None:
     with open_plate(write_raw(tmp_path / "p.h5", random_cells(3), labels=labels)) as plate:
         assert plate.labels is not None and plate.labels.dtype == np.int64
         assert plate.labels.tolist() == [0, 6, 3]
+
+
+def described(**values: object) -> Dataset:
+    """Two classes with labels of their own, in crops of 64 pixels."""
+    known = {
+        "name": "own",
+        "classes": [{"name": "ER", "label": 5}, {"name": "Early Endosome", "label": 2}],
+        "crop": 64,
+        "splits": [{"name": "all", "role": "train", "files": "*.h5"}],
+    }
+    return Dataset.from_dict(known | values, "here")
+
+
+def test_labels_are_places_in_the_data_set(tmp_path, random_cells) -> None:
+    path = write_raw(tmp_path / "p.h5", random_cells(4), labels=[2, 5, -1, np.nan])
+    with open_plate(path, described()) as plate:
+        assert plate.labels.tolist() == [1, 0, -1, -1]
+        assert plate.class_names == ("ER", "Early Endosome")
+    with open_plate(path) as plate:
+        assert (plate.labels.tolist(), plate.class_names) == ([2, 5, -1, -1], None)
+
+
+def test_labels_that_are_text(tmp_path, random_cells) -> None:
+    """A name, an abbreviation or a number, in any case; missing ones have several spellings."""
+    labels = ["early endosome", "ER", "EE", "5", "", "-1", "nan"]
+    path = write_raw(tmp_path / "p.h5", random_cells(7), labels=labels)
+    with open_plate(path, described()) as plate:
+        assert plate.labels.tolist() == [1, 0, 1, 0, -1, -1, -1]
+    with open_plate(path) as plate:
+        names = [plate.class_names[label] if label >= 0 else "" for label in plate.labels]
+        assert names == [*labels[:4], "", "", ""]
+        (batch,) = plate.batches()
+        assert batch.labels.tolist() == plate.labels.tolist()
+
+
+@pytest.mark.parametrize("crop", [32, 48, 256])
+def test_crops_of_other_sizes(tmp_path, random_cells, crop: int) -> None:
+    images = np.tile(random_cells(3), (1, 1, 4, 4))[..., :crop, :crop]
+    path = write_raw(tmp_path / "p.h5", images)
+    with open_plate(path, described(crop=crop)) as plate:
+        assert plate.crop == crop
+        (batch,) = plate.batches()
+    np.testing.assert_array_equal(batch.images, images)
+
+
+@pytest.mark.parametrize("named_in", ["file", "data set"])
+def test_two_of_four_channels_are_read(tmp_path, random_cells, named_in: str) -> None:
+    cells = random_cells(6)
+    images = np.stack([cells[:3, 0], cells[3:, 1], cells[3:, 0], cells[:3, 1]], axis=1)
+    channels = ("actin", "nucleus", "tubulin", "protein")
+    path = write_raw(tmp_path / "p.h5", images)
+    if named_in == "file":
+        with h5py.File(path, "a") as file:
+            file.attrs["channels"] = np.bytes_(", ".join(channels))
+    with open_plate(
+        path, described(channels=channels) if named_in == "data set" else None
+    ) as plate:
+        (batch,) = plate.batches()
+    np.testing.assert_array_equal(batch.images, images[:, [3, 1]])
+
+
+def test_pixel_sizes_may_differ_by_5_percent(make_plate) -> None:
+    path = make_plate(labels=None, attrs={"pixel_size_um": 0.325})
+    for size in (None, 0.325, 0.325 * 1.04, 0.325 / 1.04):
+        with open_plate(path, described(pixel_size=size)) as plate:
+            assert plate.pixel_size == 0.325
+    with pytest.raises(
+        DataError, match=r"0\.325 micro.*expected 0\.65 as in own; scale .* by 0\.5 "
+    ):
+        open_plate(path, described(pixel_size=0.65))
+
+
+def test_a_pixel_size_is_not_needed(make_plate) -> None:
+    with open_plate(make_plate(labels=None), described(pixel_size=0.65)) as plate:
+        assert plate.pixel_size is None
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,22 @@ def test_what_is_written_is_read_back(tmp_path, random_cells, dtype: str) -> Non
     np.testing.assert_array_equal(batch.wells, wells)
 
 
+def test_crops_and_names_of_classes(tmp_path, random_cells) -> None:
+    cells = np.ascontiguousarray(random_cells(4)[..., :40, :40])
+    with PlateWriter(tmp_path / "p.h5", 4, crop=40) as writer:
+        writer.append(cells, labels=np.array(["Zelle µ", "", "ER", "ER"]))
+    with open_plate(tmp_path / "p.h5") as plate:
+        (batch,) = plate.batches()
+        assert plate.class_names == ("ER", "Zelle µ")
+    assert batch.labels.tolist() == [1, -1, 0, 0]
+    np.testing.assert_array_equal(batch.images, cells)
+    with (
+        pytest.raises(DataError, match=r"crops of 64 pixels, expected \(N, 2, 40, 40\)"),
+        PlateWriter(tmp_path / "q.h5", 4, crop=40) as writer,
+    ):
+        writer.append(random_cells(4))
+
+
 def test_the_layout_is_the_published_one(make_plate) -> None:
     with h5py.File(make_plate(n=100)) as file:
         assert set(file) == {
@@ -77,7 +93,7 @@ def test_force_replaces_a_file(make_plate, random_cells) -> None:
     [
         (2, {}, "2 cells were written, expected 3"),
         (4, {}, "4 cells found, expected 3"),
-        (3, {"labels": np.array([0, 1, 7])}, "label 7 of cell 2"),
+        (3, {"labels": np.array([0, 1, -2])}, "label -2 of cell 2"),
         (3, {"labels": np.array([0, 1])}, r"labels of shape \(2,\), expected \(3,\)"),
         (3, {"wells": np.array(["x" * 300] * 3)}, "wells: the id of cell 0 has 300 characters"),
     ],

@@ -45,6 +45,16 @@ def test_counts_and_intensities(make_plate, random_cells) -> None:
     )
 
 
+def test_labels_and_size_of_any_data_set(make_plate, random_cells) -> None:
+    labels = np.array([4, 9, 9, -1] * 3)
+    images = np.ascontiguousarray(random_cells(12)[..., :48, :48])
+    path = make_plate(images=images, labels=labels, attrs={"pixel_size_um": 0.65})
+    summary = inspect(path)
+    assert (summary.crop, summary.pixel_size, summary.dataset) == (48, 0.65, "")
+    assert list(summary.classes.values()) == [3, 6]
+    assert summary.unlabelled == 3
+
+
 def test_intensities_do_not_depend_on_the_batch_of_a_cell(make_plate, random_cells) -> None:
     images = np.tile(random_cells(100), (15, 1, 1, 1))
     images[::400, 0, 0, 0] = 4095 * 4

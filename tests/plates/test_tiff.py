@@ -62,12 +62,15 @@ def assert_same_plate(first: Path, second: Path) -> None:
         {"plates": np.array([f'a, "b" {i} ü' for i in range(24)])},
         {"plates": np.array([["", "=1+1", "-", " x "][i % 4] for i in range(24)])},
         {"attrs": {"simulated": True}},
+        {"labels": np.arange(24) % 3 - 1},
+        {"labels": np.array([["", "ER", "Zelle µ", ".."][i % 4] for i in range(24)])},
+        {"images": np.random.default_rng(0).integers(1, 4095, (24, 2, 40, 40), np.uint16)},
     ],
 )
 def test_unpack_and_pack_restore_everything(
     make_plate, tmp_path, random_cells, dtype: str, columns: dict[str, np.ndarray | None]
 ) -> None:
-    images = random_cells(24, dtype=dtype)
+    images = columns.pop("images", random_cells(24)).astype(dtype)
     if dtype == "float32":
         images += np.float32(1 / 3)
     plate = make_plate(images=images, **columns)
@@ -96,6 +99,15 @@ def test_names_are_those_of_the_authors(make_plate, tmp_path, random_cells) -> N
 def test_cells_without_a_class_have_their_folder(make_plate, tmp_path) -> None:
     folder = unpack(make_plate(n=2, labels=None), tmp_path / "images")
     assert (folder / "unlabelled/COOSv1cell_1_protein.tif").is_file()
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../..", "/etc", "a/../../b", ".hidden"])
+def test_the_name_of_a_class_is_no_path(make_plate, tmp_path, name: str) -> None:
+    plate = make_plate(n=2, labels=np.array([name] * 2))
+    folder = unpack(plate, tmp_path / "images")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "plate.h5"]
+    (group,) = (path for path in folder.iterdir() if path.is_dir())
+    assert len(list(group.iterdir())) == 4
 
 
 def test_an_existing_folder_is_kept(make_plate, tmp_path) -> None:
@@ -190,9 +202,7 @@ def test_a_csv_gives_order_and_columns(tmp_path, random_cells) -> None:
         ("file\ncell0\n/etc/passwd\n", "line 3: no pair of images named '/etc/passwd'"),
         ("file,well\ncell0,x\ncell1\n", "line 3 does not have the columns"),
         ("file,well\ncell0,x\ncell1,y,z\n", "line 3 does not have the columns"),
-        ("file,label\ncell0,0\ncell1,7\n", "label: label 7 of cell 1"),
-        ("file,label\ncell0,0\ncell1,\n", "label '' of cell 1, expected a number"),
-        ("file,label\ncell0,ER\ncell1,1\n", "label 'ER' of cell 0, expected a number"),
+        ("file,label\ncell0,0\ncell1,0.7\n", "label '0.7' of cell 1, expected a whole number"),
         ('file\ncell0\n"cell1\n', "cannot be read as a CSV"),
         ("file,plate\ncell0,a\ncell1," + "b" * 300 + "\n", "plate: the id of cell 1 has 300"),
         ("file,plate\ncell0,a\ncell1," + "b" * 200_000 + "\n", "cannot be read as a CSV"),
@@ -303,7 +313,8 @@ def test_rescale_refuses_counts(tmp_path, random_cells) -> None:
     ("image", "sentence"),
     [
         (np.ones((3, 64, 64), np.uint16), "3 images found, expected one"),
-        (np.ones((64, 32), np.uint16), r"shape \(64, 32\) found, expected \(64, 64\)"),
+        (np.ones((64, 32), np.uint16), r"shape \(64, 32\) found, expected a square of 32"),
+        (np.ones((48, 48), np.uint16), r"shape \(48, 48\) found, expected \(64, 64\) as in"),
         (np.ones((64, 64, 3), np.uint8), r"3 channels in each pixel \(RGB\) found, expected"),
         (np.eye(64, dtype=np.float32), "dtype float32 found, expected uint16 as in .*cell0_gfp"),
         (np.eye(64) > 0, "dtype bool found, expected uint16 or float32"),

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from coos_mlflow import representations
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.dataset import UNLABELLED, Dataset
 from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.representations import PROBABILITIES, create, names
 from coos_mlflow.simulate import simulate_plate_cells
@@ -23,23 +25,71 @@ SMALL = {
 }
 """Settings with which a representation is quick, where it is not so by itself."""
 
+DATASETS = ((64, 7), (48, 3), (80, 12), (33, 3))
+"""Crops in pixels and numbers of classes."""
+
+
+def described(crop, n_classes=3):
+    """The description of a data set."""
+    values = {
+        "name": "lab",
+        "classes": [f"class {i}" for i in range(n_classes)],
+        "crop": crop,
+        "splits": [{"name": "Training", "role": "train", "files": "training.h5"}],
+    }
+    return Dataset.from_dict(values, "dataset.yaml")
+
+
+def takes(key, dataset):
+    try:
+        create(key, dataset=dataset)
+    except DataError:
+        return False
+    return True
+
+
+PAIRS = [
+    pytest.param((key, described(*size)), id=f"{key}-{size[0]}px-{size[1]}")
+    for key in names()
+    for size in DATASETS
+    if takes(key, described(*size))
+]
+
+
+@pytest.fixture(scope="module", params=PAIRS)
+def pair(request):
+    """A representation's key and a data set that it takes."""
+    return request.param
+
 
 @pytest.fixture(scope="module")
-def cells():
-    found = simulate_plate_cells(seed=4, wells_per_class=1, cells_per_well=10)
-    n = len(found["images"])
+def dataset(pair):
+    return pair[1]
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    return simulate_plate_cells(seed=4, wells_per_class=1, cells_per_well=10)["images"]
+
+
+@pytest.fixture(scope="module")
+def cells(simulated, dataset):
+    n, crop = len(simulated), dataset.crop
+    wider = np.pad(simulated, ((0, 0), (0, 0), (8, 8), (8, 8)), "reflect")
+    start = (wider.shape[-1] - crop) // 2
     return CellBatch(
         0,
-        found["images"],
-        labels=found["labels"],
+        wider[:, :, start : start + crop, start : start + crop],
+        labels=np.arange(n) * dataset.n_classes // n,
         plates=np.full(n, "1"),
         wells=np.repeat([f"{i:03d}{i:03d}000" for i in range(7)], n // 7),
     )
 
 
-@pytest.fixture(scope="module", params=names())
-def fitted(request, cells, tmp_path_factory):
-    made = create(request.param, **SMALL.get(request.param, {}))
+@pytest.fixture(scope="module")
+def fitted(pair, cells, tmp_path_factory):
+    key, dataset = pair
+    made = create(key, dataset=dataset, **SMALL.get(key, {}))
     made.require()
     if made.trainable:
         from coos_mlflow.representations.nn.training import TrainingContext
@@ -65,7 +115,8 @@ def test_every_layer_is_a_named_finite_matrix(fitted, cells):
 def test_probabilities_are_some(fitted, cells):
     if fitted.classifies:
         found = fitted.transform(cells.images)[PROBABILITIES]
-        assert found.min() >= 0 and found.shape[1] == 7
+        assert found.min() >= 0
+        assert fitted.feature_names(PROBABILITIES) == fitted.dataset.class_names
         np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
 
 
@@ -95,15 +146,15 @@ def test_counts_as_floats_and_as_integers_are_the_same(fitted, cells):
         np.testing.assert_allclose(floats[layer], matrix, rtol=1e-6)
 
 
-def test_a_flat_image_is_no_trouble(fitted):
-    flat = np.full((2, 2, 64, 64), 300, np.uint16)
+def test_a_flat_image_is_no_trouble(fitted, dataset):
+    flat = np.full((2, *dataset.cell_shape), 300, np.uint16)
     assert all(np.isfinite(matrix).all() for matrix in fitted.transform(flat).values())
 
 
 def test_saved_and_restored_it_is_the_same(fitted, cells, tmp_path):
     fitted.save(tmp_path)
     params = json.loads(json.dumps(fitted.params()))
-    again = create(fitted.key, **params)
+    again = create(fitted.key, dataset=fitted.dataset, **params)
     again.restore(tmp_path)
     assert again.params() == fitted.params() and again.digest == fitted.digest
     for layer, matrix in fitted.transform(cells.images[:5]).items():
@@ -123,6 +174,49 @@ def test_names_fit_a_registry(fitted):
 def test_held_out_cells_are_a_mask(fitted, cells):
     mask = fitted.held_out(len(cells))
     assert mask.dtype == bool and mask.shape == (len(cells),) and mask.any()
+
+
+def test_cells_without_labels_train_no_network_that_needs_labels(pair, cells, tmp_path):
+    """The labelled cells alone give the same weights, and all others count as held out."""
+    from coos_mlflow.representations.nn.training import TrainingContext
+
+    key, dataset = pair
+    made, other = (create(key, dataset=dataset, **SMALL.get(key, {})) for _ in range(2))
+    if not made.classifies:
+        return
+    labelled = np.arange(len(cells)) % 8 != 0
+    some = replace(cells, labels=np.where(labelled, cells.labels, UNLABELLED))
+    made.fit(some, TrainingContext(tmp_path / "some"))
+    alone = CellBatch(0, cells.images[labelled], labels=cells.labels[labelled])
+    other.fit(alone, TrainingContext(tmp_path / "alone"))
+    assert made.digest == other.digest
+    held_out = made.held_out(len(cells))
+    assert held_out[~labelled].all()
+    np.testing.assert_array_equal(held_out[labelled], other.held_out(len(alone)))
+
+
+def test_what_needs_no_labels_learns_the_same_without_them(pair, cells, fitted, tmp_path):
+    if fitted.classifies:
+        return
+    from coos_mlflow.representations.nn.training import TrainingContext
+
+    key, dataset = pair
+    made = create(key, dataset=dataset, **SMALL.get(key, {}))
+    made.fit(replace(cells, labels=np.full(len(cells), UNLABELLED)), TrainingContext(tmp_path))
+    assert made.digest == fitted.digest and made.held_out(len(cells)).all()
+
+
+@pytest.mark.parametrize("key", names())
+@pytest.mark.parametrize("crop", [32, 33, 34, 35, 36, 255, 256])
+def test_a_crop_is_taken_or_refused_in_a_sentence_with_crops_that_are_taken(key, crop):
+    if takes(key, described(crop)):
+        return
+    with pytest.raises(DataError, match=f"crop of {crop} pixels found, expected") as caught:
+        create(key, dataset=described(crop))
+    offered = re.search(r"such as (\d+) or (\d+)", str(caught.value)).groups()
+    smaller, larger = map(int, offered)
+    assert smaller < crop < larger
+    assert takes(key, described(smaller)) and takes(key, described(larger))
 
 
 @pytest.mark.parametrize("key", names())

@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coos_mlflow.errors import DataError, RegistryError
+from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.representations import create, deeploc
 from coos_mlflow.representations.nn.deeploc_network import (
-    CROP,
     DeepLocNetwork,
     augmented,
     averaged_outputs,
+    input_side,
     stretch,
 )
 from coos_mlflow.representations.nn.networks import count_parameters
@@ -40,11 +41,36 @@ def trained_deeploc(training, tmp_path_factory):
 
 
 def test_it_has_the_published_number_of_parameters():
-    assert count_parameters(DeepLocNetwork()) == 10_985_237
+    assert count_parameters(DeepLocNetwork(64, 7)) == 10_985_237
+
+
+@pytest.mark.parametrize(("side", "n_classes"), [(32, 2), (33, 3), (48, 12), (80, 12), (256, 100)])
+def test_the_first_dense_layer_and_the_logits_follow_crop_and_classes(side, n_classes):
+    network = DeepLocNetwork(side, n_classes, 0.05).eval()
+    like = DeepLocNetwork(64, 7, 0.05)
+    differing = [
+        name
+        for name, tensor in like.state_dict().items()
+        if network.state_dict()[name].shape != tensor.shape
+    ]
+    assert {name.split(".")[0] for name in differing} <= {"fc_1", "logits"}
+    cells = torch.rand(2, 2, side, side)
+    with torch.inference_mode():
+        probabilities, fc2 = averaged_outputs(network, cells, 5)
+    assert probabilities.shape == (2, n_classes) and fc2.shape == (2, 26)
+
+
+def test_crops_have_the_same_share_of_a_cell_at_every_size():
+    assert [input_side(side) for side in (32, 33, 48, 64, 80, 128, 256)] == [
+        *(30, 31, 45, 60, 75, 120, 240)
+    ]
+    # Training draws offsets below the largest one, so there must be a largest one above 0.
+    assert all(abs(input_side(side) - side * 60 / 64) <= 0.5 for side in range(32, 257))
+    assert all(side - input_side(side) >= 2 for side in range(32, 257))
 
 
 def test_maps_shrink_as_in_tensorflow():
-    network = DeepLocNetwork(0.05).eval()
+    network = DeepLocNetwork(64, 7, 0.05).eval()
     sides = []
     for module in network.convolutions:
         if isinstance(module, torch.nn.MaxPool2d):
@@ -54,15 +80,15 @@ def test_maps_shrink_as_in_tensorflow():
 
 
 def test_weights_begin_as_a_normal_cut_at_two_deviations():
-    weights = DeepLocNetwork().fc_1[0].weight
+    weights = DeepLocNetwork(64, 7).fc_1[0].weight
     assert float(weights.detach().abs().max()) <= 0.2
     # A normal distribution cut at two deviations has 0.8796 of its deviation.
     assert float(weights.detach().std()) == pytest.approx(0.08796, rel=0.01)
-    assert (DeepLocNetwork().logits[0].bias == 0.1).all()
+    assert (DeepLocNetwork(64, 7).logits[0].bias == 0.1).all()
 
 
 def test_the_seed_decides_the_weights():
-    first, again, other = (DeepLocNetwork(0.1, seed).fc_2[0].weight for seed in (1, 1, 2))
+    first, again, other = (DeepLocNetwork(64, 7, 0.1, seed).fc_2[0].weight for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
@@ -86,21 +112,23 @@ def test_stretch_does_not_change_what_it_is_given(random_cells):
 
 
 def by_hand(image, offset, flips, turn):
-    """Augment one image (2, 64, 64) the slow way."""
+    """Augment one image (2, side, side) the slow way."""
     (y, x), (up_down, left_right) = offset, flips
-    crop = image[:, y : y + CROP, x : x + CROP]
+    size = round(image.shape[1] * 60 / 64)
+    crop = image[:, y : y + size, x : x + size]
     crop = crop[:, ::-1] if up_down else crop
     crop = crop[:, :, ::-1] if left_right else crop
     return np.rot90(crop, turn, axes=(1, 2))
 
 
 @settings(max_examples=25)
-@given(seed=st.integers(0, 2**32 - 1))
-def test_augmentation_in_one_gather_is_that_of_image_by_image(seed):
-    images = np.random.default_rng(seed).normal(size=(6, 2, 64, 64)).astype(np.float32)
+@given(seed=st.integers(0, 2**32 - 1), side=st.sampled_from([64, 64, 32, 33, 80]))
+def test_augmentation_in_one_gather_is_that_of_image_by_image(seed, side):
+    images = np.random.default_rng(seed).normal(size=(6, 2, side, side)).astype(np.float32)
     rows = np.array([5, 0, 0, 3])
     drawn = np.random.default_rng(seed)
-    offsets, flips = drawn.integers(0, 4, (4, 2)), drawn.random((4, 2)) < 0.5
+    room = {32: 2, 33: 2, 64: 4, 80: 5}[side]
+    offsets, flips = drawn.integers(0, room, (4, 2)), drawn.random((4, 2)) < 0.5
     turns = drawn.integers(0, 3, 4)
     cells = zip(rows, offsets, flips, turns, strict=True)
     expected = [by_hand(images[row], *drawn) for row, *drawn in cells]
@@ -110,12 +138,15 @@ def test_augmentation_in_one_gather_is_that_of_image_by_image(seed):
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_an_answer_is_the_mean_over_centre_and_corners():
-    network = DeepLocNetwork(0.05).eval()
-    images = torch.from_numpy(np.random.default_rng(0).random((2, 2, 64, 64), np.float32))
+@pytest.mark.parametrize(
+    ("side", "size", "middle", "last"), [(64, 60, 2, 4), (48, 45, 1, 3), (33, 31, 1, 2)]
+)
+def test_an_answer_is_the_mean_over_centre_and_corners(side, size, middle, last):
+    network = DeepLocNetwork(side, 7, 0.05).eval()
+    images = torch.from_numpy(np.random.default_rng(0).random((2, 2, side, side), np.float32))
     with torch.inference_mode():
-        corners = [(2, 2), (0, 0), (0, 4), (4, 0), (4, 4)]
-        crops = [images[:, :, y : y + 60, x : x + 60] for y, x in corners]
+        corners = [(middle, middle), (0, 0), (0, last), (last, 0), (last, last)]
+        crops = [images[:, :, y : y + size, x : x + size] for y, x in corners]
         expected = torch.stack([network(crop)[0].softmax(1) for crop in crops]).mean(0)
         found, _ = averaged_outputs(network, images, 5)
         centre, _ = averaged_outputs(network, images, 1)
@@ -160,6 +191,17 @@ def test_saved_weights_are_restored(trained_deeploc, training, tmp_path):
     np.testing.assert_array_equal(again.held_out(280), trained_deeploc.held_out(280))
     before, after = (d.transform(training.images[:9])["softmax"] for d in (trained_deeploc, again))
     np.testing.assert_array_equal(before, after)
+
+
+def test_weights_for_another_crop_or_other_classes_are_refused(trained_deeploc, tmp_path):
+    trained_deeploc.save(tmp_path)
+    for changed, tensor in (
+        ({"crop": 80}, "fc_1.0.weight"),
+        ({"classes": coos7().classes[:3]}, "logits.0.bias"),
+    ):
+        other = create("deeploc", dataset=coos7().model_copy(update=changed), **SMALL)
+        with pytest.raises(RegistryError, match=rf"deeploc.safetensors: {tensor} is .* expected"):
+            other.restore(tmp_path)
 
 
 def test_weights_of_another_width_are_refused(trained_deeploc, tmp_path):
@@ -240,5 +282,5 @@ def test_cells_are_stretched_some_at_a_time_and_land_where_they_belong(training,
 
 def test_too_few_cells_of_a_class_are_said(random_cells, tmp_path):
     cells = CellBatch(0, random_cells(8), labels=np.arange(8) % 7)
-    with pytest.raises(DataError, match="8 cells of 7 classes"):
+    with pytest.raises(DataError, match="8 labelled cells of 7 classes"):
         create("deeploc", **SMALL).fit(cells, TrainingContext(tmp_path))

@@ -84,6 +84,14 @@ def test_layers_have_the_published_sizes():
     assert {(n.eps, n.momentum) for n in network.source.norms.values()} == {(1e-3, 0.01)}
 
 
+@pytest.mark.parametrize("crop", [32, 52, 256])
+def test_a_prediction_has_the_size_of_the_cells(crop):
+    network = PairedCellInpainting(0.01).eval()
+    with torch.inference_mode():
+        found = network(torch.zeros(1, 2, crop, crop), torch.zeros(1, 1, crop, crop))
+    assert found.shape == (1, 1, crop, crop)
+
+
 def test_maps_shrink_twice_and_grow_back():
     network = PairedCellInpainting(0.03).eval()
     sides = []
@@ -348,7 +356,7 @@ def test_weights_of_another_width_are_refused(trained_pci, tmp_path):
 
 
 def test_the_quick_preset_pairs_cells_of_the_smallest_simulated_wells():
-    from coos_mlflow.simulate.layout import MIN_CELLS_PER_WELL
+    from coos_mlflow.simulate.coos7_layout import MIN_CELLS_PER_WELL
 
     assert create("pci", "quick").least_cells <= MIN_CELLS_PER_WELL
     assert create("pci").params() == {

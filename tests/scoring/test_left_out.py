@@ -8,11 +8,11 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from _coos7 import SPLITS
 
 from coos_mlflow.cli import tables
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.reader import open_plate
-from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.representations import create
 from coos_mlflow.scoring import job, remote
 from coos_mlflow.scoring import scorer as scoring
@@ -133,7 +133,8 @@ def test_a_served_model_gives_the_table_of_a_plate_with_an_unusable_cell(
     url = served_here(trained.row("texture-lr").model.uri)
     asked = remote.score_plate(plate, url, batch=50)
     table = predictions(scorer.score(plate, tmp_path / "out"))
-    pd.testing.assert_frame_equal(asked, table, rtol=1e-5)
+    # Answers do not name the classes that no cell has.
+    pd.testing.assert_frame_equal(asked, table, rtol=1e-5, check_categorical=False)
     assert asked["flag"].notna().sum() == 160
 
 
@@ -164,15 +165,15 @@ def test_training_without_bad_cells_says_how_many_were_left_out(
     assert {split: whole[split] - left[split] for split in SPLITS} == {
         "training": 1, "test1": 0, "test2": 1, "test3": 0, "test4": 0,
     }  # fmt: skip
-    assert data.paths["test1"] == next(spoilt_data.glob("*test1.hdf5"))
+    assert data.files["test1"] == (next(spoilt_data.glob("*test1.hdf5")),)
     with (
-        open_plate(data.paths["training"]) as copy,
+        data.open(data.files["training"][0]) as copy,
         open_plate(next(trained.data.glob("*training.hdf5"))) as sound,
     ):
         kept, cells = (next(plate.batches(plate.n_cells)) for plate in (copy, sound))
         np.testing.assert_array_equal(kept.images, np.delete(cells.images, 7, axis=0))
         np.testing.assert_array_equal(kept.wells, np.delete(cells.wells, 7))
-        assert copy.attrs == sound.attrs
+        assert copy.attrs == sound.attrs | {"channels": "protein,nucleus"}
     (row,) = train.train_rows(create("texture"), data, rows=[(create("texture").layers[0], "knn")])
     assert row.evaluations["test2"].n_cells == whole["test2"] - 1
 

@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from _coos7 import CLASSES
 from mlflow import MlflowClient
 
 from coos_mlflow.drift import statistics as statistics_package
 from coos_mlflow.errors import DataError, OutputError, RegistryError
 from coos_mlflow.plates.file_names import check_names
 from coos_mlflow.plates.reader import file_digest, open_plate
-from coos_mlflow.plates.schema import CLASSES
 from coos_mlflow.registry import outbox
 from coos_mlflow.scoring import blocks, finish, job, overview
 from coos_mlflow.scoring import scorer as scoring
-from coos_mlflow.scoring.predictions import SCHEMA
+from coos_mlflow.scoring.predictions import schema_of
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def scored(scorer, new_plate, tmp_path_factory):
 
 def test_one_row_a_cell_in_the_order_of_the_plate(scored, new_plate):
     table = pq.read_table(scored.folder / "predictions.parquet")
-    assert table.schema.names == SCHEMA.names
+    assert table.schema.names == schema_of(7).names
     frame = table.to_pandas()
     with open_plate(new_plate) as plate:
         assert list(frame["Metadata_Index"]) == list(range(plate.n_cells))

@@ -224,7 +224,7 @@ def test_the_truth_is_the_balanced_error_over_all_true_classes(script):
     # 100 cells of class 0, all right, and one of class 3, wrong: fewer than 2 %, but true
     classes = np.array([0] * 100 + [3])
     labels = np.array([0] * 100 + [1])
-    truth = script.truth_of(classes, labels)
+    truth = script.truth_of(classes, labels, 7)
     assert truth["balanced_error"] == pytest.approx(50)
     assert truth["recalls"] == [1.0, None, None, 0.0, None, None, None]
 

@@ -78,11 +78,11 @@ def test_a_stream_that_ends_where_a_piece_ends_is_whole(body):
     comment = b"c" * (-len(stream) % 4096 + 4095) + b"\0"
     stream = stream[:3] + b"\x10" + stream[4:10] + comment + stream[10:]
     assert len(stream) % 4096 == 0
-    assert len(decode(stream, JSON, True)) == 12
+    assert len(decode(stream, JSON, 64, True)) == 12
     with pytest.raises(RefusedRequestError, match="bytes behind the end"):
-        decode(stream + b"x", JSON, True)
+        decode(stream + b"x", JSON, 64, True)
     with pytest.raises(RefusedRequestError, match="cut off"):
-        decode(stream[:-4096], JSON, True)
+        decode(stream[:-4096], JSON, 64, True)
 
 
 def test_a_gzip_bomb_is_refused_with_413(ask):
@@ -101,7 +101,7 @@ def test_a_gzip_bomb_takes_no_more_memory_than_a_body_may(kind):
     bomb = begun + again * (15 * 2**20 // len(again))
     tracemalloc.start()
     with pytest.raises(RefusedRequestError, match="MiB of") as refused:
-        decode(bomb, kind, True)
+        decode(bomb, kind, 64, True)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert refused.value.status == 413
@@ -110,4 +110,4 @@ def test_a_gzip_bomb_takes_no_more_memory_than_a_body_may(kind):
 
 def test_a_gzip_body_of_just_the_limit_is_read_to_its_end(body):
     full = body + b" " * (MAX_BYTES[JSON] - len(body))
-    assert len(decode(gzip.compress(full, 1), JSON, True)) == 12
+    assert len(decode(gzip.compress(full, 1), JSON, 64, True)) == 12

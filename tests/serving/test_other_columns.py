@@ -31,7 +31,7 @@ FRAMES = {
 
 @pytest.mark.parametrize("case", FRAMES)
 def test_an_index_or_a_well_column_beside_the_cells_is_ignored(cells, rows, case):
-    np.testing.assert_array_equal(as_images(FRAMES[case](rows)), cells)
+    np.testing.assert_array_equal(as_images(FRAMES[case](rows), 64), cells)
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_an_index_or_a_well_column_beside_the_cells_is_ignored(cells, rows, case
 )
 def test_a_table_in_which_the_cells_cannot_be_told_has_its_columns_named(rows, made, named):
     with pytest.raises(DataError, match=named):
-        as_images(pd.DataFrame(made(rows)))
+        as_images(pd.DataFrame(made(rows)), 64)
 
 
 def test_a_column_name_cannot_write_the_sentence(rows):
     frame = pd.DataFrame({"a\n\x1b[2J" + "b" * 10_000: rows, "c": rows})
     with pytest.raises(DataError) as refused:
-        as_images(frame)
+        as_images(frame, 64)
     assert str(refused.value).isprintable() and len(str(refused.value)) < 300

@@ -165,7 +165,7 @@ def test_of_several_named_tensors_none_is_chosen(ask, said, named):
 def test_a_model_takes_what_mlflow_itself_makes_of_a_named_tensor(cells, form):
     """As `mlflow models predict` does."""
     said = NAMED[form](cells.tolist())
-    np.testing.assert_array_equal(as_images(infer_and_parse_data(said)), cells)
+    np.testing.assert_array_equal(as_images(infer_and_parse_data(said), 64), cells)
 
 
 @pytest.mark.parametrize("case", BODIES)

@@ -7,7 +7,14 @@ import pytest
 from PIL import Image
 
 from coos_mlflow.errors import DataError
-from coos_mlflow.simulate import contact_sheet, simulate_dataset, simulate_plate_cells
+from coos_mlflow.simulate import (
+    Size,
+    contact_sheet,
+    made_up_dataset,
+    simulate_dataset,
+    simulate_described,
+    simulate_plate_cells,
+)
 from coos_mlflow.simulate.contact_sheet import stretch
 
 
@@ -45,6 +52,19 @@ def test_sheet_from_a_folder_says_simulated(tmp_path):
     with Image.open(path) as picture:
         assert picture.info["Title"] == "Simulated cells"
         assert picture.width > picture.height > 400
+
+
+def test_sheet_of_a_described_folder_has_a_row_for_each_class(tmp_path):
+    heights = []
+    for n_classes in (3, 6):
+        folder = tmp_path / str(n_classes)
+        simulate_described(folder, made_up_dataset(n_classes, 48, 1), Size(2, 1, 1))
+        path = contact_sheet(folder, folder / "sheet.png", cells_per_split=2)
+        with Image.open(path) as picture:
+            heights.append(picture.height)
+            assert picture.info["Title"] == "Simulated cells"
+    # A row is 0.62 inches high, of 150 pixels each; its last gap is left out.
+    assert heights[1] - heights[0] == pytest.approx(3 * 0.62 * 150, abs=2)
 
 
 def test_a_class_without_enough_cells_is_named(cells, tmp_path):

@@ -12,8 +12,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.plates.reader import open_plate
-from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.representations import texture
 from coos_mlflow.simulate import simulate_dataset
 
@@ -47,8 +47,8 @@ def errors(splits, channel: int, wanted: Sequence[str]) -> dict[str, float]:
 
 @pytest.mark.slow
 def test_protein_texture_errs_as_often_as_asked_and_more_under_shift(splits):
-    assert tuple(splits) == SPLITS
-    error = errors(splits, 0, SPLITS)
+    assert tuple(splits) == coos7().split_keys
+    error = errors(splits, 0, coos7().split_keys)
     assert 3 <= error["test1"] <= 15
     assert abs(error["test2"] - error["test1"]) < 4
     for split in ("test3", "test4"):

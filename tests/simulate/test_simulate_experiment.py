@@ -7,19 +7,21 @@ import pytest
 
 import coos_mlflow
 from coos_mlflow.errors import DataError, OutputError
+from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.plates.reader import open_plate
-from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.simulate import (
     planned_cells,
     simulate_dataset,
     simulate_plate,
     simulate_plate_cells,
 )
+from coos_mlflow.simulate.classes import PROTEIN_CLASSES
+from coos_mlflow.simulate.coos7_layout import SHIFTS, plan_dataset, plan_plate
 from coos_mlflow.simulate.experiment import simulate_well, state_of
-from coos_mlflow.simulate.layout import plan_dataset, plan_plate
-from coos_mlflow.simulate.population import EFFECTS, SHIFTS, mean_shift, well_state
+from coos_mlflow.simulate.population import EFFECTS, mean_shift, well_state
 
 SCALE = 0.002
+SPLITS = coos7().split_keys
 
 
 @pytest.fixture(scope="module")
@@ -164,14 +166,18 @@ def test_severity_zero_is_training_and_the_shift_is_linear_in_the_log():
             np.log([well.instrument.background for well in states(like, 3, severity)])
             for severity in (0.0, 1.0, 2.0)
         )
-        shift = mean_shift(like)["background"] + 2 * mean_shift(like)["pixel_um"]
+        mean = mean_shift(SHIFTS[like])
+        shift = mean["background"] + 2 * mean["pixel_um"]
         np.testing.assert_allclose(one - none, shift, atol=1e-9)
         np.testing.assert_allclose(two - none, 2 * shift, atol=1e-9)
-    assert set(mean_shift("training").values()) == {0.0}
+    assert set(mean_shift({}).values()) == {0.0}
 
 
 def test_shifted_populations_move_in_the_direction_that_is_said():
-    base, drifted, moved = (well_state(4, mean_shift(s)) for s in ("training", "test3", "test4"))
+    base, drifted, moved = (
+        well_state(PROTEIN_CLASSES[4], mean_shift(SHIFTS[split]))
+        for split in ("training", "test3", "test4")
+    )
     assert drifted.organelles.pool > base.organelles.pool
     assert drifted.tissue.nucleus_radius > base.tissue.nucleus_radius
     assert drifted.instrument == base.instrument._replace(background=drifted.instrument.background)
@@ -179,7 +185,8 @@ def test_shifted_populations_move_in_the_direction_that_is_said():
     assert moved.instrument.blur > base.instrument.blur
     assert moved.instrument.gain < base.instrument.gain
     assert moved.instrument.falloff > base.instrument.falloff
-    assert set(SHIFTS) == set(SPLITS)
+    assert tuple(SHIFTS) == SPLITS
+    assert len(PROTEIN_CLASSES) == coos7().n_classes
 
 
 def test_a_bad_question_makes_no_file(tmp_path):

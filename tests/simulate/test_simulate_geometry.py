@@ -15,6 +15,7 @@ from coos_mlflow.simulate.classes import (
     GOLGI,
     IMM,
     PEROXISOME,
+    PROTEIN_CLASSES,
 )
 from coos_mlflow.simulate.organelles import draw_protein
 from coos_mlflow.simulate.population import mean_shift, well_state
@@ -36,12 +37,12 @@ def scenes() -> list[Scene]:
     drawn = []
     for label in range(7):
         rng = np.random.default_rng(10 + label)
-        state = well_state(label, mean_shift("training"))
+        state = well_state(PROTEIN_CLASSES[label], mean_shift({}))
         cells = grow_cells(rng, SIZE, state.tissue, 0.0)
         maps = divide(cells, SIZE)
         protein, nucleus = np.zeros((2, SIZE, SIZE), np.float32)
         shape = state.organelles._replace(pool=0.0, fragments=0.0)
-        draw_protein(rng, cells, maps, label, shape, 1000.0, protein)
+        draw_protein(rng, cells, maps, PROTEIN_CLASSES[label], shape, 1000.0, protein)
         draw_nuclei(rng, cells, maps, state.tissue, nucleus)
         drawn.append(Scene(protein, nucleus, cells, maps))
     return drawn
@@ -104,7 +105,7 @@ def test_nucleus_dye_lies_in_nuclei(scenes):
 
 
 def test_nuclei_have_the_radius_asked_for(scenes):
-    state = well_state(0, mean_shift("training"))
+    state = well_state(PROTEIN_CLASSES[ER], mean_shift({}))
     for scene in scenes:
         assert scene.cells.nucleus.mean() == pytest.approx(state.tissue.nucleus_radius, rel=0.08)
 
@@ -217,12 +218,12 @@ def test_unbound_protein_lies_in_the_er_of_endosomal_and_in_the_cytosol_of_perox
     ratios = {}
     for label in (ENDOSOME, PEROXISOME):
         rng = np.random.default_rng(5)
-        state = well_state(label, mean_shift("training"))
+        state = well_state(PROTEIN_CLASSES[label], mean_shift({}))
         cells = grow_cells(rng, SIZE, state.tissue, 0.0)
         maps = divide(cells, SIZE)
         canvas = np.zeros((SIZE, SIZE), np.float32)
         shape = state.organelles._replace(pool=50.0, number=1e-9)
-        draw_protein(rng, cells, maps, label, shape, 1000.0, canvas)
+        draw_protein(rng, cells, maps, PROTEIN_CLASSES[label], shape, 1000.0, canvas)
         scene = Scene(canvas, canvas, cells, maps)
         ratios[label] = np.median(canvas[maps.rim < -4]) / np.median(
             canvas[(maps.rim > 2) & (maps.rim < 6) & (maps.owner >= 0)]

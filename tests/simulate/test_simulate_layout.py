@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from coos_mlflow.errors import DataError
-from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.plates.wells import parse_well
 from coos_mlflow.simulate import planned_cells
-from coos_mlflow.simulate.layout import COLUMNS, ROWS, apportion, plan_dataset, plan_plate
+from coos_mlflow.simulate.coos7_layout import plan_dataset, plan_plate
+from coos_mlflow.simulate.layout import COLUMNS, ROWS, apportion
 
 TABLE_2 = {"training": 41456, "test1": 10364, "test2": 17021, "test3": 32596, "test4": 30772}
 
@@ -69,7 +70,9 @@ def test_eight_wells_a_class_and_plate_about_185_cells_a_well(full):
 
 
 def test_populations_have_their_own_plates_and_test4_its_own_microscope(full):
-    plates = {s: {p.plate for p in full if p.population == s} for s in SPLITS if s != "test1"}
+    plates = {
+        s: {p.plate for p in full if p.population == s} for s in coos7().split_keys if s != "test1"
+    }
     assert plates["training"] == plates["test2"]
     assert not plates["training"] & plates["test3"]
     assert not plates["test4"] & (plates["training"] | plates["test3"])

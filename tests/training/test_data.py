@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from _coos7 import SPLITS
 
 from coos_mlflow.classifiers.protocol import choose_preset
 from coos_mlflow.errors import DataError
-from coos_mlflow.plates.schema import SPLITS
-from coos_mlflow.training import data as training_data
+from coos_mlflow.plates.splits import find_data
 from coos_mlflow.training.data import choose
 
 
@@ -30,7 +30,7 @@ def simulated_calls(monkeypatch, make_plate, tmp_path):
             made = make_plate(f"made/{split}.h5", seed=number, attrs={"simulated": True})
             folder.mkdir(parents=True, exist_ok=True)
             made.rename(folder / f"simulated_{split}.hdf5")
-        return training_data.find_splits(folder)
+        return find_data(folder)
 
     monkeypatch.setattr("coos_mlflow.simulate.simulate_dataset", simulate)
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
@@ -90,8 +90,21 @@ def test_a_split_whose_cells_lack_ids_cannot_train(tmp_path, make_plate, column,
         choose(str(tmp_path / "d")).annotations("training")
 
 
-def test_a_split_without_labels_cannot_train(tmp_path, make_plate):
-    for split in SPLITS:
-        make_plate(f"d/{split}.hdf5", labels=None)
-    with pytest.raises(DataError, match=r"training.hdf5:/labels: missing"):
-        choose(str(tmp_path / "d")).annotations("training")
+@pytest.mark.parametrize("labels", [None, np.full(24, -1)])
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_split_without_labels_neither_trains_nor_tests(tmp_path, make_plate, labels, split):
+    for name in SPLITS:
+        make_plate(f"d/{name}.hdf5", **({"labels": labels} if name == split else {}))
+    data = choose(str(tmp_path / "d"))
+    with pytest.raises(DataError, match=rf"{split}.hdf5:/labels: (missing|24 of 24 cells)"):
+        data.annotations(split)
+
+
+def test_cells_without_a_label_are_allowed_in_training_alone(tmp_path, make_plate):
+    some = np.where(np.arange(24) % 6 == 0, -1, np.arange(24) % 7)
+    for name in SPLITS:
+        make_plate(f"d/{name}.hdf5", labels=some)
+    data = choose(str(tmp_path / "d"))
+    np.testing.assert_array_equal(data.annotations("training").labels, some)
+    with pytest.raises(DataError, match=r"test2.hdf5:/labels: 4 of 24 cells have no label"):
+        data.annotations("test2")

@@ -3,10 +3,11 @@
 import mlflow
 import numpy as np
 import pytest
+from _coos7 import SPLITS
 from mlflow.exceptions import MlflowException
 
 from coos_mlflow.errors import RunNotLoggedError
-from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.representations import create
 from coos_mlflow.representations.nn import training
@@ -19,8 +20,8 @@ TINY = {"width": 0.03, "iterations": 10, "batch": 16, "check_every": 4, "crops":
 @pytest.fixture
 def data(make_plate):
     """Five small plates, the Training one with ten cells of every class."""
-    paths = {s: make_plate(f"data/{s}.h5", 70, seed=i) for i, s in enumerate(SPLITS)}
-    return TrainingData(paths, simulated=True)
+    files = {s: (make_plate(f"data/{s}.h5", 70, seed=i),) for i, s in enumerate(SPLITS)}
+    return TrainingData(coos7(), files, simulated=True)
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +50,11 @@ def runs():
     return mlflow.search_runs(search_all_experiments=True, output_format="list")
 
 
+def with_files(data, **files):
+    others = {split: (path,) for split, path in files.items()}
+    return TrainingData(data.dataset, data.files | others, simulated=True)
+
+
 def train_deeploc(data, **settings):
     deeploc = create("deeploc", **(TINY | settings))
     train_or_restore(deeploc, data, {"simulated": True})
@@ -65,15 +71,15 @@ def test_trained_weights_are_restored(data):
 def test_other_settings_or_other_cells_are_trained_anew(data, make_plate):
     first = train_deeploc(data)
     assert train_deeploc(data, seed=1).digest != first.digest
-    paths = data.paths | {"training": make_plate("data/other.h5", 70, seed=9)}
-    assert train_deeploc(TrainingData(paths, simulated=True)).digest != first.digest
+    other = with_files(data, training=make_plate("data/other.h5", 70, seed=9))
+    assert train_deeploc(other).digest != first.digest
     assert len(runs()) == 3
 
 
 def test_test_splits_do_not_matter(data, make_plate):
     first = train_deeploc(data)
-    paths = data.paths | {"test4": make_plate("data/other.h5", 30, seed=9)}
-    assert train_deeploc(TrainingData(paths, simulated=True)).digest == first.digest
+    other = with_files(data, test4=make_plate("data/other.h5", 30, seed=9))
+    assert train_deeploc(other).digest == first.digest
 
 
 def test_curves_are_logged_by_iteration(data):
@@ -180,7 +186,7 @@ def test_an_untrainable_representation_makes_no_run(data):
 def _cells(data):
     from coos_mlflow.plates.reader import open_plate
 
-    with open_plate(data.paths["training"]) as plate:
+    with open_plate(data.files["training"][0]) as plate:
         return next(plate.batches(plate.n_cells))
 
 

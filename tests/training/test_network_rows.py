@@ -4,10 +4,10 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from _coos7 import SPLITS
 
 from coos_mlflow.errors import DataError, RegistryError
 from coos_mlflow.plates.reader import open_plate
-from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.registry import outbox, versions
 from coos_mlflow.representations import PROBABILITIES, create
 from coos_mlflow.representations.nn.precision import AUTO, FP32
@@ -35,7 +35,7 @@ def figure_titles():
         patch.setattr(
             outbox,
             "log_evaluations",
-            lambda e, title, s: titles.append(title) or log(e, title, s),
+            lambda e, title, *more: titles.append(title) or log(e, title, *more),
         )
         yield titles
 
@@ -106,7 +106,8 @@ def test_a_plate_is_scored_and_served_alike(
     assert len(predictions) == scored.n_cells == 160
     assert scored.drift["verdict"] in ("in range", "shifted", "cannot tell")
     served = score_plate(new_plate, served_here(scored.model.uri))
-    pd.testing.assert_frame_equal(served, predictions, check_exact=True)
+    # Answers do not name the classes that no cell has.
+    pd.testing.assert_frame_equal(served, predictions, check_exact=True, check_categorical=False)
 
 
 def test_each_layer_is_a_version_and_an_alias(pci):

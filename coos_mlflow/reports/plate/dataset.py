@@ -6,16 +6,17 @@ from typing import Any
 
 from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.reports.plate.figures.svg import reference_mark
+from coos_mlflow.reports.plate.wording import without_controls
 
 
 def class_names(drift: dict[str, Any]) -> list[str]:
     """Return the names of the classes by label."""
-    return [one["name"] for one in drift["dataset"]["classes"]]
+    return [without_controls(one["name"]) for one in drift["dataset"]["classes"]]
 
 
 def short_names(drift: dict[str, Any]) -> list[str]:
     """Return the abbreviations of the classes by label."""
-    return [one["short"] for one in drift["dataset"]["classes"]]
+    return [without_controls(one["short"]) for one in drift["dataset"]["classes"]]
 
 
 def splits(drift: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -28,8 +29,8 @@ def splits(drift: dict[str, Any]) -> dict[str, dict[str, str]]:
     """
     return {
         split["key"]: {
-            "title": split["title"],
-            "meaning": split["meaning"],
+            "title": without_controls(split["title"]),
+            "meaning": without_controls(split["meaning"]),
             "mark": TRAINING if place == 0 else reference_mark(place - 1),
         }
         for place, split in enumerate(drift["dataset"]["splits"])

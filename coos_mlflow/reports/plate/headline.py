@@ -18,6 +18,7 @@ _KNOWN_PLATES = {
     "plates": "On Training plates that it was fitted without",
     "network": "On Training plates that its classifier, though not its network, was fitted without",
     "cells": "On held-out cells of the Training plates, on which its network was taught",
+    "folds": "On held-out cells of its one Training plate",
 }
 
 _ALWAYS_A_CLASS = (

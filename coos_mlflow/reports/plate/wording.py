@@ -23,6 +23,7 @@ LEFT_OUT = {
     "network": "each plate predicted by a classifier fitted on the others, on features of a "
     "network trained on all",
     "cells": "held-out cells of plates that the network was trained on",
+    "folds": "fifths of the cells of the one plate, each predicted by a fit on the others",
 }
 """How Training was predicted; on the cells of its own fit a model looks better than it is."""
 

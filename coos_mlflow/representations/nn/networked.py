@@ -31,8 +31,8 @@ from coos_mlflow.representations.nn.networks import (
 from coos_mlflow.representations.nn.precision import BF16, FP32, check_precision
 
 Width = Annotated[float, Range(above=0, most=10)]
-"""A width of 10 has a hundred times the weights: a thousand million for DeepLoc at 64 pixels,
-4.4 GB."""
+"""A width of 10 has a hundred times the weights. DeepLoc for cells of 64 pixels then has a thousand
+million, 4.4 GB."""
 
 Rate = Annotated[float, Range(above=0, most=1_000_000)]
 """The limit is far above any useful learning rate and within float32."""

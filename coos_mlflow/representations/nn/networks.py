@@ -100,16 +100,20 @@ def apply_in_batches(
     -------
     dict of str to ndarray of float32
     """
-    parts: list[Tensors] = []
+    found: dict[str, np.ndarray] = {}
     # TF32 has ten bits: with it a GPU's output would differ from a processor's.
     exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
     with torch.inference_mode(), exact:
         # At least one batch, if empty, so that the output has its names and columns.
         for start in range(0, max(len(images), 1), batch):
             block = np.ascontiguousarray(images[start : start + batch])
-            outputs = compute(torch.from_numpy(block))
-            parts.append({name: tensor.float().cpu() for name, tensor in outputs.items()})
-    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+            for name, tensor in compute(torch.from_numpy(block)).items():
+                if name not in found:
+                    # Outputs kept batch by batch would lie between feature maps in memory, so
+                    # that the memory of the maps could not be used again.
+                    found[name] = np.empty((len(images), *tensor.shape[1:]), np.float32)
+                found[name][start : start + batch] = tensor.float().cpu()
+    return found
 
 
 def count_parameters(network: nn.Module) -> int:

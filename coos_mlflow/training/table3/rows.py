@@ -222,7 +222,7 @@ class Table:
     @property
     def comparable(self) -> bool:
         """Whether the paper's numbers were measured on the same cells."""
-        return self.name == COOS7_NAME
+        return self.name == COOS7_NAME and not self.simulated
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from coos_mlflow.drift.statistics.classifier_two_sample import (
 
 
 def sample_of(features: np.ndarray, classes: np.ndarray, wells: np.ndarray) -> CellSample:
-    nothing = np.zeros((len(features), 1))
-    return CellSample(wells, classes, nothing, features.astype(np.float32), nothing)
+    softmax, nothing = np.eye(7)[classes], np.zeros((len(features), 1))
+    return CellSample(wells, classes, softmax, features.astype(np.float32), nothing)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.5, 1.0, 2.0])

@@ -16,7 +16,7 @@ from coos_mlflow.drift.statistics.novelty import (
 
 
 def sample_of(features: np.ndarray, classes: np.ndarray) -> CellSample:
-    return CellSample(classes, classes, features, features, features)
+    return CellSample(classes, classes, np.eye(7)[classes], features, features)
 
 
 def test_moments_of_classes_are_those_of_their_cells():

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from _coos7 import CLASSES, SPLITS
 
+from coos_mlflow.drift.assessment import _dataset_entry
 from coos_mlflow.drift.edge_wells import edge_against_inner
 from coos_mlflow.drift.example_cells import ROLES, WELL_ROLES
 from coos_mlflow.drift.image_quality import RAW_FIGURE_TABLE, VIEWS
 from coos_mlflow.drift.quality_shift import CELLS_PER_WELL
-from coos_mlflow.plates.schema import CLASSES, SPLITS
+from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.plates.wells import parse_well, read_wells
 from coos_mlflow.reports.plate.cells import Pictures, ReferencePicture
 from coos_mlflow.reports.plate.figures.cells import cell_picture
@@ -178,7 +180,8 @@ def scored(random_cells) -> Callable[..., tuple[dict[str, Any], Pictures]]:
         ]  # fmt: skip
         cells = cells_of(entries, most_wells)
         drift = {
-            "schema_version": 4,
+            "schema_version": 5,
+            "dataset": _dataset_entry(coos7()),
             "seed": 0,
             "verdict": next(verdict for verdict in order if verdict in verdicts),
             "reason": plates[0]["reason"],

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coos_mlflow.plates.schema import CLASS_ABBREVIATIONS
+from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.reports.plate import figures
 from coos_mlflow.reports.plate.figures.cells import cell_picture
-from coos_mlflow.reports.plate.figures.svg import round_ticks
+from coos_mlflow.reports.plate.figures.svg import SYMBOLS, reference_mark, round_ticks
 from coos_mlflow.reports.plate.html import SIZE_LIMIT, render
 from coos_mlflow.reports.plate.summary import summarise
 
@@ -169,6 +169,8 @@ def test_hostile_names_come_out_as_text(scored, make_entry, name):
     drift["model"] |= {"name": name, "version": name, "trained_on": name}
     for cells in drift["reference"]["ladder"].values():
         cells[0]["plate"] = name
+    drift["dataset"]["classes"][2] |= {"name": name, "short": name}
+    drift["dataset"]["splits"][1] |= {"title": name, "meaning": name}
     page = Page(render(summarise(drift, pictures, command=name)))
     harmless = page_of(scored([make_entry("a"), make_entry("b")], wells=("w", "w2")))
     assert {tag for tag, _ in page.elements} <= {tag for tag, _ in harmless.elements}
@@ -264,7 +266,26 @@ def test_a_plate_is_drawn_with_as_few_wells_as_hold_all(scored, wells, rows, las
 
 
 def test_letters_of_wells_tell_the_classes_apart():
-    assert len({name[:2] for name in CLASS_ABBREVIATIONS}) == len(CLASS_ABBREVIATIONS)
+    assert len({name[:2] for name in coos7().short_names}) == coos7().n_classes
+
+
+def test_each_class_has_its_colour_and_no_other_class_has_any(scored):
+    drift, pictures = scored()
+    drift["dataset"]["classes"][1]["colour"] = "#123456"
+    drift["dataset"]["classes"][2]["colour"] = "#fedcba"
+    style = re.search(r"<style>(.*?)</style>", render(summarise(drift, pictures)), re.S)[1]
+    colours = re.findall(r"\.c(\d+)\{fill:(#\w+)\}svg \.w \.c\1\+text\{fill:(#\w+)\}", style)
+    assert [fill for _, fill, _ in colours] == [
+        one["colour"] for one in drift["dataset"]["classes"]
+    ]
+    assert [int(label) for label, _, _ in colours] == [*range(7)]
+    assert colours[1:3] == [("1", "#123456", "#fff"), ("2", "#fedcba", "#111")]
+
+
+def test_marks_repeat_after_the_sixth_reference():
+    marks = [reference_mark(place) for place in range(13)]
+    assert len(set(marks)) == 6 == len({SYMBOLS[key] for key in marks})
+    assert marks[6:12] == marks[:6] and marks[12] == marks[0]
 
 
 def test_splits_differ_in_shape_as_well_as_in_colour(scored):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from _coos7 import CLASSES
 
 from coos_mlflow.drift.edge_wells import edge_against_inner
 from coos_mlflow.drift.image_quality import VIEWS
-from coos_mlflow.plates.schema import CLASSES, SPLITS
 from coos_mlflow.reports.plate.cells import trimmed
 from coos_mlflow.reports.plate.html import render
 from coos_mlflow.reports.plate.markdown import render_markdown
@@ -112,7 +112,9 @@ def test_the_comparison_has_a_row_for_each_split_in_each_view_and_its_p(scored):
     comparison = summary_of(scored())["comparison"]
     assert [panel["view"] for panel in comparison] == list(VIEWS)
     for panel in comparison:
-        assert [row["key"] for row in panel["rows"]] == ["new", *SPLITS]
+        assert [row["key"] for row in panel["rows"]] == [
+            "new", "training", "near1", "near2", "near3", "near4",
+        ]  # fmt: skip
         assert panel["rows"][0]["marks"][0]["words"] == "plate P7"
         assert panel["rows"][0]["marks"][0]["distance"] == 0.9
         assert panel["p"] == 0.5
@@ -135,6 +137,22 @@ def test_the_estimators_record_names_the_chosen_one_and_ends_with_the_baseline(s
     assert record["rows"][0]["splits"][2]["off"] == "0.7 too low"
     assert record["rows"][1]["splits"][2]["off"] == "1.9 too high"
     assert [row["here"] for row in record["rows"]] == [6.4, 6.4, 4.1]
+
+
+def test_classes_and_splits_are_those_of_drift_json(scored):
+    drift, pictures = scored()
+    splits = drift["dataset"]["splits"]
+    drift["dataset"]["classes"][2] |= {"name": "Centrosome", "short": "CTR"}
+    drift["dataset"]["splits"] = [splits[0], splits[3] | {"title": "Other lab", "meaning": "Oslo"}]
+    summary = summarise(drift, pictures)
+    assert [group["name"] for group in summary["cells"]][1] == "Centrosome"
+    assert summary["shares"][2]["name"] == "Centrosome" == summary["class_names"][2]
+    assert summary["maps"][0]["wells"][0]["short"] in ("ER", "CTR")
+    assert [row["title"] for row in summary["comparison"][0]["rows"]] == [
+        "This plate", "Training", "Other lab",
+    ]  # fmt: skip
+    assert [(row["split"], row["meaning"]) for row in summary["errors"]][1] == ("Other lab", "Oslo")
+    assert [split["key"] for split in summary["record"]["splits"]] == ["near1"]
 
 
 def test_recalls_are_those_of_the_classes_held_to_be_on_the_plate(scored):

@@ -152,7 +152,7 @@ def test_to_prepare_for_the_same_costs_nothing(make_trained, monkeypatch, key):
 def test_new_weights_replace_the_prepared_old_ones(make_trained, new, tmp_path):
     made, other = make_trained("deeploc"), create("deeploc", **SMALL["deeploc"])
     made.prepare("bf16")
-    other._use(DeepLocNetwork(other.width, seed=5).state_dict(), "other")
+    other._use(DeepLocNetwork(64, 7, other.width, seed=5).state_dict(), "other")
     other.save(tmp_path)
     made.restore(tmp_path)
     for layer, matrix in other.transform(new.images[:3]).items():
@@ -176,7 +176,7 @@ def test_an_untrained_network_cannot_be_prepared():
 
 
 def test_normalisation_is_folded_whatever_it_has_learnt():
-    network = DeepLocNetwork(0.05).eval()
+    network = DeepLocNetwork(64, 7, 0.05).eval()
     generator = torch.Generator().manual_seed(0)
     for module in network.modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,8 @@ from coos_mlflow.classifiers.fit import build_pipeline
 from coos_mlflow.classifiers.forest_search import FOREST_GRID, Search, search_forest
 from coos_mlflow.classifiers.protocol import Protocol
 from coos_mlflow.errors import DataError
-from coos_mlflow.plates.reader import file_digest
+from coos_mlflow.plates.dataset import TRAINING, coos7
+from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.representations import create
 from coos_mlflow.training import features
 
@@ -42,7 +42,8 @@ def test_a_cluster_does_the_same_in_its_workers(make_plate, tmp_path, monkeypatc
     monkeypatch.setitem(FOREST_GRID, "n_estimators", [3, 5])
     monkeypatch.setattr(features, "_WORKER_BLOCK", 16)
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
-    plate, texture = make_plate(n=40), create("texture")
+    data = TrainingData(coos7(), {TRAINING: (make_plate(n=40),)}, simulated=False)
+    texture = create("texture")
     params, error = search_forest(search)
     before = dict(os.environ)
     with connect(LOCAL, 2) as client, spreading_over(client):
@@ -52,9 +53,9 @@ def test_a_cluster_does_the_same_in_its_workers(make_plate, tmp_path, monkeypatc
         with pytest.raises(DataError, match="-1 is negative"):
             list(spread(scaled, 3, [(-1,)], ordered=True))
         assert search_forest(search) == (params, error)
-        there = features.extract(Path(plate), file_digest(plate), texture)
+        there = features.extract(data, TRAINING, texture)
     assert not is_spreading() and dict(os.environ) == before
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "another"))
-    here = features.extract(Path(plate), file_digest(plate), texture)
+    here = features.extract(data, TRAINING, texture)
     for layer, matrix in here.items():
         np.testing.assert_array_equal(there[layer], matrix)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from coos_mlflow.metrics import Evaluation
-from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.dataset import Dataset, coos7
 from coos_mlflow.registry.versions import ModelRef
 from coos_mlflow.training.row import KIND_TITLES
 from coos_mlflow.training.table3.rows import Entry, Line, Table, published, short_lack
@@ -28,7 +28,7 @@ def evaluation_of(error: float, called: int = 3) -> Evaluation:
 
 def row_of(line: Line, errors: dict[str, float]) -> Row:
     model = ModelRef("models:/x/3", f"{line.representation}-{line.kind}", "3", None, {}, "r", None)
-    evaluations = {split: evaluation_of(errors[split]) for split in SPLITS}
+    evaluations = {split: evaluation_of(error) for split, error in errors.items()}
     return Row(model, line.features, line.layer, line.kind, evaluations, 1.0, trained=True)
 
 
@@ -56,22 +56,24 @@ def make_table() -> Callable[..., Table]:
         *,
         seeds: tuple[int, ...] = (0,),
         missing: tuple[str, ...] = (),
-        dataset: str = "simulated",
+        dataset: Dataset | None = None,
+        name: str = "simulated",
         simulated: bool = True,
         errors: dict[str, dict[str, float]] | None = None,
     ) -> Table:
-        entries = []
+        dataset, entries = dataset or coos7(), []
+        flat = dict.fromkeys(dataset.split_keys, 3.0)
         for line in paper_lines() if lines is None else lines:
             if line.representation in missing:
                 entries.append(Entry(line, missing=short_lack(line.representation)))
                 continue
-            known = (errors or {}).get(line.key) or line.published or dict.fromkeys(SPLITS, 3.0)
+            known = (errors or {}).get(line.key) or line.published or flat
             rows = (
                 row_of(line, {split: error + 0.5 + seed for split, error in known.items()})
                 for seed in range(len(seeds))
             )
             entries.append(Entry(line, tuple(rows)))
         digest = "ab" * 32
-        return Table(tuple(entries), dataset, digest, simulated, "quick", seeds, {})
+        return Table(tuple(entries), dataset, name, digest, simulated, "quick", seeds, {})
 
     return make

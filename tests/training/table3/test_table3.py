@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from _coos7 import SPLITS
 
 from coos_mlflow.errors import DataError, MissingWeightsError, RegistryError
-from coos_mlflow.plates.schema import SPLITS
+from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.representations import Representation
 from coos_mlflow.training.table3 import rows as table3
@@ -87,7 +88,7 @@ def folder_of_fakes(monkeypatch):
     """Put `fakes` in the place of the real representations."""
     made = []
 
-    def create(key, preset="paper", **params):
+    def create(key, preset="paper", dataset=None, **params):
         made.append((key, params))
         return Fake(key, **fakes()[key], **params)
 
@@ -136,8 +137,9 @@ def test_a_pattern_without_rows_is_refused_with_the_keys_there_are(lines, patter
 
 @pytest.fixture
 def data(monkeypatch) -> TrainingData:
-    monkeypatch.setattr(TrainingData, "digests", dict.fromkeys(SPLITS, "0" * 64))
-    return TrainingData({split: Path(f"s_{split}.hdf5") for split in SPLITS}, simulated=True)
+    monkeypatch.setattr(TrainingData, "digests", dict.fromkeys(SPLITS, ("0" * 64,)))
+    files = {split: (Path(f"s_{split}.hdf5"),) for split in SPLITS}
+    return TrainingData(coos7(), files, simulated=True)
 
 
 @pytest.fixture
@@ -182,7 +184,8 @@ def test_each_row_is_trained_once_with_every_seed(trained, data):
         "row 2 of 2: pci-conv4-rf, seed 6, 3.0 % on Test1",
     ]
     assert (table.seeds, table.preset, table.settings) == ((5, 6), "quick", rf)
-    assert (table.dataset, table.simulated, len(table.digest)) == ("simulated", True, 64)
+    assert (table.name, table.simulated, len(table.digest)) == ("simulated", True, 64)
+    assert table.dataset == coos7()
 
 
 def test_a_representation_is_made_once_a_seed(trained, data, folder_of_fakes):
@@ -284,4 +287,4 @@ def test_one_seed_has_an_interval_and_no_deviation(make_table, lines):
     [("COOS-7", False, True), ("COOS-7", True, False), ("mine", False, False)],
 )
 def test_only_coos7_itself_is_comparable(make_table, dataset, simulated, comparable):
-    assert make_table([], dataset=dataset, simulated=simulated).comparable is comparable
+    assert make_table([], name=dataset, simulated=simulated).comparable is comparable

@@ -54,7 +54,7 @@ def test_every_line_is_named_beside_its_end(make_table):
     [(True, "simulated", "on simulated cells"), (False, "COOS-7", "on COOS-7")],
 )
 def test_the_title_says_which_cells(make_table, simulated, dataset, words):
-    figure = errors_figure(make_table(simulated=simulated, dataset=dataset))
+    figure = errors_figure(make_table(simulated=simulated, name=dataset))
     assert words in figure.get_suptitle()
     assert ("simulated" in figure.get_suptitle()) is simulated
 

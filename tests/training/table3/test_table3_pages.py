@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from _coos7 import SPLITS
 
 from coos_mlflow.errors import OutputError
-from coos_mlflow.plates.schema import SPLITS
-from coos_mlflow.training.table3.files import FILES, markdown, page, write
+from coos_mlflow.plates.dataset import coos7
+from coos_mlflow.training.table3.files import files_of, markdown, page, write
 from coos_mlflow.training.table3.summary import summarise
 
 PICTURES = {"light": b"1", "dark": b"2"}
@@ -25,7 +26,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def test_a_folder_holds_every_file_and_every_confusion(make_table, tmp_path):
     write(make_table(missing=("vgg16",)), tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == set(FILES)
+    assert {path.name for path in tmp_path.iterdir()} == set(files_of(coos7()))
     matrices = sorted(path.relative_to(tmp_path) for path in tmp_path.glob("confusions/*/*.csv"))
     assert len(matrices) == 16 * 5
     rows = read_csv(tmp_path / "confusions" / "deeploc" / "test1.csv")
@@ -79,7 +80,7 @@ def test_the_csv_gives_mean_deviation_and_every_seed(make_table, lines, tmp_path
 
 
 def test_only_on_coos7_the_csv_has_differences(make_table, lines, tmp_path):
-    write(make_table(lines[:3], dataset="COOS-7", simulated=False), tmp_path)
+    write(make_table(lines[:3], name="COOS-7", simulated=False), tmp_path)
     differences = [float(row["difference"]) for row in read_csv(tmp_path / "table3.csv")]
     assert differences == pytest.approx([0.5] * 15)
 
@@ -124,7 +125,7 @@ HOSTILE = "<script>alert(1)</script>|`x`**b**\n# [a](b) \u202eevil\0"
 def hostile_table(make_table, lines):
     texture = lines[5]
     line = replace(texture, features=HOSTILE, layer_title=HOSTILE)
-    return make_table([line], dataset=HOSTILE, simulated=False)
+    return make_table([line], name=HOSTILE, simulated=False)
 
 
 def test_hostile_names_are_no_markdown(make_table, lines):
@@ -167,7 +168,7 @@ def page_of(table) -> Page:
 
 def test_hostile_names_come_out_of_the_page_as_text(make_table, lines):
     hostile = page_of(hostile_table(make_table, lines))
-    harmless = page_of(make_table([lines[5]], dataset="mine", simulated=False))
+    harmless = page_of(make_table([lines[5]], name="mine", simulated=False))
     assert set(hostile.tags) == set(harmless.tags)
     assert "script" not in hostile.tags
     assert "<script>alert(1)" in hostile.text
@@ -198,18 +199,18 @@ def test_the_page_has_every_matrix_and_says_what_is_simulated(make_table):
 
 
 def test_the_page_of_coos7_has_differences_and_no_banner(make_table):
-    found = page_of(make_table(dataset="COOS-7", simulated=False))
+    found = page_of(make_table(name="COOS-7", simulated=False))
     assert "Difference" in found.text and "Simulated" not in found.text
 
 
 def test_a_foreign_file_keeps_its_folder(make_table, tmp_path):
     from coos_mlflow._utils.files import whole_folder
 
-    out = tmp_path / "out"
+    out, files = tmp_path / "out", files_of(coos7())
     for _ in range(2):
-        with whole_folder(out, True, FILES) as folder:
+        with whole_folder(out, True, files) as folder:
             write(make_table([]), folder)
     (out / "mine.txt").write_text("x")
-    with pytest.raises(OutputError, match=r"mine\.txt"), whole_folder(out, True, FILES):
+    with pytest.raises(OutputError, match=r"mine\.txt"), whole_folder(out, True, files):
         pass
     assert (out / "mine.txt").exists()

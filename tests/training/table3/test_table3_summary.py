@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from _coos7 import CLASSES, SPLITS
 
-from coos_mlflow.plates.schema import SPLITS
 from coos_mlflow.training.table3.summary import (
     best_errors,
     best_published,
@@ -57,7 +57,7 @@ def test_confusions_are_named_by_their_share_of_the_true_class():
     confusion[1, 2] = 120  # 12 % of IMM, most cells of all
     confusion[4, 2] = 50  # 50 % of Early Endosome
     named = common_confusions(class_shares(confusion), most=3)
-    assert [str(confusion) for confusion in named] == [
+    assert [confusion.words(CLASSES) for confusion in named] == [
         "Early Endosome called Golgi, 50 % of its cells",
         "Inner Mitochondrial Membrane called Golgi, 12 % of its cells",
         "Endoplasmic Reticulum called Cytosol, 10 % of its cells",
@@ -71,7 +71,7 @@ def test_small_shares_keep_a_decimal(wrong, words):
     confusion = np.diag(np.full(7, 10_000))
     confusion[3, 3], confusion[3, 6] = 10_000 - wrong, wrong
     (named,) = common_confusions(class_shares(confusion))
-    assert str(named) == f"Peroxisomes called Nuclear Envelope, {words} of its cells"
+    assert named.words(CLASSES) == f"Peroxisomes called Nuclear Envelope, {words} of its cells"
 
 
 def test_classes_without_cells_and_perfect_rows_confuse_nothing():
@@ -92,7 +92,7 @@ def test_simulated_cells_are_never_compared(make_table):
 
 
 def test_on_coos7_the_papers_caption_stands_and_differences_are_shown(make_table):
-    summary = summarise(make_table(dataset="COOS-7", simulated=False))
+    summary = summarise(make_table(name="COOS-7", simulated=False))
     papers = "Class-Balanced Error (%) of Classification Models on COOS-7 Datasets"
     assert summary["caption"] == papers and summary["simulated"] is None
     assert [group["key"] for group in summary["groups"]] == ["ours", "published", "difference"]
@@ -103,7 +103,7 @@ def test_on_coos7_the_papers_caption_stands_and_differences_are_shown(make_table
 def test_a_difference_of_nothing_has_no_sign(make_table, lines):
     errors = {"deeploc": {s: e + d for (s, e), d in zip(
         lines[0].published.items(), (-0.5, -0.54, -0.46, -1.5, 0.5), strict=True)}}  # fmt: skip
-    table = make_table(lines[:1], dataset="COOS-7", simulated=False, errors=errors)
+    table = make_table(lines[:1], name="COOS-7", simulated=False, errors=errors)
     (row,) = summarise(table)["rows"]
     assert [cell["text"] for cell in row["cells"]["difference"]] == [
         "0.0", "0.0", "0.0", "\N{MINUS SIGN}1.0", "+1.0",
@@ -111,7 +111,7 @@ def test_a_difference_of_nothing_has_no_sign(make_table, lines):
 
 
 def test_other_data_are_named_and_not_compared(make_table):
-    summary = summarise(make_table(dataset="mine", simulated=False))
+    summary = summarise(make_table(name="mine", simulated=False))
     assert summary["caption"].endswith("on the Data Set mine")
     assert len(summary["groups"]) == 2
 
