@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from coos_mlflow import __version__
-from coos_mlflow.cli.tables import error_table, figure
-from coos_mlflow.plates.dataset import coos7
+from coos_mlflow.cli.tables import figure
+from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.reports.plate.wording import without_controls
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _LOUD = "bold yellow"
 
 
 def show_champions(champions: list[Version], headless: list[str], store: str) -> None:
-    """Print the champion of every model.
+    """Print the champion of every model, those of each data set under a heading of their own.
 
     Parameters
     ----------
@@ -39,16 +39,51 @@ def show_champions(champions: list[Version], headless: list[str], store: str) ->
         _say(f"No models in {store}; `coos train texture` makes some.")
         return
     _say(store)
-    if champions:
-        table = error_table("Champions; balanced error (%)", coos7())
-        for version in champions:
-            mark = " (pinned)" if "champion" in version.pinned else ""
-            called = _plain(f"{version.model.name} v{version.number}{mark}")
-            cv_error = figure(version.tag_number("cv_error"))
-            table.add_row(called, _data(version), *map(figure, version.errors.values()), cv_error)
-        Console(soft_wrap=True).print(table)
+    groups = _by_dataset(champions)
+    for dataset, members in groups.items():
+        title = f"Champions on {dataset}" if len(groups) > 1 else "Champions"
+        Console(soft_wrap=True).print(_champion_table(members, title))
     for name in headless:
         _say(f"{name} has no champion; `coos models promote {name} --automatic` chooses one.")
+
+
+def _by_dataset(versions: list[Version]) -> dict[str, list[Version]]:
+    """Return versions by the name of their data set, sorted."""
+    groups: dict[str, list[Version]] = {}
+    for version in versions:
+        groups.setdefault(version.model.tags.get("dataset", "-"), []).append(version)
+    return dict(sorted(groups.items()))
+
+
+def _champion_table(champions: list[Version], title: str) -> Table:
+    splits = _splits_of(champions)
+    table = Table(title_justify="left")
+    table.title = Text(f"{without_controls(title)}; balanced error (%)")
+    table.add_column("model", overflow="fold")
+    table.add_column("", min_width=len("SIMULATED"))
+    for heading in (*map(_heading, splits), Text("CV")):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for version in champions:
+        mark = " (pinned)" if "champion" in version.pinned else ""
+        called = _plain(f"{version.model.name} v{version.number}{mark}")
+        cv_error = figure(version.tag_number("cv_error"))
+        table.add_row(called, _data(version), *_error_cells(version, splits), cv_error)
+    return table
+
+
+def _splits_of(versions: Iterable[Version]) -> list[str]:
+    """Return the keys of all splits that any of the versions was tested on, in their order."""
+    return list(dict.fromkeys(split for version in versions for split in version.errors))
+
+
+def _heading(split: str) -> Text:
+    """Return the heading of a split's column: ``Train`` for Training, ``Near`` for near."""
+    return _plain("Train" if split == TRAINING else split.capitalize())
+
+
+def _error_cells(version: Version, splits: list[str]) -> list[str]:
+    """Return the errors on splits as text, a dash for an unknown one."""
+    return [figure(version.errors.get(split, math.nan)) for split in splits]
 
 
 def show_versions(versions: list[Version], title: str) -> None:
@@ -59,8 +94,10 @@ def show_versions(versions: list[Version], title: str) -> None:
     table.add_column("aliases", overflow="fold", min_width=len("(pinned)"))
     table.add_column("layer", overflow="fold", min_width=len("haralick"))
     table.add_column("data", overflow="fold", min_width=len("SIMULATED"))
-    for heading in ("left out", *map(coos7().title, coos7().references)):
-        table.add_column(heading, justify="right", width=5)
+    splits = [split for split in _splits_of(versions) if split != TRAINING]
+    for heading in (Text("left out"), *map(_heading, splits)):
+        width = max(len("100.0"), *map(len, heading.plain.split()))
+        table.add_column(heading, justify="right", overflow="fold", width=min(width, 8))
     table.add_column("package", overflow="fold", min_width=len("package"))
     table.add_column("made (UTC)", min_width=len("2026-01-01"))
     for version in versions:
@@ -70,7 +107,7 @@ def show_versions(versions: list[Version], title: str) -> None:
             _plain(version.model.tags.get("layer", "-")),
             _data(version),
             figure(version.left_out_error),
-            *[figure(error) for error in version.errors.values()][1:],
+            *_error_cells(version, splits),
             _package(version, "\n"),
             f"{version.made:%Y-%m-%d %H:%M}",
         )
@@ -83,14 +120,16 @@ def show_details(details: Details) -> None:
     console, version = Console(highlight=False), details.version
     console.print(Text(without_controls(str(version.model)), style="bold"))
     if version.model.simulated:
-        console.print(Text("SIMULATED cells: no figure says anything about COOS-7.", style=_LOUD))
+        console.print(
+            Text("SIMULATED cells: no figure says anything about real microscopes.", style=_LOUD)
+        )
     console.print(_listed(_facts(details)))
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title_justify="left")
     table.title = Text("\nBalanced error", style="bold")
     for heading in ("", "%", "95 % interval"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for split, (error, low, high) in details.intervals.items():
-        table.add_row(coos7().title(split), figure(error), _interval(low, high))
+        table.add_row(_plain(split.capitalize()), figure(error), _interval(low, high))
     table.add_row("left-out plates", figure(version.left_out_error), "-")
     table.add_row("cross-validation", figure(version.tag_number("cv_error")), "-")
     console.print(table)
@@ -155,13 +194,15 @@ def _error_rows(comparison: Comparison) -> Table:
     for heading in ("", "model", "error", "95 % interval", "minus A", "its 95 % interval"):
         right = heading not in ("", "model")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
-    for split in coos7().split_keys:
-        first, *_ = comparison.members["A"].intervals[split]
-        for letter, member in comparison.members.items():
-            error, low, high = member.intervals[split]
+    intervals = {letter: member.intervals for letter, member in comparison.members.items()}
+    unknown = (math.nan,) * 3
+    for split in dict.fromkeys(split for known in intervals.values() for split in known):
+        first, *_ = intervals["A"].get(split, unknown)
+        for letter, known in intervals.items():
+            error, low, high = known.get(split, unknown)
             row = [letter, figure(error), _interval(low, high)]
             if letter == "A":
-                table.add_row(coos7().title(split), *row)
+                table.add_row(_plain(split.capitalize()), *row)
                 continue
             change = "-" if math.isnan(error - first) else f"{error - first:+.1f}"
             table.add_row("", *row, change, _change(comparison.difference(split, letter)))

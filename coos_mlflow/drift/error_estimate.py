@@ -60,8 +60,7 @@ class Calibration:
         By estimator, the 90th percentile of the absolute errors of its balanced error over these
         plates, and of its recalls over their classes, in points.
     pure_wells : bool
-        Whether wells hold a single class: each well of Training does, and the data set does not
-        say that wells are mixtures.
+        Whether each well holds a single class: as in Training, unless wells are mixtures.
     """
 
     temperature: float
@@ -139,7 +138,7 @@ def calibrate(
     plates, wells : ndarray of str, shape (n,)
         Ids; wells by name, without the field.
     mixtures : bool
-        Whether wells are mixtures of classes, even where those of Training are not.
+        Whether wells may hold several classes, even if those of Training do not.
     """
     codes = number_ids(plates, wells)
     pure = not mixtures and _are_pure(codes, labels)

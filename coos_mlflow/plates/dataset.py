@@ -45,9 +45,6 @@ TRAIN, REFERENCE = "train", "reference"
 MIN_CLASSES, MAX_CLASSES = 2, 100
 """Numbers of classes; predicted labels are stored in one byte."""
 
-PIXEL_SIZE_TOLERANCE = 0.05
-"""Largest relative difference between the pixel sizes of a model's cells and a plate's."""
-
 ONE_CLASS, MIXTURE, UNKNOWN = "one_class_per_well", "mixture", "unknown"
 """What a well holds."""
 

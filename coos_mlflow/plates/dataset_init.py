@@ -172,7 +172,9 @@ def _classes(files: Sequence[_PlateFile], folder: Path, remarks: Remarks) -> lis
     found = {int(n) for file in labelled for n in np.unique(np.asarray(file.labels))}
     numbers = sorted(found - {UNLABELLED})
     remarks["classes"] = ["The files have numbers only: write the names of the proteins here."]
-    return [{"name": f"class {number}", "label": number} for number in numbers]
+    return [
+        {"name": f"class {number}", "short": str(number), "label": number} for number in numbers
+    ]
 
 
 def _channels(files: Sequence[_PlateFile], folder: Path, remarks: Remarks) -> list[str]:

@@ -5,7 +5,9 @@ Open this to change the inputs, tables, figures or model files that a run holds.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ from mlflow.data.sources import LocalArtifactDatasetSource
 from mlflow.entities import LoggedModelInput
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
+from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, DataType, Schema
 from packaging.version import Version
 
@@ -27,6 +30,7 @@ from coos_mlflow.metrics import Evaluation, confusion_table
 from coos_mlflow.model import bundle as bundles
 from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.splits import TrainingData
+from coos_mlflow.registry.notes import NOTE
 from coos_mlflow.registry.relocation import check_there
 from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import first_line, store_name
@@ -53,7 +57,16 @@ SERVED_PACKAGES = (
 EVALUATION = "evaluation.json"
 """The artifact with everything about a row's errors."""
 
+CARD = "README.md"
+"""The artifact with the model card."""
+
+MODEL_TYPE = "classifier"
+"""What MLflow's table of models calls all of ours."""
+
 _ANEW = "delete the model version that it made too, and the same command trains it again"
+
+_METRIC_LENGTH = 250
+"""Characters that MLflow's stores keep of a metric's name."""
 
 _DIGEST_LENGTH = 36
 """Characters that MLflow's stores keep of a digest; the whole SHA-256 is in the input's tags."""
@@ -75,14 +88,32 @@ def describe_dataset(path: Path, name: str, digest: str) -> MetaDataset:
     return MetaDataset(source, name=name, digest=digest[:_DIGEST_LENGTH])
 
 
+def describe_splits(data: TrainingData) -> dict[str, MetaDataset]:
+    """Return the plate files of a data set's splits as MLflow data sets, by split.
+
+    A split of several files has the folder as its source, and one digest for all.
+    """
+    described = {}
+    for split, files in data.files.items():
+        name, digest = f"{data.name} {data.dataset.title(split)}", split_digest(data, split)
+        source = files[0] if len(files) == 1 else files[0].parent
+        described[split] = describe_dataset(source, name, digest)
+    return described
+
+
+def split_digest(data: TrainingData, split: str) -> str:
+    """Return the SHA-256 of a split's file; of several files that of their digests in order."""
+    digests = data.digests[split]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
 def log_data(data: TrainingData) -> None:
-    """Log the files of all splits as the run's inputs."""
-    for split, paths in data.files.items():
-        for path, digest in zip(paths, data.digests[split], strict=True):
-            name = f"{data.name} {data.dataset.title(split)}"
-            dataset = describe_dataset(path, name, digest)
-            tags = {"sha256": digest, "simulated": str(data.simulated)}
-            log_input(dataset, split, tags)
+    """Log the splits as the run's inputs."""
+    for split, described in describe_splits(data).items():
+        tags = {"sha256": split_digest(data, split), "simulated": str(data.simulated)}
+        log_input(described, split, tags)
 
 
 def log_input(
@@ -97,24 +128,57 @@ def log_input(
 
 
 def log_evaluations(
-    evaluations: dict[str, Evaluation], title: str, dataset: Dataset, simulated: bool
+    evaluations: dict[str, Evaluation],
+    dataset: Dataset,
+    splits: dict[str, MetaDataset],
+    title: str,
+    simulated: bool,
+    model_id: str,
 ) -> None:
-    """Log metrics per split, confusion matrices as tables, and one figure of all."""
-    metrics: dict[str, float] = {}
+    """Log metrics of each split, confusion matrices as tables, and one figure of all.
+
+    Parameters
+    ----------
+    evaluations : dict of Evaluation
+        By split.
+    dataset : Dataset
+    splits : dict of MetaDataset
+        From `describe_splits`. With these and the model's id, MLflow's pages list the metrics of a
+        model by data set.
+    title : str
+        Title of the figure.
+    simulated : bool
+    model_id : str
+        The LoggedModel that was evaluated.
+    """
     for split, evaluation in evaluations.items():
-        metrics[f"{split}_balanced_error"] = evaluation.balanced_error
-        bounds = zip(("low", "high"), evaluation.interval, strict=True)
-        metrics |= {f"{split}_balanced_error_{end}": b for end, b in bounds if not np.isnan(b)}
-        names_recalls = zip(dataset.short_names, evaluation.recalls, strict=True)
-        metrics |= {f"{split}_recall_{name}": r for name, r in names_recalls if not np.isnan(r)}
-        mlflow.log_text(
-            confusion_table(evaluation, dataset.class_names).to_csv(), f"confusion/{split}.csv"
-        )
-    mlflow.log_metrics(metrics)
+        metrics = _metrics(split, evaluation, dataset)
+        mlflow.log_metrics(metrics, model_id=model_id, dataset=splits[split])
+        counts = confusion_table(evaluation, dataset.class_names)
+        mlflow.log_text(counts.to_csv(), f"confusion/{split}.csv")
     mlflow.log_dict({s: e.as_dict() for s, e in evaluations.items()}, EVALUATION)
-    mlflow.log_figure(
-        confusion_figure(evaluations, title, dataset, simulated), "confusion/splits.png"
-    )
+    figure = confusion_figure(evaluations, dataset, title, simulated)
+    mlflow.log_figure(figure, "confusion/splits.png")
+
+
+def _metrics(split: str, evaluation: Evaluation, dataset: Dataset) -> dict[str, float]:
+    """Return balanced error, its interval and the recalls of a split, without unknown figures."""
+    bounds = zip(("low", "high"), evaluation.interval, strict=True)
+    recalls = zip(dataset.classes, evaluation.recalls, strict=True)
+    metrics = {
+        f"{split}_balanced_error": evaluation.balanced_error,
+        **{f"{split}_balanced_error_{end}": bound for end, bound in bounds},
+        **{f"{split}_recall_{one.short}": recall for one, recall in recalls},
+    }
+    return {metric_name(name): value for name, value in metrics.items() if not np.isnan(value)}
+
+
+def metric_name(text: str) -> str:
+    """Return a metric's name in a form that MLflow takes: ``recall_CD4+`` as ``recall_CD4_2b``.
+
+    Signs that MLflow refuses become their code points. The name has at most 250 characters.
+    """
+    return re.sub(r"[^\w.\- ]", lambda sign: f"_{ord(sign[0]):x}", text)[:_METRIC_LENGTH]
 
 
 def read_evaluations(run_id: str) -> dict[str, Evaluation]:
@@ -139,7 +203,7 @@ def read_evaluations(run_id: str) -> dict[str, Evaluation]:
 
 
 def confusion_figure(
-    evaluations: dict[str, Evaluation], title: str, dataset: Dataset, simulated: bool
+    evaluations: dict[str, Evaluation], dataset: Dataset, title: str, simulated: bool
 ) -> Figure:
     """Draw the confusion matrices of all splits, rows in % of the true class."""
     # Imported here, so that a scorer, which draws nothing, starts faster.
@@ -172,8 +236,8 @@ def requirements(representation: Representation) -> list[str]:
     return pinned({*SERVED_PACKAGES, *representation.packages}, package_versions())
 
 
-def log_model(bundle: Path, needed: list[str]) -> str:
-    """Log the pyfunc of a bundle in the active run and return its ``models:/m-...``.
+def log_model(bundle: Path, needed: list[str], name: str, card: str = "") -> ModelInfo:
+    """Log the pyfunc of a bundle in the active run.
 
     Parameters
     ----------
@@ -181,10 +245,16 @@ def log_model(bundle: Path, needed: list[str]) -> str:
         From `coos_mlflow.model.bundle.save`, in a folder called `bundle.ARTIFACT`.
     needed : list of str
         From `requirements`.
+    name : str
+        Name of the registered model that it becomes a version of.
+    card : str
+        Its description in Markdown, at most `coos_mlflow.registry.notes.LIMIT` characters.
     """
     package = Path(coos_mlflow.__file__).parent
-    logged = mlflow.pyfunc.log_model(
-        name="model",
+    return mlflow.pyfunc.log_model(
+        name=name.replace(".", "-"),  # MLflow refuses dots in names of LoggedModels
+        model_type=MODEL_TYPE,
+        tags={NOTE: card} if card else None,
         python_model=str(package / "model" / "mlflow_code.py"),
         code_paths=[str(package)],
         artifacts={bundles.ARTIFACT: str(bundle)},
@@ -192,7 +262,6 @@ def log_model(bundle: Path, needed: list[str]) -> str:
         input_example=bundles.example_cell(bundle),
         pip_requirements=needed,
     )
-    return str(logged.model_uri)
 
 
 def pinned(names: Collection[str], versions: dict[str, str]) -> list[str]:

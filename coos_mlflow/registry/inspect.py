@@ -21,12 +21,15 @@ from mlflow.models import Model
 from coos_mlflow._utils.versions import fits
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.metrics import Evaluation
-from coos_mlflow.plates.dataset import coos7
+from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.pins import pins
 from coos_mlflow.registry.ranking import tag_number
 from coos_mlflow.registry.relocation import check_there
 from coos_mlflow.registry.runs import first_line
+
+_ERROR = "error_"
+"""First part of the tags with the error on a split."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,15 @@ class Version:
 
     @property
     def errors(self) -> dict[str, float]:
-        """Balanced error in % by split; NaN without a tag."""
-        return {split: self.tag_number(f"error_{split}") for split in coos7().split_keys}
+        """Balanced error in % by split: `TRAINING`, then as its tag ``splits`` lists them.
+
+        Splits that the tag does not list follow by name: older versions lack the tag.
+        """
+        tags = self.model.tags
+        there = {tag.removeprefix(_ERROR) for tag in tags if tag.startswith(_ERROR)}
+        listed = [TRAINING, *tags.get("splits", "").split(",")]
+        order = dict.fromkeys(split for split in [*listed, *sorted(there)] if split in there)
+        return {split: self.tag_number(f"{_ERROR}{split}") for split in order}
 
     @property
     def left_out_error(self) -> float:

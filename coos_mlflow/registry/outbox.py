@@ -29,7 +29,15 @@ from coos_mlflow.model.bundle import ARTIFACT
 from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry import versions
-from coos_mlflow.registry.artifacts import log_data, log_evaluations, log_model, resolved_path
+from coos_mlflow.registry.artifacts import (
+    CARD,
+    describe_splits,
+    log_data,
+    log_evaluations,
+    log_model,
+    resolved_path,
+)
+from coos_mlflow.registry.notes import NOTE, for_page
 from coos_mlflow.registry.results import Results, results_in
 from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import (
@@ -74,6 +82,11 @@ class PendingModel:
         """Evaluations by split."""
         entries = self.facts["evaluations"]
         return {split: Evaluation.from_dict(entry) for split, entry in entries.items()}
+
+    @property
+    def card(self) -> str:
+        """The model card in Markdown; empty where an older package left none."""
+        return str(self.facts.get("card", ""))
 
     @property
     def data(self) -> TrainingData:
@@ -299,6 +312,7 @@ def register(pending: PendingModel) -> versions.ModelRef:
         if model is None:
             uri = pending.logged() or _log(pending)
             model = versions.register(name, uri, facts["tags"])
+        versions.describe(model, for_page(pending.card, CARD))
         versions.update_champion(name)
     except (RegistryError, MlflowException, OSError) as error:
         raise RunNotLoggedError(
@@ -314,21 +328,30 @@ def _log(pending: PendingModel) -> str:
 
     The URI is also written beside the model, for a later attempt.
     """
-    facts = pending.facts
-    with run(facts["run"], TRAINING_EXPERIMENT, facts["run_tags"]):
+    facts, data = pending.facts, pending.data
+    note = for_page(pending.card, CARD)
+    with run(facts["run"], TRAINING_EXPERIMENT, facts["run_tags"] | {NOTE: note}):
         log_new_params(facts["params"])
-        log_data(pending.data)
+        log_data(data)
         for file, content in facts["files"].items():
             mlflow.log_dict(content, file)
-        mlflow.log_metrics(facts["metrics"])
-        data = pending.data
-        log_evaluations(pending.evaluations, facts["title"], data.dataset, data.simulated)
-        uri = log_model(pending.bundle, facts["requirements"])
+        mlflow.log_text(pending.card, CARD)
+        # Before the metrics, which name it.
+        model = log_model(pending.bundle, facts["requirements"], facts["name"], note)
+        log_evaluations(
+            pending.evaluations,
+            data.dataset,
+            describe_splits(data),
+            facts["title"],
+            data.simulated,
+            model.model_id,
+        )
+        mlflow.log_metrics(facts["metrics"], model_id=model.model_id)
         # Written before the run ends, since ending it may fail if the store is lost. A full disk
         # must not keep the model from being registered.
         with suppress(OSError):
-            (pending.folder / _LOGGED).write_text(uri)
-    return uri
+            (pending.folder / _LOGGED).write_text(model.model_uri)
+    return str(model.model_uri)
 
 
 def forget(pending: PendingModel) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from mlflow.entities.model_registry import ModelVersion
 
 from coos_mlflow._utils.versions import series
+from coos_mlflow.plates.dataset import COOS7_NAME
 
 
 def tag_number(tags: Mapping[str, str], name: str, missing: float = math.nan) -> float:
@@ -28,7 +29,7 @@ def rank_key(
     """
     tags = version.tags
     return (
-        tags.get("dataset") != "COOS-7",
+        tags.get("dataset") != COOS7_NAME,
         tags.get("simulated") != "False",
         -tag_number(tags, "training_classes", 0),
         -tag_number(tags, "training_cells", 0),

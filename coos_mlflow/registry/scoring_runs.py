@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -17,8 +18,9 @@ from mlflow.exceptions import MlflowException
 
 from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.registry import versions
-from coos_mlflow.registry.artifacts import describe_dataset, log_input
-from coos_mlflow.registry.results import PREDICTIONS, RESULTS, Results
+from coos_mlflow.registry.artifacts import describe_dataset, log_input, metric_name
+from coos_mlflow.registry.notes import NOTE, top_of, version_link
+from coos_mlflow.registry.results import PREDICTIONS, REPORT, REPORT_MD, RESULTS, Results
 from coos_mlflow.registry.runs import SCORING_EXPERIMENT, prepare_store, run
 
 ESTIMATES = ("estimated_error", "estimated_error_low", "estimated_error_high")
@@ -71,16 +73,27 @@ def log_results(results: Results) -> str:
         "simulated_model": drift["simulated"]["model"],
         "results": str(folder.resolve()),
         _JOB_TAG: results.key,
+        NOTE: _note(folder, model["name"], model["version"]),
     }
     with run(f"score {results.plate.stem}", SCORING_EXPERIMENT, tags) as active:
         dataset = describe_dataset(results.plate, results.plate.name, sha256)
         linked = LoggedModelInput(model["id"]) if model["id"] else None
         log_input(dataset, "scoring", {"sha256": sha256}, linked)
+        # Without the model's id: MLflow's table of models would get columns for each plate.
         mlflow.log_metrics(_metrics(drift, results.seconds))
         for name in RESULTS:
             if name != PREDICTIONS:  # grows with the cells
                 mlflow.log_artifact(str(folder / name))
         return str(active.info.run_id)
+
+
+def _note(folder: Path, name: str, version: str) -> str:
+    """Return the top of a report, and a link to the model.
+
+    MLflow's page of a run lists its models only if they are of the same experiment.
+    """
+    top = top_of((folder / REPORT_MD).read_text(encoding="utf-8"), REPORT)
+    return f"{top}\n\nModel: {version_link(name, version)}"
 
 
 def _metrics(drift: dict[str, Any], seconds: float) -> dict[str, float]:
@@ -94,7 +107,7 @@ def _metrics(drift: dict[str, Any], seconds: float) -> dict[str, float]:
     }
     counts = class_counts(drift)
     for name, cells in counts.items():
-        metrics[f"share {name}"] = cells / sum(counts.values())
+        metrics[metric_name(f"share {name}")] = cells / sum(counts.values())
     placed = [p for p in drift["plates"] if p["score"] is not None]
     if placed:
         worst = max(placed, key=lambda p: p["score"])

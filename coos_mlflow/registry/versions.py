@@ -247,6 +247,17 @@ def _delete_duplicate(name: str, version: str) -> None:
             raise
 
 
+def describe(model: ModelRef, description: str) -> None:
+    """Give a version a description in Markdown, unless it has one."""
+    with_retry(lambda: _describe_once(model, description))
+
+
+def _describe_once(model: ModelRef, description: str) -> None:
+    client = MlflowClient()
+    if description and not client.get_model_version(model.name, model.version).description:
+        client.update_model_version(model.name, model.version, description)
+
+
 def update_champion(name: str) -> ModelRef:
     """Point ``champion`` to the best version, and each layer's alias to the best on that layer.
 
@@ -259,9 +270,22 @@ def update_champion(name: str) -> ModelRef:
     5. a lower cross-validation error on Training that leaves out whole plates, which does not
        depend on the protocol's folds.
 
-    No test split is used. A pinned alias goes to the version that it is pinned to.
+    No test split is used. A pinned alias goes to the version that it is pinned to. The model gets
+    the description of its champion, unless a user has written another.
     """
-    return with_retry(lambda: _update_until_stable(name))
+    champion = with_retry(lambda: _update_until_stable(name))
+    with_retry(lambda: _describe_as(name, champion))
+    return champion
+
+
+def _describe_as(name: str, champion: ModelRef) -> None:
+    """Give a model the description of its champion; leave one that no version has."""
+    client = MlflowClient()
+    written = client.get_registered_model(name).description or ""
+    by_number = {str(v.version): v.description or "" for v in versions(name)}
+    wanted = by_number.get(champion.version, "")
+    if wanted and wanted != written and written in {"", *by_number.values()}:
+        client.update_registered_model(name, wanted)
 
 
 def _update_until_stable(name: str) -> ModelRef:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 from mlflow.exceptions import MlflowException
 
@@ -30,10 +31,13 @@ from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.plates.schema import UNLABELLED
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry import outbox, versions
-from coos_mlflow.registry.artifacts import log_data, read_evaluations, requirements
+from coos_mlflow.registry.artifacts import CARD, log_data, read_evaluations, requirements
+from coos_mlflow.registry.notes import NOTE, for_page
 from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import TRAINING_EXPERIMENT, log_new_params, prepare_store, run
+from coos_mlflow.reports.plate.markdown import render_markdown
 from coos_mlflow.representations import Representation
+from coos_mlflow.training.card import model_card
 from coos_mlflow.training.data_check import check_data
 from coos_mlflow.training.features import identity
 from coos_mlflow.training.network import train_or_restore
@@ -171,11 +175,9 @@ def train_rows(
         check_data(data).refuse()
     prepare_store()
     tags = {
-        "representation": representation.name,
-        "preset": preset,
         "dataset": data.name,
-        "dataset_digest": data.digest,
         "simulated": data.simulated,
+        "representation": representation.name,
     }
     with _name_drop_bad_in_errors(), run(representation.name, TRAINING_EXPERIMENT, tags):
         log_new_params(_all_params(protocol, representation) | {"preset": preset})
@@ -183,10 +185,34 @@ def train_rows(
         train_or_restore(representation, data, tags, resume=resume)
         inputs = TrainingInputs(representation, data)
         specs = [
-            _RowSpec(layer, kind, inputs, protocol)
+            _RowSpec(layer, kind, inputs, protocol, preset)
             for layer, kind in (rows_of(representation) if rows is None else rows)
         ]
-        return _train_each(specs, tags, on_row)
+        trained = _train_each(specs, tags, on_row)
+        mlflow.set_tag(NOTE, _note(trained, inputs))
+        return trained
+
+
+def _note(rows: Sequence[Row], inputs: TrainingInputs) -> str:
+    """Return the note of a training run: what was trained on what, and the errors."""
+    data, dataset = inputs.data, inputs.data.dataset
+    summary = {
+        "title": inputs.representation.title,
+        "data_name": data.name,
+        "simulated": data.simulated,
+        "n_training": f"{len(inputs.annotations['training'].labels):,}",
+        "n_classes": dataset.n_classes,
+        "headings": [split.name for split in dataset.by_split.values()],
+        "lines": [
+            {
+                "model": f"{row.model.name} version {row.model.version}",
+                "classifier": KIND_TITLES[row.kind] + ("" if row.kind == OWN else f", {row.layer}"),
+                "errors": [row.errors[split] for split in dataset.split_keys],
+            }
+            for row in rows
+        ],
+    }
+    return for_page(render_markdown(summary, "training_note.md.j2"), CARD)
 
 
 @contextmanager
@@ -206,11 +232,12 @@ class _RowSpec:
     kind: str
     inputs: TrainingInputs
     protocol: Protocol
+    preset: str
 
     @property
     def name(self) -> str:
         """Name of the registered model."""
-        name = self.inputs.data.dataset.model_prefix + self.inputs.representation.name
+        name = f"{self.inputs.data.dataset.model_prefix}{self.inputs.representation.name}"
         return name if self.kind == OWN else f"{name}-{self.kind}"
 
     @property
@@ -263,7 +290,7 @@ def _train_row(spec: _RowSpec, tags: dict[str, Any]) -> Row:
         trained = model is None
         if model is None:
             if not pending.is_whole:
-                pending = _fit(spec, tags | {"fingerprint": fingerprint})
+                pending = _fit(spec, tags, fingerprint)
             evaluations = pending.evaluations
             model = outbox.register(pending)
         else:
@@ -289,32 +316,38 @@ def _registered(name: str, fingerprint: str) -> versions.ModelRef | None:
         return None
 
 
-def _fit(spec: _RowSpec, tags: dict[str, Any]) -> outbox.PendingModel:
+def _fit(spec: _RowSpec, tags: dict[str, Any], fingerprint: str) -> outbox.PendingModel:
     """Fit and evaluate a row, and write it to the outbox."""
     inputs = spec.inputs
-    tags = tags | {"layer": spec.layer, "classifier": spec.kind}
     fitted, probabilities, seconds = fit_row(
-        spec.layer, spec.kind, inputs, spec.protocol, tags["fingerprint"]
+        spec.layer, spec.kind, inputs, spec.protocol, fingerprint
     )
-    n = inputs.data.dataset.n_classes
+    dataset = inputs.data.dataset
+    n = dataset.n_classes
     evaluations = {
         split: evaluate(a.labels, probabilities[split].argmax(axis=1), a.plates, a.wells, n)
         for split, a in inputs.annotations.items()
     }
     reference = build_reference(spec.layer, fitted, probabilities, evaluations, inputs)
     errors = {"cv_error": fitted.cv_error, "left_out_error": reference.errors[TRAINING]}
-    metrics = seconds | {"seconds_features": inputs.seconds} | errors
+    metrics = errors | seconds | {"seconds_features": inputs.seconds}
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / bundles.ARTIFACT
         digest = bundles.save(bundle, inputs.representation, spec.layer, fitted.pipeline, reference)
-        version_tags = _version_tags(errors, evaluations, inputs) | {versions.DIGEST: digest}
+        version_tags = _version_tags(spec, errors, evaluations) | {
+            "fingerprint": fingerprint,
+            versions.DIGEST: digest,
+        }
         facts = _run_facts(spec, fitted) | {
             "run_tags": tags,
             "metrics": metrics,
             "evaluations": {split: e.as_dict() for split, e in evaluations.items()},
             "tags": tags | version_tags,
+            "card": model_card(
+                spec.name, spec.title, spec.inputs.data.dataset, evaluations, reference
+            ),
         }
-        return outbox.keep(tags["fingerprint"], facts, bundle)
+        return outbox.keep(fingerprint, facts, bundle)
 
 
 def _run_facts(spec: _RowSpec, fitted: Fitted) -> dict[str, Any]:
@@ -326,7 +359,7 @@ def _run_facts(spec: _RowSpec, fitted: Fitted) -> dict[str, Any]:
         "run": f"{spec.name} {spec.layer}",
         "title": spec.title,
         "params": _all_params(spec.protocol, representation)
-        | {"layer": spec.layer, "classifier": spec.kind}
+        | {"layer": spec.layer, "classifier": spec.kind, "preset": spec.preset}
         | {f"classifier.{k}": v for k, v in fitted.params.items()},
         "data": {
             "simulated": data.simulated,
@@ -342,16 +375,22 @@ def _run_facts(spec: _RowSpec, fitted: Fitted) -> dict[str, Any]:
 
 
 def _version_tags(
-    errors: dict[str, float], evaluations: dict[str, Evaluation], inputs: TrainingInputs
+    spec: _RowSpec, errors: dict[str, float], evaluations: dict[str, Evaluation]
 ) -> dict[str, Any]:
-    """Return the errors and counts of a version, by which champions are chosen."""
-    labels = inputs.annotations[TRAINING].labels
+    """Return the tags of a version, those that are read most first, as MLflow lists them."""
+    labels = spec.inputs.annotations[TRAINING].labels
     labels = labels[labels != UNLABELLED]
-    all_errors = errors | {f"error_{split}": e.balanced_error for split, e in evaluations.items()}
-    return {name: f"{error:.6g}" for name, error in all_errors.items()} | {
+    all_errors = {f"error_{split}": e.balanced_error for split, e in evaluations.items()} | errors
+    return {
+        "layer": spec.layer,
+        "classifier": spec.kind,
+        **{name: f"{error:.6g}" for name, error in all_errors.items()},
+        "splits": ",".join(evaluations),
         "training_cells": len(labels),
         "training_classes": len(np.unique(labels)),
+        "preset": spec.preset,
         "package_version": __version__,
+        "dataset_digest": spec.inputs.data.digest,
     }
 
 

@@ -214,7 +214,8 @@ def test_a_bad_plate_among_many_is_named_at_the_end(trained, make_plate, tmp_pat
         (["coos", "train", "textures"], 2, "texture"),
         (["coos", "train", "--preset", "fast"], 2, "paper or quick"),
         (["coos", "train", "--classifiers", "svm"], 2, "knn, lr, rf"),
-        (["coos", "train", "--set", "scales=[0]"], 2, "from 1 to 32"),
+        (["coos", "train", "--set", "scales=[0]"], 2, "from 1 to 128"),
+        (["coos", "train", "--set", "scales=[33]"], 2, "from 1 to 32, half of the 64 pixels"),
         (["coos", "train", "--set", "colour=red"], 2, "scales, reading"),
         (["coos", "train", "--data", "nowhere"], 2, "nowhere"),
         (["coos", "train", "--set", "scales=[1"], 2, "scales=[1"),
@@ -237,7 +238,7 @@ def test_bad_input_is_one_sentence_and_an_exit_code(
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["coos", "train", "--set", "scales=[0]"], 2, "from 1 to 32"),
+        (["coos", "train", "--set", "scales=[0]"], 2, "from 1 to 128"),
         (["coos", "models", "show", "no-such-model"], 3, "no-such-model"),
     ],
 )

@@ -109,6 +109,37 @@ def test_the_champions_with_their_errors(trained, invoke):
         assert f" {error:.1f} " in line
 
 
+def test_champions_of_several_data_sets_have_tables_of_their_own(put, invoke, store):
+    put(error_training=1, error_test1=2, error_test2=3)
+    versions.update_champion(NAME)
+    client = MlflowClient()
+    client.create_registered_model("lab.shelf")
+    (version,) = client.search_model_versions(f"name='{NAME}'")
+    tags = {**version.tags, "dataset": "lab", "splits": "training,near,far-away"}
+    tags |= {"error_far-away": "8", "error_near": "7", "error_training": "6"}
+    for tag in ("error_test1", "error_test2"):
+        del tags[tag]
+    client.create_model_version("lab.shelf", version.source, tags=tags)
+    versions.update_champion("lab.shelf")
+    try:
+        text = invoke("list")
+        assert fits_the_terminal(text)
+        coos7, lab = text.split("Champions on ")[1:]
+        assert coos7.startswith("COOS-7; balanced error") and lab.startswith("lab; balanced error")
+        assert re.search(r"Train\W+Test1\W+Test2\W+CV", coos7) and NAME in coos7
+        assert re.search(r"Train\W+Near\W+Far-away\W+CV", lab) and "lab.shelf" in lab
+        assert re.search(r"6\.0\W+7\.0\W+8\.0", lab) and "Test1" not in lab
+        listed = [json.loads(line) for line in invoke("list", "--json").splitlines()]
+        assert [list(one["errors"]) for one in listed] == [
+            ["training", "near", "far-away"],
+            ["training", "test1", "test2"],
+        ]
+        (line,) = lines_with(invoke("compare", NAME, "lab.shelf"), "Near")
+        assert line.split()[1:] == ["A", "-", "-"]
+    finally:
+        client.delete_registered_model("lab.shelf")
+
+
 def test_all_versions_of_a_model(trained, invoke):
     text = invoke("list", "texture-lr")
     assert fits_the_terminal(text)

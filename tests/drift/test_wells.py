@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coos_mlflow.drift.error_estimate import doubtful_wells
+from coos_mlflow.drift.error_estimate import calibrate, doubtful_wells
 from coos_mlflow.drift.estimators.well_consensus import CELL_CORRELATION, well_classes
 from coos_mlflow.drift.wells import decided_classes, share_intervals, well_warnings
 
@@ -96,3 +96,17 @@ def test_a_file_without_wells_has_no_rows():
     assert all(values.shape == (0, 3) for values in share_intervals(none))
     assert decided_classes(none, np.zeros(0, dtype=str), RATES)[0].shape == (0,)
     assert well_warnings(none, [], 3.0, NAMES, one_class=True) == []
+
+
+def test_wells_that_are_mixtures_have_no_consensus_even_if_training_is_pure():
+    rng = np.random.default_rng(1)
+    labels = np.repeat([0, 1, 2] * 6, 12)
+    wells = np.repeat(np.arange(18), 12).astype(str)
+    plates = np.repeat(["P1", "P2", "P3"], 72)
+    probabilities = rng.dirichlet([1, 1, 1], 216) * 0.5 + 0.5 * np.eye(3)[labels]
+    pure = calibrate(probabilities, labels, plates, wells)
+    mixed = calibrate(probabilities, labels, plates, wells, mixtures=True)
+    assert pure.label_rates is not None
+    np.testing.assert_allclose(pure.label_rates.sum(axis=1), 1)
+    assert mixed.label_rates is None
+    assert "well_consensus" not in mixed.confusions(probabilities[:72], np.zeros(72, np.int64))

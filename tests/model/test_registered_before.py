@@ -55,7 +55,7 @@ def test_it_scores_a_plate_from_the_registry(own_store, tmp_path):
     shutil.copytree(FOLDER / "bundle", folder)
     digest = versions.DIGEST
     with mlflow.start_run():
-        uri = artifacts.log_model(folder, ["numpy"])
+        uri = artifacts.log_model(folder, ["numpy"], "texture-lr").model_uri
     tags = {"fingerprint": "before", "package_version": "0.1.0", "simulated": True}
     tags[digest] = bundles.write_digests(folder)
     versions.register("texture-lr", uri, tags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+import coos_mlflow
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.dataset import COLOURS, Dataset, colours, coos7, short_names
 from coos_mlflow.plates.dataset_file import dataset_of_folder, read_dataset, write_dataset
@@ -173,3 +175,19 @@ def nearest_pair(palette: tuple[str, ...], sight: str) -> float:
 def test_twenty_colours_are_as_far_apart_as_okabe_and_itos_for_every_sight() -> None:
     okabe_ito = min(nearest_pair(COLOURS[:7], sight) for sight in MACHADO)
     assert min(nearest_pair(COLOURS, sight) for sight in MACHADO) >= okabe_ito > 0.07
+
+
+PACKAGE = Path(coos_mlflow.__file__).parent
+OWN_FILES = ("coos7", "published.csv")
+"""Parts of the names of the files that are about COOS-7 alone."""
+
+
+def test_only_coos7s_own_files_name_its_classes_and_splits() -> None:
+    of_coos7 = re.compile(r"\b[Ss]even\b|Test[1-4]|Endoplasmic|IMAGE_SIZE|\(n, 7\)|\(7, 7\)")
+    files = [path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".html", ".css", ".j2")]
+    assert len(files) > 150
+    for path in files:
+        if any(part in path.name for part in OWN_FILES):
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            assert not of_coos7.search(line), f"{path}:{number}: {line.strip()}"

@@ -16,6 +16,7 @@ import tifffile
 
 from coos_mlflow.cli import main
 from coos_mlflow.errors import DataError, OutputError
+from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.registry.results import RESULTS
 from coos_mlflow.scoring.parts import open_work
 from coos_mlflow.scoring.scorer import Scorer
@@ -147,7 +148,9 @@ def test_a_full_cache_ends_a_training_with_a_sentence(run, trained, small_disk, 
     ended = run("coos", "train", "texture", *words)
     assert ended.code == UNWRITTEN
     assert str(disk) in ended.said and "o space left" in ended.said
-    assert [name for name in tree(disk) if name.endswith(".npy")] == []
+    # Digests of nuclei are small and may be there already.
+    arrays = [name for name in tree(disk) if name.endswith(".npy")]
+    assert [name for name in arrays if not name.endswith("nuclei.npy")] == []
 
 
 # Disks and folders that are closed
@@ -263,7 +266,7 @@ def test_a_scoring_where_another_is_at_work_waits_for_none(run, score, make_plat
     scorer = Scorer.load("texture-lr")
     from coos_mlflow.scoring.job import survey
 
-    with open_work(scorer.job(plate, out, survey(plate))):
+    with open_work(scorer.job(plate, out, survey(plate, coos7()))):
         before = tree(out)
         for more in ([], ["--force"]):
             ended = run(*scoring(plate, out, *more))

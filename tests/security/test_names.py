@@ -98,7 +98,7 @@ def test_a_csv_reaches_no_image_outside(images, name):
 @given(ids=st.lists(paths | st.text(max_size=300), min_size=4, max_size=4), label=paths)
 def test_columns_of_a_csv_stay_text(images, tmp_path, ids, label):
     (images / "cells.csv").write_text(
-        table(["file", "plate", "well", "date", "microscope"], ["cell0", *ids]),
+        table(["file", "label", "plate", "well", "date", "microscope"], ["cell0", label, *ids]),
         encoding="utf-8",
         errors="surrogatepass",
     )
@@ -117,8 +117,10 @@ def test_columns_of_a_csv_stay_text(images, tmp_path, ids, label):
         tiff.unpack(plate, tmp_path / "out")
     made = below(tmp_path) - before
     assert all(Path(name).parts[0] == "out" for name in made)
-    stems = {"out", "out/cells.csv", "out/unlabelled"}
-    assert made == stems | {f"out/unlabelled/COOSv1cell_0_{c}.tif" for c in ("protein", "nucleus")}
+    (group,) = (path.name for path in (tmp_path / "out").iterdir() if path.is_dir())
+    assert group.isprintable() and not group.startswith(".")
+    stems = {"out", "out/cells.csv", f"out/{group}"}
+    assert made == stems | {f"out/{group}/COOSv1cell_0_{c}.tif" for c in ("protein", "nucleus")}
     for path in ("p.h5", *sorted(made, reverse=True)):
         target = tmp_path / path
         target.rmdir() if target.is_dir() else target.unlink()

@@ -11,7 +11,6 @@ import requests
 from mlflow.pyfunc.scoring_server import infer_and_parse_data
 from waiting import PATIENCE
 
-from coos_mlflow.model.cell_model import PROBABILITY_COLUMNS
 from coos_mlflow.scoring.remote import packed
 from coos_mlflow.serving.decoding import as_images
 from coos_mlflow.serving.limits import JSON, MAX_BYTES, MAX_CELLS, NPY
@@ -60,7 +59,9 @@ def test_every_form_of_the_same_cells_gets_the_same_answer(ask, cells):
     assert len(answers[0]) == len(cells)
     for other in answers[1:]:
         pd.testing.assert_frame_equal(other, answers[0], check_exact=True)
-    np.testing.assert_allclose(answers[0][list(PROBABILITY_COLUMNS)].sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(
+        answers[0][[f"p_{label}" for label in range(7)]].sum(axis=1), 1, atol=1e-6
+    )
 
 
 def _with(cells, cell, value, dtype=float):

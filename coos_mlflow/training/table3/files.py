@@ -18,6 +18,7 @@ from coos_mlflow.metrics import confusion_table
 from coos_mlflow.plates.dataset import COOS7_NAME, Dataset
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry.artifacts import log_data
+from coos_mlflow.registry.notes import NOTE, top_of
 from coos_mlflow.registry.runs import TRAINING_EXPERIMENT, log_new_params, prepare_store, run
 from coos_mlflow.reports.plate.markdown import render_markdown
 from coos_mlflow.reports.style import DARK
@@ -74,7 +75,7 @@ def make(
 
     check_folder(out, force, files_of(data.dataset))
     prepare_store()
-    tags = {"dataset": data.name, "dataset_digest": data.digest, "simulated": data.simulated}
+    tags = {"dataset": data.name, "simulated": data.simulated}
     with run(name_of(data.dataset), TRAINING_EXPERIMENT, tags):
         params = {"rows": len(lines), "seeds": " ".join(map(str, seeds)), **settings}
         log_data(data)
@@ -83,6 +84,8 @@ def make(
         with whole_folder(out, force, files_of(data.dataset)) as folder:
             write(table, folder)
         mlflow.log_artifacts(str(out))
+        _, text, page_file, *_ = files_of(data.dataset)
+        mlflow.set_tag(NOTE, top_of((out / text).read_text(encoding="utf-8"), page_file))
     return table
 
 
