@@ -6,7 +6,7 @@ import glob
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -25,6 +25,7 @@ from coos_mlflow.errors import (
 from coos_mlflow.scoring import conditions as fail_on
 
 if TYPE_CHECKING:
+    from coos_mlflow.plates.layout import Layout
     from coos_mlflow.scoring.record import Scored
     from coos_mlflow.scoring.scorer import Scorer
 
@@ -45,6 +46,13 @@ def score(
     out: Annotated[Path, typer.Option(help="Folder; each plate gets one of its own in it.")] = Path(
         "scores"
     ),
+    layout: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with a column well, optionally plate, and any others (compound, dose, ...), "
+            "which all tables of the results then have."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check plates and model, write nothing.")
     ] = False,
@@ -88,11 +96,13 @@ def score(
     """Label every cell of new plates, with a verdict on each.
 
     The verdict and the estimated error say whether the labels can be trusted. Writes
-    OUT/PLATE/{predictions.parquet,drift.json,report.html,report.md}, an MLflow run, and
-    OUT/overview.html once OUT holds several plates. Stopped or killed, the same command goes on
-    where it was.
+    OUT/PLATE/{predictions.parquet,wells.parquet,wells.csv,drift.json,report.html,report.md}, an
+    MLflow run, and OUT/overview.html once OUT holds several plates. Stopped or killed, the same
+    command goes on where it was.
 
     Example: coos-score new_plate.h5 --model texture-lr --out scores
+
+    Example: coos-score new_plate.h5 --model texture-lr --layout layout.csv
 
     Example: coos-score 'plates/*.h5' --model texture-lr --keep-going --fail-on 'error>5'
 
@@ -106,11 +116,13 @@ def score(
     check_precision(precision)
     parsed = fail_on.parse(conditions or [])
     from coos_mlflow._utils.progress import progress
+    from coos_mlflow.plates.layout import read_layout
 
     files = _files(plates)
+    treated = None if layout is None else read_layout(layout)
     with _Tally(keep_going) as tally:
         # The files are checked first, since importing MLflow takes much longer.
-        openable = _openable(files, tally)
+        openable = _openable(files, treated, tally)
         if not openable:
             return
         with progress(f"Loading {model}"):
@@ -130,7 +142,7 @@ def score(
                 with tally.attempt():
                     _say_what_would_be(scorer, plate, out)
             return
-        options = {"force": force, "resume": resume}
+        options = _Options(force=force, resume=resume, layout=treated)
         for outcome in _outcomes(scorer, fit, out, options, dask, workers):
             with tally.attempt():
                 scored = _scored(outcome, tally)
@@ -138,6 +150,14 @@ def score(
                 tally.met += fail_on.violations(scored.drift, parsed)
         if page := overview.write_overview(out):
             typer.echo(f"{page}  all plates in {out}, the worst first")
+
+
+class _Options(TypedDict):
+    """Options of a scoring that do not depend on where it runs."""
+
+    force: bool
+    resume: bool
+    layout: Layout | None
 
 
 class _Tally:
@@ -199,8 +219,8 @@ def _files(patterns: list[str]) -> list[Path]:
     return list(found)
 
 
-def _openable(files: list[Path], tally: _Tally) -> list[Path]:
-    """Return the plate files that can be opened.
+def _openable(files: list[Path], layout: Layout | None, tally: _Tally) -> list[Path]:
+    """Return the plate files that can be opened, and that the layout fits.
 
     Raises
     ------
@@ -214,7 +234,9 @@ def _openable(files: list[Path], tally: _Tally) -> list[Path]:
     found = []
     for file in files:
         with tally.attempt():
-            open_plate(file).close()
+            with open_plate(file) as opened:
+                if layout is not None:
+                    layout.lines(opened)
             found.append(file)
     return found
 
@@ -223,7 +245,7 @@ def _outcomes(
     scorer: Scorer,
     plates: list[Path],
     out: Path,
-    options: dict[str, bool],
+    options: _Options,
     dask: str | None,
     workers: int | None,
 ) -> Iterator[Scored | CoosError]:

@@ -21,6 +21,7 @@ from coos_mlflow.drift.profile import Profile
 from coos_mlflow.drift.quality_shift import quality_shifts
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.drift.statistics.raw_figures import MOVED
+from coos_mlflow.drift.wells import decided_classes, share_intervals, well_warnings
 from coos_mlflow.metrics import recalls
 from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.wells import well_positions
@@ -75,7 +76,8 @@ def assess(
     )
     plates = [judge.judge(plate) for plate in compared]
     file_verdict, reason = verdict.overall(plates)
-    wells = _wells(comparison, collected)
+    far = comparison.far_well()
+    wells = _wells(reference, comparison, collected, far)
     assessment = {
         "schema_version": SCHEMA_VERSION,
         "dataset": _dataset_entry(reference.dataset),
@@ -101,7 +103,8 @@ def assess(
         ),
         "wells": wells,
         "edge_wells": edge_against_inner(wells),
-        "settings": _settings(allowance),
+        "wells_have_classes": reference.calibration.label_rates is not None,
+        "settings": _settings(allowance) | {"far_well": far},
     }
     rounded: dict[str, Any] = _rounded(assessment)
     return rounded
@@ -280,28 +283,66 @@ def _reference_entry(known: verdict.ReferencePlates, training_predictions: str) 
     }
 
 
-def _wells(comparison: PlateComparison, collected: Collected) -> list[dict[str, Any]]:
-    """Return position, cells, distance, confidence and class shares of each well with a name."""
-    profile = collected.profile
-    distances = comparison.wells(profile)
-    confidences = _confidences(collected)
-    ids, number = profile.wells_of_groups()
-    counts = np.zeros((len(ids), profile.means["softmax"].shape[1]))
-    np.add.at(counts, (number, profile.classes), profile.counts)
+def _wells(
+    reference: Reference, comparison: PlateComparison, collected: Collected, far: float | None
+) -> list[dict[str, Any]]:
+    """Return position, figures, class and warnings of each well with a name."""
+    distances, confidences = comparison.wells(collected.profile), _confidences(collected)
+    ids, votes = _votes(collected.profile)
     rows, columns = well_positions(np.array([well for _, well in ids], dtype=str))
+    shares, lows, highs = share_intervals(votes)
+    warnings = well_warnings(
+        votes,
+        [distances[pair] for pair in ids],
+        far,
+        reference.dataset.class_names,
+        one_class=reference.calibration.label_rates is not None,
+    )
+    decided = _decided(reference, ids, votes, shares)
     return [
         {
-            "plate": plate,
-            "well": well,
-            "row": int(row),
-            "column": int(column),
-            "n_cells": int(cells.sum()),
-            "distance": distances[plate, well],
-            "confidence": confidences[plate, well],
-            "shares": (cells / cells.sum()).tolist(),
+            "plate": pair[0],
+            "well": pair[1],
+            "row": int(rows[n]),
+            "column": int(columns[n]),
+            "n_cells": int(votes[n].sum()),
+            **decided[n],
+            "distance": distances[pair],
+            "confidence": confidences[pair],
+            "shares": shares[n].tolist(),
+            "share_lows": lows[n].tolist(),
+            "share_highs": highs[n].tolist(),
+            "warnings": warnings[n],
         }
-        for (plate, well), row, column, cells in zip(ids, rows, columns, counts, strict=True)
-        if well
+        for n, pair in enumerate(ids)
+    ]
+
+
+def _votes(profile: Profile) -> tuple[list[tuple[str, str]], np.ndarray]:
+    """Return the wells with a name, and their cells by label, float64, (wells, classes)."""
+    ids, number = profile.wells_of_groups()
+    votes = np.zeros((len(ids), profile.means["softmax"].shape[1]))
+    np.add.at(votes, (number, profile.classes), profile.counts)
+    named = [n for n, (_, well) in enumerate(ids) if well]
+    return [ids[n] for n in named], votes[named]
+
+
+def _decided(
+    reference: Reference, ids: list[tuple[str, str]], votes: np.ndarray, shares: np.ndarray
+) -> list[dict[str, Any]]:
+    """Return label, probability and share of disagreeing cells of wells; None for mixtures."""
+    rates = reference.calibration.label_rates
+    if rates is None:
+        return [dict.fromkeys(("label", "probability", "disagree")) for _ in ids]
+    plates = np.array([plate for plate, _ in ids], dtype=str)
+    labels, probabilities = decided_classes(votes, plates, rates)
+    return [
+        {
+            "label": int(label),
+            "probability": float(probability),
+            "disagree": 1 - float(own[label]),
+        }
+        for label, probability, own in zip(labels, probabilities, shares, strict=True)
     ]
 
 

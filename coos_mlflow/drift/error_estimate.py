@@ -71,6 +71,11 @@ class Calibration:
     recall_margin: dict[str, float]
     pure_wells: bool
 
+    @property
+    def label_rates(self) -> np.ndarray | None:
+        """Rates of each label by true class, for `well_classes`; None where wells are mixtures."""
+        return self.fitted.get("well_consensus") if self.pure_wells else None
+
     def predictions(self, probabilities: np.ndarray, wells: np.ndarray | None) -> Predictions:
         """Return a model's predictions in the form that the estimators take."""
         return Predictions(probabilities, wells, self.temperature, self.prior)
@@ -319,7 +324,19 @@ def _well_obstacle(by_well: np.ndarray) -> str | None:
 
 def doubtful_wells(by_well: np.ndarray) -> np.ndarray:
     """Return which wells have too few cells or a second label near the first, bool, (wells,)."""
-    labels = np.sort(by_well.sum(axis=1), axis=1)
-    doubtful: np.ndarray = labels[:, -2] >= RUNNER_UP * labels[:, -1]
-    doubtful |= labels.sum(axis=1) < MIN_CELLS_PER_WELL
+    votes = by_well.sum(axis=1)
+    doubtful: np.ndarray = torn_wells(votes) | (votes.sum(axis=1) < MIN_CELLS_PER_WELL)
     return doubtful
+
+
+def torn_wells(votes: np.ndarray) -> np.ndarray:
+    """Return which wells are torn between two labels (`RUNNER_UP`), bool, shape (wells,).
+
+    Parameters
+    ----------
+    votes : ndarray, shape (wells, classes)
+        Cells of each well by label.
+    """
+    labels = np.sort(votes, axis=1)
+    torn: np.ndarray = labels[:, -2] >= RUNNER_UP * labels[:, -1]
+    return torn

@@ -18,6 +18,10 @@ from coos_mlflow.drift.reference import Reference
 MIN_DISTANCE = 0.25
 """Distances are clipped to at least this before taking logarithms."""
 
+FAR_QUANTILE = 0.99
+"""A well is far if it lies farther than this share of the wells of Training and the reference
+splits. Beyond them nothing tells how good labels are."""
+
 
 @dataclass(frozen=True)
 class ComparedPlate:
@@ -146,17 +150,20 @@ class PlateComparison:
         The distance accounts for the number of cells in the well. It is None where the reference
         has none of the classes of the well.
         """
-        squares = np.mean(
-            [self._by_view[view].compare_wells(_groups(profile, view)) for view in VIEWS], axis=0
-        )
-        ids, well = profile.wells_of_groups()
-        weights = np.where(np.isfinite(squares), profile.counts, 0)
-        totals = np.bincount(well, weights=weights * np.nan_to_num(squares))
-        cells = np.bincount(well, weights=weights)
-        return {
-            name: float(np.sqrt(total / n)) if n else None
-            for name, total, n in zip(ids, totals, cells, strict=True)
-        }
+        return _compare_wells(profile, self._by_view)
+
+    def far_well(self) -> float | None:
+        """Return the distance from which on a well is far, or None without reference wells."""
+        distances = [
+            distance
+            for profile in self._reference.profiles.values()
+            for plate in np.unique(profile.plates).tolist()
+            for (_, well), distance in _compare_wells(
+                profile.of_plate(plate), self._without.get(plate, self._by_view)
+            ).items()
+            if well and distance is not None
+        ]
+        return float(np.quantile(distances, FAR_QUANTILE)) if distances else None
 
 
 def _groups(profile: Profile, view: str) -> Groups:
@@ -168,6 +175,23 @@ def _groups(profile: Profile, view: str) -> Groups:
         profile.means[view].astype(np.float64),
         profile.variances[view].astype(np.float64),
     )
+
+
+def _compare_wells(
+    profile: Profile, by_view: dict[str, ReferenceDistance]
+) -> dict[tuple[str, str], float | None]:
+    """Return the distance of each well in all views, by plate and well."""
+    squares = np.mean(
+        [by_view[view].compare_wells(_groups(profile, view)) for view in VIEWS], axis=0
+    )
+    ids, well = profile.wells_of_groups()
+    weights = np.where(np.isfinite(squares), profile.counts, 0)
+    totals = np.bincount(well, weights=weights * np.nan_to_num(squares))
+    cells = np.bincount(well, weights=weights)
+    return {
+        name: float(np.sqrt(total / n)) if n else None
+        for name, total, n in zip(ids, totals, cells, strict=True)
+    }
 
 
 def _compare(profile: Profile, by_view: dict[str, ReferenceDistance]) -> ComparedPlate:

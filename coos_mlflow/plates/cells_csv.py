@@ -10,6 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +82,15 @@ def read_cells_csv(path: Path, images: dict[str, list[str]]) -> CellsCsv:
         For tables that cannot be read, two columns for the same field, and lines that do not
         match the images one to one.
     """
-    try:
+    with reading_csv(path):
         return _read(path, images)
+
+
+@contextmanager
+def reading_csv(path: Path) -> Iterator[None]:
+    """Turn errors of reading a table into a `DataError` that names it."""
+    try:
+        yield
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: cannot be read as a CSV table ({error}); save it as CSV in UTF-8."
@@ -98,7 +106,7 @@ def similar_field(column: str) -> str | None:
 
 
 def _read(path: Path, images: dict[str, list[str]]) -> CellsCsv:
-    header, lines = _table(path)
+    header, lines, _ = csv_table(path, FILE_FIELD)
     places = _places(header, path)
     if FILE_FIELD not in places:
         raise DataError(
@@ -120,11 +128,25 @@ def _read(path: Path, images: dict[str, list[str]]) -> CellsCsv:
             f"{path}: {len(lacking):,} pairs of images have no line, e.g. {lacking[0]!r}; "
             "expected one for every cell."
         )
-    return CellsCsv(rows, [name for name in header if name and _field(name) is None])
+    return CellsCsv(rows, [name for name in header if name and field_of(name) is None])
 
 
-def _table(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """Return the header, and the other lines that are not empty with their line numbers."""
+def csv_table(path: Path, expected: str) -> tuple[list[str], Iterator[tuple[int, list[str]]], str]:
+    """Read a table of unknown separator and encoding, inside `reading_csv`.
+
+    Parameters
+    ----------
+    path : Path
+    expected : str
+        Field that one of its columns gives; it tells the separators apart.
+
+    Returns
+    -------
+    header : list of str
+    lines : iterator of (int, list of str)
+        The other lines that are not empty, with their numbers.
+    separator : str
+    """
     raw = path.read_bytes()
     utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = raw.decode("utf-16" if utf16 else "utf-8-sig")
@@ -133,19 +155,20 @@ def _table(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
         header = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
         headers[separator] = [name.strip() for name in header]
     separator = max(
-        headers, key=lambda key: (FILE_FIELD in map(_field, headers[key]), len(headers[key]))
+        headers, key=lambda key: (expected in map(field_of, headers[key]), len(headers[key]))
     )
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     next(reader, None)
     # Excel saves emptied lines as lines of separators.
-    return headers[separator], ((reader.line_num, line) for line in reader if any(line))
+    lines = ((reader.line_num, line) for line in reader if any(line))
+    return headers[separator], lines, separator
 
 
 def _places(header: list[str], path: Path) -> dict[str, int]:
     """Return the position of each field in a line."""
     places: dict[str, int] = {}
     for at, column in enumerate(header):
-        name = _field(column)
+        name = field_of(column)
         if name in places:
             raise DataError(
                 f"{path}: the columns {header[places[name]]!r} and {column!r} both give the "
@@ -156,7 +179,8 @@ def _places(header: list[str], path: Path) -> dict[str, int]:
     return places
 
 
-def _field(column: str) -> str | None:
+def field_of(column: str) -> str | None:
+    """Return the field that a column gives, such as "well" for ``Metadata_Well``, or None."""
     match = _COLUMN.fullmatch(_folded(column))
     return match and (match[1] or match[2] or match[3])
 

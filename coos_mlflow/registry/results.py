@@ -10,15 +10,17 @@ from typing import Any
 
 from coos_mlflow.drift.assessment import SCHEMA_VERSION
 
-RESULTS = PREDICTIONS, DRIFT, REPORT, REPORT_MD = (
+RESULTS = PREDICTIONS, WELLS, WELLS_CSV, DRIFT, REPORT, REPORT_MD = (
     "predictions.parquet",
+    "wells.parquet",
+    "wells.csv",
     "drift.json",
     "report.html",
     "report.md",
 )
 """Names of the files in the folder of a plate's results."""
 
-_FACTS = ("schema_version", "simulated", "plate_file", "model", "precision", "versions")
+_FACTS = ("schema_version", "simulated", "plate_file", "layout", "model", "precision", "versions")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.artifacts import describe_dataset, log_input, metric_name
 from coos_mlflow.registry.notes import NOTE, top_of, version_link
-from coos_mlflow.registry.results import DRIFT, REPORT, REPORT_MD, Results
+from coos_mlflow.registry.results import PREDICTIONS, REPORT, REPORT_MD, RESULTS, Results
 from coos_mlflow.registry.runs import SCORING_EXPERIMENT, prepare_store, run
 
 ESTIMATES = ("estimated_error", "estimated_error_low", "estimated_error_high")
@@ -81,8 +81,9 @@ def log_results(results: Results) -> str:
         log_input(dataset, "scoring", {"sha256": sha256}, linked)
         # Without the model's id: MLflow's table of models would get columns for each plate.
         mlflow.log_metrics(_metrics(drift, results.seconds))
-        for name in (DRIFT, REPORT, REPORT_MD):
-            mlflow.log_artifact(str(folder / name))
+        for name in RESULTS:
+            if name != PREDICTIONS:  # grows with the cells
+                mlflow.log_artifact(str(folder / name))
         return str(active.info.run_id)
 
 

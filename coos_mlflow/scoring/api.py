@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from coos_mlflow.registry.results import PREDICTIONS, REPORT
+from coos_mlflow.plates.layout import read_layout
+from coos_mlflow.registry.results import PREDICTIONS, REPORT, WELLS
 from coos_mlflow.scoring.record import Scored
 from coos_mlflow.scoring.scorer import Scorer
 
@@ -21,10 +22,9 @@ class ScoringResult:
     Parameters
     ----------
     predictions : DataFrame
-        One row a cell, the columns of `coos_mlflow.scoring.predictions.SCHEMA`.
+        One row a cell, the columns of `coos_mlflow.scoring.predictions.schema_of`.
     wells : DataFrame
-        One row a well: plate, well, row, column, n_cells, the share of each predicted class,
-        confidence, and distance from the reference cells.
+        One row a well, the columns of `coos_mlflow.scoring.wells_table.schema_of`.
     verdict : {"in range", "shifted", "cannot tell"}
         Comparison of the plate with those that the model was trained and tested on.
     reason : str
@@ -92,7 +92,12 @@ def load_model(name: str, precision: str = "auto") -> Scorer:
 
 
 def score(
-    plate: str | Path, model: str | Scorer, out: str | Path | None = None, *, force: bool = False
+    plate: str | Path,
+    model: str | Scorer,
+    out: str | Path | None = None,
+    *,
+    force: bool = False,
+    layout: str | Path | None = None,
 ) -> ScoringResult:
     """Label every cell of a plate, with a verdict on the plate.
 
@@ -107,6 +112,9 @@ def score(
         is logged, as by `coos-score`. Without it nothing is kept.
     force : bool
         Replace results that are in `out` already.
+    layout : path, optional
+        CSV with a column ``well`` and others, such as ``compound``, which are joined to the tables
+        of cells and wells as ``Metadata_compound``.
 
     Returns
     -------
@@ -123,11 +131,14 @@ def score(
     >>> result.verdict, result.estimated_error  # doctest: +SKIP
     ('shifted', 13.9)
     """
+    read = None if layout is None else read_layout(layout)
     scorer = load_model(model) if isinstance(model, str) else model
     if out is not None:
-        return _result(scorer.score(Path(plate), Path(out), force=force), kept=True)
+        scored = scorer.score(Path(plate), Path(out), force=force, layout=read)
+        return _result(scored, kept=True)
     with tempfile.TemporaryDirectory(prefix="coos-score-") as folder:
-        return _result(scorer.score(Path(plate), Path(folder), log=False), kept=False)
+        scored = scorer.score(Path(plate), Path(folder), log=False, layout=read)
+        return _result(scored, kept=False)
 
 
 def _result(scored: Scored, kept: bool) -> ScoringResult:
@@ -136,7 +147,7 @@ def _result(scored: Scored, kept: bool) -> ScoringResult:
     estimate = error.get("balanced_error")
     return ScoringResult(
         predictions=pd.read_parquet(scored.folder / PREDICTIONS),
-        wells=_wells(drift),
+        wells=pd.read_parquet(scored.folder / WELLS),
         verdict=drift["verdict"],
         reason=drift["reason"],
         estimated_error=estimate,
@@ -145,14 +156,4 @@ def _result(scored: Scored, kept: bool) -> ScoringResult:
         folder=scored.folder if kept else None,
         run_id=scored.run_id,
         drift=drift,
-    )
-
-
-def _wells(drift: dict[str, Any]) -> pd.DataFrame:
-    """Return the wells of drift.json, with one column for the share of each class."""
-    classes = drift["class_shares"]["classes"]
-    return pd.DataFrame(
-        {name: value for name, value in well.items() if name != "shares"}
-        | dict(zip(classes, well["shares"], strict=True))
-        for well in drift["wells"]
     )

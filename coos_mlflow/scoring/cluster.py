@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from coos_mlflow._utils.cluster import fate, result_of, versions
-from coos_mlflow._utils.files import check_folder
 from coos_mlflow._utils.progress import Advance, progress, say
 from coos_mlflow._utils.signals import raise_swallowed_signal
 from coos_mlflow._utils.timings import Timings
 from coos_mlflow.errors import ClusterError, CoosError, DataError, OutputError, RunNotLoggedError
-from coos_mlflow.registry.results import RESULTS
+from coos_mlflow.plates.layout import Layout
 from coos_mlflow.scoring.cluster_tasks import (
     Finished,
     WorkerSpec,
@@ -29,7 +28,7 @@ from coos_mlflow.scoring.cluster_tasks import (
     score_block,
     survey_plate,
 )
-from coos_mlflow.scoring.job import Block, Job, Survey, found_results
+from coos_mlflow.scoring.job import Block, Job, Survey, check_replaceable, found_results
 from coos_mlflow.scoring.parts import discard_work, open_work
 from coos_mlflow.scoring.record import Scored, with_run
 from coos_mlflow.scoring.scorer import Scorer
@@ -63,6 +62,7 @@ def score_on(
     *,
     force: bool = False,
     resume: bool = True,
+    layout: Layout | None = None,
 ) -> Iterator[Scored | CoosError]:
     """Score plates on a cluster, and yield each when it is done.
 
@@ -75,7 +75,7 @@ def score_on(
         From `coos_mlflow._utils.cluster.connect`.
     scorer : Scorer
     plates : sequence of Path
-    out, force, resume
+    out, force, resume, layout
         As for `Scorer.score`.
 
     Yields
@@ -98,7 +98,7 @@ def score_on(
             precision=scorer.prepared_precision,
             versions=tuple(versions().items()),
         )
-        surveys = _surveys(client, spec, plates)
+        surveys = _surveys(client, spec, plates, layout)
         total = sum(entry.n_cells for entry in surveys if isinstance(entry, Survey))
         with (
             progress(f"Scoring {len(plates)} plates", total, "cells") as advance,
@@ -106,7 +106,8 @@ def score_on(
         ):
             for plate, surveyed in zip(plates, surveys, strict=True):
                 if isinstance(surveyed, Survey):
-                    job = scorer.job(plate.absolute(), out.absolute(), surveyed, force=force)
+                    places = plate.absolute(), out.absolute()
+                    job = scorer.job(*places, surveyed, force=force, layout=layout)
                     known = dask_scorer.start(job)
                 else:
                     known = surveyed
@@ -141,7 +142,7 @@ class _DaskScorer:
             self._advance(job.n_cells)
             return _with_run_or_error(Scored(job, drift))
         try:
-            check_folder(job.folder, job.force, RESULTS)
+            check_replaceable(job)
             self._submit_plate(job)
         except OutputError as error:
             return error
@@ -211,7 +212,9 @@ class _DaskScorer:
                 plate.opened.__exit__(GeneratorExit, GeneratorExit(), None)
 
 
-def _surveys(client: Client, spec: WorkerSpec, plates: Sequence[Path]) -> list[Survey | DataError]:
+def _surveys(
+    client: Client, spec: WorkerSpec, plates: Sequence[Path], layout: Layout | None
+) -> list[Survey | DataError]:
     """Let workers read every file for its digest; return the error of each unfit file."""
     from distributed import as_completed
 
@@ -223,7 +226,7 @@ def _surveys(client: Client, spec: WorkerSpec, plates: Sequence[Path]) -> list[S
         except OSError as error:
             surveys[number] = DataError(f"{plate}: cannot be read any more ({error.strerror}).")
             continue
-        future = client.submit(survey_plate, spec, plate.absolute(), n_bytes, pure=False)
+        future = client.submit(survey_plate, spec, plate.absolute(), n_bytes, layout, pure=False)
         futures[future] = number
     with progress("Hashing", len(futures), "plates") as advance:
         for future in as_completed(list(futures)):

@@ -18,6 +18,7 @@ from coos_mlflow._utils.cluster import check_reach, check_versions, keep_to_own_
 from coos_mlflow.errors import CoosError, OutputError
 from coos_mlflow.model.cell_model import CellModel
 from coos_mlflow.plates.dataset import Dataset
+from coos_mlflow.plates.layout import Layout
 from coos_mlflow.plates.reader import Plate, open_plate
 from coos_mlflow.scoring.blocks import score_blocks
 from coos_mlflow.scoring.finish import finish
@@ -77,11 +78,13 @@ def _errors_as_values(work: Callable[P, R]) -> Callable[P, R | CoosError]:
 
 
 @_errors_as_values
-def survey_plate(spec: WorkerSpec, plate: Path, n_bytes: int) -> Survey:
+def survey_plate(
+    spec: WorkerSpec, plate: Path, n_bytes: int, layout: Layout | None = None
+) -> Survey:
     """Read a plate file, which must have `n_bytes` bytes, for its digest."""
     check_versions(dict(spec.versions))
     check_reach(plate, n_bytes)
-    return survey(plate, spec.dataset)
+    return survey(plate, spec.dataset, layout=layout)
 
 
 @_errors_as_values

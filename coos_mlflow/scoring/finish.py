@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from coos_mlflow._utils.files import check_folder, put_in_place
+from coos_mlflow._utils.files import put_in_place
 from coos_mlflow.drift.assessment import assess
 from coos_mlflow.drift.collect import Collected, Collector
 from coos_mlflow.drift.example_cells import ExamplePicker
@@ -23,16 +23,17 @@ from coos_mlflow.plates.copies import CopyFinder
 from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.flags import USABLE, FlagCounter
 from coos_mlflow.plates.reader import Plate
-from coos_mlflow.plates.schema import Origins
-from coos_mlflow.registry.results import DRIFT, PREDICTIONS, REPORT, REPORT_MD, RESULTS
+from coos_mlflow.registry.results import DRIFT, PREDICTIONS, REPORT, REPORT_MD
 from coos_mlflow.reports.plate.cells import Pictures, ReferencePicture
 from coos_mlflow.reports.plate.figures.cells import cell_picture
 from coos_mlflow.reports.plate.html import render
 from coos_mlflow.reports.plate.markdown import render_markdown
 from coos_mlflow.reports.plate.summary import summarise
-from coos_mlflow.scoring.job import found_results
+from coos_mlflow.scoring.job import Job, check_replaceable, found_cells, found_results
+from coos_mlflow.scoring.layout_columns import LayoutColumns
 from coos_mlflow.scoring.parts import WorkFolder
-from coos_mlflow.scoring.predictions import PredictionWriter
+from coos_mlflow.scoring.predictions import PredictionWriter, names_of, read_predictions
+from coos_mlflow.scoring.wells_table import wells_table, write_wells
 
 MIN_NAMED_SHARE = 0.95
 """Share of the cells that must have an id for the ids to be used.
@@ -78,7 +79,7 @@ def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, An
         new = work.results()
         drift = _write(plate, work, reference, new)
         job.check_unchanged()
-        check_folder(job.folder, job.force, RESULTS)
+        check_replaceable(job)
         put_in_place(new, job.folder)
     except CoosError:
         raise
@@ -92,29 +93,86 @@ def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, An
 
 def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> dict[str, Any]:
     """Write all results into the folder `new`, and return the content of drift.json."""
-    gathered = _gather(plate, work, reference.dataset, new / PREDICTIONS)
-    drift = _assess(plate, gathered, reference) | work.job.facts
-    (new / DRIFT).write_text(json.dumps(drift, indent=1, sort_keys=True) + "\n")
-    shown = _pictures(gathered.examples, reference.cells)
-    page = summarise(drift, shown, command=work.job.command)
+    job = work.job
+    columns, facts = LayoutColumns(job.layout, plate), _file_facts(job)
+    class_names = reference.dataset.class_names
+    with PredictionWriter(new / PREDICTIONS, class_names, facts, columns) as writer:
+        if before := found_cells(job):
+            drift, examples = _taken_over(plate, job, before, writer)
+        else:
+            gathered = _gather(plate, work, reference.dataset, writer)
+            drift = _assess(plate, gathered, reference)
+            examples = gathered.examples.thumbnails()
+    drift |= job.facts
+    for well in drift["wells"]:
+        well["layout"] = columns.values((well["plate"], well["well"]))
+    text = json.dumps(drift, indent=1, sort_keys=True) + "\n"
+    (new / DRIFT).write_text(text)
+    drift = json.loads(text)  # in the order of the file, as if it had been read from there
+    write_wells(wells_table(drift, _empty_wells(plate, drift), columns), new, facts)
+    shown = _pictures(examples, reference.cells)
+    page = summarise(drift, shown, command=job.command)
     (new / REPORT).write_text(render(page), encoding="utf-8")
     (new / REPORT_MD).write_text(render_markdown(page), encoding="utf-8")
     new.chmod(0o755)
     return drift
 
 
-def _pictures(examples: ExamplePicker, reference: ReferenceCells) -> Pictures:
+def _file_facts(job: Job) -> dict[str, str]:
+    """Return the metadata of the Parquet files."""
+    return {
+        "model": str(job.model),
+        "plate_sha256": job.sha256,
+        "plate_simulated": str(job.simulated),
+        "model_simulated": str(job.model.simulated),
+    }
+
+
+def _taken_over(
+    plate: Plate, job: Job, before: dict[str, Any], writer: PredictionWriter
+) -> tuple[dict[str, Any], dict[int, np.ndarray]]:
+    """Write the predictions of earlier results again, for another layout.
+
+    Returns
+    -------
+    drift : dict
+        Content of the earlier drift.json.
+    examples : dict of ndarray, shape (2, crop, crop)
+        Raw counts of its example cells, by their index in the file.
+    """
+    start = 0
+    for probabilities, flags in read_predictions(job.folder / PREDICTIONS):
+        stop = start + len(flags)
+        writer.add(plate.origins(start, stop), probabilities, flags)
+        start = stop
+    indices = sorted({cell["index"] for cell in before["cells"]})
+    batches = (next(plate.batches(1, index, index + 1)) for index in indices)
+    return before, {cells.start: cells.images[0] for cells in batches}
+
+
+def _empty_wells(plate: Plate, drift: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return plates and names of the wells of a file none of whose cells count."""
+    plates, wells = names_of(plate.origins(0, plate.n_cells))
+    placed = _are_placed(plate)
+    there = set(zip(plates[placed].tolist(), wells[placed].tolist(), strict=True))
+    counted = {(well["plate"], well["well"]) for well in drift["wells"]}
+    return [pair for pair in there - counted if pair[1]]
+
+
+def _pictures(examples: dict[int, np.ndarray], reference: ReferenceCells) -> Pictures:
     """Return the pictures of the chosen cells and of the reference cells."""
     columns = (reference.images, reference.labels, reference.splits, reference.plates)
     known = [
         ReferencePicture(cell_picture(image), int(label), str(split), str(plate))
         for image, label, split, plate in zip(*columns, strict=True)
     ]
-    own = {index: cell_picture(thumbnail) for index, thumbnail in examples.thumbnails().items()}
+    own = {index: cell_picture(thumbnail) for index, thumbnail in examples.items()}
     return Pictures(own, known)
 
 
-def _gather(plate: Plate, work: WorkFolder, dataset: Dataset, predictions: Path) -> _Gathered:
+def _gather(
+    plate: Plate, work: WorkFolder, dataset: Dataset, writer: PredictionWriter
+) -> _Gathered:
     """Write the predictions of all parts, and collect the input of the drift report.
 
     Predictions include unusable cells, copies and cells without ids; the drift report does not.
@@ -123,32 +181,23 @@ def _gather(plate: Plate, work: WorkFolder, dataset: Dataset, predictions: Path)
     copies = CopyFinder()
     counter = FlagCounter(plate.n_cells, f"{plate.path}:/data")
     placed = _are_placed(plate)
-    facts = {
-        "model": str(work.job.model),
-        "plate_sha256": work.job.sha256,
-        "plate_simulated": str(plate.simulated),
-        "model_simulated": str(work.job.model.simulated),
-    }
-    with PredictionWriter(predictions, dataset.class_names, facts) as writer:
-        for part in work.parts():
-            origins = plate.origins(*part.block)
-            flags = copies.flagged(part.flags, part.digests)
-            counter.add(flags)
-            writer.add(origins, part.probabilities, flags)
-            rows = np.flatnonzero((flags == USABLE) & placed[slice(*part.block)])
-            origins, probabilities = origins.select(rows), part.probabilities[rows]
-            plates, wells = _names(origins)
-            collector.add(
-                plates=plates,
-                wells=wells,
-                softmax=probabilities.astype(np.float64),
-                features=part.features[rows],
-                raw=part.raw[rows],
-            )
-            thumbnails = {
-                place: part.thumbnails.get(row) for place, row in enumerate(rows.tolist())
-            }
-            examples.add(origins, probabilities, part.novelty[rows], thumbnails.get)
+    for part in work.parts():
+        origins = plate.origins(*part.block)
+        flags = copies.flagged(part.flags, part.digests)
+        counter.add(flags)
+        writer.add(origins, part.probabilities, flags)
+        rows = np.flatnonzero((flags == USABLE) & placed[slice(*part.block)])
+        origins, probabilities = origins.select(rows), part.probabilities[rows]
+        plates, wells = names_of(origins)
+        collector.add(
+            plates=plates,
+            wells=wells,
+            softmax=probabilities.astype(np.float64),
+            features=part.features[rows],
+            raw=part.raw[rows],
+        )
+        thumbnails = {place: part.thumbnails.get(row) for place, row in enumerate(rows.tolist())}
+        examples.add(origins, probabilities, part.novelty[rows], thumbnails.get)
     return _Gathered(collector.build(), examples, counter)
 
 
@@ -184,12 +233,3 @@ def _are_placed(plate: Plate) -> np.ndarray:
         if ids is not None and are_named(ids):
             placed &= ids != ""
     return placed
-
-
-def _names(origins: Origins) -> tuple[np.ndarray, np.ndarray]:
-    """Return the plates and wells of cells; empty names if the file has no ids."""
-    nameless = np.full(len(origins), "")
-    return (
-        nameless if origins.plates is None else origins.plates,
-        nameless if origins.wells is None else origins.wells,
-    )

@@ -12,10 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from coos_mlflow._utils.files import check_folder
 from coos_mlflow._utils.versions import package_versions
 from coos_mlflow.drift.assessment import SCHEMA_VERSION
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.dataset import Dataset
+from coos_mlflow.plates.layout import Layout
 from coos_mlflow.plates.reader import file_digest, open_plate
 from coos_mlflow.registry.results import DRIFT, RESULTS, key_of
 from coos_mlflow.registry.versions import ModelRef
@@ -64,7 +66,10 @@ class Survey(NamedTuple):
 
 
 def survey(
-    plate: Path, dataset: Dataset, on_progress: Callable[[int], None] | None = None
+    plate: Path,
+    dataset: Dataset,
+    on_progress: Callable[[int], None] | None = None,
+    layout: Layout | None = None,
 ) -> Survey:
     """Read a plate file for its digest.
 
@@ -75,13 +80,16 @@ def survey(
         What the model's cells are.
     on_progress : callable or None
         Called with the number of bytes read since its last call.
+    layout : Layout or None
 
     Raises
     ------
     DataError
-        When the file is unfit.
+        When the file is unfit, or the layout does not fit it.
     """
     with open_plate(plate, dataset) as opened:
+        if layout is not None:
+            layout.lines(opened)
         stamp = Stamp.of(plate)
         return Survey(file_digest(plate, on_progress), stamp, opened.n_cells, opened.simulated)
 
@@ -110,6 +118,8 @@ class Job:
         The command line, which the report repeats.
     force : bool
         Whether other results may be replaced.
+    layout : Layout or None
+        What its wells were treated with.
     block_cells : int
         Cells of a part.
     """
@@ -124,6 +134,7 @@ class Job:
     precision: str
     command: str
     force: bool = False
+    layout: Layout | None = None
     block_cells: int = field(default_factory=lambda: BLOCK)
 
     @property
@@ -148,6 +159,7 @@ class Job:
                 "sha256": self.sha256,
                 "n_cells": self.n_cells,
             },
+            "layout": None if self.layout is None else self.layout.facts,
             "model": {
                 "name": self.model.name,
                 "version": self.model.version,
@@ -158,6 +170,11 @@ class Job:
             "precision": self.precision,
             "versions": package_versions(),
         }
+
+    @property
+    def cell_facts(self) -> dict[str, Any]:
+        """The facts on which the scores of cells depend: all but the layout."""
+        return {name: fact for name, fact in self.facts.items() if name != "layout"}
 
     @property
     def key(self) -> str:
@@ -180,6 +197,15 @@ class Job:
 
 def found_results(job: Job) -> dict[str, Any] | None:
     """Return the drift.json of a job whose results exist already, or None."""
+    return _found(job, job.facts)
+
+
+def found_cells(job: Job) -> dict[str, Any] | None:
+    """Return the drift.json of the same cells with another layout, or None; None with `force`."""
+    return None if job.force else _found(job, job.cell_facts)
+
+
+def _found(job: Job, facts: dict[str, Any]) -> dict[str, Any] | None:
     if not all((job.folder / name).is_file() for name in RESULTS):
         return None
     try:
@@ -188,4 +214,14 @@ def found_results(job: Job) -> dict[str, Any] | None:
         return None
     if not isinstance(drift, dict):
         return None
-    return drift if all(drift.get(key) == fact for key, fact in job.facts.items()) else None
+    return drift if all(drift.get(key) == fact for key, fact in facts.items()) else None
+
+
+def check_replaceable(job: Job) -> None:
+    """Refuse to replace other results than those of the same cells with another layout.
+
+    Raises
+    ------
+    OutputError
+    """
+    check_folder(job.folder, job.force or found_cells(job) is not None, RESULTS)

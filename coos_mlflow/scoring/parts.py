@@ -24,7 +24,7 @@ from coos_mlflow._utils.files import write_whole
 from coos_mlflow._utils.progress import say
 from coos_mlflow.errors import DataError, OutputError
 from coos_mlflow.plates.schema import CHANNELS
-from coos_mlflow.scoring.job import Block, Job
+from coos_mlflow.scoring.job import Block, Job, found_cells
 
 _FACTS = "job.json"
 _LOCK = "lock"
@@ -193,7 +193,12 @@ class WorkFolder:
             yield Part.unpacked(packed, block, self._said)
 
     def missing(self) -> list[Block]:
-        """Return the blocks of this job without an undamaged part, in order."""
+        """Return the blocks of this job without an undamaged part, in order.
+
+        There are none where results of the same cells exist, which only lack the layout.
+        """
+        if found_cells(self.job):
+            return []
         paths = self._paths()
         return [b for b in self.job.blocks if not any(map(_sound, paths.get(b.start, ())))]
 
@@ -231,9 +236,9 @@ def _digest(packed: bytes) -> str:
 
 
 def facts_text(job: Job) -> str:
-    """Return the facts of a job as text; jobs with the same text share their parts."""
+    """Return the facts of a job's cells as text; jobs with the same text share their parts."""
     extra = {"block_cells": job.block_cells, "parts_version": _VERSION}
-    return json.dumps(job.facts | extra, sort_keys=True)
+    return json.dumps(job.cell_facts | extra, sort_keys=True)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from coos_mlflow.plates.flags import COPY, FLAGS, USABLE
 from coos_mlflow.plates.schema import Origins
 from coos_mlflow.plates.wells import OPAQUE, well_positions
+from coos_mlflow.scoring.layout_columns import LayoutColumns
 
 BATCH = 512
 """Cells that a model scores together, 8 MB of counts at 64 pixels.
@@ -55,16 +57,26 @@ class PredictionWriter:
     class_names : sequence of str
     facts : dict of str to str
         Kept as the file's metadata: model, plate digest, whether anything is simulated.
+    columns : LayoutColumns
+        Further columns.
     """
 
-    def __init__(self, path: Path, class_names: Sequence[str], facts: dict[str, str]):
-        self._class_names = class_names
-        self._schema = schema_of(len(class_names)).with_metadata(facts)
+    def __init__(
+        self,
+        path: Path,
+        class_names: Sequence[str],
+        facts: dict[str, str],
+        columns: LayoutColumns,
+    ):
+        self._class_names, self._columns = class_names, columns
+        self._schema = columns.schema(schema_of(len(class_names))).with_metadata(facts)
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
 
     def add(self, origins: Origins, probabilities: np.ndarray, flags: np.ndarray) -> None:
         """Append a row group with the next cells; see `prediction_table`."""
         rows = prediction_table(origins, probabilities, flags, self._class_names)
+        plates, wells = (ids.tolist() for ids in names_of(origins))
+        rows = self._columns.joined(rows, list(zip(plates, wells, strict=True)))
         self._writer.write_batch(rows.replace_schema_metadata(self._schema.metadata))
 
     def __enter__(self) -> PredictionWriter:
@@ -72,6 +84,34 @@ class PredictionWriter:
 
     def __exit__(self, *_: object) -> None:
         self._writer.close()
+
+
+def read_predictions(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Read what `PredictionWriter.add` was given, row group by row group.
+
+    Yields
+    ------
+    probabilities : ndarray of float32, shape (n, classes)
+        NaN for unusable cells.
+    flags : ndarray of int8, shape (n,)
+    """
+    with pq.ParquetFile(path) as file:
+        names = [name for name in file.schema_arrow.names if re.fullmatch(r"p_\d+", name)]
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, [*names, "flag"])
+            probabilities = np.stack([rows[name].to_numpy() for name in names], axis=1)
+            flags = rows["flag"].cast(pa.string()).to_pylist()
+            numbers = [FLAGS.index(flag) if flag else USABLE for flag in flags]
+            yield probabilities, np.array(numbers, np.int8)
+
+
+def names_of(origins: Origins) -> tuple[np.ndarray, np.ndarray]:
+    """Return the plates and wells of cells; empty names where the file has no ids."""
+    nameless = np.full(len(origins), "")
+    return (
+        nameless if origins.plates is None else origins.plates,
+        nameless if origins.wells is None else origins.wells,
+    )
 
 
 def prediction_table(

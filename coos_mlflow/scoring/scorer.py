@@ -23,6 +23,7 @@ from coos_mlflow.model import bundle as bundles
 from coos_mlflow.model.bundle import ARTIFACT, DESCRIPTION
 from coos_mlflow.model.cell_model import CellModel
 from coos_mlflow.plates.dataset import Dataset
+from coos_mlflow.plates.layout import Layout
 from coos_mlflow.plates.reader import Plate, open_plate
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.relocation import check_there
@@ -31,7 +32,7 @@ from coos_mlflow.registry.runs import first_line, prepare_store
 from coos_mlflow.representations.nn.precision import BF16, check_precision
 from coos_mlflow.scoring.blocks import score_blocks
 from coos_mlflow.scoring.finish import finish
-from coos_mlflow.scoring.job import Job, Survey, found_results, survey
+from coos_mlflow.scoring.job import Job, Survey, check_replaceable, found_results, survey
 from coos_mlflow.scoring.parts import WorkFolder, discard_work, open_work
 from coos_mlflow.scoring.record import Scored, with_run
 from coos_mlflow.serving.decoding import as_images
@@ -138,7 +139,15 @@ class Scorer:
         """The precision in which the model scores here. Reading this prepares the model for it."""
         return self.cell_model.prepare(self.precision)
 
-    def job(self, plate: Path, out: Path, found: Survey, *, force: bool = False) -> Job:
+    def job(
+        self,
+        plate: Path,
+        out: Path,
+        found: Survey,
+        *,
+        force: bool = False,
+        layout: Layout | None = None,
+    ) -> Job:
         """Return the job that scores a plate, from its survey `found`."""
         return Job(
             plate=plate,
@@ -148,10 +157,18 @@ class Scorer:
             precision=self.prepared_precision,
             command=_command(),
             force=force,
+            layout=layout,
         )
 
     def score(
-        self, plate: Path, out: Path, *, force: bool = False, resume: bool = True, log: bool = True
+        self,
+        plate: Path,
+        out: Path,
+        *,
+        force: bool = False,
+        resume: bool = True,
+        log: bool = True,
+        layout: Layout | None = None,
     ) -> Scored:
         """Score a plate and write its results, unless they exist already.
 
@@ -169,6 +186,8 @@ class Scorer:
             Keep the parts that a stopped scoring of the same plate has left.
         log : bool
             Log an MLflow run.
+        layout : Layout or None
+            What the wells were treated with (`coos_mlflow.plates.layout.read_layout`).
 
         Raises
         ------
@@ -181,12 +200,12 @@ class Scorer:
         """
         timings = Timings()
         with timings.phase("digest"):
-            surveyed = _surveyed(plate, self.dataset)
-        job = self.job(plate, out, surveyed, force=force)
+            surveyed = _surveyed(plate, self.dataset, layout)
+        job = self.job(plate, out, surveyed, force=force, layout=layout)
         if not force and (drift := found_results(job)):
             discard_work(job)
             return with_run(Scored(job, drift)) if log else Scored(job, drift)
-        check_folder(job.folder, force, RESULTS)
+        check_replaceable(job)
         try:
             with open_work(job, resume) as work, open_plate(plate, self.dataset) as opened:
                 with timings.phase("cells"):
@@ -288,7 +307,7 @@ def _command() -> str:
     return whole if len(whole) <= MAX_COMMAND_LENGTH else f"{whole[:MAX_COMMAND_LENGTH]} ..."
 
 
-def _surveyed(plate: Path, dataset: Dataset) -> Survey:
+def _surveyed(plate: Path, dataset: Dataset, layout: Layout | None) -> Survey:
     n_bytes = plate.stat().st_size if plate.exists() else None
     with progress(f"Hashing {plate.name}", total=n_bytes, unit="bytes") as advance:
-        return survey(plate, dataset, advance)
+        return survey(plate, dataset, advance, layout)

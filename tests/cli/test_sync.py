@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from coos_mlflow.cli.main import app
 from coos_mlflow.errors import OutputError, RegistryError, RunNotLoggedError
 from coos_mlflow.registry import artifacts, outbox, retry, versions
+from coos_mlflow.registry.results import PREDICTIONS, RESULTS
 from coos_mlflow.registry.runs import SCORING_EXPERIMENT, TRAINING_EXPERIMENT
 from coos_mlflow.representations import create
 from coos_mlflow.scoring.scorer import Scorer
@@ -178,7 +179,7 @@ def test_a_scoring_is_logged_later_from_its_results(stocked, make_plate, tmp_pat
     assert run.data.metrics["n_cells"] == 24 and run.data.metrics["seconds"] > 0
     assert run.data.tags["model"] == "texture-lr/1"
     listed = {file.path for file in MlflowClient().list_artifacts(run.info.run_id)}
-    assert listed == {"drift.json", "report.html", "report.md"}
+    assert listed == {*RESULTS} - {PREDICTIONS}
     assert (tmp_path / "out" / "plate" / "drift.json").read_bytes() == before
     # The same command finds this run.
     assert scorer.score(make_plate(), tmp_path / "out").run_id == run.info.run_id

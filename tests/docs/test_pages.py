@@ -13,6 +13,7 @@ from coos_mlflow._utils.signals import SIGNALS
 from coos_mlflow.cli.main import app
 from coos_mlflow.plates.flags import FLAGS
 from coos_mlflow.scoring.predictions import schema_of
+from coos_mlflow.scoring.wells_table import schema_of as wells_schema_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -116,6 +117,23 @@ def test_the_page_of_results_has_the_columns_of_predictions():
     written[first : last + 1] = [(f"p_{label}", "float32") for label in range(7)]
     plain = ((f.name, str(getattr(f.type, "value_type", f.type))) for f in schema_of(7))
     assert written == [(name, kinds.get(kind, kind)) for name, kind in plain]
+
+
+def test_the_page_of_results_has_the_columns_of_wells():
+    kinds = {"string": "text", "double": "float64"}
+    table = rows("docs/results.md", "wells.parquet and wells.csv")[:12]
+    written = [name for names, *_ in table for name in re.findall(r"`(\w+)`", names)]
+    first, last = written.index("share_0"), written.index("share_0_high")
+    assert written[first : last + 1] == ["share_0", "share_6", "share_0_low", "share_0_high"]
+    ends = ("", "_low", "_high")
+    written[first : last + 1] = [f"share_{label}{end}" for label in range(7) for end in ends]
+    schema = wells_schema_of(7)
+    assert written == schema.names
+    types = {name: kind for names, kind, _ in table for name in re.findall(r"`(\w+)`", names)}
+    for name in types.keys() & set(schema.names):
+        kind = schema.field(name).type
+        plain = str(getattr(kind, "value_type", kind))
+        assert types[name] == kinds.get(plain, plain)
 
 
 def test_the_page_of_plates_has_every_flag():

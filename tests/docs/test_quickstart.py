@@ -18,7 +18,7 @@ assert rows[0].model.name == "texture-lr" and set(rows[0].errors) >= {"training"
 assert result.verdict in ("in range", "shifted", "cannot tell")
 low, high = result.error_range
 assert low <= result.estimated_error <= high
-assert len(result.predictions) == result.wells["n_cells"].sum() == 1680
+assert len(result.predictions) == result.wells["cells"].sum() == 1680
 assert result.report.is_file() and result.run_id
 assert len(model.predict(images)) == 10
 """

@@ -169,6 +169,8 @@ def test_the_run_is_linked_to_model_and_plate(scored, new_plate, trained):
         "drift.json",
         "report.html",
         "report.md",
+        "wells.csv",
+        "wells.parquet",
     }
 
 
@@ -298,6 +300,8 @@ def test_a_failure_while_replacing_keeps_the_old_results(scorer, make_plate, tmp
         "predictions.parquet",
         "report.html",
         "report.md",
+        "wells.csv",
+        "wells.parquet",
     ]
 
 

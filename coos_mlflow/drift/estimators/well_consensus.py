@@ -42,6 +42,11 @@ def _truths(predictions: Predictions, fitted: np.ndarray) -> np.ndarray:
     return well_classes(votes, fitted)[predictions.wells]
 
 
+def design_effects(cells: np.ndarray) -> np.ndarray:
+    """Return by how much the cells of wells outnumber independent ones (`CELL_CORRELATION`)."""
+    return 1 + np.maximum(cells - 1, 0) * CELL_CORRELATION
+
+
 def well_classes(votes: np.ndarray, prior_rates: np.ndarray) -> np.ndarray:
     """Return the probabilities of the classes of wells.
 
@@ -56,8 +61,7 @@ def well_classes(votes: np.ndarray, prior_rates: np.ndarray) -> np.ndarray:
     -------
     ndarray of float64, shape (wells, classes)
     """
-    cells = votes.sum(axis=1, keepdims=True)
-    independent_votes = votes / (1 + np.maximum(cells - 1, 0) * CELL_CORRELATION)
+    independent_votes = votes / design_effects(votes.sum(axis=1, keepdims=True))
     rates, shares = prior_rates, np.full(len(prior_rates), 1 / len(prior_rates))
     classes = np.zeros_like(votes)
     for _ in range(_MAX_ITERATIONS):

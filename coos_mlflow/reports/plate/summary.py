@@ -210,7 +210,7 @@ def _shares(drift: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _provenance(drift: dict[str, Any], command: str | None) -> list[tuple[str, str]]:
     """Return names and values of the files, versions and settings behind a report."""
-    keys = ("plate_file", "model", "versions", "seed", "settings", "schema_version")
+    keys = ("plate_file", "layout", "model", "versions", "seed", "settings", "schema_version")
     rows = _flat({key: drift[key] for key in keys if key in drift})
     return rows if command is None else [*rows, ("command", wording.without_controls(command))]
 

@@ -79,8 +79,23 @@ def notes(drift: dict[str, Any]) -> list[str]:
             f"{_counted(left_out['nameless'], 'cell')} without an id of plate or well: left out of "
             "the verdict and all figures, but not of predictions.parquet."
         )
+    if drift["layout"]:
+        without = sum(well["layout"] is None for well in drift["wells"])
+        notes.append(f"{_layout_words(drift['layout'])}; {_lines_words(without, drift)}.")
     n_cells = drift["plate_file"]["n_cells"]
     return notes + left_out_sentences(left_out["unusable"], left_out["copies"], n_cells)
+
+
+def _layout_words(layout: dict[str, Any]) -> str:
+    columns = [shown(name) for name in layout["columns"][:MAX_NAMED]]
+    more = len(layout["columns"]) - MAX_NAMED
+    listed = ", ".join(columns) + (f" and {more} more" if more > 0 else "")
+    return f"Layout {shown(layout['name'])}: {listed or 'no columns'}"
+
+
+def _lines_words(without: int, drift: dict[str, Any]) -> str:
+    total = _counted(len(drift["wells"]), "well")
+    return f"it has no line for {without:,} of {total}" if without else f"it has all {total}"
 
 
 def _counted(number: int, noun: str) -> str:

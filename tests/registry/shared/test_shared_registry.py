@@ -27,7 +27,7 @@ from coos_mlflow.errors import RegistryError
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.registry import versions as registry
 from coos_mlflow.registry.artifacts import read_evaluations
-from coos_mlflow.registry.results import DRIFT, REPORT, REPORT_MD
+from coos_mlflow.registry.results import DRIFT, PREDICTIONS, RESULTS
 from coos_mlflow.registry.retry import RETRY_SECONDS, with_retry
 from coos_mlflow.registry.runs import TRAINING_EXPERIMENT, prepare_store, run
 from coos_mlflow.registry.store_uri import sqlite_file
@@ -134,7 +134,7 @@ def test_a_plate_is_scored_through_the_store(rows, new_plate, tmp_path):
     )
     assert scored.info.status == "FINISHED"
     logged = {file.path for file in MlflowClient().list_artifacts(scored.info.run_id)}
-    assert logged == {DRIFT, REPORT, REPORT_MD}
+    assert logged == {*RESULTS} - {PREDICTIONS}
     folder = tmp_path / "out" / new_plate.stem
     copy = mlflow.artifacts.download_artifacts(f"runs:/{scored.info.run_id}/{DRIFT}")
     assert Path(copy).read_bytes() == (folder / DRIFT).read_bytes()

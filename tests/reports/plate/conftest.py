@@ -131,6 +131,13 @@ def wells_of(plates: list[dict[str, Any]], names: tuple[str, ...]) -> list[dict[
                     "distance": None if number == 0 else round(float(rng.gamma(6, 0.2)), 4),
                     "confidence": round(float(rng.beta(9, 2)), 4),
                     "shares": shares,
+                    "share_lows": [share / 2 for share in shares],
+                    "share_highs": [(1 + share) / 2 for share in shares],
+                    "label": int(np.argmax(shares)),
+                    "probability": 0.987,
+                    "disagree": round(1 - max(shares), 4),
+                    "warnings": [],
+                    "layout": None,
                 }
             )
     return wells
@@ -206,6 +213,8 @@ def scored(random_cells) -> Callable[..., tuple[dict[str, Any], Pictures]]:
                 for split, error in ERRORS.items()
             },
             "wells": entries,
+            "wells_have_classes": True,
+            "layout": None,
             "edge_wells": edge_against_inner(entries),
             "cells": cells,
             "left_out": {"unusable": {}, "copies": 0, "nameless": 0},

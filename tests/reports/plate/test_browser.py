@@ -125,7 +125,9 @@ def test_a_well_pointed_at_tells_its_figures_in_all_maps(opened, scored, report)
     for number, name in ((2, "B02"), (4, "P24")):
         for well in wells(page, number):
             ActionChains(page).move_to_element(well).perform()
-            assert text_of(page, "#well-figures").startswith(f"{name}: {told[number]} cells; ER ")
+            figures = text_of(page, "#well-figures")
+            assert figures.startswith(f"{name}: ER, probability 98.7%; ")
+            assert f"; {told[number]} cells; ER " in figures
             hot = page.find_elements(By.CSS_SELECTOR, "g.w.hot")
             assert [w.get_attribute("data-w") for w in hot] == [str(number)] * 4
     assert "B02" not in text_of(page, "#well-figures")

@@ -226,9 +226,13 @@ def test_each_well_tells_its_figures_in_each_map(scored):
     drift, pictures = scored()
     drift["wells"][1] |= {
         "n_cells": 75, "confidence": 0.8, "distance": 1.14, "shares": [0.6, 0, 0.37, 0, 0, 0.03, 0],
+        "label": 0, "probability": 0.9871, "disagree": 0.4,
     }  # fmt: skip
     text = render(summarise(drift, pictures))
-    title = "B02: 75 cells; ER 60%, Golgi 37%, Cytosol 3%; confidence 80%; distance 1.1"
+    title = (
+        "B02: ER, probability 98.7%; 40% of its cells disagree; 75 cells; ER 60%, Golgi 37%, "
+        "Cytosol 3%; confidence 80%; distance 1.1"
+    )
     assert text.count(f"<title>{title}</title>") == 4
 
 

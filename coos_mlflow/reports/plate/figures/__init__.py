@@ -6,7 +6,7 @@ SVG takes its colours from the page's style sheet, so that figures follow a dark
 from coos_mlflow.reports.plate.figures.cells import data_uri
 from coos_mlflow.reports.plate.figures.effects import effect_strip, raw_moves
 from coos_mlflow.reports.plate.figures.estimates import class_shares, interval_rows, small_interval
-from coos_mlflow.reports.plate.figures.maps import FAR_WELL, colour_scale, plate_map
+from coos_mlflow.reports.plate.figures.maps import FAR_WELL, colour_scale, plate_map, warning_mark
 from coos_mlflow.reports.plate.figures.plate_comparison import comparison_axis, plate_comparison
 from coos_mlflow.reports.plate.figures.svg import symbol
 
@@ -23,4 +23,5 @@ __all__ = [
     "raw_moves",
     "small_interval",
     "symbol",
+    "warning_mark",
 ]

@@ -1,4 +1,4 @@
-"""Maps of a plate: wells at their positions, coloured by class, confidence, distance or cells."""
+"""Maps of a plate: wells at their positions, coloured by class, share, confidence and so on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def plate_map(plate: dict[str, Any], quantity: str) -> Markup:
     plate : dict
         One of the summary's ``maps``.
     quantity : str
-        ``"class"``, ``"confidence"``, ``"distance"`` or ``"cells"``.
+        ``"class"``, ``"share"``, ``"confidence"``, ``"distance"`` or ``"cells"``. On the map of
+        classes a corner marks the wells with a warning.
     """
     wells, placed, most_cells = plate["wells"], plate["placed"], plate["most_cells"]
     rows, columns = plate["rows"], plate["columns"]
@@ -72,19 +73,34 @@ def _square(well: dict[str, Any], quantity: str, most_cells: int, x: int, y: int
     if quantity == "class":
         letters = escape(well["short"][:2])
         text = f'<text x="{x + 7.5:g}" y="{y + 10.5:g}">{letters}</text>'
-        return f'<rect class="c{well["label"]}" x="{x}" y="{y}"/>{text}'
+        corner = _corner(x, y) if well["warned"] else ""
+        return f'<rect class="c{well["label"]}" x="{x}" y="{y}"/>{text}{corner}'
     if quantity == "distance" and well["distance"] is None:
         return f'<rect class="unknown" x="{x}" y="{y}"/>'
     colour = _colour(position_of(well, quantity, most_cells))
     return f'<rect fill="{colour}" x="{x}" y="{y}"/>'
 
 
+def _corner(x: float, y: float) -> str:
+    """Draw the mark of a warning into the upper right corner of a well."""
+    return f'<path class="warning" d="M{x + 9:g} {y - 1:g}h7v7z"/>'
+
+
+def warning_mark() -> Markup:
+    """Return a well with the mark of a warning, for the legend."""
+    well = '<rect class="unknown" x="1" y="1" width="15" height="15" rx="3"/>'
+    return Markup(
+        f'<svg class="symbol" viewBox="0 0 17 17" aria-hidden="true">{well}{_corner(1, 1)}</svg>'
+    )
+
+
 def position_of(well: dict[str, Any], quantity: str, most_cells: int) -> float:
     """Return the position of a well on the colour scale, 0 to 1.
 
-    Confidence runs from 0 to 100 %, distance from 0 to `FAR_WELL`, cells from 0 to `most_cells`.
+    Share and confidence run from 0 to 100 %, distance from 0 to `FAR_WELL`, cells from 0 to
+    `most_cells`.
     """
-    ends = {"confidence": 1.0, "distance": FAR_WELL, "n_cells": max(most_cells, 1)}
+    ends = {"share": 1.0, "confidence": 1.0, "distance": FAR_WELL, "n_cells": max(most_cells, 1)}
     key = "n_cells" if quantity == "cells" else quantity
     return float(np.clip(well[key] / ends[key], 0, 1))
 
