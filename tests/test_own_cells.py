@@ -110,6 +110,9 @@ def test_a_plate_is_scored_with_no_other_flag(trained, new_plate, tmp_path, name
     assert [column for column in table if column.startswith("p_")] == ["p_0", "p_1", "p_2"]
     assert list(table["class_name"].cat.categories) == ["made-up 1", "made-up 2", "made-up 3"]
     np.testing.assert_allclose(table[["p_0", "p_1", "p_2"]].sum(axis=1), 1, atol=1e-5)
+    wells = pd.read_parquet(tmp_path / new_plate.stem / "wells.parquet")
+    assert wells["cells"].sum() == len(table)
+    assert {"share_0", "share_2_high"} <= set(wells) and "share_3" not in wells
 
 
 def test_labels_are_better_than_chance(trained, new_plate, tmp_path):
@@ -163,7 +166,7 @@ def test_a_plate_of_other_cells_is_refused_with_what_to_do(trained, tmp_path, ma
     assert not (tmp_path / "scores").exists()
 
 
-def test_models_of_several_data_sets_live_in_one_registry(trained, three, store):
+def test_models_of_several_data_sets_live_in_one_registry(trained, three, store, monkeypatch):
     twelve = store / "twelve"
     simulate_described(twelve, made_up_dataset(12, crop=48, references=1), Size(3, 2, 10), seed=5)
     text = (twelve / "dataset.yaml").read_text().replace("name: made-up\n", "name: twelve\n")
@@ -175,8 +178,11 @@ def test_models_of_several_data_sets_live_in_one_registry(trained, three, store)
     assert len(table["class_name"].cat.categories) == 12
     with open_plate(plate) as opened:
         assert np.mean(table["label"] == opened.labels) > 0.4  # 1 in 12 by chance
+    monkeypatch.setenv("COLUMNS", "200")
     listed = run("models", "list")
-    assert listed.index("made-up.texture-lr") < listed.index("twelve.texture-lr")
+    places = [listed.index(words) for words in ("made-up.texture-lr", "twelve.texture-lr")]
+    assert listed.index("Champions on made-up") < places[0]
+    assert places[0] < listed.index("Champions on twelve") < places[1]
     with pytest.raises(DataError, match="crops of 48 pixels"):
         run("score", plate, "--model", MODELS[0], "--out", store / "scores")
 
