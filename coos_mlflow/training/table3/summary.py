@@ -226,7 +226,9 @@ def _our_cell(entry: Entry, split: str, bold: bool) -> dict[str, Any]:
 def _intro(table: Table) -> str:
     n, seeds = len(table.seeds), ", ".join(map(str, table.seeds))
     if n == 1:
-        return f"Seed {seeds}. Intervals hold 95 % of 1,000 bootstrap draws of wells within plates."
+        known = any(entry.interval(split) for entry in table.filled for split in table.splits)
+        words = " Intervals hold 95 % of 1,000 bootstrap draws of wells within plates."
+        return f"Seed {seeds}." + (words if known else "")
     return (
         f"Mean ± standard deviation over n = {n} seeds ({seeds}) on the same cells. The deviation "
         "is 0 where nothing is drawn at random."
