@@ -50,7 +50,7 @@ class _PlateFile:
     n_cells: int
     labels: np.ndarray | None
     label_names: tuple[str, ...] | None
-    one_class_per_well: bool | None
+    well_labels: set[tuple[str, str, int]]
     pixel_size: float | None
     simulated: bool
 
@@ -117,7 +117,7 @@ def _read(path: Path, folder: Path) -> _PlateFile:
             n_cells=plate.n_cells,
             labels=None if unlabelled else plate.labels,
             label_names=plate.class_names,
-            one_class_per_well=None if unlabelled else _are_pure(plate),
+            well_labels=_well_labels(plate),
             pixel_size=plate.pixel_size,
             simulated=plate.simulated,
         )
@@ -138,17 +138,14 @@ def _channel_names(n_channels: int) -> list[str]:
     return [*CHANNELS, *(f"other {number}" for number in range(1, n_channels - 1))]
 
 
-def _are_pure(plate: Plate) -> bool | None:
-    """Return whether no well holds two classes; None where the file names no wells."""
+def _well_labels(plate: Plate) -> set[tuple[str, str, int]]:
+    """Return which labels occur in which wells, as (plate, well, label)."""
     if plate.labels is None or plate.well_ids is None:
-        return None
+        return set()
     plates = np.full(plate.n_cells, "") if plate.plates is None else plate.plates
     known = (plate.labels != UNLABELLED) & (plate.well_ids.names != "")
-    if not known.any():
-        return None
-    wells = np.stack([plates[known], plate.well_ids.names[known]])
-    both = np.vstack([wells, plate.labels[known].astype(str)])
-    return bool(np.unique(wells, axis=1).shape[1] == np.unique(both, axis=1).shape[1])
+    columns = (plates, plate.well_ids.names, plate.labels)
+    return set(zip(*(column[known].tolist() for column in columns), strict=True))
 
 
 def _classes(files: Sequence[_PlateFile], folder: Path, remarks: Remarks) -> list[dict[str, Any]]:
@@ -210,12 +207,13 @@ def _pixel_size(files: Sequence[_PlateFile], remarks: Remarks) -> float | None:
 
 
 def _wells(files: Sequence[_PlateFile], remarks: Remarks) -> str:
-    pure = [file.one_class_per_well for file in files if file.one_class_per_well is not None]
-    if not pure:
+    found = set().union(*(file.well_labels for file in files))
+    if not found:
         remarks["wells"] = ["The files name no wells."]
         return UNKNOWN
-    remarks["wells"] = [f"Found so in the {len(pure)} files with labels and wells."]
-    return ONE_CLASS if all(pure) else MIXTURE
+    wells = {(plate, well) for plate, well, _ in found}
+    remarks["wells"] = [f"Found so in the {len(wells):,} wells of labelled cells."]
+    return ONE_CLASS if len(wells) == len(found) else MIXTURE
 
 
 def _splits(files: Sequence[_PlateFile], folder: Path, remarks: Remarks) -> list[dict[str, Any]]:

@@ -72,6 +72,12 @@ def test_wells_of_one_class_or_of_several(tmp_path: Path, wells: list[str], expe
     assert made(tmp_path).wells == expected
 
 
+def test_a_well_in_two_files_counts_once(tmp_path: Path) -> None:
+    write_noise(tmp_path / "train.h5", labels=[0, 0], wells="A01")
+    write_noise(tmp_path / "test.h5", labels=[1, 1], wells="A01")
+    assert made(tmp_path).wells == MIXTURE
+
+
 def test_files_without_wells_leave_it_open(tmp_path: Path) -> None:
     path = write_noise(tmp_path / "train.h5", labels=[0, 1])
     with h5py.File(path, "a") as file:
