@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -92,6 +93,8 @@ def test_a_model_is_registered_under_the_data_sets_name_and_holds_its_descriptio
     assert {"error_training", "error_reference-1", "error_reference-2"} <= set(model.tags)
     scorer = Scorer.load(name)  # keeps the copy of its files
     dataset = scorer.dataset
+    experiment = mlflow.get_run(str(model.run_id)).info.experiment_id
+    assert mlflow.get_experiment(experiment).name == "made-up"
     assert (dataset.n_classes, dataset.crop, dataset.cell_shape) == (3, 80, (2, 80, 80))
     said = json.loads((scorer.bundle / bundle.DESCRIPTION).read_text())["dataset"]
     assert [one["name"] for one in said["classes"]] == list(dataset.class_names)

@@ -41,11 +41,11 @@ from coos_mlflow.registry.notes import NOTE, for_page
 from coos_mlflow.registry.results import Results, results_in
 from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import (
-    TRAINING_EXPERIMENT,
     first_line,
     log_new_params,
     run,
     store_name,
+    training_experiment,
 )
 from coos_mlflow.registry.scoring_runs import find_run, log_results
 
@@ -337,7 +337,7 @@ def _log(pending: PendingModel) -> str:
     """
     facts, data = pending.facts, pending.data
     note = for_page(pending.card, CARD)
-    with run(facts["run"], TRAINING_EXPERIMENT, facts["run_tags"] | {NOTE: note}):
+    with run(facts["run"], training_experiment(data.dataset), facts["run_tags"] | {NOTE: note}):
         log_new_params(facts["params"])
         log_data(data)
         for file, content in facts["files"].items():

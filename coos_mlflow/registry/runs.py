@@ -27,12 +27,15 @@ from coos_mlflow.errors import (
     whole_python,
     without_passwords,
 )
+from coos_mlflow.plates.dataset import COOS7_NAME, Dataset
 from coos_mlflow.registry import project_run
 from coos_mlflow.registry.relocation import moved_from, told
 from coos_mlflow.registry.retry import is_read_only, with_retry
 from coos_mlflow.registry.store_uri import sqlite_file, understood, uri_of
 
 TRAINING_EXPERIMENT = "coos-7"
+"""Experiment of trainings on COOS-7 and on simulated cells; see `training_experiment`."""
+
 SCORING_EXPERIMENT = "coos-score"
 
 _EXPERIMENT_ID, _EXPERIMENT_NAME = "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"
@@ -43,6 +46,11 @@ _KIND, _MODEL_TRAINING = "mlflow.experimentKind", "custom_model_development"
 MLflow 3.17 does not read it: there the page opens on runs once "Model training" is chosen at its
 top left, or with ``?workflowType=machine_learning`` in its address. Servers of other versions do.
 """
+
+
+def training_experiment(dataset: Dataset) -> str:
+    """Return the experiment of trainings on a data set: its name, and ``coos-7`` for COOS-7."""
+    return TRAINING_EXPERIMENT if dataset.name == COOS7_NAME else dataset.name
 
 
 def store_name() -> str:

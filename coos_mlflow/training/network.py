@@ -27,11 +27,11 @@ from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry.artifacts import log_data
 from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import (
-    TRAINING_EXPERIMENT,
     first_line,
     log_new_params,
     run,
     store_name,
+    training_experiment,
 )
 from coos_mlflow.representations import Representation
 from coos_mlflow.training.features import short_hash
@@ -154,7 +154,7 @@ def _train(
     name = f"{representation.key} network"
     with (
         _name_checkpoint_in_errors(name, folder),
-        run(name, TRAINING_EXPERIMENT, tags, resume=_stopped_run(folder)) as active,
+        run(name, training_experiment(data.dataset), tags, resume=_stopped_run(folder)) as active,
     ):
         (folder / _RUN).write_text(json.dumps({"run_id": active.info.run_id}))
         log_new_params(representation.params())

@@ -34,7 +34,7 @@ from coos_mlflow.registry import outbox, versions
 from coos_mlflow.registry.artifacts import CARD, log_data, read_evaluations, requirements
 from coos_mlflow.registry.notes import NOTE, for_page
 from coos_mlflow.registry.retry import with_retry
-from coos_mlflow.registry.runs import TRAINING_EXPERIMENT, log_new_params, prepare_store, run
+from coos_mlflow.registry.runs import log_new_params, prepare_store, run, training_experiment
 from coos_mlflow.reports.plate.markdown import render_markdown
 from coos_mlflow.representations import Representation
 from coos_mlflow.training.card import model_card
@@ -179,7 +179,8 @@ def train_rows(
         "simulated": data.simulated,
         "representation": representation.name,
     }
-    with _name_drop_bad_in_errors(), run(representation.name, TRAINING_EXPERIMENT, tags):
+    experiment = training_experiment(data.dataset)
+    with _name_drop_bad_in_errors(), run(representation.name, experiment, tags):
         log_new_params(_all_params(protocol, representation) | {"preset": preset})
         log_data(data)
         train_or_restore(representation, data, tags, resume=resume)

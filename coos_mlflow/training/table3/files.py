@@ -19,7 +19,7 @@ from coos_mlflow.plates.dataset import COOS7_NAME, Dataset
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry.artifacts import log_data
 from coos_mlflow.registry.notes import NOTE, top_of
-from coos_mlflow.registry.runs import TRAINING_EXPERIMENT, log_new_params, prepare_store, run
+from coos_mlflow.registry.runs import log_new_params, prepare_store, run, training_experiment
 from coos_mlflow.reports.plate.markdown import render_markdown
 from coos_mlflow.reports.style import DARK
 from coos_mlflow.reports.templating import environment
@@ -76,7 +76,7 @@ def make(
     check_folder(out, force, files_of(data.dataset))
     prepare_store()
     tags = {"dataset": data.name, "simulated": data.simulated}
-    with run(name_of(data.dataset), TRAINING_EXPERIMENT, tags):
+    with run(name_of(data.dataset), training_experiment(data.dataset), tags):
         params = {"rows": len(lines), "seeds": " ".join(map(str, seeds)), **settings}
         log_data(data)
         table = fill(lines, data, preset=preset, seeds=seeds, settings=settings, say=say)
