@@ -241,3 +241,34 @@ def test_the_table_has_the_data_sets_name_and_splits(trained, three, tmp_path, o
     text = page.find_element(By.TAG_NAME, "main").text
     assert "Reference 2" in text and "made-up" in text
     assert "published" not in text.lower()
+
+
+def three_channels(path: Path, seed: int, labels: list[str]) -> Path:
+    """Write a plate of nucleus, actin and protein; the protein of "beta" is a slope, else noise."""
+    rng = np.random.default_rng(seed)
+    cells = rng.integers(50, 900, (len(labels), 3, 48, 48))
+    cells[[label == "beta" for label in labels], 2] = 60 * np.arange(48) + rng.integers(50, 90, 48)
+    path.parent.mkdir(exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file["data"], file["labels"] = cells.astype(np.uint16), labels
+        file["plateIDs"] = [path.stem] * len(labels)
+        file["wellIDs"] = ["A01" if label == "beta" else "B02" for label in labels]
+    return path
+
+
+def test_channels_are_read_in_the_order_of_the_data_set(store, tmp_path):
+    folder = tmp_path / "mixed"
+    for seed, name in enumerate(("train_1", "train_2", "far")):
+        three_channels(folder / f"{name}.h5", seed, ["alpha", "beta", "alpha", "beta"] * 5)
+    three_channels(folder / "train_3.h5", 7, ["alpha", "beta", "", ""] * 5)
+    run("dataset", "init", folder)
+    text = (folder / "dataset.yaml").read_text()
+    named = text.replace("[protein, nucleus, other 1]", "[nucleus, actin, protein]")
+    assert named != text
+    (folder / "dataset.yaml").write_text(named)
+    run("train", "texture", "--data", folder, "--classifiers", "lr", "--cv-folds", 2)
+    # The labels of a plate that is scored need not be classes of the model.
+    plate = three_channels(tmp_path / "new.h5", 9, ["treated", "beta"] * 10)
+    run("score", plate, "--model", "mixed.texture-lr", "--out", tmp_path / "scores")
+    table = pd.read_parquet(tmp_path / "scores" / "new" / "predictions.parquet")
+    assert table["class_name"].tolist() == ["alpha", "beta"] * 10

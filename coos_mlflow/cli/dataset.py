@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coos_mlflow.errors import DataError, OutputError
+from coos_mlflow.errors import DataError, OutputError, UnusableCellsError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,7 +90,10 @@ def check(
         from coos_mlflow.training.data_check import check_data
 
     data = find_data(folder)
-    found = check_data(data)
+    try:
+        found = check_data(data)
+    except UnusableCellsError as error:
+        raise DataError(f"{error} `coos train --drop-bad` leaves such cells out.") from error
     console = Console(highlight=False)
     console.print(Text(f"{data.name}: {_words(data.dataset)}, wells: {data.dataset.wells}"))
     for split in found.splits:

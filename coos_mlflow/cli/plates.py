@@ -142,9 +142,13 @@ def unpack(
     from coos_mlflow._utils.progress import progress
     from coos_mlflow.plates import tiff
     from coos_mlflow.plates.cells_csv import CELLS_CSV
+    from coos_mlflow.plates.dataset_file import dataset_of_plate
     from coos_mlflow.plates.reader import open_plate
+    from coos_mlflow.plates.schema import CHANNELS
 
-    with open_plate(file) as plate:
+    described = dataset_of_plate(file)
+    channels = CHANNELS if described is None else described.channels
+    with open_plate(file, channels=channels) as plate:
         n_cells = plate.n_cells
         with progress("Unpacking", total=n_cells, unit="cells") as advance:
             tiff.unpack(plate, out, advance)
@@ -255,6 +259,7 @@ def _facts(summary: PlateSummary) -> list[tuple[str, str]]:
         ("cells", f"{summary.n_cells:,} ({summary.file_bytes / 1e6:,.1f} MB)"),
         ("data set", summary.dataset or "not described"),
         ("crop", f"{summary.crop} pixels{_pixel_size(summary)}"),
+        ("channels", ", ".join(summary.channel_names)),
         ("classes", _names(summary.classes) + _without(summary.unlabelled)),
         ("plates", _ids(summary.plates, summary.n_cells)),
         ("wells", _wells(summary)),

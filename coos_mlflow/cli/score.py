@@ -134,7 +134,7 @@ def score(
         fit = []
         for plate in openable:
             with tally.attempt():
-                open_plate(plate, scorer.dataset).close()
+                open_plate(plate, scorer.dataset, check_labels=False).close()
                 scorer.check(plate, out, force=force)
                 fit.append(plate)
         if dry_run:
@@ -234,7 +234,8 @@ def _openable(files: list[Path], layout: Layout | None, tally: _Tally) -> list[P
     found = []
     for file in files:
         with tally.attempt():
-            with open_plate(file) as opened:
+            # Which channels there must be is known once the model is loaded.
+            with open_plate(file, channels=None, check_labels=False) as opened:
                 if layout is not None:
                     layout.lines(opened)
             found.append(file)

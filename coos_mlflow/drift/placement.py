@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 
 import numpy as np
 
@@ -21,6 +22,11 @@ MIN_DISTANCE = 0.25
 FAR_QUANTILE = 0.99
 """A well is far if it lies farther than this share of the wells of Training and the reference
 splits. Beyond them nothing tells how good labels are."""
+
+
+MAX_CHOICES = 256
+"""Choices of classes by which plates are compared: those of 7 classes are 35 at most, those of 20
+are 184,756."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,15 @@ class ComparedPlate:
     raw_deviations: np.ndarray
 
     def _choices(self, n_classes: int) -> list[list[int]]:
-        """Return every choice of `n_classes` compared classes, or of all where there are fewer."""
-        size = min(n_classes, len(self.classes))
-        return [list(choice) for choice in combinations(range(len(self.classes)), size)]
+        """Return choices of `n_classes` compared classes, or of all where there are fewer.
+
+        All choices up to `MAX_CHOICES`; of more, that many drawn always in the same way.
+        """
+        size, there = min(n_classes, len(self.classes)), len(self.classes)
+        if comb(there, size) <= MAX_CHOICES:
+            return [list(choice) for choice in combinations(range(there), size)]
+        rng = np.random.default_rng(there * 1000 + size)
+        return [sorted(rng.permutation(there)[:size].tolist()) for _ in range(MAX_CHOICES)]
 
     def quality_shift(self, n_classes: int) -> np.ndarray:
         """Return mean differences of the raw-image figures, shape (choices, len(RAW_FIGURES)).

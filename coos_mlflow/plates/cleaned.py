@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +22,8 @@ from coos_mlflow.plates.writer import PlateWriter
 def without_unusable(file: Path, dataset: Dataset) -> Path:
     """Return a plate file, or a copy without its unusable cells if it has any.
 
-    The copy is kept in the cache under the digest of the file. The number of cells left out, and
-    the reasons, are printed on stderr.
+    The copy is kept in the cache under the digest of the file and of what is read from it. The
+    number of cells left out, and the reasons, are printed on stderr.
 
     Parameters
     ----------
@@ -45,7 +47,9 @@ def without_unusable(file: Path, dataset: Dataset) -> Path:
         if not kinds:
             return file
         # The folder keeps its name, because a data set is named after its folder.
-        folder = make_cache_home("cleaned", file_digest(file)[:24], file.resolve().parent.name)
+        read = [dataset.channels, [(one.name, one.short, one.label) for one in dataset.classes]]
+        key = hashlib.sha256((file_digest(file) + json.dumps(read)).encode()).hexdigest()[:24]
+        folder = make_cache_home("cleaned", key, file.resolve().parent.name)
         copy = folder / file.name
         if not copy.exists():
             _write(plate, copy, int(counter.counts[USABLE]), dataset)

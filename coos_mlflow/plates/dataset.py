@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.columns import MISSING
 from coos_mlflow.plates.schema import (
     CHANNELS,
     MAX_CROP,
@@ -34,6 +35,7 @@ from coos_mlflow.plates.schema import (
     NUCLEUS,
     PROTEIN,
     UNLABELLED,
+    UNLABELLED_WORD,
 )
 
 TRAINING = "training"
@@ -69,11 +71,20 @@ def _without_controls(text: str) -> str:
     """Refuse characters that move the cursor of a terminal or turn the direction of text."""
     if any(unicodedata.category(char).startswith("C") for char in text):
         raise ValueError("expected one line without control characters")
+    return unicodedata.normalize("NFC", text)  # as ids and labels in files are read
+
+
+def _not_missing(text: str) -> str:
+    """Refuse text that stands for a missing label in files."""
+    if text.casefold() in {*MISSING - {""}, str(UNLABELLED), UNLABELLED_WORD}:
+        raise ValueError("this text stands for a missing label in files; expected another one")
     return text
 
 
 Line = Annotated[str, StringConstraints(max_length=200), AfterValidator(_without_controls)]
 Text = Annotated[Line, StringConstraints(min_length=1, strip_whitespace=True)]
+Spelling = Annotated[Text, AfterValidator(_not_missing)]
+Terms = Annotated[str, StringConstraints(max_length=1000), AfterValidator(_without_controls)]
 Colour = Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
@@ -103,8 +114,8 @@ class CellClass(_Described):
         Number that stands for the class in plate files; by default its place, from 0.
     """
 
-    name: Text
-    short: Text = ""
+    name: Spelling
+    short: Spelling = ""
     colour: Colour = ""
     label: Annotated[int, Field(ge=0, lt=2**31)] = UNLABELLED
 
@@ -175,8 +186,8 @@ class Dataset(_Described):
     pixel_size: Annotated[float, Field(gt=0, lt=100)] | None = None
     wells: Literal["one_class_per_well", "mixture", "unknown"] = "unknown"
     splits: Annotated[tuple[Split, ...], Field(strict=False, min_length=1)]
-    licence: Annotated[str, StringConstraints(max_length=1000)] = ""
-    citation: Annotated[str, StringConstraints(max_length=1000)] = ""
+    licence: Terms = ""
+    citation: Terms = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -198,9 +209,11 @@ class Dataset(_Described):
 
     @model_validator(mode="after")
     def _consistent(self) -> Dataset:
+        if self.name.casefold() in RESERVED and self.name != COOS7_NAME:
+            raise ValueError(f"name {self.name!r} found, which experiments of this package have")
         for what, values in (
             ("classes have the name", [one.name.casefold() for one in self.classes]),
-            ("classes have the abbreviation", [one.short for one in self.classes]),
+            ("classes have the abbreviation", [one.short.casefold() for one in self.classes]),
             ("classes have the label", [one.label for one in self.classes]),
             ("splits have the name", [split.key for split in self.splits]),
             ("channels have the name", [*self.channels]),
@@ -305,6 +318,9 @@ class Dataset(_Described):
 
 COOS7_NAME = "COOS-7"
 
+RESERVED = ("coos-7", "coos-score", "simulated")
+"""Names in lower case that would mix a data set with others in MLflow."""
+
 
 @cache
 def coos7() -> Dataset:
@@ -314,20 +330,28 @@ def coos7() -> Dataset:
 
 
 def fold(name: str) -> str:
-    """Return a name in lower case, with ``-`` for everything but letters and digits."""
-    return re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")
+    """Return a name in lower case, with ``-`` for everything but letters, digits and ``_``."""
+    return re.sub(r"\W+", "-", name.casefold()).strip("-")
+
+
+_SHORT = 8
+"""Names of so many characters need no abbreviation."""
 
 
 def short_names(names: list[str]) -> list[str]:
     """Return an abbreviation for each name: itself, its initials, or its first letters."""
     shorts: list[str] = []
+    taken = {name.casefold() for name in names if len(name) <= _SHORT} | MISSING
     for name in names:
         words = re.findall(r"\w+", name) or [name]
         initials = "".join(word[0].upper() for word in words)
-        choices = [name] if len(name) <= 8 else []
-        choices += [initials] if len(words) > 1 else []
+        if len(name) <= _SHORT:
+            shorts.append(name)
+            continue
+        choices = [initials] if len(words) > 1 else []
         choices += [name[:size] for size in range(6, len(name) + 1) if name[size - 1] != " "]
-        shorts.append(next((one for one in choices if one not in shorts), name))
+        shorts.append(next((one for one in choices if one.casefold() not in taken), name))
+        taken.add(shorts[-1].casefold())
     return shorts
 
 
@@ -352,6 +376,11 @@ def _first_problem(error: ValidationError, values: dict[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         known = ", ".join(_known_keys(place[:-1]))
         return f"{_place(place)} is not known, expected some of {known}"
+    if problem["type"] == "too_short":
+        number, least = problem["ctx"]["actual_length"], problem["ctx"]["min_length"]
+        return f"{_place(place)}: {number} found, expected at least {least}"
+    if problem["type"] == "model_type":
+        message = "expected a name, or keys such as name"
     if not place:
         return message
     found: Any = values

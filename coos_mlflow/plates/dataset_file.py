@@ -6,6 +6,7 @@ Open this module to change where a description is looked for.
 from __future__ import annotations
 
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +152,10 @@ def dataset_of_folder(folder: Path) -> Dataset:
     if (folder / DATASET_FILE).exists():
         return read_dataset(folder / DATASET_FILE)
     for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in PLATE_ENDINGS and (inside := dataset_inside(file)):
-            return inside
+        if file.suffix.lower() in PLATE_ENDINGS:
+            with suppress(DataError):  # of a file that no split may name
+                if inside := dataset_inside(file):
+                    return inside
     if any(any(folder.glob(files)) for split in coos7().splits for files in split.files):
         return coos7()
     raise DataError(

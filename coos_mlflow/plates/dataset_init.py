@@ -6,7 +6,6 @@ Open this module to change what `coos dataset init` guesses.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from coos_mlflow.plates.dataset import (
     MIXTURE,
     ONE_CLASS,
     REFERENCE,
+    RESERVED,
     TRAIN,
     TRAINING,
     UNKNOWN,
@@ -29,13 +29,12 @@ from coos_mlflow.plates.dataset import (
     fold,
 )
 from coos_mlflow.plates.dataset_file import PLATE_ENDINGS, Remarks
-from coos_mlflow.plates.hdf5 import open_file
 from coos_mlflow.plates.reader import Plate
 from coos_mlflow.plates.schema import CHANNELS, UNLABELLED
 from coos_mlflow.plates.tiff import read_image
 from coos_mlflow.plates.tiff_pairs import natural
 
-_TRAINING_NAME = re.compile(r"train", re.IGNORECASE)
+_TRAINING_NAME = re.compile(r"(?<![a-z])train", re.IGNORECASE)
 _REFERENCE_NAME = re.compile(r"test|valid|reference|holdout|held.?out|\bref", re.IGNORECASE)
 PACKED = "training.h5"
 
@@ -45,14 +44,13 @@ class _PlateFile:
     """What a plate file says of its cells."""
 
     name: str
-    n_channels: int
+    channels: tuple[str, ...]
     crop: int
     n_cells: int
     labels: np.ndarray | None
     label_names: tuple[str, ...] | None
-    well_labels: set[tuple[str, str, int]]
+    well_labels: set[tuple[str, str, str]]
     pixel_size: float | None
-    simulated: bool
 
 
 def describe_folder(folder: Path) -> tuple[Dataset, Remarks]:
@@ -102,49 +100,41 @@ def _hidden(path: Path, folder: Path) -> bool:
 
 
 def _name(folder: Path) -> str:
-    return fold(folder.resolve().name)[:64] or "dataset"
+    """Return the folder's name in the letters that a data set's name may have."""
+    name = re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.casefold()).strip("-_")[:60]
+    return f"{name}-data" if name in RESERVED else name or "dataset"
 
 
 def _read(path: Path, folder: Path) -> _PlateFile:
     """Read everything but the pixels of a file, whatever its channels are."""
-    n_channels = _count_channels(path)
-    with Plate(path, channels=_channel_names(n_channels)) as plate:
+    with Plate(path, channels=None) as plate:
         unlabelled = plate.labels is None or (plate.labels == UNLABELLED).all()
         return _PlateFile(
             name=path.relative_to(folder).as_posix(),
-            n_channels=n_channels,
+            channels=plate.channel_names,
             crop=plate.crop,
             n_cells=plate.n_cells,
             labels=None if unlabelled else plate.labels,
             label_names=plate.class_names,
             well_labels=_well_labels(plate),
             pixel_size=plate.pixel_size,
-            simulated=plate.simulated,
         )
-
-
-def _count_channels(path: Path) -> int:
-    with open_file.open_file(path) as file, open_file.reading(path):
-        shape = open_file.own_dataset(file, "data").shape if open_file.has(file, "data") else None
-    if shape is None or len(shape) != 4 or shape[1] < len(CHANNELS):
-        raise DataError(
-            f"{path}: {shape or 'no dataset'} at /data found, expected (N, channels, crop, crop) "
-            "with two channels or more; move a file that is no plate out of the folder."
-        )
-    return int(shape[1])
 
 
 def _channel_names(n_channels: int) -> list[str]:
     return [*CHANNELS, *(f"other {number}" for number in range(1, n_channels - 1))]
 
 
-def _well_labels(plate: Plate) -> set[tuple[str, str, int]]:
-    """Return which labels occur in which wells, as (plate, well, label)."""
+def _well_labels(plate: Plate) -> set[tuple[str, str, str]]:
+    """Return which labels, as the file spells them, occur in which wells: (plate, well, label)."""
     if plate.labels is None or plate.well_ids is None:
         return set()
     plates = np.full(plate.n_cells, "") if plate.plates is None else plate.plates
     known = (plate.labels != UNLABELLED) & (plate.well_ids.names != "")
-    columns = (plates, plate.well_ids.names, plate.labels)
+    spelled = plate.labels.astype(str)
+    if plate.class_names is not None:
+        spelled = np.array([*plate.class_names, ""])[plate.labels]
+    columns = (plates, plate.well_ids.names, spelled)
     return set(zip(*(column[known].tolist() for column in columns), strict=True))
 
 
@@ -165,6 +155,8 @@ def _classes(files: Sequence[_PlateFile], folder: Path, remarks: Remarks) -> lis
     if named:
         names = sorted({name for file in named for name in file.label_names or ()})
         remarks["classes"] = ["The names are those in the files, in the order of the alphabet."]
+        if all(name.isascii() and name.isdecimal() for name in names):
+            return [{"name": name, "label": int(name)} for name in names]
         return [{"name": name} for name in names]
     found = {int(n) for file in labelled for n in np.unique(np.asarray(file.labels))}
     numbers = sorted(found - {UNLABELLED})
@@ -175,7 +167,10 @@ def _classes(files: Sequence[_PlateFile], folder: Path, remarks: Remarks) -> lis
 
 
 def _channels(files: Sequence[_PlateFile], folder: Path, remarks: Remarks) -> list[str]:
-    count = _same("{} channels", {file.name: file.n_channels for file in files}, folder)
+    count = _same("{} channels", {file.name: len(file.channels) for file in files}, folder)
+    named = {file.channels for file in files}
+    if len(named) == 1 and named != {tuple(_channel_names(count))}:
+        return [*named.pop()]
     order = "The files do not name them: check that the protein comes first, then the nucleus."
     more = f" Move the names where another of the {count} channels is meant." if count > 2 else ""
     remarks["channels"] = [order + more]
@@ -236,21 +231,26 @@ def _splits(files: Sequence[_PlateFile], folder: Path, remarks: Remarks) -> list
     if left:
         notes.append(f"Not used, since their cells have no labels: {shown(', '.join(left))}.")
     remarks["splits"] = notes
-    titles = Counter(Path(file.name).stem for file in references)
     return [
         {"name": "Training", "role": TRAIN, "files": [file.name for file in train]},
         *(
-            {"name": _title(file, titles), "role": REFERENCE, "files": [file.name]}
-            for file in references
+            {"name": title, "role": REFERENCE, "files": [file.name]}
+            for file, title in zip(references, _titles(references), strict=True)
         ),
     ]
 
 
-def _title(file: _PlateFile, stems: Counter[str]) -> str:
-    """Return the stem of a file, with its folders where two files have the same."""
-    path = Path(file.name)
-    name = path.stem if stems[path.stem] == 1 else path.with_suffix("").as_posix()
-    return name if fold(name) not in ("", TRAINING) else f"reference {name}".strip()
+def _titles(files: Sequence[_PlateFile]) -> list[str]:
+    """Return a title for each file: its stem, with a number where two would have the same key."""
+    titles: list[str] = []
+    taken = {TRAINING, ""}
+    for file in files:
+        stem = Path(file.name).stem
+        choices = (stem, *(f"{stem} {number}" for number in range(2, len(files) + 3)))
+        title = next(one for one in choices if fold(one) not in taken)
+        taken.add(fold(title))
+        titles.append(title)
+    return titles
 
 
 def _of_images(folder: Path) -> tuple[Dataset, Remarks]:

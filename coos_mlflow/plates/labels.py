@@ -94,12 +94,12 @@ def _whole_numbers(raw: np.ndarray, where: str, dataset: Dataset | None) -> np.n
 def _from_text(texts: np.ndarray, where: str, dataset: Dataset | None) -> Labels:
     if dataset is None:
         names = sorted(set(texts.tolist()) - {"", str(UNLABELLED)})
-        known = {name: place for place, name in enumerate(names)}
-        found = [known.get(text, UNLABELLED) for text in texts.tolist()]
+        places = {name: place for place, name in enumerate(names)}
+        found = [places.get(text, UNLABELLED) for text in texts.tolist()]
         return Labels(np.array(found, np.int64), tuple(names))
-    known = {}
-    for place, one in enumerate(dataset.classes):
-        known |= {key.casefold(): place for key in (str(one.label), one.short, one.name)}
+    known: dict[str, int] = {}
+    for key in ("label", "short", "name"):  # where they collide, the name counts
+        known |= {str(getattr(one, key)).casefold(): n for n, one in enumerate(dataset.classes)}
     known |= {"": UNLABELLED, str(UNLABELLED): UNLABELLED}
     folded = [text.casefold() for text in texts.tolist()]
     return Labels(_placed(folded, known, where, dataset, texts.tolist()), dataset.class_names)

@@ -39,6 +39,10 @@ PIXEL_SIZE_TOLERANCE = 0.05
 _CHANNELS_ATTRIBUTE = "channels"
 """Attribute of a file: the names of its channels, with commas. It goes before `dataset.yaml`."""
 
+_AXES = 4
+_MOST_OTHERS = 62
+"""Further channels that a file may have, far more than any microscope records."""
+
 _DIGEST_BYTES = 2**22
 
 
@@ -56,14 +60,19 @@ class Plate:
     dataset : Dataset, optional
         The data set that the cells must fit: its crop, channels, classes and pixel size. Without
         it, any crop and any labels are taken.
-    channels : sequence of str
-        Names of the file's channels where neither the file nor a data set gives them.
+    channels : sequence of str or None
+        Names of the file's channels where neither the file nor a data set gives them. None takes
+        any number of them, and the first two for protein and nucleus.
+    check_labels : bool
+        Whether labels must be those of the data set. Scoring does not look at them.
 
     Attributes
     ----------
     n_cells : int
     crop : int
         Height and width of the cells in pixels.
+    channel_names : tuple of str
+        Of the channels in the file, of which protein and nucleus are read.
     pixel_size : float or None
         Micrometres, from the attribute ``pixel_size_um``.
     dtype : numpy.dtype
@@ -85,10 +94,16 @@ class Plate:
     """
 
     def __init__(
-        self, path: Path, dataset: Dataset | None = None, channels: Sequence[str] = CHANNELS
+        self,
+        path: Path,
+        dataset: Dataset | None = None,
+        *,
+        channels: Sequence[str] | None = CHANNELS,
+        check_labels: bool = True,
     ) -> None:
         self.path, self.dataset = path, dataset
-        self._channels = tuple(channels) if dataset is None else dataset.channels
+        self._channels = channels if dataset is None else dataset.channels
+        self._check_labels = check_labels
         self._file = open_file.open_file(path)
         with on_failure(self.close), open_file.reading(path):
             self._read_structure()
@@ -103,7 +118,7 @@ class Plate:
         self.attrs = open_file.plain_attributes(self._file)
         data = open_file.own_dataset(self._file, "data")
         where = f"{self.path}:/data"
-        channels = self._channel_names()
+        channels = self.channel_names = self._named_channels(data)
         crop = None if self.dataset is None else self.dataset.crop
         check_shape(data.shape or (), data.dtype, where, crop, channels)
         self.crop = int(data.shape[2])
@@ -204,13 +219,17 @@ class Plate:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _channel_names(self) -> tuple[str, ...]:
+    def _named_channels(self, data: h5py.Dataset) -> tuple[str, ...]:
         """Return the names of the file's channels, from the file itself or the data set."""
         own = str(self.attrs.get(_CHANNELS_ATTRIBUTE, "")).split(",")
         names = tuple(name.strip() for name in own)
         if {PROTEIN, NUCLEUS} <= set(names):
             return names
-        return self._channels
+        if self._channels is not None:
+            return tuple(self._channels)
+        shape: tuple[int, ...] = data.shape or ()
+        others = shape[1] - len(CHANNELS) if len(shape) == _AXES else 0
+        return (*CHANNELS, *(f"other {number + 1}" for number in range(min(others, _MOST_OTHERS))))
 
     def _checked_pixel_size(self) -> float | None:
         """Return the pixel size, and refuse one that is not the data set's."""
@@ -230,10 +249,11 @@ class Plate:
         column = self._column("labels")
         if column is None:
             return None, None
-        dataset, entries, where = column
-        check_label_dtype(dataset.dtype, where)
+        stored, entries, where = column
+        check_label_dtype(stored.dtype, where)
         raw = entries.read(0, self.n_cells).ravel()
-        return read_labels(raw.astype(raw.dtype.newbyteorder("=")), where, self.dataset)
+        dataset = self.dataset if self._check_labels else None
+        return read_labels(raw.astype(raw.dtype.newbyteorder("=")), where, dataset)
 
     def _ids(self, name: str) -> np.ndarray | None:
         column = self._column(name)
@@ -253,7 +273,13 @@ class Plate:
         return dataset, Entries(dataset, where, self.path.stat().st_size), where
 
 
-def open_plate(path: str | Path, dataset: Dataset | None = None) -> Plate:
+def open_plate(
+    path: str | Path,
+    dataset: Dataset | None = None,
+    *,
+    channels: Sequence[str] | None = CHANNELS,
+    check_labels: bool = True,
+) -> Plate:
     """Open a plate file and verify its structure.
 
     Parameters
@@ -261,8 +287,8 @@ def open_plate(path: str | Path, dataset: Dataset | None = None) -> Plate:
     path : path
         HDF5 in COOS-7's layout: ``data`` (N, 2, crop, crop), and optionally ``labels``,
         ``plateIDs``, ``wellIDs``, ``dateIDs``, ``microscopeIDs``, each of shape (N,) or (N, 1).
-    dataset : Dataset, optional
-        The data set that the cells must fit; see `Plate`.
+    dataset, channels, check_labels
+        See `Plate`.
 
     Returns
     -------
@@ -281,7 +307,7 @@ def open_plate(path: str | Path, dataset: Dataset | None = None) -> Plate:
     >>> cells.images.shape  # doctest: +SKIP
     (100, 2, 64, 64)
     """
-    return Plate(Path(path), dataset)
+    return Plate(Path(path), dataset, channels=channels, check_labels=check_labels)
 
 
 def file_digest(path: str | Path, on_progress: Callable[[int], None] | None = None) -> str:

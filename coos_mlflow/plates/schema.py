@@ -19,8 +19,8 @@ CHANNELS = (PROTEIN, NUCLEUS)
 MIN_CROP, MAX_CROP = 32, 256
 """Smallest and largest height and width of a crop, in pixels."""
 
-UNLABELLED = -1
-"""Label of a cell whose class is not known."""
+UNLABELLED, UNLABELLED_WORD = -1, "unlabelled"
+"""Label of a cell whose class is not known, and the name of its folder of images."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def check_shape(
     if shape[1] > len(channels):
         raise DataError(
             f"{where}: shape {shape} has {shape[1]} channels, {expected}; the attribute `channels` "
-            "of the file, or `channels` in dataset.yaml, says which are protein and nucleus."
+            "of the file, such as `nucleus,actin,protein`, says which are protein and nucleus."
         )
     fits = MIN_CROP <= shape[2] <= MAX_CROP if crop is None else shape[2] == crop
     if shape[1] == len(channels) and shape[2] == shape[3] and crop is not None and not fits:

@@ -61,7 +61,7 @@ class TrainingData:
 
     @property
     def folder(self) -> Path:
-        """Folder that holds the first file."""
+        """Folder that holds the first file that trains."""
         return self.files[TRAINING][0].parent
 
     @property
@@ -105,9 +105,8 @@ class TrainingData:
     @property
     def digest(self) -> str:
         """One SHA-256 for the description and all files."""
-        described = json.dumps(self.dataset.as_dict(), sort_keys=True)
-        joined = "".join(digest for digests in self.digests.values() for digest in digests)
-        return hashlib.sha256((described + joined).encode()).hexdigest()
+        described = json.dumps([self.dataset.as_dict(), self.digests], sort_keys=True)
+        return hashlib.sha256(described.encode()).hexdigest()
 
     def open(self, path: Path) -> Plate:
         """Open one of the files, as cells of this data set."""
@@ -226,6 +225,8 @@ def find_files(folder: Path, dataset: Dataset) -> dict[str, tuple[Path, ...]]:
 def _matching(folder: Path, pattern: str) -> set[Path]:
     if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
         raise DataError(f"{folder}: files {pattern!r} found, expected a path below the folder.")
+    if (folder / pattern).is_file():  # also a name with brackets
+        return {folder / pattern}
     try:
         return {path for path in folder.glob(pattern) if path.is_file()}
     except ValueError as error:

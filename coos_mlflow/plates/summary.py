@@ -73,6 +73,8 @@ class PlateSummary:
         Height and width of the cells in pixels.
     pixel_size : float or None
         Micrometres.
+    channel_names : tuple of str
+        Of the channels in the file.
     unlabelled : int
         Number of cells without a label, in a file that has labels.
     plates, dates, microscopes : dict of str to int, or None
@@ -100,6 +102,7 @@ class PlateSummary:
     dataset: str
     crop: int
     pixel_size: float | None
+    channel_names: tuple[str, ...]
     classes: dict[str, int] | None
     unlabelled: int
     plates: dict[str, int] | None
@@ -156,6 +159,7 @@ def inspect(
             dataset="" if dataset is None else dataset.name,
             crop=plate.crop,
             pixel_size=plate.pixel_size,
+            channel_names=plate.channel_names,
             classes=_class_counts(plate),
             unlabelled=0 if plate.labels is None else int((plate.labels == UNLABELLED).sum()),
             plates=counts["plates"],

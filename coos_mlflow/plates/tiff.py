@@ -22,8 +22,15 @@ from coos_mlflow.plates.cells_csv import CELLS_CSV, FIELDS, FILE_FIELD, SIMULATE
 from coos_mlflow.plates.copies import CopyFinder, cell_digests
 from coos_mlflow.plates.flags import COPY, check_images
 from coos_mlflow.plates.reader import Plate, PlateWriter
-from coos_mlflow.plates.schema import CHANNELS, MAX_CROP, MIN_CROP, UNLABELLED, CellBatch
-from coos_mlflow.plates.tiff_pairs import UNLABELLED_FOLDER, CellPairs
+from coos_mlflow.plates.schema import (
+    CHANNELS,
+    MAX_CROP,
+    MIN_CROP,
+    UNLABELLED,
+    UNLABELLED_WORD,
+    CellBatch,
+)
+from coos_mlflow.plates.tiff_pairs import CellPairs
 
 _PACK_CELLS = 256
 
@@ -161,7 +168,7 @@ def _spelled(plate: Plate, batch: CellBatch, column: str) -> list[str]:
 def _write_images(folder: Path, batch: CellBatch, groups: list[str] | None) -> list[str]:
     stems = []
     for offset, cell in enumerate(batch.images):
-        group = UNLABELLED_FOLDER if groups is None else groups[offset] or UNLABELLED_FOLDER
+        group = UNLABELLED_WORD if groups is None else groups[offset] or UNLABELLED_WORD
         # The name of a class may be "..", or begin with the dot of a hidden file.
         group = re.sub(r"^\.|[^\w .+-]", "_", group)
         stem = f"{group}/COOSv1cell_{batch.start + offset}"

@@ -23,13 +23,10 @@ from coos_mlflow.plates.cells_csv import (
     similar_field,
 )
 from coos_mlflow.plates.columns import clean_ids, shown
-from coos_mlflow.plates.schema import CHANNELS, UNLABELLED
+from coos_mlflow.plates.schema import CHANNELS, UNLABELLED, UNLABELLED_WORD
 
 PATTERNS = tuple(f"*_{channel}.tif" for channel in CHANNELS)
 """Patterns of the names that the authors' script gives to the two channels of a cell."""
-
-UNLABELLED_FOLDER = "unlabelled"
-"""Name of the folder for cells without a class label."""
 
 _HIDDEN = {
     "__macosx",
@@ -316,7 +313,7 @@ def _labels(values: list[str], where: str) -> np.ndarray:
         For a number that is no label, such as 0.5: it is not the name of a class either.
     """
     texts = clean_ids(values, where)
-    texts[texts == UNLABELLED_FOLDER] = ""
+    texts[texts == UNLABELLED_WORD] = ""
     # Spreadsheets may write a whole number as 0.0, or as 0,0 with a decimal comma.
     number = re.compile(r"(-1|[0-9]{1,9})(?:[.,]0*)?|", re.ASCII)
     matches = [number.fullmatch(text) for text in texts.tolist()]

@@ -96,7 +96,7 @@ def describe_splits(data: TrainingData) -> dict[str, MetaDataset]:
     described = {}
     for split, files in data.files.items():
         name, digest = f"{data.name} {data.dataset.title(split)}", split_digest(data, split)
-        source = files[0] if len(files) == 1 else files[0].parent
+        source = files[0] if len(files) == 1 else Path(os.path.commonpath(files))
         described[split] = describe_dataset(source, name, digest)
     return described
 

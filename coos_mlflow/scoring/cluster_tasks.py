@@ -139,4 +139,4 @@ def _plate(spec: WorkerSpec, job: Job) -> Plate:
 @lru_cache(maxsize=2)
 def _opened(path: Path, stamp: Stamp, dataset: Dataset) -> Plate:
     """Open a plate, once for all of its blocks, since opening reads all of its ids."""
-    return open_plate(path, dataset)
+    return open_plate(path, dataset, check_labels=False)

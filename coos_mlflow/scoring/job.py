@@ -87,7 +87,7 @@ def survey(
     DataError
         When the file is unfit, or the layout does not fit it.
     """
-    with open_plate(plate, dataset) as opened:
+    with open_plate(plate, dataset, check_labels=False) as opened:
         if layout is not None:
             layout.lines(opened)
         stamp = Stamp.of(plate)

@@ -22,9 +22,9 @@ from coos_mlflow.plates.copies import CopyFinder, cell_digests
 from coos_mlflow.plates.dataset_file import dataset_of_plate
 from coos_mlflow.plates.flags import FlagCounter, with_stand_ins
 from coos_mlflow.plates.reader import open_plate
-from coos_mlflow.plates.schema import CellBatch
+from coos_mlflow.plates.schema import CHANNELS, CellBatch
 from coos_mlflow.scoring.predictions import BATCH, prediction_table
-from coos_mlflow.serving.limits import MAX_CELLS, NPY
+from coos_mlflow.serving.limits import MAX_BYTES, MAX_CELLS, NPY
 
 TIMEOUT = 120.0
 """Seconds to wait for a response; MLflow's server gives up after 60."""
@@ -32,6 +32,7 @@ TIMEOUT = 120.0
 _Answer = tuple[np.ndarray, list[str]]
 """Probabilities, float32 (n, classes), and the names of the classes."""
 
+_HEADER_BYTES = 1024
 _BUSY = 503
 _TRIES = 6
 
@@ -59,7 +60,7 @@ def score_plate(
     session : requests.Session, optional
         A session with the settings that the server's proxy needs: ``auth``, ``verify``, ``cert``.
     batch : int
-        Cells of a request, 1..2,048.
+        Cells of a request, 1..2,048; fewer where they would be more bytes than a server takes.
     timeout : float
         Seconds to wait for a response.
     on_progress : callable
@@ -86,9 +87,13 @@ def score_plate(
         raise DataError(f"batch={batch} found, expected 1 to {MAX_CELLS} cells.")
     address = _address(url)
     tables, copies = [], CopyFinder()
-    opening = open_plate(plate, dataset_of_plate(plate))
+    described = dataset_of_plate(plate)
+    channels = CHANNELS if described is None else described.channels
+    opening = open_plate(plate, channels=channels, check_labels=False)
     with session or retrying_session() as client, opening as opened:
         counter = FlagCounter(opened.n_cells, f"{plate}:/data")
+        cell_bytes = len(CHANNELS) * opened.crop**2 * opened.dtype.itemsize
+        batch = min(batch, (MAX_BYTES[NPY] - _HEADER_BYTES) // cell_bytes)
         bodies = _bodies(opened.batches(batch, keep_unusable=True))
         scored = prefetch(_responses(client, address, prefetch(bodies), timeout))
         with closing(scored):

@@ -207,7 +207,10 @@ class Scorer:
             return with_run(Scored(job, drift)) if log else Scored(job, drift)
         check_replaceable(job)
         try:
-            with open_work(job, resume) as work, open_plate(plate, self.dataset) as opened:
+            with (
+                open_work(job, resume) as work,
+                open_plate(plate, self.dataset, check_labels=False) as opened,
+            ):
                 with timings.phase("cells"):
                     self._score_missing(opened, work, timings)
                 with timings.phase("drift and report"):

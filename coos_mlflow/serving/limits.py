@@ -15,12 +15,12 @@ NPY = "application/x-npy"
 """Media type of NumPy's format. None is registered; SageMaker's clients send this one."""
 
 MAX_BYTES = {JSON: 16 * 2**20, NPY: 65 * 2**20}
-"""Largest size of a request's body, and of an unpacked gzip body. A cell takes about 48 kB as JSON.
-The worst JSON, nested empty lists, takes 25 times its size in memory. `MAX_CELLS` of float32 take
-64 MiB as .npy, plus the header."""
+"""Largest size of a request's body, and of an unpacked gzip body. A cell of 64 pixels takes about
+48 kB as JSON. The worst JSON, nested empty lists, takes 25 times its size in memory. `MAX_CELLS` of
+float32 take 64 MiB as .npy at 64 pixels, plus the header."""
 
 MAX_CELLS = 2048
-"""Largest number of cells in a request: 32 MB of counts."""
+"""Largest number of cells in a request: 32 MB of counts at 64 pixels."""
 
 WHERE = "the request"
 """Name of a request in messages."""

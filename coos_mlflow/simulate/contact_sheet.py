@@ -100,8 +100,8 @@ def _choose(
 ) -> np.ndarray:
     """Return indices (classes, count) of randomly chosen cells, class by class."""
     rows = []
-    for one in dataset.classes:
-        cells = np.flatnonzero(labels == one.label)
+    for place, one in enumerate(dataset.classes):
+        cells = np.flatnonzero(labels == place)
         if len(cells) < count:
             raise DataError(f"{where}: {len(cells)} cells of {one.name} found, expected {count}.")
         rows.append(rng.choice(cells, count, replace=False))
@@ -127,7 +127,7 @@ def _read(
     Only these cells are read.
     """
     with ExitStack() as stack:
-        plates = [stack.enter_context(open_plate(path)) for path in paths]
+        plates = [stack.enter_context(open_plate(path, dataset)) for path in paths]
         for plate in plates:
             if plate.labels is None:
                 raise DataError(
@@ -146,7 +146,7 @@ def _read(
 
 
 def _is_simulated(path: Path) -> bool:
-    with open_plate(path) as plate:
+    with open_plate(path, channels=None) as plate:
         return plate.simulated
 
 

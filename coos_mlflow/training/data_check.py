@@ -216,7 +216,8 @@ def _costs(data: TrainingData, splits: list[SplitCheck]) -> Iterator[str]:
         )
     if not splits[1:]:
         yield (
-            "No reference split: the error is measured on left-out plates of Training alone, and "
+            f"No reference split: the error is measured on left-out plates of {training.title} "
+            "alone, and "
             "how it grows with distance is not known."
         )
     for split in splits[1:]:

@@ -13,7 +13,7 @@ import pytest
 from coos_mlflow.drift import verdict
 from coos_mlflow.drift.assessment import assess
 from coos_mlflow.drift.image_quality import RAW_FIGURES, VIEWS
-from coos_mlflow.drift.placement import ComparedPlate, PlateComparison
+from coos_mlflow.drift.placement import MAX_CHOICES, ComparedPlate, PlateComparison
 from coos_mlflow.drift.verdict import (
     ALPHA,
     CANNOT_TELL,
@@ -312,3 +312,22 @@ def test_wells_are_all_there(reference, world):
     assert sum(well["n_cells"] for well in wells) == assessment["n_cells"]
     distances = np.array([well["distance"] for well in wells])
     assert 0.6 < np.median(distances) < 1.6
+
+
+def test_many_classes_are_compared_by_some_choices_always_the_same():
+    rng = np.random.default_rng(0)
+    many = ComparedPlate(
+        plate="P",
+        n_cells=1000,
+        n_wells=8,
+        classes=np.arange(24),
+        shares=np.full(24, 1 / 24),
+        squares=rng.uniform(0.5, 2, (3, 24)),
+        noise_share=0.1,
+        raw_deviations=rng.normal(size=(24, len(RAW_FIGURES))),
+    )
+    drawn = many.log_distances(12)  # of 2,704,156 choices
+    assert drawn.shape == (MAX_CHOICES, 3)
+    np.testing.assert_array_equal(drawn, many.log_distances(12))
+    assert many.log_distances(24).shape == (1, 3)
+    assert many.log_distances(1).shape == (24, 3)

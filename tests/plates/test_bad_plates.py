@@ -76,7 +76,7 @@ WRONG_CONTENT = {
     "one channel": (dataset("data", lambda c: c[:, :1]), "one channel, expected"),
     "three channels": (
         dataset("data", lambda c: np.repeat(c, 2, axis=1)[:, :3]),
-        r"shape \(6, 3, 64, 64\) has 3 channels, expected \(N, 2, crop, crop\).*`channels` in",
+        r"shape \(6, 3, 64, 64\) has 3 channels, expected \(N, 2, crop, crop\).*`channels` of",
     ),
     "no square": (dataset("data", lambda c: c[..., :48]), r"\(6, 2, 64, 48\) found, expected"),
     "31 pixels": (

@@ -61,7 +61,8 @@ def test_training_comes_first_wherever_it_stands() -> None:
     [
         ({"name": "my data"}, "name: 'my data' found"),
         ({"name": None}, "name: 'None' found"),
-        ({"classes": ["one"]}, "classes"),
+        ({"classes": ["one"]}, "classes: 1 found, expected at least 2"),
+        ({"classes": [1, 2]}, r"classes\[0\]: '1' found; expected a name, or keys"),
         ({"classes": ["one", "One"]}, "2 classes have the name 'one', expected one"),
         ({"classes": ["one", False]}, r"classes\[1\]: 'False' found"),
         ({"classes": [{"name": "a", "label": 1}, {"name": "b"}]}, "2 classes have the label 1"),
@@ -128,6 +129,28 @@ def test_abbreviations_differ_even_where_names_are_alike() -> None:
     names += [f"made-up {number}" for number in range(1, 12)]
     shorts = short_names(names)
     assert len(set(shorts)) == len({short.strip() for short in shorts}) == len(names)
+
+
+def test_abbreviations_stand_for_no_missing_label_and_for_no_other_class() -> None:
+    shorts = short_names(["Endoplasmic reticulum", "ER", "nuclear aggregates"])
+    assert shorts[1] == "ER"
+    assert len({short.casefold() for short in shorts} | {"na"}) == 4
+
+
+@pytest.mark.parametrize("name", ["None", "NA", "-1", "unlabelled"])
+def test_a_class_is_not_called_like_a_missing_label(name: str) -> None:
+    with pytest.raises(DataError, match="stands for a missing label"):
+        described(classes=["actin", name])
+
+
+@pytest.mark.parametrize("name", ["coos-7", "Coos-Score"])
+def test_names_of_experiments_are_taken(name: str) -> None:
+    with pytest.raises(DataError, match="which experiments of this package have"):
+        described(name=name)
+
+
+def test_accents_are_composed_as_in_plate_files() -> None:
+    assert described(classes=["Ge\u0301rard", "b"]).class_names[0] == "G\u00e9rard"
 
 
 def test_more_colours_than_twenty_are_all_different() -> None:

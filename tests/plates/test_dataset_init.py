@@ -56,6 +56,43 @@ def test_references_come_in_natural_order_and_unlabelled_files_are_left_out(tmp_
     assert any("new.h5" in remark for remark in remarks["splits"])
 
 
+def test_numbers_as_text_keep_their_meaning(tmp_path: Path) -> None:
+    write_noise(tmp_path / "train.h5", labels=["1", "2", "3", "4"])
+    dataset = made(tmp_path)
+    assert [one.label for one in dataset.classes] == [1, 2, 3, 4]
+    assert find_data(tmp_path).annotations("training").labels.tolist() == [0, 1, 2, 3]
+
+
+def test_odd_names_are_found_again(tmp_path: Path) -> None:
+    names = (
+        "plate[1]_train",
+        "strainA_test",
+        "\u0433\u043e\u043b\u044c\u0434\u0436\u0438",
+        "test 1",
+        "test_1",
+        "test-1",
+    )
+    for name in names:
+        write_noise(tmp_path / f"{name}.h5", labels=[0, 1], plates=name)
+    dataset = made(tmp_path)
+    assert dataset.by_split["training"].files == ("plate[1]_train.h5",)
+    assert len(find_data(tmp_path).files) == len(set(dataset.split_keys)) == len(names)
+
+
+def test_the_files_own_names_of_channels_are_taken(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "train.h5", "w") as file:
+        file["data"] = np.arange(2 * 3 * 32 * 32, dtype=np.uint16).reshape(2, 3, 32, 32)
+        file["labels"] = [0, 1]
+        file.attrs["channels"] = np.bytes_("nucleus,actin,protein")
+    assert made(tmp_path).channels == ("nucleus", "actin", "protein")
+
+
+def test_the_same_well_and_class_in_two_files_of_text_is_pure(tmp_path: Path) -> None:
+    write_noise(tmp_path / "train.h5", labels=["actin", "golgi"], wells=["A01", "B01"])
+    write_noise(tmp_path / "test.h5", labels=["golgi", "golgi"], wells=["B01", "B01"])
+    assert made(tmp_path).wells == ONE_CLASS
+
+
 def test_without_a_training_file_the_largest_labelled_one_trains(tmp_path: Path) -> None:
     write_noise(tmp_path / "a.h5", labels=[0, 1])
     write_noise(tmp_path / "b.h5", labels=[0, 1, 1])
@@ -129,7 +166,7 @@ def test_folders_of_images_are_described_and_packed(tmp_path: Path) -> None:
             ],
             "labels are text in b.h5 and numbers in a.h5",
         ),
-        (lambda folder: h5py.File(folder / "a.h5", "w").close(), "no dataset at /data found"),
+        (lambda folder: h5py.File(folder / "a.h5", "w").close(), "no dataset /data"),
         (lambda folder: (folder / "a.h5").write_text("no"), "not an HDF5 file"),
         (lambda folder: write_noise(folder / "a.h5", labels=[1, 1]), "classes"),
     ],

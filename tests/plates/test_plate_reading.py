@@ -12,6 +12,7 @@ import pytest
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.columns import ID_DATASETS
 from coos_mlflow.plates.dataset import Dataset
+from coos_mlflow.plates.labels import read_labels
 from coos_mlflow.plates.reader import file_digest, open_plate
 
 
@@ -287,3 +288,11 @@ def test_the_real_plate(shared_file) -> None:
         assert plate.dtype == np.uint16
         assert plate.plates is not None and set(plate.plates) == {"AAC1", "AAC3", "AAP1"}
         assert sum(len(batch) for batch in plate.batches(256)) == 1090
+
+
+def test_of_text_that_is_a_name_and_a_number_the_name_counts():
+    classes = [{"name": "1", "label": 0}, {"name": "2", "label": 1}, {"name": "0", "label": 2}]
+    splits = [{"name": "T", "role": "train", "files": "x"}]
+    dataset = Dataset.from_dict({"name": "d", "classes": classes, "crop": 64, "splits": splits}, "")
+    assert read_labels(np.array(["1", "2", "0"]), "", dataset).values.tolist() == [0, 1, 2]
+    assert read_labels(np.array([1, 2, 0]), "", dataset).values.tolist() == [1, 2, 0]

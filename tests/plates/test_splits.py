@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from _coos7 import SPLITS
+from noise import described as describe
+from noise import write_noise
 
 from coos_mlflow.errors import DataError
+from coos_mlflow.plates.cleaned import without_unusable
 from coos_mlflow.plates.dataset import Dataset, coos7
 from coos_mlflow.plates.dataset_file import write_dataset
+from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.splits import (
     TrainingData,
     coos7_home,
@@ -138,3 +143,32 @@ def test_default_home_is_the_users_cache(monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
     assert coos7_home().name == "coos7"
     assert coos7_home().is_absolute()
+
+
+def test_the_digest_tells_to_which_split_a_file_belongs(tmp_path):
+    for name in ("train_1", "train_2", "x_test"):
+        write_noise(tmp_path / f"{name}.h5", labels=[0, 1, 2])
+    splits = [
+        "{name: T, role: train, files: 'train_*.h5'}",
+        "{name: R, role: reference, files: '*_test.h5'}",
+    ]
+    before = find_data(describe(tmp_path, splits=splits)).digest
+    (tmp_path / "train_2.h5").rename(tmp_path / "a_test.h5")
+    assert find_data(tmp_path).digest != before
+
+
+def test_a_cleaned_copy_is_of_the_description_that_asked_for_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
+    path = write_noise(tmp_path / "data" / "train.h5", labels=[0] * 40 + [1] * 40)
+    with h5py.File(path, "a") as file:
+        file["data"][0, 0] = 7  # a constant channel
+    values = {"name": "d", "crop": 48, "splits": [{"name": "T", "role": "train", "files": "x"}]}
+    one = Dataset.from_dict(values | {"classes": ["a", "b"]}, "")
+    other = Dataset.from_dict(
+        values | {"classes": [{"name": "a", "label": 1}, {"name": "b", "label": 0}]}, ""
+    )
+    labels = []
+    for dataset in (one, other):
+        with open_plate(without_unusable(path, dataset), dataset) as plate:
+            labels.append(plate.labels)
+    assert labels[0].tolist() == (1 - labels[1]).tolist() == [0] * 39 + [1] * 40

@@ -257,4 +257,6 @@ def test_a_whole_real_field_says_that_a_cell_is_expected(tmp_path, shared_file) 
     fields = sorted(shared_file("real/fields/harmony_phenix/BR00121482").rglob("*.tif*"))
     for channel, path in zip(("protein", "nucleus"), fields, strict=False):
         (tmp_path / f"c_{channel}.tif").write_bytes(path.read_bytes())
-    assert "shape (1080, 1080) found, expected (64, 64): one cell" in refusal(tmp_path)
+    assert "shape (1080, 1080) found, expected a square of 32 to 256 pixels: one cell" in refusal(
+        tmp_path
+    )
