@@ -8,7 +8,9 @@ from markupsafe import Markup, escape
 
 from coos_mlflow.reports.plate.figures.svg import Scale, grid, label, linear, mark, round_ticks, svg
 
-_SHORT_TITLE = 12
+_SHORT_TITLE, _LONG_TITLE = 12, 32
+_LETTER = 6.9
+"""Width of a bold letter of a row's title in units of the drawing, about."""
 
 
 def interval_rows(rows: list[dict[str, Any]], high: float, title: str) -> Markup:
@@ -24,8 +26,10 @@ def interval_rows(rows: list[dict[str, Any]], high: float, title: str) -> Markup
     title : str
         Of the drawing, for screen readers.
     """
-    width, right, top, step = 430, 300, 6, 26
-    left = 178 if any(len(row["title"]) > _SHORT_TITLE for row in rows) else 100
+    top, step = 6, 26
+    left = _title_width([row["title"] for row in rows])
+    right = left + (200 if left == _NARROW else 122)
+    width = right + 130
     bottom = top + step * len(rows)
     x = linear(high, left, right)
     parts = grid([(x(tick), f"{tick:g} %") for tick in round_ticks(high, 4)], top, bottom)
@@ -33,12 +37,25 @@ def interval_rows(rows: list[dict[str, Any]], high: float, title: str) -> Markup
         y = top + step * (number + 0.5)
         new = row["key"] == "new"
         style = "row long strong" if new else "row long"
-        parts += [label(row["title"], left - 12, y + 4, style), _range(row, x, y)]
+        parts += [label(_cut(row["title"]), left - 12, y + 4, style), _range(row, x, y)]
         if row["value"] is not None:
             words = f"{row['title']}: {row['words']}"
             parts.append(mark(row["key"], x(row["value"]), y, words, 0.7 if new else 1))
         parts.append(label(row["words"], right + 12, y + 4, "value"))
     return svg(width, bottom + 22, title, parts)
+
+
+_NARROW = 100
+
+
+def _title_width(titles: list[str]) -> float:
+    """Return the room for the titles of rows, cut as `_cut` does."""
+    longest = max((len(_cut(title)) for title in titles), default=0)
+    return _NARROW if longest <= _SHORT_TITLE else max(178.0, 20 + _LETTER * longest)
+
+
+def _cut(title: str) -> str:
+    return title if len(title) <= _LONG_TITLE else title[: _LONG_TITLE - 1] + "…"
 
 
 def _range(row: dict[str, Any], x: Scale, y: float) -> str:
@@ -67,7 +84,8 @@ def small_interval(estimate: dict[str, Any], high: float) -> Markup:
 
 def class_shares(shares: list[dict[str, Any]]) -> Markup:
     """Draw the predicted share of each class as a bar and the corrected one as a mark."""
-    width, left, step, top = 440, 178, 27, 4
+    left, step, top = _title_width([share["name"] for share in shares]), 27, 4
+    width = left + 262
     x = linear(max(max(s["predicted"], s["corrected"]) for s in shares), left, width - 108)
     parts = []
     for number, share in enumerate(shares):
@@ -77,7 +95,7 @@ def class_shares(shares: list[dict[str, Any]]) -> Markup:
         title += f"corrected {share['corrected']:.1%}"
         words = f"{share['predicted']:.0%}, corr. {share['corrected']:.0%}"
         parts.append(
-            f"<g><title>{escape(title)}</title>{label(share['name'], left - 10, y + 15)}"
+            f"<g><title>{escape(title)}</title>{label(_cut(share['name']), left - 10, y + 15)}"
             f'<rect class="bar c{share["label"]}" x="{left}" y="{y + 3}" '
             f'width="{max(bar - left, 1):.1f}" height="16" rx="2"/>'
             f'<path class="corrected" d="M{corrected:.1f} {y}v22"/>'
