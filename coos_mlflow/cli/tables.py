@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from coos_mlflow.scoring.record import Scored
     from coos_mlflow.training.train import Row
 
+_NUMBER_WIDTH, _MAX_HEADING = 5, 10
+"""Characters of a column of errors, and the most that a word of its heading adds."""
+
 VERDICT_STYLES = {"in range": "bold green", "shifted": "bold red", "cannot tell": "bold yellow"}
 
 
@@ -182,7 +185,9 @@ def error_table(title: str, dataset: Dataset) -> Table:
     table.add_column("model", overflow="fold")
     table.add_column("", min_width=len("End-to-End"))
     for heading in ("Train", *(dataset.title(split) for split in dataset.references), "CV"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        least = min(max(map(len, heading.split())), _MAX_HEADING)
+        most = max(_NUMBER_WIDTH, least)
+        table.add_column(heading, justify="right", overflow="fold", min_width=least, max_width=most)
     return table
 
 

@@ -9,6 +9,15 @@ from markupsafe import Markup
 
 from coos_mlflow.reports.plate.figures.svg import Scale, grid, label, mark, svg, usual_band
 
+_LETTER = 6.4
+"""Width of a letter of a row's title in units of the drawing, about."""
+
+_LONG_TITLE = 22
+
+
+def _cut(title: str) -> str:
+    return title if len(title) <= _LONG_TITLE else title[: _LONG_TITLE - 1] + "…"
+
 
 def plate_comparison(view: dict[str, Any], low: float, high: float) -> Markup:
     """Draw one view: a row of marks for the plates and for each split, on a logarithmic axis.
@@ -20,7 +29,8 @@ def plate_comparison(view: dict[str, Any], low: float, high: float) -> Markup:
     low, high : float
         Ends of the axis, the same in all views.
     """
-    width, left, top, step = 370, 98, 8, 24
+    width, top, step = 370, 8, 24
+    left = max(98.0, 20 + _LETTER * max(len(_cut(row["title"])) for row in view["rows"]))
     bottom = top + step * len(view["rows"])
 
     def x(distance: float) -> float:
@@ -46,7 +56,7 @@ def _row(row: dict[str, Any], x: Scale, label_x: float, y: float) -> list[str]:
         mark(row["key"], x(m["distance"]), y, f"{row['title']}, {m['words']}: {m['text']}")
         for m in row["marks"]
     ]
-    return [label(row["title"], label_x, y + 4, style), *marks]
+    return [label(_cut(row["title"]), label_x, y + 4, style), *marks]
 
 
 def comparison_axis(views: list[dict[str, Any]]) -> tuple[float, float]:
