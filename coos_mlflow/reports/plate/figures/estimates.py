@@ -6,7 +6,16 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from coos_mlflow.reports.plate.figures.svg import Scale, grid, label, linear, mark, round_ticks, svg
+from coos_mlflow.reports.plate.figures.svg import (
+    Scale,
+    cut,
+    grid,
+    label,
+    linear,
+    mark,
+    round_ticks,
+    svg,
+)
 
 _SHORT_TITLE, _LONG_TITLE = 12, 32
 _LETTER = 6.9
@@ -37,7 +46,7 @@ def interval_rows(rows: list[dict[str, Any]], high: float, title: str) -> Markup
         y = top + step * (number + 0.5)
         new = row["key"] == "new"
         style = "row long strong" if new else "row long"
-        parts += [label(_cut(row["title"]), left - 12, y + 4, style), _range(row, x, y)]
+        parts += [label(cut(row["title"], _LONG_TITLE), left - 12, y + 4, style), _range(row, x, y)]
         if row["value"] is not None:
             words = f"{row['title']}: {row['words']}"
             parts.append(mark(row["key"], x(row["value"]), y, words, 0.7 if new else 1))
@@ -49,13 +58,9 @@ _NARROW = 100
 
 
 def _title_width(titles: list[str]) -> float:
-    """Return the room for the titles of rows, cut as `_cut` does."""
-    longest = max((len(_cut(title)) for title in titles), default=0)
+    """Return the room for the titles of rows, cut to `_LONG_TITLE`."""
+    longest = max((len(cut(title, _LONG_TITLE)) for title in titles), default=0)
     return _NARROW if longest <= _SHORT_TITLE else max(178.0, 20 + _LETTER * longest)
-
-
-def _cut(title: str) -> str:
-    return title if len(title) <= _LONG_TITLE else title[: _LONG_TITLE - 1] + "…"
 
 
 def _range(row: dict[str, Any], x: Scale, y: float) -> str:
@@ -94,8 +99,9 @@ def class_shares(shares: list[dict[str, Any]]) -> Markup:
         title = f"{share['name']}: predicted {share['predicted']:.1%}, "
         title += f"corrected {share['corrected']:.1%}"
         words = f"{share['predicted']:.0%}, corr. {share['corrected']:.0%}"
+        name = cut(share["name"], _LONG_TITLE)
         parts.append(
-            f"<g><title>{escape(title)}</title>{label(_cut(share['name']), left - 10, y + 15)}"
+            f"<g><title>{escape(title)}</title>{label(name, left - 10, y + 15)}"
             f'<rect class="bar c{share["label"]}" x="{left}" y="{y + 3}" '
             f'width="{max(bar - left, 1):.1f}" height="16" rx="2"/>'
             f'<path class="corrected" d="M{corrected:.1f} {y}v22"/>'

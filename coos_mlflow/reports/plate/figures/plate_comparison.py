@@ -7,16 +7,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from coos_mlflow.reports.plate.figures.svg import Scale, grid, label, mark, svg, usual_band
+from coos_mlflow.reports.plate.figures.svg import Scale, cut, grid, label, mark, svg, usual_band
 
 _LETTER = 6.4
 """Width of a letter of a row's title in units of the drawing, about."""
 
-_LONG_TITLE = 22
-
-
-def _cut(title: str) -> str:
-    return title if len(title) <= _LONG_TITLE else title[: _LONG_TITLE - 1] + "…"
+_LONGEST_TITLE = 22
+"""Characters of a row's title that are shown."""
 
 
 def plate_comparison(view: dict[str, Any], low: float, high: float) -> Markup:
@@ -30,7 +27,9 @@ def plate_comparison(view: dict[str, Any], low: float, high: float) -> Markup:
         Ends of the axis, the same in all views.
     """
     width, top, step = 370, 8, 24
-    left = max(98.0, 20 + _LETTER * max(len(_cut(row["title"])) for row in view["rows"]))
+    left = max(
+        98.0, 20 + _LETTER * max(len(cut(row["title"], _LONGEST_TITLE)) for row in view["rows"])
+    )
     bottom = top + step * len(view["rows"])
 
     def x(distance: float) -> float:
@@ -56,7 +55,7 @@ def _row(row: dict[str, Any], x: Scale, label_x: float, y: float) -> list[str]:
         mark(row["key"], x(m["distance"]), y, f"{row['title']}, {m['words']}: {m['text']}")
         for m in row["marks"]
     ]
-    return [label(_cut(row["title"]), label_x, y + 4, style), *marks]
+    return [label(cut(row["title"], _LONGEST_TITLE), label_x, y + 4, style), *marks]
 
 
 def comparison_axis(views: list[dict[str, Any]]) -> tuple[float, float]:

@@ -66,6 +66,11 @@ def label(words: str, x: float, y: float, style: str = "row long") -> str:
     return f'<text class="{style}" x="{x:g}" y="{y:g}">{escape(words)}</text>'
 
 
+def cut(title: str, most: int) -> str:
+    """Return the title of a row, shortened to at most `most` characters."""
+    return title if len(title) <= most else title[: most - 1] + "…"
+
+
 def usual_band(left: float, right: float, top: float, bottom: float) -> str:
     """Draw the tinted range of usual values."""
     return (
