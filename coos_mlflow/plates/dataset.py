@@ -210,7 +210,7 @@ class Dataset(_Described):
     @model_validator(mode="after")
     def _consistent(self) -> Dataset:
         if self.name.casefold() in RESERVED and self.name != COOS7_NAME:
-            raise ValueError(f"name {self.name!r} found, which experiments of this package have")
+            raise ValueError(f"name {self.name!r} found, which names an experiment of this package")
         for what, values in (
             ("classes have the name", [one.name.casefold() for one in self.classes]),
             ("classes have the abbreviation", [one.short.casefold() for one in self.classes]),

@@ -145,7 +145,7 @@ def test_a_class_is_not_called_like_a_missing_label(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["coos-7", "Coos-Score"])
 def test_names_of_experiments_are_taken(name: str) -> None:
-    with pytest.raises(DataError, match="which experiments of this package have"):
+    with pytest.raises(DataError, match="which names an experiment of this package"):
         described(name=name)
 
 
