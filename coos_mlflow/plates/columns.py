@@ -24,6 +24,23 @@ ID_DATASETS = {
 """Name of each id column in this package, and of its HDF5 dataset in COOS-7 (read from a real
 file)."""
 
+MEASUREMENTS: dict[str, np.dtype] = {
+    "field": np.dtype(np.int32),
+    "time": np.dtype(np.int32),
+    "object": np.dtype(np.int32),
+    "centre_y": np.dtype(np.float32),
+    "centre_x": np.dtype(np.float32),
+    "area_um2": np.dtype(np.float32),
+    "solidity": np.dtype(np.float32),
+    "focus": np.dtype(np.float32),
+    "edge_distance_um": np.dtype(np.float32),
+    "neighbours": np.dtype(np.int32),
+    "touching": np.dtype(np.int8),
+    "dividing": np.dtype(np.int8),
+}
+"""Dtype of each column that `coos crop` adds to a plate file: where the cell lies in its field, and
+what was measured of its nucleus. docs/plates.md describes them."""
+
 MAX_ID_CHARACTERS = 256
 """Largest length of an id. Ids become table cells, file names and labels of figures."""
 

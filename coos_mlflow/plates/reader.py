@@ -16,7 +16,7 @@ import numpy as np
 
 from coos_mlflow._utils.files import on_failure
 from coos_mlflow.errors import DataError
-from coos_mlflow.plates.columns import ID_DATASETS, shown
+from coos_mlflow.plates.columns import ID_DATASETS, MEASUREMENTS, shown
 from coos_mlflow.plates.flags import flag_unusable, refuse_unusable
 from coos_mlflow.plates.hdf5 import open_file
 from coos_mlflow.plates.hdf5.chunks import Entries
@@ -208,6 +208,21 @@ class Plate:
     def well_ids(self) -> WellIds | None:
         """Well ids and their meaning, read from all ids of the file; None where it has none."""
         return None if self.wells is None else read_wells(self.wells)
+
+    @cached_property
+    def measurements(self) -> dict[str, np.ndarray]:
+        """Columns of `MEASUREMENTS` that the file has, each of shape (n_cells,)."""
+        found = {}
+        for name, dtype in MEASUREMENTS.items():
+            with open_file.reading(self.path, f"/{name}"):
+                column = self._column(name)
+                if column is None:
+                    continue
+                stored, entries, where = column
+                if stored.dtype.kind not in "uif":
+                    raise DataError(f"{where}: dtype {stored.dtype} found, expected numbers.")
+                found[name] = entries.read(0, self.n_cells).ravel().astype(dtype)
+        return found
 
     def close(self) -> None:
         """Close the file."""

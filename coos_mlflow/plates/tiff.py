@@ -1,7 +1,4 @@
-"""Convert a plate to a folder of TIFF images (`unpack`) and back (`pack`), without loss.
-
-No other module imports tifffile.
-"""
+"""Convert a plate to a folder of TIFF images (`unpack`) and back (`pack`), without loss."""
 
 from __future__ import annotations
 
@@ -14,7 +11,6 @@ from typing import Any, TextIO
 
 import numpy as np
 import tifffile
-from tifffile import PHOTOMETRIC
 
 from coos_mlflow._utils.files import new_folder
 from coos_mlflow.errors import CoosError, DataError, OutputError
@@ -30,19 +26,13 @@ from coos_mlflow.plates.schema import (
     UNLABELLED_WORD,
     CellBatch,
 )
+from coos_mlflow.plates.tiff_pages import open_tiff, page_counts, photometric
 from coos_mlflow.plates.tiff_pairs import CellPairs
 
 _PACK_CELLS = 256
 
-_ALONE = {"is_ome": False, "is_mmstack": False, "is_ndtiff": False}
-"""Options that keep tifffile to one file. In these formats a file can name other files, which
-tifffile would open from any folder."""
-
 _CHANNELS = re.compile(r'\bSizeC="([0-9]{1,6})"|^channels=([0-9]{1,6})$', re.MULTILINE)
 """Number of channels in the descriptions of OME and of ImageJ."""
-
-_SIGNED = re.compile(r"^c0=-32768(?:\.0)?$", re.MULTILINE)
-"""Mark by which ImageJ describes signed numbers. It stores them with 32,768 added."""
 
 _HALF_RANGE = 32768
 
@@ -239,16 +229,9 @@ def _multiply(cell: np.ndarray, rescale: float, where: str) -> np.ndarray:
 
 def read_image(path: Path) -> np.ndarray:
     """Read the counts of a TIFF of one square image, real numbers, in native byte order."""
-    try:
-        with tifffile.TiffFile(path, **_ALONE) as tiff:
-            _check_one_channel(path, tiff)
-            image = _counts(path, tiff.pages[0])
-    except CoosError:
-        raise
-    # tifffile raises many types of exceptions for a damaged TIFF.
-    except Exception as error:
-        reason = str(error).partition("\n")[0][:200] or type(error).__name__
-        raise DataError(f"{path}: cannot be read as a TIFF image ({reason}).") from error
+    with open_tiff(path) as tiff:
+        _check_one_channel(path, tiff)
+        image = page_counts(path, tiff.pages[0])
     return image.astype(image.dtype.newbyteorder("="), copy=False)
 
 
@@ -275,55 +258,9 @@ def _check_one_channel(path: Path, tiff: Any) -> None:
 
 def _stack(n_images: int, page: Any) -> str:
     if page.samplesperpixel > 1:
-        return f"{page.samplesperpixel} channels in each pixel ({_photometric(page).name})"
+        return f"{page.samplesperpixel} channels in each pixel ({photometric(page).name})"
     described = _CHANNELS.search(page.description)
     n_channels = int(described[1] or described[2]) if described else 1
     if n_channels == n_images:
         return f"{n_channels} channels"
     return f"{n_images} images" + (f" ({n_channels} channels)" if n_channels > 1 else "")
-
-
-def _counts(path: Path, page: Any) -> np.ndarray:
-    """Return the raw counts of a page."""
-    meaning = _photometric(page)
-    if meaning is PHOTOMETRIC.MINISWHITE:
-        return _from_white(path, page)
-    grey = meaning is PHOTOMETRIC.PALETTE and _is_grey(page.colormap)
-    if meaning is not PHOTOMETRIC.MINISBLACK and not grey:
-        raise DataError(
-            f"{path}: pixels of the kind {meaning.name} found, expected grey counts; save the "
-            "image without colours (in ImageJ: Image > Lookup Tables > Grays)."
-        )
-    image = page.asarray()
-    if image.dtype == np.uint16 and page.is_imagej and _SIGNED.search(page.description):
-        return (image ^ 0x8000).view(np.int16)
-    return image
-
-
-def _is_grey(colours: np.ndarray) -> bool:
-    """Return whether a colour table, shape (3, n), uint16, shows n counts as n greys in order."""
-    n_colours = colours.shape[1]
-    return bool((colours // (65536 // n_colours) == np.arange(n_colours)).all())
-
-
-def _from_white(path: Path, page: Any) -> np.ndarray:
-    """Return the counts of an image in which the largest number is black."""
-    if page.is_imagej:
-        # ImageJ writes this tag for an image shown inverted, without inverting its counts.
-        raise DataError(
-            f"{path}: shown inverted by ImageJ, which does not say whether its counts are; "
-            "choose Image > Lookup Tables > Invert LUT and save it again."
-        )
-    if page.dtype.kind != "u":
-        raise DataError(
-            f"{path}: {page.dtype} with 0 as white (MINISWHITE) found, expected counts with 0 as "
-            "black (MINISBLACK)."
-        )
-    image = page.asarray()
-    return image.dtype.type(2**page.bitspersample - 1) - image
-
-
-def _photometric(page: Any) -> PHOTOMETRIC:
-    """Return the photometric interpretation of a page; without the tag, 0 is black."""
-    tagged = "PhotometricInterpretation" in page.tags
-    return PHOTOMETRIC(page.photometric) if tagged else PHOTOMETRIC.MINISBLACK

@@ -10,7 +10,7 @@ import numpy as np
 
 from coos_mlflow._utils.files import on_failure
 from coos_mlflow.errors import DataError, OutputError
-from coos_mlflow.plates.columns import ID_DATASETS, clean_ids
+from coos_mlflow.plates.columns import ID_DATASETS, MEASUREMENTS, clean_ids
 from coos_mlflow.plates.flags import check_images
 from coos_mlflow.plates.hdf5.chunks import MAX_CELLS
 from coos_mlflow.plates.hdf5.write import NewFile, set_attributes, writing
@@ -100,7 +100,8 @@ class PlateWriter:
         images : ndarray, shape (n, 2, crop, crop), of the writer's dtype
         **columns : ndarray, shape (n,), or None
             ``labels`` (whole numbers from 0, -1 for none; or names), ``plates``, ``wells``,
-            ``dates``, ``microscopes``. Every call must give the same columns.
+            ``dates``, ``microscopes``, and those of `MEASUREMENTS`. Every call must give the same
+            columns.
 
         Raises
         ------
@@ -122,7 +123,7 @@ class PlateWriter:
 
     def _keep_columns(self, columns: dict[str, np.ndarray], n: int) -> None:
         where = f"cells for {self.path}"
-        if unknown := set(columns) - {"labels", *ID_DATASETS}:
+        if unknown := set(columns) - {"labels", *ID_DATASETS, *MEASUREMENTS}:
             raise TypeError(f"no such column: {', '.join(sorted(unknown))}")
         if self._written and set(columns) != set(self._columns):
             raise DataError(
@@ -133,6 +134,9 @@ class PlateWriter:
             column = np.asarray(values)
             if column.shape != (n,):
                 raise DataError(f"{where}: {name} of shape {column.shape}, expected ({n},).")
+            if name in MEASUREMENTS:
+                self._columns.setdefault(name, []).append(column.astype(MEASUREMENTS[name]))
+                continue
             as_text = name != "labels" or column.dtype.kind not in "uif"
             cleaned = (
                 clean_ids(column.tolist(), f"{where}: {name}", self._written)

@@ -1,0 +1,5 @@
+"""Formats of instruments, one file each; see `base.Source`."""
+
+from coos_mlflow.fields.sources.base import Source, open_images, source_keys
+
+__all__ = ["Source", "open_images", "source_keys"]

@@ -1,0 +1,220 @@
+"""The interface of a source, the choice of one for a folder, and what several sources share.
+
+To add a format, add a file to this folder that declares ``SOURCE = Source(...)``. `coos fields`,
+`coos crop` and `coos-score` then find it, and ``tests/fields/test_sources.py`` runs over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from coos_mlflow._utils.plugins import load_plugins, plugin_names
+from coos_mlflow.errors import DataError
+from coos_mlflow.fields.plate_images import MissingPlane, Plane, PlateImages, TiffPlane
+
+MAX_XML_BYTES = 2**30
+"""Largest index that is read. An index of 384 wells, 10 fields and 6 channels has 50 MB."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A format in which instruments or programs write fields.
+
+    Parameters
+    ----------
+    title : str
+        For ``--help`` and messages.
+    recognises : callable
+        ``recognises(location)`` takes a path or address as text and returns whether it looks like
+        this format. It looks at names, not into images, and raises nothing.
+    read : callable
+        ``read(location)`` returns a `PlateImages`; with ``pattern=`` where `takes_pattern`. It
+        reads indices and headers, no pixels. It raises a `DataError` that says what is wrong.
+    fallback : bool
+        Whether it is asked only where no other source recognises the location.
+    takes_pattern : bool
+        Whether it reads names of files by a pattern that the user can give.
+    remote : bool
+        Whether it reads addresses such as ``s3://bucket/plate.zarr`` too.
+    """
+
+    title: str
+    recognises: Callable[[str], bool]
+    read: Callable[..., PlateImages]
+    fallback: bool = False
+    takes_pattern: bool = False
+    remote: bool = False
+
+
+def source_keys() -> tuple[str, ...]:
+    """Return the keys of all sources, the stems of their files, without importing them."""
+    return plugin_names(__package__)
+
+
+@cache
+def sources() -> dict[str, Source]:
+    """Return all sources by key."""
+    return load_plugins(__package__, "SOURCE")
+
+
+def open_images(
+    location: str,
+    source: str | None = None,
+    *,
+    pattern: str | None = None,
+    pixel_size_um: float | None = None,
+) -> PlateImages:
+    """Find all images of a folder, file or address.
+
+    Parameters
+    ----------
+    location : str
+    source : str or None
+        Key of the source; found by looking where it is None.
+    pattern : str or None
+        How files are named, such as ``"{well}_s{field}_w{channel}.tif"``.
+    pixel_size_um : float or None
+        Replaces the pixel size that the images give.
+
+    Raises
+    ------
+    DataError
+        Where there is nothing, where no source or several recognise it, where it holds no field,
+        and for what the source itself refuses.
+    """
+    chosen = _chosen(location, source, pattern)
+    given = {} if pattern is None else {"pattern": pattern}
+    images = sources()[chosen].read(location, **given)
+    if not images.fields:
+        raise DataError(
+            f"{location}: no field found as {chosen} ({sources()[chosen].title}), expected images "
+            "of wells; --source reads it as another format."
+        )
+    images = replace(images, fields=tuple(sorted(images.fields, key=lambda one: one.key)))
+    return images if pixel_size_um is None else replace(images, pixel_size_um=pixel_size_um)
+
+
+def _chosen(location: str, source: str | None, pattern: str | None) -> str:
+    """Return the key of the source to read a location with."""
+    known = sources()
+    if source is not None and source not in known:
+        raise DataError(f"--source {source!r} found, expected one of {', '.join(known)}.")
+    is_remote = "://" in location
+    if not is_remote and not Path(location).exists():
+        raise DataError(f"{location}: no such file or folder, expected the images of a plate.")
+    if pattern is not None:
+        source = source or next(key for key, one in known.items() if one.takes_pattern)
+        if not known[source].takes_pattern:
+            raise DataError(
+                f"--pattern found with --source {source}, which takes none; leave one out."
+            )
+    if source is None:
+        source = _recognised(location)
+    if is_remote and not known[source].remote:
+        raise DataError(f"{location}: {source} reads folders only; copy the plate to a disk.")
+    return source
+
+
+def _recognised(location: str) -> str:
+    fitting = [
+        key for key, one in sources().items() if not one.fallback and one.recognises(location)
+    ]
+    if len(fitting) > 1:
+        raise DataError(f"{location}: looks like {' and '.join(fitting)}; choose one by --source.")
+    if not fitting:
+        fitting = [
+            key for key, one in sources().items() if one.fallback and one.recognises(location)
+        ]
+    if not fitting:
+        titles = ", ".join(one.title for one in sources().values())
+        raise DataError(f"{location}: no images of a plate found, expected one of these: {titles}.")
+    return fitting[0]
+
+
+def file_inside(folder: Path, name: str, where: str) -> Path:
+    """Return the path of a file that an index names, which must lie in the folder.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        As the index spells it; ``\\\\`` separates folders as ``/`` does.
+    where : str
+        The index, for the message.
+
+    Raises
+    ------
+    DataError
+        For a name that leads out of the folder, by ``..``, a root or a link.
+    """
+    path = folder / name.replace("\\", "/")
+    root = folder.resolve()
+    if not path.resolve().is_relative_to(root) or "\0" in name:
+        raise DataError(
+            f"{where}: names the file {name[:100]!r} outside {folder}, expected files inside; "
+            "it is not read."
+        )
+    return path
+
+
+def tiff_plane(folder: Path, name: str, where: str, there: set[str] | None = None) -> Plane:
+    """Return the plane of a TIFF that an index names, a `MissingPlane` where there is no file.
+
+    Parameters
+    ----------
+    folder, name, where
+        See `file_inside`.
+    there : set of str or None
+        Names of all files of the folder, so that not each has to be looked for on a slow disk.
+    """
+    path = file_inside(folder, name, where)
+    exists = name in there if there is not None else path.is_file()
+    return TiffPlane(path) if exists or path.is_file() else MissingPlane(path, Path(where).name)
+
+
+def read_xml(path: Path) -> Element:
+    """Parse an XML file without entities, and without its namespaces.
+
+    Returns
+    -------
+    Element
+        The root. Tags and attributes have their local names.
+
+    Raises
+    ------
+    DataError
+        For text that is not XML, entities (XML bombs), and references to other files.
+    """
+    from xml.etree.ElementTree import ParseError
+
+    from defusedxml import DefusedXmlException, ElementTree
+
+    try:
+        size = path.stat().st_size
+        if size > MAX_XML_BYTES:
+            raise DataError(f"{path}: {size:,} bytes found, expected at most {MAX_XML_BYTES:,}.")
+        root = ElementTree.parse(path, forbid_dtd=True).getroot()
+    except DefusedXmlException as error:
+        raise DataError(
+            f"{path}: defines entities or refers to other files, which is not read; expected the "
+            "plain XML of an instrument."
+        ) from error
+    except (ParseError, ValueError, LookupError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise DataError(
+            f"{path}: cannot be read as XML ({reason}); it may be cut short."
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+    for element in root.iter():
+        element.tag = _local(element.tag)
+        element.attrib = {_local(name): value for name, value in element.attrib.items()}
+    return root
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]
