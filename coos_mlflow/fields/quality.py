@@ -43,6 +43,9 @@ class Rule(NamedTuple):
     above: bool
 
 
+FOCUS_LIMIT = 0.15
+"""Sharpness below which a field is out of focus; its rule says where it is from."""
+
 FIELD_RULES: tuple[Rule, ...] = (
     Rule(
         "no_nuclei",
@@ -59,7 +62,7 @@ FIELD_RULES: tuple[Rule, ...] = (
         "sharpness around nuclei: energy of second differences over that of first ones, without "
         "noise, 1 / (2 s^2) for edges of s pixels; the limit, 1.8 pixels, lies below sharp fields "
         "of four real instruments (0.165 and more) and above these fields blurred by 2 pixels",
-        0.15,
+        FOCUS_LIMIT,
         above=False,
     ),
     Rule(
@@ -166,8 +169,8 @@ FEWEST_FIELDS = 5
 LEAST_CLIPPED = 255
 """No camera clips below the largest count of 8 bits."""
 
-MOST_FOCUS_ERROR = 0.03
-"""Largest standard error of a sharpness that is given, a quarter of the limit; chosen."""
+MOST_FOCUS_ERROR = 0.2
+"""Largest standard error of a sharpness that is given, relative to it or to its limit; chosen."""
 
 BACKGROUND_PARTS = 8
 """Rows and columns of parts of a field whose backgrounds are compared; chosen."""
@@ -261,7 +264,8 @@ def _focus(nucleus: np.ndarray, labels: np.ndarray) -> float:
         return np.nan
     near = ndimage.maximum_filter(labels > 0, 2 * MARGIN_PX + 1)[1:-1, 1:-1]
     found = focus.sharpness(focus.Energy(*(part[near] for part in focus.energy(nucleus))))
-    return found.value if found.error <= MOST_FOCUS_ERROR else np.nan
+    is_known = found.error <= MOST_FOCUS_ERROR * max(found.value, FOCUS_LIMIT)
+    return found.value if is_known else np.nan
 
 
 def _saturated(image: np.ndarray) -> float:
