@@ -25,7 +25,7 @@ CELLS_PER_FIELD, MAX_FIELDS = 18.5, 20
 PLATES_PER_DAY = 2
 """Plates imaged on one day, which share the day's effects; chosen."""
 
-LAYOUT, DAY, PLATE, UNIT, WELL = range(5)
+LAYOUT, DAY, PLATE, UNIT, WELL, FIELD = range(6)
 """First entries of the spawn keys of the random streams, one for each purpose."""
 
 

@@ -160,7 +160,13 @@ def _mix(sharp: np.ndarray, veil: np.ndarray, share: float) -> None:
             sharp[y, x] = sharp[y, x] * (1.0 - share) + haze * share
 
 
-def illumination(top: int, left: int, size: int, instrument: Instrument) -> np.ndarray:
+def illumination(
+    top: int,
+    left: int,
+    size: int,
+    instrument: Instrument,
+    field_shape: tuple[int, int] = FIELD_SHAPE,
+) -> np.ndarray:
     """Return the relative illumination of a square of the field.
 
     It falls with the squared distance from the field's centre, from 1 there to 1 - `falloff` in the
@@ -171,7 +177,7 @@ def illumination(top: int, left: int, size: int, instrument: Instrument) -> np.n
     -------
     ndarray of float32, shape (size, size)
     """
-    height, width = FIELD_SHAPE
+    height, width = field_shape
     rows = (np.arange(top, top + size) - height / 2) ** 2
     columns = (np.arange(left, left + size) - width / 2) ** 2
     corner = (height / 2) ** 2 + (width / 2) ** 2

@@ -196,15 +196,24 @@ SIZE_SPREAD, NUCLEUS_SPREAD, NUCLEUS_RUFFLE = 0.12, 0.09, 0.035
 nuclei's waves; chosen."""
 
 
+CLOSEST_RADII = 2.15
+"""Smallest distance of two nuclei's centres, in radii of a nucleus; chosen."""
+
+
 def grow_cells(
-    rng: np.random.Generator, size: int, shape: TissueShape, level_spread: float
+    rng: np.random.Generator,
+    size: int,
+    shape: TissueShape,
+    level_spread: float,
+    closest: float = CLOSEST_RADII,
 ) -> Cells:
     """Place cells on a patch of `size` x `size` pixels and draw their outlines.
 
-    Expression is log-normal between cells, with standard deviation `level_spread` of the log (for
-    the causes see Raj and van Oudenaarden 2008, Cell 135:216).
+    The centres of nuclei are at least `closest` of their radii apart. Expression is log-normal
+    between cells, with standard deviation `level_spread` of the log (for the causes see Raj and van
+    Oudenaarden 2008, Cell 135:216).
     """
-    minimum = max(2.15 * shape.nucleus_radius, 0.65 * shape.spacing)
+    minimum = max(closest * shape.nucleus_radius, 0.65 * shape.spacing)
     centre = _random_centres(rng, size, shape.spacing, minimum)
     count = len(centre)
     grown = np.exp(SIZE_SPREAD * rng.standard_normal(count))
