@@ -206,7 +206,7 @@ def whole(facts: Mapping[str, str], name: str, where: str | Path) -> int:
     text = facts.get(name, "nothing")
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise DataError(
-            f"{where}: {shown(text, 40)!r} found as {name} of an image, expected a whole number."
+            f"{where}: '{shown(text, 40)}' found as {name} of an image, expected a whole number."
         )
     return int(text)
 

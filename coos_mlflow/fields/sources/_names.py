@@ -73,15 +73,15 @@ class Pattern:
         words = re.findall(r"\{([^{}]*)\}", text)
         if wrong := [word for word in words if word not in WORDS]:
             raise DataError(
-                f"--pattern {shown(text)!r} has {{{shown(wrong[0], 40)}}}, expected words of "
+                f"--pattern '{shown(text)}' has {{{shown(wrong[0], 40)}}}, expected words of "
                 f"{', '.join(WORDS)}."
             )
         if twice := [word for word, count in Counter(words).items() if count > 1]:
-            raise DataError(f"--pattern {shown(text)!r} has {{{twice[0]}}} twice, expected once.")
+            raise DataError(f"--pattern '{shown(text)}' has {{{twice[0]}}} twice, expected once.")
         self.words = frozenset(words)
         if "well" not in words and not {"row", "column"} <= self.words:
             raise DataError(
-                f"--pattern {shown(text)!r} has no {{well}} and no {{row}} with {{column}}, "
+                f"--pattern '{shown(text)}' has no {{well}} and no {{row}} with {{column}}, "
                 f"expected one such as {EXAMPLE}."
             )
         self._regex = re.compile(self._expression(), re.IGNORECASE)
@@ -151,7 +151,7 @@ def guess(paths: Sequence[str], folder: str) -> Pattern:
         template = _letter_and_number(columns, template, known)
     if "well" not in known and not {"row", "column"} <= known:
         raise DataError(
-            f"{folder}: no well found in names such as {shown(paths[0])!r}, expected for example "
+            f"{folder}: no well found in names such as '{shown(paths[0])}', expected for example "
             f"B03; say how files are named, as in --pattern {EXAMPLE}."
         )
     return Pattern("".join(_rest(columns, template, known)) + ".tif")

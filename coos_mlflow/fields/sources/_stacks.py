@@ -102,7 +102,7 @@ def _ome(path: Path, root: Element, n_pages: int, n_samples: int) -> Stack:
     order = pixels.get("DimensionOrder", "XYCZT")[2:]
     if sorted(order) != ["C", "T", "Z"]:
         raise DataError(
-            f"{path}: the order {shown(order, 20)!r} found in its OME-XML, expected such as XYCZT."
+            f"{path}: the order '{shown(order, 20)}' found in its OME-XML, expected such as XYCZT."
         )
     steps = {axis: size // in_pixel if axis == "C" else size for axis, size in sizes.items()}
     places = _ome_places(path, pixels, [(axis, max(steps[axis], 1)) for axis in order], n_pages)

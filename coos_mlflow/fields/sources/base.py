@@ -160,7 +160,7 @@ def file_inside(folder: Path, name: str, where: str) -> Path:
     is_plain = path.name == name != ".." and not path.is_symlink()
     if "\0" in name or not (is_plain or path.resolve().is_relative_to(folder.resolve())):
         raise DataError(
-            f"{where}: names the file {shown(name, 100)!r} outside {folder}, expected files "
+            f"{where}: names the file '{shown(name, 100)}' outside {folder}, expected files "
             "inside; it is not read."
         )
     return path

@@ -121,7 +121,7 @@ def _found(path: Path, plate: str, notes: list[str]) -> list[Found]:
     if not found:
         raise DataError(f"{path}: names no image, expected one MeasurementRecord for each plane.")
     notes.extend(
-        f"{plate}: {count:,} records of the type {shown(kind, 20)!r} are no images."
+        f"{plate}: {count:,} records of the type '{shown(kind, 20)}' are no images."
         for kind, count in sorted(others.items())
     )
     return found

@@ -196,7 +196,7 @@ def _factor(array: Element, path: Path) -> float:
     factor = number(array.get("Factor", "1"))
     if not factor or factor > _MAX_FACTOR:
         raise DataError(
-            f"{path}: the factor {shown(array.get('Factor', ''), 40)!r} found, expected a number "
+            f"{path}: the factor '{shown(array.get('Factor', ''), 40)}' found, expected a number "
             f"above 0 and up to {_MAX_FACTOR:.0f}."
         )
     return factor

@@ -206,7 +206,7 @@ def _channel(key: int, facts: Facts) -> Channel:
 def _state_notes(indices: list[_Index]) -> Iterator[str]:
     for index in indices:
         for state, count in sorted(index.states.items()):
-            yield f"{count:,} images have the state {shown(state, 40)!r} in {index.path.name}."
+            yield f"{count:,} images have the state '{shown(state, 40)}' in {index.path.name}."
 
 
 SOURCE = Source("PerkinElmer or Revvity Harmony and Columbus (Index.xml)", recognises, read)

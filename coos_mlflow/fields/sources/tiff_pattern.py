@@ -67,8 +67,8 @@ def read(location: str, pattern: str | None = None) -> PlateImages:
     files = [_File(path, name) for path in images if (name := rule.read(path))]
     if not files:
         raise DataError(
-            f"{location}: no file fits the pattern {shown(rule.text)!r}, expected some such as "
-            f"{shown(images[0])!r}."
+            f"{location}: no file fits the pattern '{shown(rule.text)}', expected some such as "
+            f"'{shown(images[0])}'."
         )
     notes = (
         []
