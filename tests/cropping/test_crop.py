@@ -127,7 +127,16 @@ def test_a_killed_cropping_goes_on_and_writes_the_same_bytes(
     import sys
 
     process = subprocess.Popen(
-        [sys.executable, "-c", CODE, "crop", str(images), str(job.out), "--crop-pixel-size", "0.3225"],
+        [
+            sys.executable,
+            "-c",
+            CODE,
+            "crop",
+            str(images),
+            str(job.out),
+            "--crop-pixel-size",
+            "0.3225",
+        ],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -247,5 +256,3 @@ def test_a_data_set_without_pixel_size_is_warned_of(images: Path, tmp_path: Path
     opened = open_plate_images(str(images), CropOptions())
     job = plan(opened, tmp_path / "cells.h5", CellShape("lab", 64, None), CropOptions())
     assert "lab does not give the size of its pixels" in job.warnings[0]
-
-
