@@ -100,10 +100,11 @@ def _entry(
     finite = {name: _finite(value) for name, value in figures.items()}
     broken = flags(finite, FIELD_RULES)
     kept = part is not None and (keep == ALL or not broken)
-    counts = part or dict.fromkeys(_COUNTS, 0) | {
-        "left_out": dict.fromkeys((EDGE, SMALL, LARGE), 0)
-    }
-    return {name: counts[name] if kept else 0 for name in _COUNTS} | {
+    nothing: dict[str, Any] = dict.fromkeys(_COUNTS, 0)
+    counts = part or nothing | {"left_out": dict.fromkeys((EDGE, SMALL, LARGE), 0)}
+    shown = counts if kept else nothing
+    return {
+        **{name: shown[name] for name in _COUNTS},
         "left_out": counts["left_out"] | {OF_FIELD: 0 if kept else counts["n_cells"]},
         "figures": finite,
         "flags": broken,
