@@ -14,6 +14,7 @@ from coos_mlflow.errors import DataError
 MAX_MAPS = 4
 """Number of plates of which a map is shown."""
 
+_MAX_LINE = 2000
 _LABEL = 12
 """Width of the first column."""
 
@@ -44,6 +45,7 @@ def fields(
     """
     from coos_mlflow.cropping.plan import CropOptions, open_plate_images
     from coos_mlflow.fields.survey import survey
+    from coos_mlflow.plates.columns import shown
 
     images = open_plate_images(plate, CropOptions(source, pattern, pixel_size))
     facts = survey(images)
@@ -53,7 +55,7 @@ def fields(
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
         for line in _lines(facts):
-            typer.echo(line)
+            typer.echo(shown(line, _MAX_LINE))
     if bad := facts.get("unreadable"):
         raise DataError(
             f"{plate}: {len(bad):,} of {facts['n_images']:,} images or files cannot be read; copy "
@@ -98,7 +100,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
         yield ""
         yield from _map(plate)
     if len(facts["plates"]) > MAX_MAPS:
-        yield f"\n{len(facts['plates']) - MAX_MAPS} more plates; --json lists all."
+        yield f"{len(facts['plates']) - MAX_MAPS} more plates; --json lists all."
 
 
 def _row(label: str, text: str) -> str:

@@ -96,7 +96,8 @@ def _read(
     found: list[Found] = []
     for key in keys:
         of_key = [one for one in files if one.name.channel == key]
-        alike, others = _stacks(folder, of_key, pages_are_depths="channel" in rule.words)
+        alike, others, problem = _stacks(folder, of_key, pages_are_depths="channel" in rule.words)
+        notes += problem
         usual = _usual_channels([alike, *others.values()])
         odd = [path for path, stack in others.items() if _n_channels(stack) != _n_channels(usual)]
         if odd:
@@ -126,26 +127,30 @@ def _read(
 
 def _stacks(
     folder: Path, files: list[_File], *, pages_are_depths: bool
-) -> tuple[Stack, dict[str, Stack]]:
+) -> tuple[Stack, dict[str, Stack], list[str]]:
     """Return what the first readable file of a channel holds, and the others where they are stacks.
+
+    The last is a sentence on why none could be read.
 
     Files of one image are not opened, since there are tens of thousands of them.
     """
     first = Stack([Page(0, 0, 0, 0)], [], None)
+    problem: list[str] = []
     for one in files[:_MOST_TRIED]:
         try:
             first = read_stack(folder / one.path, pages_are_depths=pages_are_depths)
+            problem = []
             break
-        except DataError:
-            continue
+        except DataError as error:
+            problem = [f"{error}"]
     if len(first.pages) == 1:
-        return first, {}
+        return first, {}, problem
     others = {}
     for one in files:
         # A file that cannot be read is listed like the others, and refused when it is read.
         with suppress(DataError):
             others[one.path] = read_stack(folder / one.path, pages_are_depths=pages_are_depths)
-    return first, others
+    return first, others, problem
 
 
 def _usual_channels(stacks: list[Stack]) -> Stack:
