@@ -195,7 +195,8 @@ class Crops:
 
         job = self._jobs.get(scored.job.plate.absolute())
         if job is not None:
-            typer.echo(f"{write_labelled(job, scored.job.folder)}  labels for napari and Fractal")
+            labelled = write_labelled(job, scored.job.folder, force=True)
+            typer.echo(f"{labelled}  labels for napari and Fractal")
 
 
 def open_plate_for(scorer: Scorer, file: Path) -> None:

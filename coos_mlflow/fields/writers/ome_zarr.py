@@ -2,13 +2,13 @@
 
 Layout: https://ngff.openmicroscopy.org/0.5/. A well is ``B/03``, its first field ``B/03/1``. A
 field is an image of axes c, y and x, with smaller copies for viewers. Its nuclei are the label
-image `NUCLEI`. `OWN` is an attribute of our own at the plate.
+image `NUCLEI`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +16,18 @@ import numpy as np
 
 from coos_mlflow.fields.plate_images import Channel
 from coos_mlflow.fields.sources._zarr_package import zarr_package
+from coos_mlflow.fields.sources.ome_zarr import OWN
+from coos_mlflow.fields.writers._ome_groups import V04, V05, add_array, add_labels, describe
 from coos_mlflow.fields.writers.base import PlateFacts, Writer, WrittenField, position, row_names
 from coos_mlflow.plates.wells import Well
 
 NUCLEI = "nuclei"
 
-OWN = "coos_mlflow"
-"""Attribute of a plate, such as ``{"simulated": true}``."""
-
 SMALLEST = 256
 """Copies are halved until height and width are no larger, in pixels; chosen for viewers."""
 
-CHUNK = 2048
-"""Largest height and width of a chunk, so that a camera's image is one file; chosen."""
-
 COLOURS = ("00FF00", "0000FF", "FF0000", "FFFF00", "FF00FF", "00FFFF")
 """Shown colours of the channels, in order."""
-
-V04, V05 = "0.4", "0.5"
 
 
 class PlateFolder:
@@ -49,71 +43,43 @@ class PlateFolder:
     """
 
     def __init__(self, folder: Path, facts: PlateFacts, version: str = V05):
-        zarr = zarr_package()
         self.facts, self.version = facts, version
         own = {OWN: {"simulated": True}} if facts.simulated else {}
-        self._root = zarr.create_group(
-            str(folder), zarr_format=2 if version == V04 else 3, attributes=own
+        zarr_format = 2 if version == V04 else 3
+        self._root = zarr_package().create_group(
+            str(folder), zarr_format=zarr_format, attributes=own
         )
-        self._fields: dict[Well, list[int]] = {}
+        self._fields: dict[Well, list[str]] = {}
 
-    def add(self, field: WrittenField) -> Any:
-        """Write a field and its labels; return the group of its image."""
+    def add(self, field: WrittenField, time: int = 1) -> str:
+        """Write a field and its labels; return the path of its image in the plate."""
         well = position(field.well)
-        self._fields.setdefault(well, []).append(field.number)
-        image = self._root.require_group(f"{_path(well)}/{field.number}")
-        sizes = _halved(field.counts, _mean)
-        names = tuple("cyx")
-        self._write_arrays(image, sizes, names)
-        channels = [
-            _omero_channel(index, channel, counts)
-            for index, (channel, counts) in enumerate(
-                zip(self.facts.channels, field.counts, strict=True)
-            )
-        ]
-        self.describe(
+        name = f"{field.number}" + (f"t{time}" if time > 1 else "")
+        self._fields.setdefault(well, []).append(name)
+        path = f"{_path(well)}/{name}"
+        image = self._root.require_group(path)
+        sizes = _halved(field.counts)
+        for level, counts in enumerate(sizes):
+            add_array(image, str(level), counts.shape, counts.dtype, "cyx")[...] = counts
+        pairs = zip(self.facts.channels, field.counts, strict=True)
+        channels = [_omero_channel(index, *pair) for index, pair in enumerate(pairs)]
+        describe(
             image,
-            multiscales=[self._multiscale(str(field.number), names, len(sizes))],
+            multiscales=[self._multiscale(name, len(sizes))],
             omero={"channels": channels},
         )
         if field.labels is not None:
-            self.add_labels(image, NUCLEI, field.labels)
-        return image
-
-    def add_labels(self, image: Any, name: str, labels: np.ndarray, **facts: Any) -> None:
-        """Write a label image of an image, in place of one of that name.
-
-        Parameters
-        ----------
-        image : zarr.Group
-        name : str
-        labels : ndarray of int, shape (height, width)
-        **facts
-            Entries of ``image-label``, such as ``colors``.
-        """
-        group = image.require_group("labels")
-        listed = self.described(group).get("labels", [])
-        self.describe(group, labels=sorted({*listed, name}))
-        one = group.create_group(name, overwrite=True)
-        sizes = _halved(labels.astype(np.int32), _nearest)
-        names = tuple("yx")
-        self._write_arrays(one, sizes, names)
-        label = {"version": self.version, "source": {"image": "../../"}} | facts
-        self.describe(
-            one,
-            multiscales=[self._multiscale(name, names, len(sizes))],
-            **{"image-label": label},
-        )
+            add_labels(image, NUCLEI, field.labels)
+        return path
 
     def finish(self) -> None:
         """Write what is known only when all fields are: the lists of wells and fields."""
         rows, columns = self.facts.shape
         wells = sorted(self._fields, key=lambda well: (well.row, well.column))
         for well in wells:
-            images = [
-                {"path": str(number), "acquisition": 0} for number in sorted(self._fields[well])
-            ]
-            self.describe(self._root[_path(well)], well={"version": self.version, "images": images})
+            names = sorted(self._fields[well], key=lambda name: (len(name), name))
+            images = [{"path": name, "acquisition": 0} for name in names]
+            describe(self._root[_path(well)], well={"version": self.version, "images": images})
         plate = {
             "version": self.version,
             "name": self.facts.name,
@@ -126,61 +92,20 @@ class PlateFolder:
             "field_count": max(map(len, self._fields.values())),
             "acquisitions": [{"id": 0}],
         }
-        self.describe(self._root, plate=plate)
+        describe(self._root, plate=plate)
 
-    def describe(self, group: Any, **facts: Any) -> None:
-        """Set metadata of a group, where its version has them."""
-        if self.version == V04:
-            group.attrs.update(facts)
-        else:
-            group.attrs["ome"] = {"version": self.version} | self.described(group) | facts
-
-    def described(self, group: Any) -> dict[str, Any]:
-        """Return the metadata of a group."""
-        attributes = dict(group.attrs)
-        return attributes if self.version == V04 else attributes.get("ome", {})
-
-    def _write_arrays(
-        self, group: Any, sizes: Sequence[np.ndarray], names: tuple[str, ...]
-    ) -> None:
-        """Write an image and its smaller copies as the arrays 0, 1 and so on."""
-        kind: dict[str, Any] = (
-            {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
-            if self.version == V04
-            else {"dimension_names": names}
-        )
-        for level, image in enumerate(sizes):
-            ones = (1,) * (image.ndim - 2)
-            height, width = image.shape[-2:]
-            array = group.create_array(
-                str(level),
-                shape=image.shape,
-                dtype=image.dtype,
-                chunks=(*ones, min(height, CHUNK), min(width, CHUNK)),
-                # An image without counts is stored too, so that a lost file can be told from it.
-                config={"write_empty_chunks": True},
-                **kind,
-            )
-            array[...] = image
-
-    def _multiscale(self, name: str, names: tuple[str, ...], levels: int) -> dict[str, Any]:
+    def _multiscale(self, name: str, levels: int) -> dict[str, Any]:
         space = {"type": "space", "unit": "micrometer"}
-        size = self.facts.pixel_size_um
-        scales = [
-            [size * 2.0**level if axis in "yx" else 1.0 for axis in names]
-            for level in range(levels)
-        ]
+        sizes = [self.facts.pixel_size_um * 2.0**level for level in range(levels)]
         return ({"version": V04} if self.version == V04 else {}) | {
             "name": name,
-            "axes": [
-                {"name": axis, **(space if axis in "yx" else {"type": "channel"})} for axis in names
-            ],
+            "axes": [{"name": "c", "type": "channel"}, *({"name": axis, **space} for axis in "yx")],
             "datasets": [
                 {
                     "path": str(level),
-                    "coordinateTransformations": [{"type": "scale", "scale": scale}],
+                    "coordinateTransformations": [{"type": "scale", "scale": [1.0, size, size]}],
                 }
-                for level, scale in enumerate(scales)
+                for level, size in enumerate(sizes)
             ],
         }
 
@@ -214,27 +139,19 @@ def _omero_channel(index: int, channel: Channel, counts: np.ndarray) -> dict[str
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _halved(image: np.ndarray, half: Any) -> list[np.ndarray]:
-    """Return an image and its halves, to the first that is not larger than `SMALLEST`."""
-    sizes = [image]
-    while max(sizes[-1].shape[-2:]) > SMALLEST and min(sizes[-1].shape[-2:]) > 1:
-        sizes.append(half(sizes[-1]))
+def _halved(counts: np.ndarray) -> list[np.ndarray]:
+    """Return an image and its halves, to the first that is not larger than `SMALLEST`.
+
+    A pixel of a half is the mean of two by two. A last odd row or column is left out.
+    """
+    sizes = [counts]
+    while max(counts.shape[-2:]) > SMALLEST and min(counts.shape[-2:]) > 1:
+        channels, height, width = counts.shape
+        even = counts[:, : height // 2 * 2, : width // 2 * 2]
+        blocks = even.reshape(channels, height // 2, 2, width // 2, 2)
+        counts = blocks.mean(axis=(2, 4)).round().astype(counts.dtype)
+        sizes.append(counts)
     return sizes
-
-
-def _mean(image: np.ndarray) -> np.ndarray:
-    """Return the mean of each two by two pixels; a last odd row or column is left out."""
-    *rest, height, width = image.shape
-    blocks = image[..., : height // 2 * 2, : width // 2 * 2].reshape(
-        *rest, height // 2, 2, width // 2, 2
-    )
-    return blocks.mean(axis=(-3, -1)).round().astype(image.dtype)
-
-
-def _nearest(image: np.ndarray) -> np.ndarray:
-    """Return one of each two by two pixels, since the mean of two labels is no label."""
-    height, width = image.shape
-    return image[: height // 2 * 2 : 2, : width // 2 * 2 : 2]
 
 
 NAMES = re.compile(r"zarr\.json|\.zgroup|\.zattrs|[A-Z]|A[A-F]")
