@@ -315,6 +315,12 @@ def test_names_may_hold_what_a_terminal_would_act_on(tmp_path):
     assert all(channel.name.isprintable() for channel in images.channels)
 
 
+def test_names_that_give_too_many_channels_ask_for_a_pattern(tmp_path):
+    for number in range(80):
+        (tmp_path / f"A01 x{number}y.tif").write_bytes(b"")
+    refused(tmp_path, r"read as \{well\} \{channel\}.tif the files have 80 channels.*--pattern")
+
+
 @pytest.mark.parametrize("key", ["harmony", "imagexpress", "cellvoyager", "flex", "tiff_pattern"])
 def test_a_disk_that_fails_is_one_sentence(tmp_path, key, monkeypatch):
     def fails(*_: object, **__: object) -> None:
