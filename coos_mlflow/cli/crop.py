@@ -14,7 +14,6 @@ from coos_mlflow.errors import PlatesFailedError
 if TYPE_CHECKING:
     from coos_mlflow.cropping.crop import Cropped
     from coos_mlflow.cropping.job import CropJob
-    from coos_mlflow.cropping.plan import CellShape
 
 _SOURCES = ", ".join(plugin_names("coos_mlflow.fields.sources"))
 _SEGMENTERS = ", ".join(plugin_names("coos_mlflow.fields.segmenters"))
@@ -137,6 +136,7 @@ def crop(
     Example: coos crop images plate42.h5 --pattern '{well}_{field}_{channel}.tif' --pixel-size 0.3
     """
     check_dask(dask, workers)
+    from coos_mlflow.cropping.api import cell_shape
     from coos_mlflow.cropping.plan import CropOptions, open_plate_images, plan
 
     options = CropOptions(
@@ -153,9 +153,10 @@ def crop(
         masks=masks,
         crop_pixel_size=crop_pixel_size,
     )
-    cells = _cells_of(dataset, crop_size)
     images = open_plate_images(plate, options)
-    job = plan(images, out, cells, options, force=force, keep_going=keep_going)
+    job = plan(
+        images, out, cell_shape(dataset, crop_size), options, force=force, keep_going=keep_going
+    )
     say_plan(job)
     job.check_replaceable()
     if dry_run:
@@ -220,12 +221,3 @@ _LEFT_OUT = {
     "large": "too large",
     "field": "on fields with a warning",
 }
-
-
-def _cells_of(dataset: Path | None, crop: int | None) -> CellShape:
-    from coos_mlflow.cropping.plan import CellShape
-    from coos_mlflow.plates.dataset import coos7
-    from coos_mlflow.plates.dataset_file import read_dataset
-
-    described = coos7() if dataset is None else read_dataset(dataset)
-    return CellShape(described.name, crop or described.crop, described.pixel_size)

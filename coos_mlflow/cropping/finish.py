@@ -29,7 +29,7 @@ from coos_mlflow.errors import DataError
 from coos_mlflow.fields.cells import EDGE, LARGE, SMALL, FieldCells
 from coos_mlflow.fields.masks import mask_path, write_mask
 from coos_mlflow.fields.plate_images import Field
-from coos_mlflow.fields.quality import FIELD_RULES, WELL_RULES, Rule, flags, well_figures
+from coos_mlflow.fields.quality import FIELD_RULES, WELL_RULES, Rule, compared, flags, well_figures
 from coos_mlflow.fields.reading import read_field
 from coos_mlflow.fields.settings import ALL
 from coos_mlflow.plates.reader import PIXEL_SIZE
@@ -44,6 +44,8 @@ OF_FIELD = "field"
 TYPICAL = "typical"
 MAX_TYPICAL, MAX_OF_RULE = 12, 3
 """Fields that the page shows: so many without a warning, and so many for each warning."""
+
+_COUNTS = ("n_cells", "n_touching", "n_dividing")
 
 Key = tuple[str, str, int, int]
 
@@ -64,12 +66,7 @@ def finish(job: CropJob, parts: PartFolder, errors: dict[int, str]) -> dict[str,
     OutputError
         When results cannot be written. The plate file is written last.
     """
-    entries = [
-        _failed(field, errors[index])
-        if index in errors
-        else _entry(field, parts.facts(index), job.settings.keep)
-        for index, field in enumerate(job.images.fields)
-    ]
+    entries = _entries(job, parts, errors)
     facts = _facts(job, entries)
     with whole_folder(job.folder, True, RESULTS) as folder:
         with progress(f"Writing {job.out.name}", len(entries), "fields") as advance:
@@ -81,34 +78,37 @@ def finish(job: CropJob, parts: PartFolder, errors: dict[int, str]) -> dict[str,
     return facts
 
 
-def _entry(field: Field, part: dict[str, Any], keep: str) -> dict[str, Any]:
-    """Return the entry of a field in fields.json, from the facts of its part."""
-    figures = {name: _finite(value) for name, value in part["figures"].items()}
-    broken = flags(figures, FIELD_RULES)
-    kept = keep == ALL or not broken
-    counts = ("n_cells", "n_touching", "n_dividing")
-    return (
-        _place(field)
-        | {name: part[name] if kept else 0 for name in counts}
-        | {
-            "left_out": part["left_out"] | {OF_FIELD: 0 if kept else part["n_cells"]},
-            "figures": figures,
-            "flags": broken,
-            "kept": kept,
-            "error": None,
-        }
-    )
+def _entries(job: CropJob, parts: PartFolder, errors: dict[int, str]) -> list[dict[str, Any]]:
+    """Return the entries of all fields in fields.json, in their order."""
+    fields = job.images.fields
+    facts = [None if index in errors else parts.facts(index) for index in range(len(fields))]
+    figures: dict[int, dict[str, float]] = {}
+    for plate in job.images.plates:
+        places = [index for index, field in enumerate(fields) if field.plate == plate]
+        measured = [part["figures"] if (part := facts[index]) else {} for index in places]
+        figures |= dict(zip(places, compared(measured), strict=True))
+    return [
+        _place(field) | _entry(facts[index], figures[index], errors.get(index), job.settings.keep)
+        for index, field in enumerate(fields)
+    ]
 
 
-def _failed(field: Field, error: str) -> dict[str, Any]:
-    return _place(field) | {
-        "n_cells": 0,
-        "n_touching": 0,
-        "n_dividing": 0,
-        "left_out": {EDGE: 0, SMALL: 0, LARGE: 0, OF_FIELD: 0},
-        "figures": {},
-        "flags": [],
-        "kept": False,
+def _entry(
+    part: dict[str, Any] | None, figures: dict[str, float], error: str | None, keep: str
+) -> dict[str, Any]:
+    """Return what fields.json says of a field, from the facts of its part, None if it failed."""
+    finite = {name: _finite(value) for name, value in figures.items()}
+    broken = flags(finite, FIELD_RULES)
+    kept = part is not None and (keep == ALL or not broken)
+    nothing: dict[str, Any] = dict.fromkeys(_COUNTS, 0)
+    counts = part or nothing | {"left_out": dict.fromkeys((EDGE, SMALL, LARGE), 0)}
+    shown = counts if kept else nothing
+    return {
+        **{name: shown[name] for name in _COUNTS},
+        "left_out": counts["left_out"] | {OF_FIELD: 0 if kept else counts["n_cells"]},
+        "figures": finite,
+        "flags": broken,
+        "kept": kept,
         "error": error,
     }
 
@@ -117,8 +117,8 @@ def _place(field: Field) -> dict[str, Any]:
     return dict(zip(("plate", "well", "field", "time"), field.key, strict=True))
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def _facts(job: CropJob, entries: list[dict[str, Any]]) -> dict[str, Any]:

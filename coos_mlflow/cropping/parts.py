@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ class FieldPart:
         """Return the part as a zip of NumPy arrays."""
         columns = self.cells.columns
         facts = {
-            "figures": self.figures,
+            "figures": {k: v if math.isfinite(v) else None for k, v in self.figures.items()},
             "left_out": self.cells.left_out,
             "shape": self.labels.shape,
             "n_cells": len(self.cells),
@@ -89,7 +90,11 @@ class FieldPart:
             cells = FieldCells(arrays["images"], columns, facts["left_out"])
             raw = zlib.decompress(arrays["labels"].tobytes())
         labels = np.frombuffer(raw, "<i4").reshape(facts["shape"]).astype(np.int32)
-        return cls(cells, labels, facts["figures"])
+        return cls(cells, labels, _with_nan(facts["figures"]))
+
+
+def _with_nan(figures: dict[str, float | None]) -> dict[str, float]:
+    return {name: math.nan if value is None else value for name, value in figures.items()}
 
 
 class PartFolder:
@@ -134,7 +139,8 @@ class PartFolder:
     def facts(self, index: int) -> dict[str, Any]:
         """Read what a part says of its field, without its images: see `FieldPart.packed`."""
         with self._reading(index), np.load(self._file(index), allow_pickle=False) as arrays:
-            return json.loads(arrays["facts"].tobytes())
+            facts = json.loads(arrays["facts"].tobytes())
+        return facts | {"figures": _with_nan(facts["figures"])}
 
     def holds(self, index: int) -> bool:
         """Return whether a field has an undamaged part."""

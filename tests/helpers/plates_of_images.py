@@ -25,14 +25,14 @@ def simulated_fields(**asked: Any) -> list[WholeField]:
     return list(simulate_fields(**defaults | asked))
 
 
-def written(folder: Path, fields: list[WholeField], format: str = "tiff") -> Path:
+def written(folder: Path, fields: list[WholeField], kind: str = "tiff") -> Path:
     """Write simulated fields as a plate, and return its folder."""
     return write_plate(
         folder,
         [WrittenField(f.plate, f.well, f.number, f.counts, f.labels) for f in fields],
-        format=format,
+        format=kind,
         channels=CHANNELS,
         pixel_size_um=fields[0].pixel_size_um,
-        shape=(8, 12),
+        shape=(16, 24),
         simulated=True,
     )

@@ -131,7 +131,7 @@ class Multiscale(BaseModel):
             if unit is None:
                 notes.add("the unit of the pixel size is missing, taken as micrometers")
             elif unit not in IN_MICROMETRES:
-                return None, f"the pixel size has the unit {shown(unit, 20)!r}, which is no length"
+                return None, f"the pixel size has the unit '{shown(unit, 20)}', which is no length"
             sizes.append(size * IN_MICROMETRES[unit or "micrometer"])
         height, width = sizes
         if not (math.isfinite(height) and height > 0 and math.isclose(height, width, rel_tol=0.01)):
@@ -189,7 +189,7 @@ def checked(kind: type[Model], document: Any, where: str) -> Model:
         first = error.errors()[0]
         entry = ".".join(map(str, first["loc"]))
         raise DataError(
-            f"{where}: {shown(first['input'], 60)!r} found as {shown(entry, 60) or 'metadata'} "
+            f"{where}: '{shown(first['input'], 60)}' found as {shown(entry, 60) or 'metadata'} "
             f"({first['msg']}); the metadata are damaged or of another version."
         ) from error
 
