@@ -16,6 +16,7 @@ from coos_mlflow._utils.files import new_folder
 from coos_mlflow.errors import CoosError, DataError, OutputError
 from coos_mlflow.plates.cells_csv import CELLS_CSV, FIELDS, FILE_FIELD, SIMULATED_FIELD
 from coos_mlflow.plates.copies import CopyFinder, cell_digests
+from coos_mlflow.plates.file_names import as_file_name
 from coos_mlflow.plates.flags import COPY, check_images
 from coos_mlflow.plates.reader import Plate, PlateWriter
 from coos_mlflow.plates.schema import (
@@ -26,15 +27,13 @@ from coos_mlflow.plates.schema import (
     UNLABELLED_WORD,
     CellBatch,
 )
-from coos_mlflow.plates.tiff_pages import open_tiff, page_counts, photometric
+from coos_mlflow.plates.tiff_pages import check_dark, open_tiff, page_counts, photometric
 from coos_mlflow.plates.tiff_pairs import CellPairs
 
 _PACK_CELLS = 256
 
 _CHANNELS = re.compile(r'\bSizeC="([0-9]{1,6})"|^channels=([0-9]{1,6})$', re.MULTILINE)
 """Number of channels in the descriptions of OME and of ImageJ."""
-
-_HALF_RANGE = 32768
 
 
 def unpack(plate: Plate, out: str | Path, on_progress: Callable[[int], None] | None = None) -> Path:
@@ -160,7 +159,7 @@ def _write_images(folder: Path, batch: CellBatch, groups: list[str] | None) -> l
     for offset, cell in enumerate(batch.images):
         group = UNLABELLED_WORD if groups is None else groups[offset] or UNLABELLED_WORD
         # The name of a class may be "..", or begin with the dot of a hidden file.
-        group = re.sub(r"^\.|[^\w .+-]", "_", group)
+        group = as_file_name(group)
         stem = f"{group}/COOSv1cell_{batch.start + offset}"
         (folder / group).mkdir(exist_ok=True)
         for channel, image in zip(CHANNELS, cell, strict=True):
@@ -208,13 +207,7 @@ def _read_cell(
 def _check_offset(cells: np.ndarray, pairs: CellPairs) -> None:
     """Refuse counts with half the 16-bit range added, which some instruments do."""
     for name, lowest, path in zip(CHANNELS, cells.min(axis=(0, 2, 3)), pairs.paths[0], strict=True):
-        if lowest >= _HALF_RANGE:
-            raise DataError(
-                f"{path}: no count of the first {len(cells):,} {name} images is below "
-                f"{lowest:,.6g}, expected a dark background; subtract {_HALF_RANGE:,} if the "
-                "instrument added it (in ImageJ: Process > Math > Subtract), or invert the image "
-                "(Edit > Invert) if it is inverted."
-            )
+        check_dark(lowest, f"{path}: no count of the first {len(cells):,} {name} images")
 
 
 def _multiply(cell: np.ndarray, rescale: float, where: str) -> np.ndarray:

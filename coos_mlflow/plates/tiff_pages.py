@@ -1,7 +1,7 @@
 """Open TIFF files and read the raw counts of their pages.
 
 Open this to change which TIFFs are read. No other module but `tiff`, which writes them, and the
-sources of `coos_mlflow.fields` import tifffile.
+sources and writers of `coos_mlflow.fields` import tifffile.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from coos_mlflow.errors import CoosError, DataError
 
 MAX_PIXELS = 2**28
 """Most pixels of a page, those of 16,384 x 16,384. Larger numbers are taken for damage."""
+
+_HALF_RANGE = 32768
+"""Some instruments add half the 16-bit range to all counts."""
 
 _ALONE = {"is_ome": False, "is_mmstack": False, "is_ndtiff": False}
 """Options that keep tifffile to one file. In these formats a file can name other files, which
@@ -99,6 +102,28 @@ def check_page(path: Path, page: Any) -> None:
         )
     if page.dtype is None or page.dtype.kind not in "uif":
         raise DataError(f"{path}: dtype {page.dtype} found, expected whole or real numbers.")
+
+
+def check_dark(lowest: float, what: str) -> None:
+    """Refuse counts with half the 16-bit range added, which some instruments do.
+
+    Parameters
+    ----------
+    lowest : float
+        Lowest count of a channel.
+    what : str
+        Begins the sentence, such as ``"a.tif: no count of the nucleus channel"``.
+
+    Raises
+    ------
+    DataError
+    """
+    if lowest >= _HALF_RANGE:
+        raise DataError(
+            f"{what} is below {lowest:,.6g}, expected a dark background; subtract "
+            f"{_HALF_RANGE:,} if the instrument added it (in ImageJ: Process > Math > Subtract), "
+            "or invert the image (Edit > Invert) if it is inverted."
+        )
 
 
 def page_counts(path: Path, page: Any) -> np.ndarray:
