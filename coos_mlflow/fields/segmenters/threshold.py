@@ -60,6 +60,7 @@ SPLIT_UM = 0.6
 NECK = 0.92
 """Two parts are two nuclei where their neck is narrower than this share of the smaller one."""
 
+
 def segment(
     nucleus: np.ndarray, pixel_size_um: float, size: NucleusSize, field: Field
 ) -> np.ndarray:
