@@ -133,6 +133,7 @@ def _read(
         channels=tuple(channels),
         fields=tuple(_with_labels(fields, folder, labels, notes)),
         pixel_size_um=one_pixel_size((one.pixel_size_um for one in stacks.values()), location),
+        simulated=any(one.simulated for one in stacks.values()),
         notes=(*notes, *doubles),
     )
 
