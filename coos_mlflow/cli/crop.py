@@ -182,12 +182,13 @@ def crop_on(job: CropJob, dask: str | None, workers: int | None, resume: bool) -
 def say_plan(job: CropJob) -> None:
     """Print what was found and chosen on stderr."""
     from coos_mlflow._utils.progress import say
+    from coos_mlflow.reports.plate.wording import counted
 
     images, settings = job.images, job.settings
     channels = [channel.name for channel in images.channels]
     say(
-        f"{images.location}: {len(images.wells):,} wells, {len(images.fields):,} fields "
-        f"({images.source}); protein: {channels[settings.protein]}, nucleus: "
+        f"{images.location}: {counted(len(images.wells), 'well')}, "
+        f"{counted(len(images.fields), 'field')} ({images.source}); protein: {channels[settings.protein]}, nucleus: "
         f"{channels[settings.nucleus]}, pixels of {settings.image_pixel_um:.4g} micrometres"
     )
     for sentence in (*images.notes, *job.notes, *job.warnings):
@@ -196,12 +197,15 @@ def say_plan(job: CropJob) -> None:
 
 def show(cropped: Cropped) -> None:
     """Print what was found, the wells and fields with a warning, and where to look."""
+    from coos_mlflow.reports.plate.wording import counted
+
     facts, job = cropped.facts, cropped.job
     totals = facts["totals"]
     mark = "simulated " if facts["simulated"] else ""
+    fields = counted(totals["fields"] - totals["failed"], "field")
     typer.echo(
-        f"{job.out}  {totals['cells']:,} {mark}cells of {totals['nuclei']:,} nuclei, from "
-        f"{totals['fields'] - totals['failed']:,} fields of {totals['wells']:,} wells"
+        f"{job.out}  {counted(totals['cells'], f'{mark}cell')} of {totals['nuclei']:,} nuclei, "
+        f"from {fields} of {counted(totals['wells'], 'well')}"
     )
     left_out = {why: n for why, n in totals["left_out"].items() if n}
     if left_out:
@@ -211,7 +215,7 @@ def show(cropped: Cropped) -> None:
         for rule in facts["rules"][level]:
             n = sum(rule["key"] in one["flags"] for one in facts[f"{level}s"])
             if n:
-                typer.echo(f"{n:,} of {totals[f'{level}s']:,} {level}s: {rule['title']}")
+                typer.echo(f"{n:,} of {counted(totals[f'{level}s'], level)}: {rule['title']}")
     typer.echo(f"{job.folder / 'fields.html'}  look here whether cells were found rightly")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from coos_mlflow.cropping.job import CropJob
 from coos_mlflow.errors import DataError
@@ -79,18 +80,48 @@ class CellShape:
     pixel_size_um: float | None
 
 
-def open_plate_images(location: str, options: CropOptions) -> PlateImages:
-    """Open the images of a plate as `options` says; see `open_images`."""
-    return open_images(
+class OpenedImages(NamedTuple):
+    """The images of a plate, and the channels to use.
+
+    Parameters
+    ----------
+    images : PlateImages
+    protein, nucleus : int
+        Places of the channels, from 0.
+    notes : tuple of str
+        Sentences on channels that were guessed.
+    """
+
+    images: PlateImages
+    protein: int
+    nucleus: int
+    notes: tuple[str, ...]
+
+
+def open_plate_images(location: str, options: CropOptions) -> OpenedImages:
+    """Open the images of a plate, and choose channels.
+
+    Raises
+    ------
+    DataError
+        For images that cannot be opened (`open_images`), and channels that cannot be chosen.
+    """
+    images = open_images(
         location,
         options.source,
         pattern=options.pattern,
         pixel_size_um=_positive("--pixel-size", options.pixel_size),
     )
+    try:
+        return OpenedImages(
+            images, *choose_channels(images.channels, options.protein, options.nucleus)
+        )
+    except DataError as error:
+        raise DataError(f"{location}: {error}") from error
 
 
 def plan(
-    images: PlateImages,
+    opened: OpenedImages,
     out: Path,
     cells: CellShape,
     options: CropOptions,
@@ -102,7 +133,7 @@ def plan(
 
     Parameters
     ----------
-    images : PlateImages
+    opened : OpenedImages
         From `open_plate_images`.
     out : Path
         The plate file to write.
@@ -114,12 +145,12 @@ def plan(
     Raises
     ------
     DataError
-        For channels that cannot be chosen, a missing pixel size, and settings that do not fit.
+        For a missing pixel size, and settings that do not fit.
     """
-    protein, nucleus, sentences = choose_channels(images.channels, options.protein, options.nucleus)
+    images = opened.images
     settings = CropSettings(
-        protein=protein,
-        nucleus=nucleus,
+        protein=opened.protein,
+        nucleus=opened.nucleus,
         crop=_crop(cells.crop),
         image_pixel_um=_image_pixel(images),
         crop_pixel_um=_positive("--crop-pixel-size", options.crop_pixel_size)
@@ -138,7 +169,7 @@ def plan(
         settings,
         out,
         cells.dataset,
-        notes=tuple(sentences),
+        notes=opened.notes,
         warnings=_warnings(settings, cells),
         force=force,
         keep_going=keep_going,

@@ -166,7 +166,7 @@ def _label_facts(
     # Both lists must name the same nuclei.
     for number in np.unique(labels[labels > 0]).tolist():
         row = {str(column): value for column, value in rows.get(number, {}).items()}
-        rgb = colour.get(row.get("class_name"), WITHOUT_CLASS)
+        rgb = colour.get(str(row.get("class_name")), WITHOUT_CLASS)
         colours.append({"label-value": number, "rgba": [*rgb, 255]})
         properties.append({"label-value": number} | row)
     return {"colors": colours, "properties": properties}

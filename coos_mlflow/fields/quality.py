@@ -165,6 +165,9 @@ FEWEST_FIELDS = 5
 LEAST_CLIPPED = 255
 """No camera clips below the largest count of 8 bits."""
 
+MOST_FOCUS_ERROR = 0.03
+"""Largest standard error of a sharpness that is given, a quarter of the limit; chosen."""
+
 BACKGROUND_PARTS = 8
 """Rows and columns of parts of a field whose backgrounds are compared; chosen."""
 
@@ -256,7 +259,8 @@ def _focus(nucleus: np.ndarray, labels: np.ndarray) -> float:
     if min(nucleus.shape) < focus.SMALLEST_SIDE:
         return np.nan
     near = ndimage.maximum_filter(labels > 0, 2 * MARGIN_PX + 1)[1:-1, 1:-1]
-    return focus.sharpness(focus.Energy(*(part[near] for part in focus.energy(nucleus))))
+    found = focus.sharpness(focus.Energy(*(part[near] for part in focus.energy(nucleus))))
+    return found.value if found.error <= MOST_FOCUS_ERROR else np.nan
 
 
 def _saturated(image: np.ndarray) -> float:

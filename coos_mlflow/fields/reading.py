@@ -114,7 +114,7 @@ def _read(field: Field, place: int, z: int) -> np.ndarray:
         raise DataError(f"{where}: shape {image.shape} found, expected height and width.")
     if image.dtype.kind not in "uif":
         raise DataError(f"{where}: dtype {image.dtype} found, expected whole or real numbers.")
-    low, high = image.min(), image.max()
+    low, high = image.min().item(), image.max().item()
     if not np.isfinite(low) or not np.isfinite(high):
         raise DataError(f"{where}: a value that is no number found, expected raw counts.")
     if low < 0 or high > MAX_COUNT:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from coos_mlflow.cropping.job import CropJob
-from coos_mlflow.cropping.plan import CellShape, CropOptions, plan
+from coos_mlflow.cropping.plan import CellShape, CropOptions, OpenedImages, plan
 from coos_mlflow.errors import DataError
-from coos_mlflow.fields.plate_images import PlateImages
 from coos_mlflow.plates.dataset import COOS7_NAME
 from coos_mlflow.scoring.scorer import Scorer
 from coos_mlflow.simulate.microscope import PIXEL_UM
@@ -31,7 +30,7 @@ def plate_file(location: str, out: Path) -> Path:
 
 def crop_job(
     scorer: Scorer,
-    images: PlateImages,
+    opened: OpenedImages,
     out: Path,
     options: CropOptions,
     *,
@@ -43,7 +42,7 @@ def crop_job(
     Parameters
     ----------
     scorer : Scorer
-    images : PlateImages
+    opened : OpenedImages
     out : Path
         Folder of all results.
     options : CropOptions
@@ -54,8 +53,8 @@ def crop_job(
     ------
     DataError
     """
-    path = plate_file(images.location, out)
-    return plan(images, path, _cell_shape(scorer), options, force=force, keep_going=keep_going)
+    path = plate_file(opened.images.location, out)
+    return plan(opened, path, _cell_shape(scorer), options, force=force, keep_going=keep_going)
 
 
 def _cell_shape(scorer: Scorer) -> CellShape:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -60,9 +61,9 @@ def test_every_cell_of_the_file_lies_where_its_columns_say(cropped: CropJob) -> 
     for index in range(len(batch)):
         place = (int(measured["field"][index]), int(measured["time"][index]))
         field = fields[batch.plates[index], batch.wells[index], *place]
-        y, x = (round(float(measured[f"centre_{axis}"][index])) for axis in "yx")
-        for channel in range(2):
-            counts = field.planes[channel, 1].read()
+        y, x = (math.floor(measured[f"centre_{axis}"][index] + 0.5) for axis in "yx")
+        for channel, place in enumerate((cropped.settings.protein, cropped.settings.nucleus)):
+            counts = field.planes[place, 1].read()
             expected = counts[y - 32 : y + 32, x - 32 : x + 32]
             np.testing.assert_array_equal(batch.images[index, channel], expected)
 
@@ -224,7 +225,7 @@ def test_only_good_fields_give_cells_where_asked(
     from coos_mlflow.cropping import finish
     from coos_mlflow.fields.quality import Rule
 
-    rule = Rule("many", "many nuclei", "n_nuclei", "number of nuclei", 0.5, True)
+    rule = Rule("many", "many nuclei", "nuclei", "number of nuclei", 0.5, above=True)
     monkeypatch.setattr(finish, "FIELD_RULES", (rule,))
     job = job_of(images, tmp_path / "cells.h5", keep="good")
     with pytest.raises(DataError, match="no cell found"):

@@ -17,10 +17,11 @@ from coos_mlflow.fields.plate_images import Field
 from coos_mlflow.fields.segmenters.base import NucleusSize, Segmenter
 
 WORK_PIXEL_UM = 0.65
-"""Finer pixels are averaged up to this size: a small nucleus still has 6 pixels across."""
+"""Finer pixels are averaged up to this size: a small nucleus still has 6 of them across."""
 
-SMOOTH_UM = 0.5
-"""Standard deviation of the smoothing, about the resolution of a dry objective."""
+SMOOTH_UM, SMOOTH_PX = 0.5, 0.5
+"""Standard deviation of the smoothing, about the resolution of a dry objective; at least so many
+pixels."""
 
 DARK_UM = 3.0
 """Standard deviation of the smoothing that finds the dark parts of a field."""
@@ -32,42 +33,45 @@ NOISE_LIMIT = 7.0
 """Least height above the background, in standard deviations of the smoothed noise."""
 
 SPECK = 0.7
-"""Brighter parts smaller than this share of the smallest nucleus are no plateau of a nucleus."""
+"""Bright parts smaller than this share of the smallest nucleus do not set a nucleus' brightness."""
 
 RISE = 0.45
 """Share of a nucleus' own brightness at its outline. Blur leaves half of it at an edge."""
 
-DIMMEST = 0.22
-"""Least brightness at an outline, as a share of the brightest nucleus within `NEAR_UM`: it leaves
-out the glow around bright nuclei."""
-
-NEAR_UM = 16.0
-"""Side of the square around a pixel in which `DIMMEST` holds."""
+DIMMEST, NEAR_UM = 0.22, 16.0
+"""Least brightness at an outline, as a share of the brightest nucleus in a square of this side
+around it. It leaves out the glow around bright nuclei."""
 
 FAINTEST = 0.15
-"""Least brightness of a nucleus, as a share of that of usual nuclei. It leaves out cytoplasm."""
+"""Least brightness of a nucleus, as a share of the usual one. It leaves out cytoplasm."""
 
 BRIGHTEST = 1.5
-"""Greater brightness, as a multiple of that of usual nuclei, counts no more: next to a dividing or
-a dead cell other nuclei keep their outlines."""
+"""Greater brightness, as a multiple of the usual one, counts no more: next to a dividing or a dead
+cell other nuclei keep their outlines."""
 
 HOLE_UM = 5.0
-"""Diameter of the largest dark part that is filled; nucleoli are smaller."""
+"""Diameter of the largest dark part of a nucleus, such as a nucleolus."""
 
 HOLE_RATIO = 0.9
-POWER = 0.5
-SPLIT_UM = 0.6
-NECK = 0.92
-"""Two parts are two nuclei where their neck is narrower than this share of the smaller one."""
+"""Brightness over that at an outline, above which a hole is no gap between nuclei."""
+
+SPLIT_UM, SPLIT_PX = 0.5, 0.9
+"""Standard deviation of the smoothing of depths; at least so many pixels."""
+
+ONE_PASS, ONE_SHAPE = 0.985, 0.88
+"""Parts are of one nucleus where the pass between them is higher than this share of the lower top,
+or where this share times the share that both fill of their convex hull is higher."""
+
+
 
 def segment(
     nucleus: np.ndarray, pixel_size_um: float, size: NucleusSize, field: Field
 ) -> np.ndarray:
     """Return the label image of a field; see `Segmenter.segment`."""
     step = max(1, int(WORK_PIXEL_UM / pixel_size_um))
-    counts = _mean_of_squares(np.asarray(nucleus, np.float32), step)
     um = pixel_size_um * step
-    smooth = ndimage.gaussian_filter(counts, _sigma(um))
+    counts = _mean_of_squares(np.asarray(nucleus, np.float32), step)
+    smooth = ndimage.gaussian_filter(counts, _smoothing(um))
     bright = smooth - _background(smooth, um)
     limit = NOISE_LIMIT * _noise(counts, smooth, um)
     usual = _usual_brightness(_plateaus(bright, um, size), limit)
@@ -75,15 +79,14 @@ def segment(
     plateau = _plateaus(bright, um, size)
     levels = _outline_levels(plateau, max(limit, RISE * FAINTEST * usual), um)
     ratio = bright / levels
-    labels = _split(_filled(ratio > 1.0, ratio, um), plateau / levels, um)
-    labels = _without_specks(labels, math.pi * (0.25 * size.smallest / um) ** 2)
-    margin = bright - levels
-    return _enlarged(labels, margin, step, nucleus.shape)
+    parts = _split(_mask(ratio, um), plateau / levels, um)
+    nuclei = _without_holes(_without_specks(parts, size, um), um)
+    return nuclei if step == 1 else _enlarged(nuclei, ratio - 1.0, step, nucleus.shape)
 
 
-def _sigma(um: float) -> float:
+def _smoothing(um: float) -> float:
     """Return the standard deviation of the smoothing in pixels."""
-    return max(SMOOTH_UM / um, 0.5)
+    return max(SMOOTH_UM / um, SMOOTH_PX)
 
 
 def _mean_of_squares(image: np.ndarray, step: int) -> np.ndarray:
@@ -113,7 +116,7 @@ def _noise(counts: np.ndarray, smooth: np.ndarray, um: float) -> float:
     the darkest twentieth of the field. The median of absolute values is 0.6745 standard deviations.
     Regions that are exactly even are no image. Rounding is noise too.
     """
-    fine = smooth - ndimage.gaussian_filter(smooth, 2.0 * _sigma(um))
+    fine = smooth - ndimage.gaussian_filter(smooth, 2.0 * _smoothing(um))
     wide = ndimage.gaussian_filter(smooth, DARK_UM / um)
     uneven = fine != 0.0
     steps = np.diff(np.unique(counts[:: max(1, len(counts) // 64)]))
@@ -152,34 +155,52 @@ def _outline_levels(plateau: np.ndarray, limit: float, um: float) -> np.ndarray:
     return np.maximum(np.maximum(RISE * own, DIMMEST * near), limit)
 
 
-def _filled(mask: np.ndarray, ratio: np.ndarray, um: float) -> np.ndarray:
-    """Return the mask without thin bridges, specks, and holes that are nearly bright enough.
+def _mask(ratio: np.ndarray, um: float) -> np.ndarray:
+    """Return where nuclei are, from the brightness over that at an outline.
 
-    `ratio` is the brightness over that of an outline.
+    Thin bridges are opened, and holes are filled that are nearly bright enough.
     """
-    mask = ndimage.binary_opening(mask, iterations=max(1, round(0.5 / um)))
+    mask = ndimage.binary_opening(ratio > 1.0)
     holes, count = ndimage.label(~mask)
     sizes = np.bincount(holes.ravel(), minlength=count + 1)
-    small = sizes < math.pi * (0.5 * HOLE_UM / um) ** 2
     sums = np.bincount(holes.ravel(), weights=ratio.ravel(), minlength=count + 1)
-    filled = small & (sums > HOLE_RATIO * sizes)
+    filled = (sizes < _pixels(HOLE_UM, um)) & (sums > HOLE_RATIO * sizes)
     filled[0] = False
     return mask | filled[holes]
 
 
+def _pixels(diameter_um: float, um: float) -> float:
+    """Return the number of pixels of a disk."""
+    return math.pi * (0.5 * diameter_um / um) ** 2
+
+
 def _split(mask: np.ndarray, ratio: np.ndarray, um: float) -> np.ndarray:
-    """Return parts of the mask with one nucleus each."""
+    """Return parts of the mask with one nucleus each, by its depth and brightness."""
     depth = ndimage.distance_transform_edt(mask).astype(np.float32)
-    depth = ndimage.gaussian_filter(depth * np.clip(ratio * RISE, 0.0, 1.0) ** POWER, SPLIT_UM / um)
-    parts = _basins(depth, mask)
-    return _joined(depth, parts, NECK)
+    depth *= np.sqrt(np.clip(RISE * ratio, 0.0, 1.0))
+    depth = ndimage.gaussian_filter(depth, max(SPLIT_UM / um, SPLIT_PX))
+    return _joined(depth, _basins(depth, mask))
 
 
-def _without_specks(labels: np.ndarray, smallest: float) -> np.ndarray:
-    """Return the labels numbered from 1, without those of less than `smallest` pixels."""
-    kept = np.bincount(labels.ravel()) >= smallest
+def _without_specks(parts: np.ndarray, size: NucleusSize, um: float) -> np.ndarray:
+    """Return the parts numbered from 1, without those half as wide as the smallest nucleus."""
+    kept = np.bincount(parts.ravel()) >= _pixels(0.5 * size.smallest, um)
     kept[0] = False
-    return np.where(kept, np.cumsum(kept), 0).astype(np.int32)[labels]
+    return np.where(kept, np.cumsum(kept), 0).astype(np.int32)[parts]
+
+
+def _without_holes(labels: np.ndarray, um: float) -> np.ndarray:
+    """Return the labels with holes filled that one nucleus surrounds, such as nucleoli."""
+    holes, count = ndimage.label(labels == 0)
+    numbers = np.arange(count + 1)
+    largest = ndimage.maximum(ndimage.maximum_filter(labels, 3), holes, numbers)
+    others = np.where(labels == 0, np.iinfo(np.int32).max, labels)
+    smallest = ndimage.minimum(ndimage.minimum_filter(others, 3), holes, numbers)
+    sizes = np.bincount(holes.ravel(), minlength=count + 1)
+    filled = (sizes < _pixels(HOLE_UM, um)) & (largest == smallest)
+    fill = np.where(filled, largest, 0).astype(np.int32)
+    fill[0] = 0
+    return labels + fill[holes]
 
 
 @njit(cache=True, nogil=True)
@@ -230,10 +251,15 @@ def _maxima(height: np.ndarray, parts: np.ndarray) -> np.ndarray:
     return tops
 
 
-def _joined(height: np.ndarray, parts: np.ndarray, share: float) -> np.ndarray:
-    """Join parts whose pass is higher than a share of the lower top, the highest pass first."""
-    tops = _maxima(height, parts)
-    root = np.arange(len(tops))
+def _joined(height: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Join parts of one nucleus, those with the highest pass between them first.
+
+    See `ONE_PASS` and `ONE_SHAPE`.
+    """
+    tops = _maxima(height, parts).tolist()
+    sizes = np.bincount(parts.ravel()).tolist()
+    rims = _rims(parts)
+    root = list(range(len(tops)))
 
     def find(part: int) -> int:
         while root[part] != part:
@@ -241,14 +267,96 @@ def _joined(height: np.ndarray, parts: np.ndarray, share: float) -> np.ndarray:
             part = root[part]
         return part
 
-    for first, second, pass_height in _passes(height, parts):
+    for first, second, passed in _passes(height, parts):
         a, b = find(first), find(second)
-        if a != b and pass_height > share * min(tops[a], tops[b]):
+        share = passed / min(tops[a], tops[b])
+        if a == b:
+            continue
+        rim, size = _union(rims[a], rims[b]), sizes[a] + sizes[b]
+        if share > ONE_PASS or share * size > ONE_SHAPE * _hull_pixels(*rim[1:]):
             low, high = min(a, b), max(a, b)
             root[high] = low
-            tops[low] = max(tops[a], tops[b])
+            tops[low], sizes[low], rims[low] = max(tops[a], tops[b]), size, rim
     roots = np.array([find(part) for part in range(len(root))])
     return np.unique(roots, return_inverse=True)[1].astype(np.int32)[parts]
+
+
+Rim = tuple[int, np.ndarray, np.ndarray]
+"""First row of a part, and its first and last column in each row, as float64."""
+
+
+def _rims(parts: np.ndarray) -> list[Rim]:
+    """Return the rim of each part; that of the number 0 is empty."""
+    rims: list[Rim] = [(0, np.empty(0), np.empty(0))]
+    for number, box in enumerate(ndimage.find_objects(parts), 1):
+        rows, columns = box
+        here = parts[box] == number
+        first = here.argmax(axis=1) + float(columns.start)
+        last = columns.stop - 1.0 - here[:, ::-1].argmax(axis=1)
+        empty = ~here.any(axis=1)
+        first[empty], last[empty] = np.inf, -np.inf
+        rims.append((rows.start, first, last))
+    return rims
+
+
+def _union(a: Rim, b: Rim) -> Rim:
+    """Return the rim of two parts together."""
+    top = min(a[0], b[0])
+    n_rows = max(a[0] + len(a[1]), b[0] + len(b[1])) - top
+    first, last = np.full(n_rows, np.inf), np.full(n_rows, -np.inf)
+    for start, left, right in (a, b):
+        rows = np.s_[start - top : start - top + len(left)]
+        np.minimum(first[rows], left, out=first[rows])
+        np.maximum(last[rows], right, out=last[rows])
+    return top, first, last
+
+
+@njit(cache=True, nogil=True)
+def _hull_pixels(first: np.ndarray, last: np.ndarray) -> float:
+    """Return the number of pixels in the convex hull, by Pick's theorem."""
+    left, right = _chain(first, 1.0), _chain(last, -1.0)
+    area = _under(right) - _under(left)
+    border = _length(left) + _length(right)
+    border += right[0, 1] - left[0, 1] + right[-1, 1] - left[-1, 1]
+    return area + 0.5 * border + 1.0
+
+
+@njit(cache=True, nogil=True)
+def _chain(edge: np.ndarray, sign: float) -> np.ndarray:
+    """Return the corners (row, column) of one side of a hull, outwards where `sign` * x is low."""
+    corners = np.empty((len(edge), 2))
+    count = 0
+    for row in range(len(edge)):
+        if not np.isfinite(edge[row]):
+            continue
+        while count > 1:
+            dy, dx = corners[count - 1] - corners[count - 2]
+            if sign * (dx * (row - corners[count - 2, 0])) < sign * (
+                dy * (edge[row] - corners[count - 2, 1])
+            ):
+                break
+            count -= 1
+        corners[count, 0], corners[count, 1] = row, edge[row]
+        count += 1
+    return corners[:count]
+
+
+@njit(cache=True, nogil=True)
+def _under(chain: np.ndarray) -> float:
+    """Return the integral of the column over the rows."""
+    total = 0.0
+    for k in range(len(chain) - 1):
+        total += 0.5 * (chain[k, 1] + chain[k + 1, 1]) * (chain[k + 1, 0] - chain[k, 0])
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _length(chain: np.ndarray) -> float:
+    """Return the length of a side of a hull."""
+    total = 0.0
+    for k in range(len(chain) - 1):
+        total += math.hypot(chain[k + 1, 0] - chain[k, 0], chain[k + 1, 1] - chain[k, 1])
+    return total
 
 
 def _passes(height: np.ndarray, parts: np.ndarray) -> list[tuple[int, int, float]]:
@@ -283,13 +391,36 @@ def _zoomed(coarse: np.ndarray, step: int, shape: tuple[int, int]) -> np.ndarray
     return image
 
 
+@njit(cache=True, nogil=True)
 def _enlarged(
     labels: np.ndarray, margin: np.ndarray, step: int, shape: tuple[int, int]
 ) -> np.ndarray:
-    """Return the labels at the pixels of the field, with outlines finer than the squares."""
-    if step == 1:
-        return labels
-    return np.kron(labels, np.ones((step, step), np.int32))[: shape[0], : shape[1]]
+    """Return labels at the pixels of `shape`, with the outline where the margin crosses 0."""
+    rows, columns = labels.shape
+    signed = np.empty(labels.shape, np.float32)
+    for y in range(rows):
+        for x in range(columns):
+            value = margin[y, x]
+            signed[y, x] = max(value, 0.1) if labels[y, x] > 0 else min(value, -0.1)
+    fine = _zoomed(signed, step, shape)
+    image = np.zeros(shape, np.int32)
+    for y in range(shape[0]):
+        for x in range(shape[1]):
+            if fine[y, x] > 0.0:
+                image[y, x] = _nearest_label(labels, (y + 0.5) / step, (x + 0.5) / step)
+    return image
+
+
+@njit(cache=True, nogil=True)
+def _nearest_label(labels: np.ndarray, y: float, x: float) -> int:
+    """Return the label of the nearest nucleus among the square at a point and those around it."""
+    best, label = 9.0, 0
+    for v in range(max(int(y) - 1, 0), min(int(y) + 2, labels.shape[0])):
+        for u in range(max(int(x) - 1, 0), min(int(x) + 2, labels.shape[1])):
+            distance = (v + 0.5 - y) ** 2 + (u + 0.5 - x) ** 2
+            if labels[v, u] > 0 and distance < best:
+                best, label = distance, labels[v, u]
+    return label
 
 
 SEGMENTER = Segmenter("threshold and distance transform", segment, lambda: {})

@@ -117,28 +117,13 @@ def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     -------
     list of str
         Paths from the folder, separated by ``/``, in natural order.
-
-    Raises
-    ------
-    DataError
-        When the folder cannot be read.
     """
-    try:
-        found = [name for name in walk(folder) if name.lower().endswith(suffixes)]
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{folder}: cannot be read ({reason}).") from error
+    found = (name for name in walk(folder) if name.lower().endswith(suffixes))
     return sorted(found, key=natural)
 
 
 def walk(folder: Path, levels: int = MAX_LEVELS, below: str = "") -> Iterator[str]:
-    """Yield the files below a folder; see `files_below`.
-
-    Raises
-    ------
-    OSError, ValueError
-        When a folder cannot be read.
-    """
+    """Yield the files below a folder; see `files_below`."""
     with os.scandir(folder / below) as entries:
         listed = [entry for entry in entries if not entry.name.startswith(".")]
     if any(entry.name == "zarr.json" for entry in listed):

@@ -92,7 +92,10 @@ def open_images(
     """
     chosen = _chosen(location, source, pattern)
     given = {} if pattern is None else {"pattern": pattern}
-    images = sources()[chosen].read(location, **given)
+    try:
+        images = sources()[chosen].read(location, **given)
+    except OSError as error:
+        raise DataError(f"{location}: cannot be read ({error.strerror or error}).") from error
     if not images.fields:
         raise DataError(
             f"{location}: no field found as {chosen} ({sources()[chosen].title}), expected images "
@@ -187,18 +190,9 @@ def tiff_plane(
 
 
 def files_of(folder: Path) -> frozenset[str]:
-    """Return the names of all files of a folder that are no links.
-
-    Raises
-    ------
-    DataError
-        When the folder cannot be read.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            return frozenset(one.name for one in entries if one.is_file(follow_symlinks=False))
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror}).") from error
+    """Return the names of all files of a folder that are no links."""
+    with os.scandir(folder) as entries:
+        return frozenset(one.name for one in entries if one.is_file(follow_symlinks=False))
 
 
 def read_xml(path: Path) -> Element:

@@ -87,12 +87,26 @@ def _entry(
         "ChannelName": channel.name,
         "ImageSizeX": width,
         "ImageSizeY": height,
-        "MainExcitationWavelength": channel.excitation_nm,
-        "MainEmissionWavelength": channel.emission_nm,
+        "MaxIntensity": 65535,
     }
-    _add(entry, {name: value for name, value in values.items() if value is not None})
-    for axis in "XY":
-        SubElement(entry, f"ImageResolution{axis}", Unit="m").text = f"{size:.10g}"
+    _add(entry, values)
+    # Fields stand in a row, a tenth of their width apart. The converters of Fractal need places.
+    measures = {
+        "ImageResolutionX": size,
+        "ImageResolutionY": size,
+        "PositionX": (field.number - 1) * 1.1 * width * size,
+        "PositionY": 0,
+        "PositionZ": 0,
+        "AbsPositionZ": 0,
+    }
+    for name, value in measures.items():
+        SubElement(entry, name, Unit="m").text = f"{value:.10g}"
+    for name, wavelength in (
+        ("MainExcitationWavelength", channel.excitation_nm),
+        ("MainEmissionWavelength", channel.emission_nm),
+    ):
+        if wavelength is not None:
+            SubElement(entry, name, Unit="nm").text = f"{wavelength:g}"
     return entry
 
 
