@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from coos_mlflow import representations as representations
+    from coos_mlflow.cropping.api import crop as crop
     from coos_mlflow.errors import CoosError as CoosError
     from coos_mlflow.plates.reader import open_plate as open_plate
     from coos_mlflow.plates.writer import PlateWriter as PlateWriter
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "CoosError": "errors",
     "PlateWriter": "plates.writer",
+    "crop": "cropping.api",
     "load_model": "scoring.api",
     "open_plate": "plates.reader",
     "score": "scoring.api",

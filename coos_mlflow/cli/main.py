@@ -18,14 +18,27 @@ from typer.core import TyperGroup
 from coos_mlflow import __version__
 from coos_mlflow._utils.signals import raise_on_signals
 from coos_mlflow._utils.streams import lost_output, make_safe
-from coos_mlflow.cli import dataset, history, models, plates, score, simulate, sync, table3, train
+from coos_mlflow.cli import (
+    crop,
+    dataset,
+    fields,
+    history,
+    models,
+    plates,
+    score,
+    simulate,
+    sync,
+    table3,
+    train,
+)
 from coos_mlflow.errors import CoosError, PrintError, exit_codes, whole_python, without_passwords
 
 EXIT_CODES = f"\b\n{textwrap.fill(f'Exit codes: {exit_codes()}.', 92)}"
 
 GROUPS = {
     "Data": (
-        *("download", "simulate", "simulate-plate", "contact-sheet", "pack", "check", "unpack"),
+        *("download", "simulate", "simulate-plate", "contact-sheet"),
+        *("fields", "crop", "pack", "check", "unpack"),
         "dataset",
     ),
     "Training": ("weights", "train", "table3"),
@@ -58,6 +71,8 @@ app = typer.Typer(
 )
 plates.register(app)
 dataset.register(app)
+fields.register(app)
+crop.register(app)
 simulate.register(app)
 train.register(app)
 table3.register(app)
@@ -134,5 +149,6 @@ def _quieten() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     for chatty in ("alembic", "distributed"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    # Commands report its errors in one sentence. A level would not do, since MLflow resets it.
-    logging.getLogger("mlflow.store.db.utils").disabled = True
+    # Commands report their errors in one sentence. A level would not do, since MLflow resets it.
+    for reported in ("mlflow.store.db.utils", "tifffile"):
+        logging.getLogger(reported).disabled = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,21 +9,21 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
+from coos_mlflow.cli import crop as cli_crop
 from coos_mlflow.cli import plates as cli_data
 from coos_mlflow.cli.options import Dask, TrackingUri, Workers, check_dask, use_store
+from coos_mlflow.cli.score_inputs import Crops, Input, Tally, inputs_of, open_plate_for, openable
 from coos_mlflow.errors import (
-    ClusterError,
-    ConditionMetError,
     CoosError,
     DataError,
     OutputError,
-    PlatesFailedError,
     RunNotLoggedError,
-    without_passwords,
 )
 from coos_mlflow.scoring import conditions as fail_on
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from coos_mlflow.plates.layout import Layout
     from coos_mlflow.scoring.record import Scored
     from coos_mlflow.scoring.scorer import Scorer
@@ -37,7 +36,11 @@ def register(app: typer.Typer) -> None:
 
 def score(
     plates: Annotated[
-        list[str], typer.Argument(help="Plate files (HDF5) to score, or quoted patterns of them.")
+        list[str],
+        typer.Argument(
+            help="Plates to score: plate files (HDF5) or quoted patterns of them, and folders or "
+            "addresses of images as an instrument wrote them."
+        ),
     ],
     model: Annotated[
         str,
@@ -71,7 +74,27 @@ def score(
         typer.Option(
             "--keep-going",
             help="Score the other plates where one cannot be, name it at the end, and end with "
-            "exit code 5.",
+            "exit code 5. So too the other fields of images.",
+        ),
+    ] = False,
+    source: cli_crop.Source = None,
+    pattern: cli_crop.Pattern = None,
+    pixel_size: cli_crop.PixelSize = None,
+    protein: cli_crop.Protein = None,
+    nucleus: cli_crop.Nucleus = None,
+    z: cli_crop.Z = "max",
+    illumination: cli_crop.Illumination = False,
+    segmenter: cli_crop.SegmenterName = "threshold",
+    nucleus_size: cli_crop.NucleusSizes = None,
+    masks: cli_crop.Masks = None,
+    keep: cli_crop.Keep = "all",
+    crop_pixel_size: cli_crop.CropPixelSize = None,
+    write_labels: Annotated[
+        bool,
+        typer.Option(
+            "--write-labels",
+            help="Of images: write OUT/crops/PLATE.zarr, a copy as OME-Zarr with the nuclei as "
+            "labels and a table of their classes, for napari and Fractal.",
         ),
     ] = False,
     precision: Annotated[
@@ -100,11 +123,16 @@ def score(
     MLflow run, and OUT/overview.html once OUT holds several plates. Stopped or killed, the same
     command goes on where it was.
 
+    Of images, nuclei are found first and cells cut out around them. They are kept as
+    OUT/crops/PLATE.h5; OUT/crops/PLATE.fields/fields.html shows whether they were found rightly.
+
     Example: coos-score new_plate.h5 --model texture-lr --out scores
 
     Example: coos-score new_plate.h5 --model texture-lr --layout layout.csv
 
     Example: coos-score 'plates/*.h5' --model texture-lr --keep-going --fail-on 'error>5'
+
+    Example: coos-score /data/plate42 --model texture-lr --protein 'Alexa 488'
 
     Example: coos-score 'plates/*.h5' --model texture-lr --dask tcp://host:8786
     """
@@ -118,36 +146,47 @@ def score(
     from coos_mlflow._utils.progress import progress
     from coos_mlflow.plates.layout import read_layout
 
-    files = _files(plates)
     treated = None if layout is None else read_layout(layout)
-    with _Tally(keep_going) as tally:
+    from coos_mlflow.cropping.plan import CropOptions
+
+    chosen = CropOptions(
+        source=source,
+        pattern=pattern,
+        pixel_size=pixel_size,
+        protein=protein,
+        nucleus=nucleus,
+        z=z,
+        illumination=illumination,
+        segmenter=segmenter,
+        nucleus_size=nucleus_size,
+        keep=keep,
+        masks=masks,
+        crop_pixel_size=crop_pixel_size,
+    )
+    with Tally(keep_going) as tally:
         # The files are checked first, since importing MLflow takes much longer.
-        openable = _openable(files, treated, tally)
-        if not openable:
+        inputs = openable(inputs_of(plates, out), chosen, treated, tally)
+        if not inputs:
             return
         with progress(f"Loading {model}"):
-            from coos_mlflow.plates.reader import open_plate
             from coos_mlflow.scoring import overview
             from coos_mlflow.scoring import scorer as scoring
 
             scorer = scoring.Scorer.load(model, precision)
-        fit = []
-        for plate in openable:
-            with tally.attempt():
-                open_plate(plate, scorer.dataset, check_labels=False).close()
-                scorer.check(plate, out, force=force)
-                fit.append(plate)
+        crops = Crops(scorer, out, chosen, tally, force, keep_going)
         if dry_run:
-            for plate in fit:
-                with tally.attempt():
-                    _say_what_would_be(scorer, plate, out)
+            _say_all(crops, inputs, tally)
             return
         options = _Options(force=force, resume=resume, layout=treated)
-        for outcome in _outcomes(scorer, fit, out, options, dask, workers):
-            with tally.attempt():
-                scored = _scored(outcome, tally)
-                _show(scored, profile)
-                tally.met += fail_on.violations(scored.drift, parsed)
+        with _cluster(dask, workers) as client:
+            fit = crops.files(inputs, resume)
+            for outcome in _outcomes(scorer, fit, out, options, client):
+                with tally.attempt():
+                    scored = _scored(outcome, tally)
+                    _show(scored, profile)
+                    tally.met += fail_on.violations(scored.drift, parsed)
+                    if write_labels:
+                        crops.write_labels(scored)
         if page := overview.write_overview(out):
             typer.echo(f"{page}  all plates in {out}, the worst first")
 
@@ -160,112 +199,50 @@ class _Options(TypedDict):
     layout: Layout | None
 
 
-class _Tally:
-    """Plates that could not be scored or logged, and conditions that scored ones met.
-
-    A context manager. On exit it raises the error of the most serious case: a plate without labels
-    (exit code 5), then labels that cannot be trusted (4), then a run that was not logged (3).
-
-    Parameters
-    ----------
-    keep_going : bool
-        Whether to report plates that cannot be scored at the end, instead of at once.
-    """
-
-    def __init__(self, keep_going: bool) -> None:
-        self.met: list[str] = []
-        self.unlogged: list[str] = []
-        self._failed: list[str] = []
-        self._keep_going = keep_going
-
-    @contextmanager
-    def attempt(self) -> Iterator[None]:
-        """Do one step with a plate; with `keep_going`, record its error instead of raising it."""
-        try:
-            yield
-        except (DataError, OutputError, ClusterError) as error:
-            if not self._keep_going:
-                raise
-            self._failed.append(str(error))
-
-    def __enter__(self) -> _Tally:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        sentences = self._failed + self.met + self.unlogged
-        if error is not None:
-            # Another error ends the command, so the sentences so far are printed here.
-            for sentence in sentences if isinstance(error, CoosError) else ():
-                typer.echo(f"error: {without_passwords(sentence)}", err=True)
-        elif self._failed:
-            raise PlatesFailedError("\n".join(sentences))
-        elif self.met:
-            raise ConditionMetError("\n".join(sentences))
-        elif self.unlogged:
-            raise RunNotLoggedError("\n".join(sentences))
-
-
-def _files(patterns: list[str]) -> list[Path]:
-    """Return the plate files that are named or match a pattern, in order."""
-    found: dict[Path, None] = {}
-    for pattern in patterns:
-        if Path(pattern).exists() or not glob.has_magic(pattern):
-            found[Path(pattern)] = None
-            continue
-        matching = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - of any root
-        if not matching:
-            raise DataError(f"{pattern}: no file matches, expected plate files (HDF5).")
-        found |= dict.fromkeys(map(Path, matching))
-    return list(found)
-
-
-def _openable(files: list[Path], layout: Layout | None, tally: _Tally) -> list[Path]:
-    """Return the plate files that can be opened, and that the layout fits.
-
-    Raises
-    ------
-    DataError
-        For plates whose results would share a folder.
-    """
-    from coos_mlflow.plates.file_names import check_names
-    from coos_mlflow.plates.reader import open_plate
-
-    check_names(files)
-    found = []
-    for file in files:
+def _say_all(crops: Crops, inputs: list[Input], tally: Tally) -> None:
+    """Say what would be done with each plate."""
+    for one in inputs:
         with tally.attempt():
-            # Which channels there must be is known once the model is loaded.
-            with open_plate(file, channels=None, check_labels=False) as opened:
-                if layout is not None:
-                    layout.lines(opened)
-            found.append(file)
-    return found
+            crops.scorer.check(one.file, crops.out, force=crops.force)
+            if one.images is None:
+                open_plate_for(crops.scorer, one.file)
+                _say_what_would_be(crops.scorer, one.file, crops.out)
+            else:
+                job = crops.job(one.images)
+                job.check_replaceable()
+                typer.echo(f"would write {one.file} and {job.folder}")
+                typer.echo(f"would write {crops.scorer.folder_for(one.file, crops.out)}")
+
+
+@contextmanager
+def _cluster(dask: str | None, workers: int | None) -> Iterator[Client | None]:
+    """Connect to a Dask cluster where one is asked for, also for cutting out cells."""
+    if dask is None:
+        yield None
+        return
+    from coos_mlflow._utils.cluster import connect, spreading_over
+
+    with connect(dask, workers) as client, spreading_over(client):
+        yield client
 
 
 def _outcomes(
-    scorer: Scorer,
-    plates: list[Path],
-    out: Path,
-    options: _Options,
-    dask: str | None,
-    workers: int | None,
+    scorer: Scorer, plates: list[Path], out: Path, options: _Options, client: Client | None
 ) -> Iterator[Scored | CoosError]:
     """Score plates on this machine one after the other, or on a cluster in parallel."""
-    if dask is None:
+    if client is None:
         for plate in plates:
             try:
                 yield scorer.score(plate, out, **options)
             except (DataError, OutputError, RunNotLoggedError) as error:
                 yield error
         return
-    from coos_mlflow._utils.cluster import connect
     from coos_mlflow.scoring.cluster import score_on
 
-    with connect(dask, workers) as client:
-        yield from score_on(client, scorer, plates, out, **options)
+    yield from score_on(client, scorer, plates, out, **options)
 
 
-def _scored(outcome: Scored | CoosError, tally: _Tally) -> Scored:
+def _scored(outcome: Scored | CoosError, tally: Tally) -> Scored:
     """Return the scored plate, or raise its error; record the sentence of a run not logged."""
     from coos_mlflow.scoring.record import Scored
 

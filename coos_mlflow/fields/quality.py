@@ -6,7 +6,7 @@ alone, but for ``relative_focus``, which `compared` adds once all fields of a pl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -248,8 +248,8 @@ def well_figures(fields: Sequence[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def flags(figures: dict[str, float], rules: Sequence[Rule]) -> list[str]:
-    """Return the keys of the rules that the figures break, in order; NaN breaks none."""
+def flags(figures: Mapping[str, float | None], rules: Sequence[Rule]) -> list[str]:
+    """Return the keys of the rules that the figures break, in order; None and NaN break none."""
     return [
         rule.key
         for rule in rules

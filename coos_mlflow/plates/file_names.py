@@ -5,6 +5,7 @@ Open this module to change which names are refused.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,3 +61,8 @@ def _is_unseen(char: str) -> bool:
         unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
         or unicodedata.bidirectional(char) in _DIRECTION_CLASSES
     )
+
+
+def as_file_name(text: str) -> str:
+    """Return text from a file, such as the name of a plate, as a name that stays in its folder."""
+    return re.sub(r"^\.|[^\w .+-]", "_", text) or "_"

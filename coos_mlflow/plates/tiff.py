@@ -16,6 +16,7 @@ from coos_mlflow._utils.files import new_folder
 from coos_mlflow.errors import CoosError, DataError, OutputError
 from coos_mlflow.plates.cells_csv import CELLS_CSV, FIELDS, FILE_FIELD, SIMULATED_FIELD
 from coos_mlflow.plates.copies import CopyFinder, cell_digests
+from coos_mlflow.plates.file_names import as_file_name
 from coos_mlflow.plates.flags import COPY, check_images
 from coos_mlflow.plates.reader import Plate, PlateWriter
 from coos_mlflow.plates.schema import (
@@ -158,7 +159,7 @@ def _write_images(folder: Path, batch: CellBatch, groups: list[str] | None) -> l
     for offset, cell in enumerate(batch.images):
         group = UNLABELLED_WORD if groups is None else groups[offset] or UNLABELLED_WORD
         # The name of a class may be "..", or begin with the dot of a hidden file.
-        group = re.sub(r"^\.|[^\w .+-]", "_", group)
+        group = as_file_name(group)
         stem = f"{group}/COOSv1cell_{batch.start + offset}"
         (folder / group).mkdir(exist_ok=True)
         for channel, image in zip(CHANNELS, cell, strict=True):

@@ -1,7 +1,7 @@
 """Open TIFF files and read the raw counts of their pages.
 
 Open this to change which TIFFs are read. No other module but `tiff`, which writes them, and the
-sources of `coos_mlflow.fields` import tifffile.
+sources and writers of `coos_mlflow.fields` import tifffile.
 """
 
 from __future__ import annotations

@@ -20,6 +20,12 @@ RESULTS = PREDICTIONS, WELLS, WELLS_CSV, DRIFT, REPORT, REPORT_MD = (
 )
 """Names of the files in the folder of a plate's results."""
 
+CENTRES = "centres.csv"
+"""Name of the table that results of a plate have whose cells were cut out of images."""
+
+ALL_NAMES = (*RESULTS, CENTRES)
+"""Names of all files that the folder of a plate's results may hold."""
+
 _FACTS = ("schema_version", "simulated", "plate_file", "layout", "model", "precision", "versions")
 
 

@@ -5,8 +5,11 @@ Open this module to see what is escaped, or to add a filter to the templates.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from functools import cache
+from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -39,6 +42,20 @@ def environment(*, markdown: bool = False) -> Environment:
     pages.globals["figures"] = figures
     pages.filters |= {"percent": percent, "shortened": shortened}
     return pages
+
+
+def page_script(*names: str) -> dict[str, str]:
+    """Return the one script of a page, made of files of ``templates``.
+
+    Returns
+    -------
+    dict
+        ``script``, and ``script_hash``, by which the page's content security policy allows it.
+    """
+    folder = files("coos_mlflow.reports").joinpath("templates")
+    script = "".join(folder.joinpath(name).read_text("utf-8") for name in names)
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    return {"script": Markup(script), "script_hash": f"sha256-{digest}"}
 
 
 def _as_markdown(value: object) -> Markup:

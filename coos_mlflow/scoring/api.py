@@ -9,8 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from coos_mlflow.cropping.crop import crop_plate
+from coos_mlflow.cropping.plan import CropOptions, open_plate_images
 from coos_mlflow.plates.layout import read_layout
 from coos_mlflow.registry.results import PREDICTIONS, REPORT, WELLS
+from coos_mlflow.scoring.images import crop_job, is_images
 from coos_mlflow.scoring.record import Scored
 from coos_mlflow.scoring.scorer import Scorer
 
@@ -98,13 +101,14 @@ def score(
     *,
     force: bool = False,
     layout: str | Path | None = None,
+    **cropping: Any,
 ) -> ScoringResult:
     """Label every cell of a plate, with a verdict on the plate.
 
     Parameters
     ----------
-    plate : path
-        A plate file (HDF5).
+    plate : path or address
+        A plate file (HDF5), or a folder of images as an instrument wrote them.
     model : str or Scorer
         The name of a registered model, or what `load_model` returned.
     out : path, optional
@@ -115,6 +119,8 @@ def score(
     layout : path, optional
         CSV with a column ``well`` and others, such as ``compound``, which are joined to the tables
         of cells and wells as ``Metadata_compound``.
+    **cropping
+        Of images: see `coos_mlflow.cropping.plan.CropOptions`, such as ``protein="Alexa 488"``.
 
     Returns
     -------
@@ -134,11 +140,21 @@ def score(
     read = None if layout is None else read_layout(layout)
     scorer = load_model(model) if isinstance(model, str) else model
     if out is not None:
-        scored = scorer.score(Path(plate), Path(out), force=force, layout=read)
-        return _result(scored, kept=True)
+        file = _plate_file(plate, scorer, Path(out), cropping)
+        return _result(scorer.score(file, Path(out), force=force, layout=read), kept=True)
     with tempfile.TemporaryDirectory(prefix="coos-score-") as folder:
-        scored = scorer.score(Path(plate), Path(folder), log=False, layout=read)
-        return _result(scored, kept=False)
+        file = _plate_file(plate, scorer, Path(folder), cropping)
+        return _result(scorer.score(file, Path(folder), log=False, layout=read), kept=False)
+
+
+def _plate_file(plate: str | Path, scorer: Scorer, out: Path, cropping: dict[str, Any]) -> Path:
+    """Return the plate file to score; cells of images are cut out first."""
+    options = CropOptions(**cropping)
+    if not is_images(str(plate)):
+        return Path(plate)
+    return crop_plate(
+        crop_job(scorer, open_plate_images(str(plate), options), out, options)
+    ).job.out
 
 
 def _result(scored: Scored, kept: bool) -> ScoringResult:

@@ -23,12 +23,13 @@ from coos_mlflow.plates.copies import CopyFinder
 from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.flags import USABLE, FlagCounter
 from coos_mlflow.plates.reader import Plate
-from coos_mlflow.registry.results import DRIFT, PREDICTIONS, REPORT, REPORT_MD
+from coos_mlflow.registry.results import CENTRES, DRIFT, PREDICTIONS, REPORT, REPORT_MD
 from coos_mlflow.reports.plate.cells import Pictures, ReferencePicture
 from coos_mlflow.reports.plate.figures.cells import cell_picture
 from coos_mlflow.reports.plate.html import render
 from coos_mlflow.reports.plate.markdown import render_markdown
 from coos_mlflow.reports.plate.summary import summarise
+from coos_mlflow.scoring.centres import write_centres
 from coos_mlflow.scoring.job import Job, check_replaceable, found_cells, found_results
 from coos_mlflow.scoring.layout_columns import LayoutColumns
 from coos_mlflow.scoring.parts import WorkFolder
@@ -103,6 +104,7 @@ def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> d
             gathered = _gather(plate, work, reference.dataset, writer)
             drift = _assess(plate, gathered, reference)
             examples = gathered.examples.thumbnails()
+    write_centres(plate, new / PREDICTIONS, new / CENTRES)
     drift |= job.facts
     for well in drift["wells"]:
         well["layout"] = columns.values((well["plate"], well["well"]))

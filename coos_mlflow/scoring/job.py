@@ -19,7 +19,7 @@ from coos_mlflow.errors import DataError
 from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.layout import Layout
 from coos_mlflow.plates.reader import file_digest, open_plate
-from coos_mlflow.registry.results import DRIFT, RESULTS, key_of
+from coos_mlflow.registry.results import ALL_NAMES, DRIFT, RESULTS, key_of
 from coos_mlflow.registry.versions import ModelRef
 from coos_mlflow.scoring.predictions import BATCH
 
@@ -224,4 +224,4 @@ def check_replaceable(job: Job) -> None:
     ------
     OutputError
     """
-    check_folder(job.folder, job.force or found_cells(job) is not None, RESULTS)
+    check_folder(job.folder, job.force or found_cells(job) is not None, ALL_NAMES)

@@ -27,7 +27,7 @@ from coos_mlflow.plates.layout import Layout
 from coos_mlflow.plates.reader import Plate, open_plate
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.relocation import check_there
-from coos_mlflow.registry.results import RESULTS, read_drift
+from coos_mlflow.registry.results import ALL_NAMES, read_drift
 from coos_mlflow.registry.runs import first_line, prepare_store
 from coos_mlflow.representations.nn.precision import BF16, check_precision
 from coos_mlflow.scoring.blocks import score_blocks
@@ -127,7 +127,7 @@ class Scorer:
             checked here, since that needs the plate's digest.
         """
         folder = self.folder_for(plate, out)
-        check_folder(folder, force or _holds_results_of(folder, self.model), RESULTS)
+        check_folder(folder, force or _holds_results_of(folder, self.model), ALL_NAMES)
 
     @staticmethod
     def folder_for(plate: Path, out: Path) -> Path:

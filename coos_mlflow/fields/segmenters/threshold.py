@@ -1,20 +1,425 @@
-"""Smooth, threshold and split nuclei, with all lengths in micrometres."""
+"""Smooth, threshold and split nuclei, with all lengths in micrometres.
+
+Open this to change how nuclei are found without a network. Constants without a source are chosen:
+they were tuned on simulated fields of other seeds than those that `scripts/validate_fields.py`
+judges by, and by looking at fields of real instruments.
+"""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from skimage import filters, measure
+from numba import njit
+from scipy import ndimage
 
 from coos_mlflow.fields.plate_images import Field
 from coos_mlflow.fields.segmenters.base import NucleusSize, Segmenter
+
+WORK_PIXEL_UM = 0.65
+"""Finer pixels are averaged up to this size: a small nucleus still has 6 of them across."""
+
+SMOOTH_UM, SMOOTH_PX = 0.5, 0.5
+"""Standard deviation of the smoothing, about the resolution of a dry objective; at least so many
+pixels."""
+
+DARK_UM = 3.0
+"""Standard deviation of the smoothing that finds the dark parts of a field."""
+
+BACKGROUND_UM = 45.0
+"""Every square of this side shows some background. Slower changes are uneven illumination."""
+
+NOISE_LIMIT = 7.0
+"""Least height above the background, in standard deviations of the smoothed noise."""
+
+SPECK = 0.7
+"""Bright parts smaller than this share of the smallest nucleus do not set a nucleus' brightness."""
+
+RISE = 0.45
+"""Share of a nucleus' own brightness at its outline. Blur leaves half of it at an edge."""
+
+DIMMEST, NEAR_UM = 0.22, 16.0
+"""Least brightness at an outline, as a share of the brightest nucleus in a square of this side
+around it. It leaves out the glow around bright nuclei."""
+
+FAINTEST = 0.15
+"""Least brightness of a nucleus, as a share of the usual one. It leaves out cytoplasm."""
+
+BRIGHTEST = 1.5
+"""Greater brightness, as a multiple of the usual one, counts no more: next to a dividing or a dead
+cell other nuclei keep their outlines."""
+
+HOLE_UM = 5.0
+"""Diameter of the largest dark part of a nucleus, such as a nucleolus."""
+
+HOLE_RATIO = 0.9
+"""Brightness over that at an outline, above which a hole is no gap between nuclei."""
+
+SPLIT_UM, SPLIT_PX = 0.5, 0.9
+"""Standard deviation of the smoothing of depths; at least so many pixels."""
+
+ONE_PASS, ONE_SHAPE = 0.985, 0.88
+"""Parts are of one nucleus where the pass between them is higher than this share of the lower top,
+or where this share times the share that both fill of their convex hull is higher."""
 
 
 def segment(
     nucleus: np.ndarray, pixel_size_um: float, size: NucleusSize, field: Field
 ) -> np.ndarray:
     """Return the label image of a field; see `Segmenter.segment`."""
-    smooth = filters.gaussian(nucleus, 0.5 / pixel_size_um, preserve_range=True)
-    return measure.label(smooth > filters.threshold_otsu(smooth)).astype(np.int32)
+    step = max(1, int(WORK_PIXEL_UM / pixel_size_um))
+    um = pixel_size_um * step
+    counts = _mean_of_squares(np.asarray(nucleus, np.float32), step)
+    smooth = ndimage.gaussian_filter(counts, _smoothing(um))
+    bright = smooth - _background(smooth, um)
+    limit = NOISE_LIMIT * _noise(counts, smooth, um)
+    usual = _usual_brightness(_plateaus(bright, um, size), limit)
+    bright = np.minimum(bright, BRIGHTEST * usual)
+    plateau = _plateaus(bright, um, size)
+    levels = _outline_levels(plateau, max(limit, RISE * FAINTEST * usual), um)
+    ratio = bright / levels
+    parts = _split(_mask(ratio, um), plateau / levels, um)
+    nuclei = _without_holes(_without_specks(parts, size, um), um)
+    return nuclei if step == 1 else _enlarged(nuclei, ratio - 1.0, step, nucleus.shape)
+
+
+def _smoothing(um: float) -> float:
+    """Return the standard deviation of the smoothing in pixels."""
+    return max(SMOOTH_UM / um, SMOOTH_PX)
+
+
+def _mean_of_squares(image: np.ndarray, step: int) -> np.ndarray:
+    """Return the means of squares of `step` pixels; the last ones repeat the border."""
+    if step == 1:
+        return image
+    height, width = image.shape
+    padded = np.pad(image, ((0, -height % step), (0, -width % step)), mode="edge")
+    rows, columns = padded.shape[0] // step, padded.shape[1] // step
+    return padded.reshape(rows, step, columns, step).mean(axis=(1, 3), dtype=np.float32)
+
+
+def _background(smooth: np.ndarray, um: float) -> np.ndarray:
+    """Return the counts between nuclei: a smoothed opening by a square of `BACKGROUND_UM`."""
+    step = max(1, round(2.5 / um))
+    coarse = _mean_of_squares(smooth, step)
+    side = max(3, round(BACKGROUND_UM / um / step))
+    opened = ndimage.maximum_filter(ndimage.minimum_filter(coarse, side), side)
+    even = ndimage.gaussian_filter(opened, side / 3.0, mode="nearest")
+    return _zoomed(even, step, smooth.shape)
+
+
+def _noise(counts: np.ndarray, smooth: np.ndarray, um: float) -> float:
+    """Return the standard deviation of the smoothed noise between nuclei.
+
+    It is that of what a second smoothing takes away, which has 0.73 of it where noise is white, in
+    the darkest twentieth of the field. The median of absolute values is 0.6745 standard deviations.
+    Regions that are exactly even are no image. Rounding is noise too.
+    """
+    fine = smooth - ndimage.gaussian_filter(smooth, 2.0 * _smoothing(um))
+    wide = ndimage.gaussian_filter(smooth, DARK_UM / um)
+    uneven = fine != 0.0
+    steps = np.diff(np.unique(counts[:: max(1, len(counts) // 64)]))
+    rounding = 0.3 * float(steps.min()) if len(steps) else 1.0
+    if not uneven.any():
+        return rounding
+    dark = fine[uneven & (wide <= np.percentile(wide[uneven], 5))]
+    return max(float(np.median(np.abs(dark))) / 0.6745 / 0.73, rounding)
+
+
+def _plateaus(bright: np.ndarray, um: float, size: NucleusSize) -> np.ndarray:
+    """Return the brightness without parts much smaller than a nucleus, smoothed."""
+    side = 2 * int(0.5 * SPECK * size.smallest / um) + 1
+    opened = ndimage.maximum_filter(ndimage.minimum_filter(bright, side), side)
+    return ndimage.gaussian_filter(opened, 1.0 / um)
+
+
+def _usual_brightness(plateau: np.ndarray, limit: float) -> float:
+    """Return the brightness that the brighter quarter of the area of all nuclei exceeds."""
+    basins = _basins(plateau, plateau > limit)
+    tops = _maxima(plateau, basins)
+    inside = plateau > np.maximum(RISE * tops[basins], limit)
+    areas = np.bincount(basins[inside], minlength=len(tops))
+    if not areas.any():
+        return limit
+    order = np.argsort(tops, kind="stable")
+    place = np.searchsorted(np.cumsum(areas[order]), 0.75 * areas.sum())
+    return float(tops[order[place]])
+
+
+def _outline_levels(plateau: np.ndarray, limit: float, um: float) -> np.ndarray:
+    """Return the brightness of an outline at each pixel, from the nucleus that it belongs to."""
+    basins = _basins(plateau, plateau > limit)
+    own = _maxima(plateau, basins)[basins]
+    near = ndimage.maximum_filter(own, max(3, round(NEAR_UM / um)))
+    return np.maximum(np.maximum(RISE * own, DIMMEST * near), limit)
+
+
+def _mask(ratio: np.ndarray, um: float) -> np.ndarray:
+    """Return where nuclei are, from the brightness over that at an outline.
+
+    Thin bridges are opened, and holes are filled that are nearly bright enough.
+    """
+    mask = ndimage.binary_opening(ratio > 1.0)
+    holes, count = ndimage.label(~mask)
+    sizes = np.bincount(holes.ravel(), minlength=count + 1)
+    sums = np.bincount(holes.ravel(), weights=ratio.ravel(), minlength=count + 1)
+    filled = (sizes < _pixels(HOLE_UM, um)) & (sums > HOLE_RATIO * sizes)
+    filled[0] = False
+    return mask | filled[holes]
+
+
+def _pixels(diameter_um: float, um: float) -> float:
+    """Return the number of pixels of a disk."""
+    return math.pi * (0.5 * diameter_um / um) ** 2
+
+
+def _split(mask: np.ndarray, ratio: np.ndarray, um: float) -> np.ndarray:
+    """Return parts of the mask with one nucleus each, by its depth and brightness."""
+    depth = ndimage.distance_transform_edt(mask).astype(np.float32)
+    depth *= np.sqrt(np.clip(RISE * ratio, 0.0, 1.0))
+    depth = ndimage.gaussian_filter(depth, max(SPLIT_UM / um, SPLIT_PX))
+    return _joined(depth, _basins(depth, mask))
+
+
+def _without_specks(parts: np.ndarray, size: NucleusSize, um: float) -> np.ndarray:
+    """Return the parts numbered from 1, without those half as wide as the smallest nucleus."""
+    kept = np.bincount(parts.ravel()) >= _pixels(0.5 * size.smallest, um)
+    kept[0] = False
+    return np.where(kept, np.cumsum(kept), 0).astype(np.int32)[parts]
+
+
+def _without_holes(labels: np.ndarray, um: float) -> np.ndarray:
+    """Return the labels with holes filled that one nucleus surrounds, such as nucleoli."""
+    holes, count = ndimage.label(labels == 0)
+    numbers = np.arange(count + 1)
+    largest = ndimage.maximum(ndimage.maximum_filter(labels, 3), holes, numbers)
+    others = np.where(labels == 0, np.iinfo(np.int32).max, labels)
+    smallest = ndimage.minimum(ndimage.minimum_filter(others, 3), holes, numbers)
+    sizes = np.bincount(holes.ravel(), minlength=count + 1)
+    filled = (sizes < _pixels(HOLE_UM, um)) & (largest == smallest)
+    fill = np.where(filled, largest, 0).astype(np.int32)
+    fill[0] = 0
+    return labels + fill[holes]
+
+
+@njit(cache=True, nogil=True)
+def _basins(height: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the numbers, from 1, of the maxima that steepest ascents from each pixel reach.
+
+    Of equally high pixels the earlier one counts as higher.
+    """
+    rows, columns = height.shape
+    target = np.empty(rows * columns, np.int64)
+    for y in range(rows):
+        for x in range(columns):
+            best = y * columns + x
+            top = height[y, x]
+            if mask[y, x]:
+                for v in range(max(y - 1, 0), min(y + 2, rows)):
+                    for u in range(max(x - 1, 0), min(x + 2, columns)):
+                        place = v * columns + u
+                        if mask[v, u] and (
+                            height[v, u] > top or (height[v, u] == top and place < best)
+                        ):
+                            best, top = place, height[v, u]
+            target[y * columns + x] = best
+    numbers = np.zeros(rows * columns, np.int32)
+    count = 0
+    for place in range(rows * columns):
+        if mask.flat[place] and target[place] == place:
+            count += 1
+            numbers[place] = count
+    for place in range(rows * columns):
+        if not mask.flat[place]:
+            continue
+        end = place
+        while numbers[end] == 0:
+            end = target[end]
+        number, end = numbers[end], place
+        while numbers[end] == 0:
+            numbers[end] = number
+            end = target[end]
+    return numbers.reshape(rows, columns)
+
+
+def _maxima(height: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Return the greatest height of each part, and 0 for the number 0."""
+    tops = np.zeros(int(parts.max()) + 1, np.float32)
+    np.maximum.at(tops, parts.ravel(), height.ravel())
+    tops[0] = 0.0
+    return tops
+
+
+def _joined(height: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Join parts of one nucleus, those with the highest pass between them first.
+
+    See `ONE_PASS` and `ONE_SHAPE`.
+    """
+    tops = _maxima(height, parts).tolist()
+    sizes = np.bincount(parts.ravel()).tolist()
+    rims = _rims(parts)
+    root = list(range(len(tops)))
+
+    def find(part: int) -> int:
+        while root[part] != part:
+            root[part] = root[root[part]]
+            part = root[part]
+        return part
+
+    for first, second, passed in _passes(height, parts):
+        a, b = find(first), find(second)
+        share = passed / min(tops[a], tops[b])
+        if a == b:
+            continue
+        rim, size = _union(rims[a], rims[b]), sizes[a] + sizes[b]
+        if share > ONE_PASS or share * size > ONE_SHAPE * _hull_pixels(*rim[1:]):
+            low, high = min(a, b), max(a, b)
+            root[high] = low
+            tops[low], sizes[low], rims[low] = max(tops[a], tops[b]), size, rim
+    roots = np.array([find(part) for part in range(len(root))])
+    return np.unique(roots, return_inverse=True)[1].astype(np.int32)[parts]
+
+
+Rim = tuple[int, np.ndarray, np.ndarray]
+"""First row of a part, and its first and last column in each row, as float64."""
+
+
+def _rims(parts: np.ndarray) -> list[Rim]:
+    """Return the rim of each part; that of the number 0 is empty."""
+    rims: list[Rim] = [(0, np.empty(0), np.empty(0))]
+    for number, box in enumerate(ndimage.find_objects(parts), 1):
+        rows, columns = box
+        here = parts[box] == number
+        first = here.argmax(axis=1) + float(columns.start)
+        last = columns.stop - 1.0 - here[:, ::-1].argmax(axis=1)
+        empty = ~here.any(axis=1)
+        first[empty], last[empty] = np.inf, -np.inf
+        rims.append((rows.start, first, last))
+    return rims
+
+
+def _union(a: Rim, b: Rim) -> Rim:
+    """Return the rim of two parts together."""
+    top = min(a[0], b[0])
+    n_rows = max(a[0] + len(a[1]), b[0] + len(b[1])) - top
+    first, last = np.full(n_rows, np.inf), np.full(n_rows, -np.inf)
+    for start, left, right in (a, b):
+        rows = np.s_[start - top : start - top + len(left)]
+        np.minimum(first[rows], left, out=first[rows])
+        np.maximum(last[rows], right, out=last[rows])
+    return top, first, last
+
+
+@njit(cache=True, nogil=True)
+def _hull_pixels(first: np.ndarray, last: np.ndarray) -> float:
+    """Return the number of pixels in the convex hull, by Pick's theorem."""
+    left, right = _chain(first, 1.0), _chain(last, -1.0)
+    area = _under(right) - _under(left)
+    border = _length(left) + _length(right)
+    border += right[0, 1] - left[0, 1] + right[-1, 1] - left[-1, 1]
+    return area + 0.5 * border + 1.0
+
+
+@njit(cache=True, nogil=True)
+def _chain(edge: np.ndarray, sign: float) -> np.ndarray:
+    """Return the corners (row, column) of one side of a hull, outwards where `sign` * x is low."""
+    corners = np.empty((len(edge), 2))
+    count = 0
+    for row in range(len(edge)):
+        if not np.isfinite(edge[row]):
+            continue
+        while count > 1:
+            dy, dx = corners[count - 1] - corners[count - 2]
+            if sign * (dx * (row - corners[count - 2, 0])) < sign * (
+                dy * (edge[row] - corners[count - 2, 1])
+            ):
+                break
+            count -= 1
+        corners[count, 0], corners[count, 1] = row, edge[row]
+        count += 1
+    return corners[:count]
+
+
+@njit(cache=True, nogil=True)
+def _under(chain: np.ndarray) -> float:
+    """Return the integral of the column over the rows."""
+    total = 0.0
+    for k in range(len(chain) - 1):
+        total += 0.5 * (chain[k, 1] + chain[k + 1, 1]) * (chain[k + 1, 0] - chain[k, 0])
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _length(chain: np.ndarray) -> float:
+    """Return the length of a side of a hull."""
+    total = 0.0
+    for k in range(len(chain) - 1):
+        total += math.hypot(chain[k + 1, 0] - chain[k, 0], chain[k + 1, 1] - chain[k, 1])
+    return total
+
+
+def _passes(height: np.ndarray, parts: np.ndarray) -> list[tuple[int, int, float]]:
+    """Return pairs of parts that touch with the height of the pass between, highest first."""
+    pairs, heights = [], []
+    for here, there in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
+        a, b = parts[here], parts[there]
+        met = (a != b) & (a > 0) & (b > 0)
+        pairs.append(np.sort(np.stack([a[met], b[met]], axis=1), axis=1))
+        heights.append(np.minimum(height[here][met], height[there][met]))
+    found, passed = np.concatenate(pairs), np.concatenate(heights)
+    order = np.lexsort((found[:, 1], found[:, 0], -passed))
+    return list(zip(*found[order].T.tolist(), passed[order].tolist(), strict=True))
+
+
+@njit(cache=True, nogil=True)
+def _zoomed(coarse: np.ndarray, step: int, shape: tuple[int, int]) -> np.ndarray:
+    """Return the squares of `step` pixels interpolated bilinearly to the pixels of `shape`."""
+    rows, columns = coarse.shape
+    image = np.empty(shape, np.float32)
+    for y in range(shape[0]):
+        v = min(max((y + 0.5) / step - 0.5, 0.0), rows - 1.0)
+        i = int(v)
+        k, fy = min(i + 1, rows - 1), v - i
+        for x in range(shape[1]):
+            u = min(max((x + 0.5) / step - 0.5, 0.0), columns - 1.0)
+            j = int(u)
+            m, fx = min(j + 1, columns - 1), u - j
+            top = coarse[i, j] * (1.0 - fx) + coarse[i, m] * fx
+            bottom = coarse[k, j] * (1.0 - fx) + coarse[k, m] * fx
+            image[y, x] = top * (1.0 - fy) + bottom * fy
+    return image
+
+
+@njit(cache=True, nogil=True)
+def _enlarged(
+    labels: np.ndarray, margin: np.ndarray, step: int, shape: tuple[int, int]
+) -> np.ndarray:
+    """Return labels at the pixels of `shape`, with the outline where the margin crosses 0."""
+    rows, columns = labels.shape
+    signed = np.empty(labels.shape, np.float32)
+    for y in range(rows):
+        for x in range(columns):
+            value = margin[y, x]
+            signed[y, x] = max(value, 0.1) if labels[y, x] > 0 else min(value, -0.1)
+    fine = _zoomed(signed, step, shape)
+    image = np.zeros(shape, np.int32)
+    for y in range(shape[0]):
+        for x in range(shape[1]):
+            if fine[y, x] > 0.0:
+                image[y, x] = _nearest_label(labels, (y + 0.5) / step, (x + 0.5) / step)
+    return image
+
+
+@njit(cache=True, nogil=True)
+def _nearest_label(labels: np.ndarray, y: float, x: float) -> int:
+    """Return the label of the nearest nucleus among the square at a point and those around it."""
+    best, label = 9.0, 0
+    for v in range(max(int(y) - 1, 0), min(int(y) + 2, labels.shape[0])):
+        for u in range(max(int(x) - 1, 0), min(int(x) + 2, labels.shape[1])):
+            distance = (v + 0.5 - y) ** 2 + (u + 0.5 - x) ** 2
+            if labels[v, u] > 0 and distance < best:
+                best, label = distance, labels[v, u]
+    return label
 
 
 SEGMENTER = Segmenter("threshold and distance transform", segment, lambda: {})

@@ -6,7 +6,10 @@ To add a format, add a file to this folder that declares ``SOURCE = Source(...)`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -15,6 +18,7 @@ from xml.etree.ElementTree import Element
 from coos_mlflow._utils.plugins import load_plugins, plugin_names
 from coos_mlflow.errors import DataError
 from coos_mlflow.fields.plate_images import MissingPlane, Plane, PlateImages, TiffPlane
+from coos_mlflow.plates.columns import shown
 
 MAX_XML_BYTES = 2**30
 """Largest index that is read. An index of 384 wells, 10 fields and 6 channels has 50 MB."""
@@ -86,9 +90,13 @@ def open_images(
         Where there is nothing, where no source or several recognise it, where it holds no field,
         and for what the source itself refuses.
     """
+    check_pixel_size("--pixel-size", pixel_size_um)
     chosen = _chosen(location, source, pattern)
     given = {} if pattern is None else {"pattern": pattern}
-    images = sources()[chosen].read(location, **given)
+    try:
+        images = sources()[chosen].read(location, **given)
+    except OSError as error:
+        raise DataError(f"{location}: cannot be read ({error.strerror or error}).") from error
     if not images.fields:
         raise DataError(
             f"{location}: no field found as {chosen} ({sources()[chosen].title}), expected images "
@@ -96,6 +104,19 @@ def open_images(
         )
     images = replace(images, fields=tuple(sorted(images.fields, key=lambda one: one.key)))
     return images if pixel_size_um is None else replace(images, pixel_size_um=pixel_size_um)
+
+
+def check_pixel_size(option: str, size_um: float | None) -> float | None:
+    """Return a size that was given by an option, None as it is.
+
+    Raises
+    ------
+    DataError
+        For a size that no pixel has.
+    """
+    if size_um is not None and not 0 < size_um < 100:
+        raise DataError(f"{option} {size_um:g} found, expected micrometres above 0 and below 100.")
+    return size_um
 
 
 def _chosen(location: str, source: str | None, pattern: str | None) -> str:
@@ -152,16 +173,19 @@ def file_inside(folder: Path, name: str, where: str) -> Path:
         For a name that leads out of the folder, by ``..``, a root or a link.
     """
     path = folder / name.replace("\\", "/")
-    root = folder.resolve()
-    if not path.resolve().is_relative_to(root) or "\0" in name:
+    # Resolving asks the disk for each part of a path, which is slow for thousands of plain names.
+    is_plain = path.name == name != ".." and not path.is_symlink()
+    if "\0" in name or not (is_plain or path.resolve().is_relative_to(folder.resolve())):
         raise DataError(
-            f"{where}: names the file {name[:100]!r} outside {folder}, expected files inside; "
-            "it is not read."
+            f"{where}: names the file '{shown(name, 100)}' outside {folder}, expected files "
+            "inside; it is not read."
         )
     return path
 
 
-def tiff_plane(folder: Path, name: str, where: str, there: set[str] | None = None) -> Plane:
+def tiff_plane(
+    folder: Path, name: str, where: str, there: AbstractSet[str] | None = None, page: int = 0
+) -> Plane:
     """Return the plane of a TIFF that an index names, a `MissingPlane` where there is no file.
 
     Parameters
@@ -169,11 +193,20 @@ def tiff_plane(folder: Path, name: str, where: str, there: set[str] | None = Non
     folder, name, where
         See `file_inside`.
     there : set of str or None
-        Names of all files of the folder, so that not each has to be looked for on a slow disk.
+        From `files_of`, so that not each file has to be looked for on a slow disk.
+    page : int
+        Of the TIFF, from 0.
     """
+    if there is not None and name in there:
+        return TiffPlane(folder / name, page)
     path = file_inside(folder, name, where)
-    exists = name in there if there is not None else path.is_file()
-    return TiffPlane(path) if exists or path.is_file() else MissingPlane(path, Path(where).name)
+    return TiffPlane(path, page) if path.is_file() else MissingPlane(path, Path(where).name)
+
+
+def files_of(folder: Path) -> frozenset[str]:
+    """Return the names of all files of a folder that are no links."""
+    with os.scandir(folder) as entries:
+        return frozenset(one.name for one in entries if one.is_file(follow_symlinks=False))
 
 
 def read_xml(path: Path) -> Element:
@@ -189,32 +222,79 @@ def read_xml(path: Path) -> Element:
     DataError
         For text that is not XML, entities (XML bombs), and references to other files.
     """
+    from defusedxml import ElementTree
+
+    with _xml_errors(path):
+        _check_size(path)
+        return _localised(ElementTree.parse(path, forbid_dtd=True).getroot())
+
+
+def parse_xml(text: str | bytes, where: str | Path) -> Element:
+    """Parse XML that stands inside another file; see `read_xml`."""
+    from defusedxml import ElementTree
+
+    with _xml_errors(where):
+        return _localised(ElementTree.fromstring(text, forbid_dtd=True))
+
+
+def elements(path: Path) -> Iterator[tuple[str, Element]]:
+    """Yield the local name of each element of an XML file, and the element, when it ends.
+
+    A caller that clears what it has read keeps little of a large index in memory.
+
+    Raises
+    ------
+    DataError
+        See `read_xml`.
+    """
+    from defusedxml.ElementTree import iterparse
+
+    with _xml_errors(path):
+        _check_size(path)
+        for _, element in iterparse(path, forbid_dtd=True):
+            yield local_name(element.tag), element
+
+
+def _check_size(path: Path) -> None:
+    size = path.stat().st_size
+    if size > MAX_XML_BYTES:
+        raise DataError(f"{path}: {size:,} bytes found, expected at most {MAX_XML_BYTES:,}.")
+
+
+@contextmanager
+def _xml_errors(where: str | Path) -> Iterator[None]:
     from xml.etree.ElementTree import ParseError
 
-    from defusedxml import DefusedXmlException, ElementTree
+    from defusedxml import DefusedXmlException
 
     try:
-        size = path.stat().st_size
-        if size > MAX_XML_BYTES:
-            raise DataError(f"{path}: {size:,} bytes found, expected at most {MAX_XML_BYTES:,}.")
-        root = ElementTree.parse(path, forbid_dtd=True).getroot()
+        yield
     except DefusedXmlException as error:
         raise DataError(
-            f"{path}: defines entities or refers to other files, which is not read; expected the "
+            f"{where}: defines entities or refers to other files, which is not read; expected the "
             "plain XML of an instrument."
         ) from error
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read ({error.strerror}).") from error
     except (ParseError, ValueError, LookupError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise DataError(
-            f"{path}: cannot be read as XML ({reason}); it may be cut short."
+            f"{where}: cannot be read as XML ({reason}); it may be cut short."
         ) from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _localised(root: Element) -> Element:
     for element in root.iter():
-        element.tag = _local(element.tag)
-        element.attrib = {_local(name): value for name, value in element.attrib.items()}
+        element.tag = local_name(element.tag)
+        element.attrib = attributes(element)
     return root
 
 
-def _local(name: str) -> str:
+def attributes(element: Element) -> dict[str, str]:
+    """Return the attributes of an element by local name."""
+    return {local_name(name): value for name, value in element.attrib.items()}
+
+
+def local_name(name: str) -> str:
+    """Return a tag without its namespace."""
     return name.rpartition("}")[2]

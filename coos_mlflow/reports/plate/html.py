@@ -5,16 +5,11 @@ Open it to change what is left out of a page that would be too large.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from functools import partial
-from importlib.resources import files
 from typing import Any
 
-from markupsafe import Markup
-
 from coos_mlflow.reports.plate.cells import trimmed
-from coos_mlflow.reports.templating import environment
+from coos_mlflow.reports.templating import environment, page_script
 
 SIZE_LIMIT = 3_000_000
 """Largest size of a report in bytes, for a plate of any size."""
@@ -34,8 +29,6 @@ _CONTENTS = (
 """Contents to try, the fullest first, until a page is within `SIZE_LIMIT`. Each is the number of
 cells shown in each role of a class, of roles shown for each well, and of plates with maps."""
 
-_SCRIPT = "report.js"
-
 
 def render(summary: dict[str, Any]) -> str:
     """Return the page of a summary, with fewer cells or maps where it would be too large.
@@ -50,9 +43,8 @@ def render(summary: dict[str, Any]) -> str:
     str
         HTML of at most `SIZE_LIMIT` bytes in UTF-8 that makes no network requests.
     """
-    script = Markup(files("coos_mlflow.reports").joinpath("templates", _SCRIPT).read_text("utf-8"))
     template = environment().get_template("report.html")
-    fill = partial(template.render, script=script, script_hash=_hash(script))
+    fill = partial(template.render, **page_script("wells.js", "report.js"))
     page = ""
     for per_role, per_well, n_maps in _CONTENTS:
         maps = summary["maps"][:n_maps]
@@ -62,9 +54,3 @@ def render(summary: dict[str, Any]) -> str:
         if len(page.encode("utf-8")) <= SIZE_LIMIT:
             break
     return page
-
-
-def _hash(script: str) -> str:
-    """Return the hash by which the page's content security policy allows its one script."""
-    digest = hashlib.sha256(script.encode("utf-8")).digest()
-    return "sha256-" + base64.b64encode(digest).decode("ascii")

@@ -70,13 +70,13 @@ def notes(drift: dict[str, Any]) -> list[str]:
     read, left_out = drift["well_ids"], drift["left_out"]
     notes = []
     if read and drift["wells"]:
-        notes.append(f"{_counted(len(drift['wells']), 'well')} {read['words']}.")
+        notes.append(f"{counted(len(drift['wells']), 'well')} {read['words']}.")
         notes += [f"{read['note']}."] if read["note"] else []
     if read and read["n_cells_without"] and not drift["has_well_ids"]:
-        notes.append(f"{_counted(read['n_cells_without'], 'cell')} without a well id.")
+        notes.append(f"{counted(read['n_cells_without'], 'cell')} without a well id.")
     if left_out["nameless"]:
         notes.append(
-            f"{_counted(left_out['nameless'], 'cell')} without an id of plate or well: left out of "
+            f"{counted(left_out['nameless'], 'cell')} without an id of plate or well: left out of "
             "the verdict and all figures, but not of predictions.parquet."
         )
     if drift["layout"]:
@@ -94,11 +94,12 @@ def _layout_words(layout: dict[str, Any]) -> str:
 
 
 def _lines_words(without: int, drift: dict[str, Any]) -> str:
-    total = _counted(len(drift["wells"]), "well")
+    total = counted(len(drift["wells"]), "well")
     return f"it has no line for {without:,} of {total}" if without else f"it has all {total}"
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, such as "1 well" or "1,200 wells"."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 

@@ -40,7 +40,7 @@ def plate_map(plate: dict[str, Any], quantity: str) -> Markup:
     if not placed:
         rows, columns = math.ceil(len(wells) / UNPLACED_COLUMNS), UNPLACED_COLUMNS
     left, top = (18, 16) if placed else (2, 2)
-    parts = _frame(columns, rows, left, top) if placed else []
+    parts = frame(columns, rows, left, top) if placed else []
     for number, well in enumerate(wells):
         row, column = (well["row"] - 1, well["column"] - 1) if placed else divmod(number, columns)
         drawn = _square(well, quantity, most_cells, left + column * WELL + 1, top + row * WELL + 1)
@@ -51,7 +51,8 @@ def plate_map(plate: dict[str, Any], quantity: str) -> Markup:
     return svg(left + columns * WELL + 2, top + rows * WELL + 2, label, parts, "group")
 
 
-def _frame(columns: int, rows: int, left: int, top: int) -> list[str]:
+def frame(columns: int, rows: int, left: float, top: float) -> list[str]:
+    """Draw the outline of a plate with the names of its rows and columns."""
     parts = [
         f'<rect class="plate" x="{left}" y="{top}" width="{columns * WELL}" '
         f'height="{rows * WELL}" rx="5"/>'
@@ -73,15 +74,15 @@ def _square(well: dict[str, Any], quantity: str, most_cells: int, x: int, y: int
     if quantity == "class":
         letters = escape(well["short"][:2])
         text = f'<text x="{x + 7.5:g}" y="{y + 10.5:g}">{letters}</text>'
-        corner = _corner(x, y) if well["warned"] else ""
-        return f'<rect class="c{well["label"]}" x="{x}" y="{y}"/>{text}{corner}'
+        warning = corner(x, y) if well["warned"] else ""
+        return f'<rect class="c{well["label"]}" x="{x}" y="{y}"/>{text}{warning}'
     if quantity == "distance" and well["distance"] is None:
         return f'<rect class="unknown" x="{x}" y="{y}"/>'
-    colour = _colour(position_of(well, quantity, most_cells))
-    return f'<rect fill="{colour}" x="{x}" y="{y}"/>'
+    fill = colour(position_of(well, quantity, most_cells))
+    return f'<rect fill="{fill}" x="{x}" y="{y}"/>'
 
 
-def _corner(x: float, y: float) -> str:
+def corner(x: float, y: float) -> str:
     """Draw the mark of a warning into the upper right corner of a well."""
     return f'<path class="warning" d="M{x + 9:g} {y - 1:g}h7v7z"/>'
 
@@ -90,7 +91,7 @@ def warning_mark() -> Markup:
     """Return a well with the mark of a warning, for the legend."""
     well = '<rect class="unknown" x="1" y="1" width="15" height="15" rx="3"/>'
     return Markup(
-        f'<svg class="symbol" viewBox="0 0 17 17" aria-hidden="true">{well}{_corner(1, 1)}</svg>'
+        f'<svg class="symbol" viewBox="0 0 17 17" aria-hidden="true">{well}{corner(1, 1)}</svg>'
     )
 
 
@@ -105,7 +106,8 @@ def position_of(well: dict[str, Any], quantity: str, most_cells: int) -> float:
     return float(np.clip(well[key] / ends[key], 0, 1))
 
 
-def _colour(position: float) -> str:
+def colour(position: float) -> str:
+    """Return the colour of a position on the scale, 0 to 1, as ``#rrggbb``."""
     place = position * (len(_CIVIDIS) - 1)
     below = min(int(place), len(_CIVIDIS) - 2)
     pairs = zip(_CIVIDIS[below], _CIVIDIS[below + 1], strict=True)
