@@ -130,7 +130,7 @@ def with_centres(images: PlateImages, path: str | Path) -> PlateImages:
     if images.pixel_size_um is None:
         raise DataError(
             f"{images.location}: no pixel size found, expected one for discs around centres; give "
-            "it by --image-pixel-size."
+            "it by --pixel-size."
         )
     table = _by_field(path, images)
     radius = DIAMETER_UM / images.pixel_size_um / 2

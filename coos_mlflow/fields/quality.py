@@ -70,7 +70,7 @@ FIELD_RULES: tuple[Rule, ...] = (
         "less sharp than the plate",
         "relative_focus",
         "sharpness over the median of the plate's fields; simulated ordinary fields vary from "
-        "0.79 to 1.16, and at 3 times the usual distance from the focus from 0.37 to 0.68 (40x)",
+        "0.79 to 1.16, and at 3 times the usual distance from the focus from 0.43 to 0.71 (40x)",
         0.75,
         above=False,
     ),
