@@ -71,7 +71,7 @@ def _depth(field: Field, settings: CropSettings, depths: list[list[int]]) -> int
     """Return the depth to read of both channels."""
     common = [z for z in depths[0] if z in depths[1]]
     if settings.z != FOCUS:
-        if int(settings.z) in common:
+        if settings.z.isdecimal() and int(settings.z) in common:
             return int(settings.z)
         raise DataError(
             f"{field}: depth {settings.z} is not there, expected one of "

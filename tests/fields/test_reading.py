@@ -82,7 +82,9 @@ def refused(field: Field, settings: CropSettings = SETTINGS) -> str:
 
 def test_a_depth_that_is_not_there_is_refused() -> None:
     field = a_field([noise(0), noise(1)], [noise(2), noise(3)])
-    assert "depth 7 is not there, expected one of 1, 2" in refused(field, replace(SETTINGS, z="7"))
+    for z in ("7", "-1", "best"):
+        message = refused(field, replace(SETTINGS, z=z))
+        assert f"depth {z} is not there, expected one of 1, 2" in message
 
 
 def test_a_missing_channel_is_refused_by_name() -> None:
