@@ -186,10 +186,11 @@ def say_plan(job: CropJob) -> None:
 
     images, settings = job.images, job.settings
     channels = [channel.name for channel in images.channels]
+    found = f"{counted(len(images.wells), 'well')}, {counted(len(images.fields), 'field')}"
     say(
-        f"{images.location}: {counted(len(images.wells), 'well')}, "
-        f"{counted(len(images.fields), 'field')} ({images.source}); protein: {channels[settings.protein]}, nucleus: "
-        f"{channels[settings.nucleus]}, pixels of {settings.image_pixel_um:.4g} micrometres"
+        f"{images.location}: {found} ({images.source}); protein: {channels[settings.protein]}, "
+        f"nucleus: {channels[settings.nucleus]}, pixels of {settings.image_pixel_um:.4g} "
+        "micrometres"
     )
     for sentence in (*images.notes, *job.notes, *job.warnings):
         say(sentence)

@@ -43,11 +43,11 @@ def fields(
 
     Example: coos fields images --pattern '{well}_s{field}_w{channel}.tif' --pixel-size 0.65
     """
-    from coos_mlflow.cropping.plan import CropOptions, open_plate_images
+    from coos_mlflow.fields.sources import open_images
     from coos_mlflow.fields.survey import survey
     from coos_mlflow.plates.columns import shown
 
-    images = open_plate_images(plate, CropOptions(source, pattern, pixel_size))
+    images = open_images(plate, source, pattern=pattern, pixel_size_um=pixel_size)
     facts = survey(images)
     if check:
         facts["unreadable"] = _checked(images)

@@ -13,7 +13,7 @@ from coos_mlflow.fields.plate_images import PlateImages
 from coos_mlflow.fields.segmenters import NucleusSize, segmenter
 from coos_mlflow.fields.segmenters.base import DEFAULT_SIZE
 from coos_mlflow.fields.settings import ALL, FOCUS, GOOD, MAX, CropSettings
-from coos_mlflow.fields.sources import open_images
+from coos_mlflow.fields.sources import check_pixel_size, open_images
 from coos_mlflow.plates.reader import PIXEL_SIZE_TOLERANCE
 from coos_mlflow.plates.schema import MAX_CROP, MIN_CROP
 
@@ -110,7 +110,7 @@ def open_plate_images(location: str, options: CropOptions) -> OpenedImages:
         location,
         options.source,
         pattern=options.pattern,
-        pixel_size_um=_positive("--pixel-size", options.pixel_size),
+        pixel_size_um=options.pixel_size,
     )
     try:
         return OpenedImages(
@@ -153,7 +153,7 @@ def plan(
         nucleus=opened.nucleus,
         crop=_crop(cells.crop),
         image_pixel_um=_image_pixel(images),
-        crop_pixel_um=_positive("--crop-pixel-size", options.crop_pixel_size)
+        crop_pixel_um=check_pixel_size("--crop-pixel-size", options.crop_pixel_size)
         or cells.pixel_size_um,
         z=_z(options.z),
         illumination=options.illumination,
@@ -210,12 +210,6 @@ def _warnings(settings: CropSettings, cells: CellShape) -> tuple[str, ...]:
             "are missing in the cells.",
         )
     return ()
-
-
-def _positive(option: str, value: float | None) -> float | None:
-    if value is not None and not 0 < value < 100:
-        raise DataError(f"{option} {value:g} found, expected micrometres above 0 and below 100.")
-    return value
 
 
 def _crop(crop: int) -> int:

@@ -90,6 +90,7 @@ def open_images(
         Where there is nothing, where no source or several recognise it, where it holds no field,
         and for what the source itself refuses.
     """
+    check_pixel_size("--pixel-size", pixel_size_um)
     chosen = _chosen(location, source, pattern)
     given = {} if pattern is None else {"pattern": pattern}
     try:
@@ -103,6 +104,19 @@ def open_images(
         )
     images = replace(images, fields=tuple(sorted(images.fields, key=lambda one: one.key)))
     return images if pixel_size_um is None else replace(images, pixel_size_um=pixel_size_um)
+
+
+def check_pixel_size(option: str, size_um: float | None) -> float | None:
+    """Return a size that was given by an option, None as it is.
+
+    Raises
+    ------
+    DataError
+        For a size that no pixel has.
+    """
+    if size_um is not None and not 0 < size_um < 100:
+        raise DataError(f"{option} {size_um:g} found, expected micrometres above 0 and below 100.")
+    return size_um
 
 
 def _chosen(location: str, source: str | None, pattern: str | None) -> str:
