@@ -149,5 +149,6 @@ def _quieten() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     for chatty in ("alembic", "distributed"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    # Commands report its errors in one sentence. A level would not do, since MLflow resets it.
-    logging.getLogger("mlflow.store.db.utils").disabled = True
+    # Commands report their errors in one sentence. A level would not do, since MLflow resets it.
+    for reported in ("mlflow.store.db.utils", "tifffile"):
+        logging.getLogger(reported).disabled = True

@@ -63,7 +63,6 @@ ONE_PASS, ONE_SHAPE = 0.985, 0.88
 or where this share times the share that both fill of their convex hull is higher."""
 
 
-
 def segment(
     nucleus: np.ndarray, pixel_size_um: float, size: NucleusSize, field: Field
 ) -> np.ndarray:

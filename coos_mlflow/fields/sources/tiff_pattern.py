@@ -168,10 +168,9 @@ def _stacks(
 
 
 def _usual_channels(stacks: list[Stack]) -> Stack:
-    """Return the first of the stacks with the number of channels that most of them have."""
-    counts = Counter(_n_channels(stack) for stack in stacks)
-    usual = counts.most_common(1)[0][0]
-    return next(stack for stack in stacks if _n_channels(stack) == usual)
+    """Return the first of the stacks with the channels that most of them have."""
+    channels = [(_n_channels(one), *(channel.name for channel in one.channels)) for one in stacks]
+    return stacks[channels.index(Counter(channels).most_common(1)[0][0])]
 
 
 def _n_channels(stack: Stack) -> int:
