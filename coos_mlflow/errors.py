@@ -83,7 +83,7 @@ class ConditionMetError(CoosError):
 
 
 class PlatesFailedError(CoosError):
-    """Some of several plates, or some fields of one, could not be read; the others were (code 5)."""
+    """Some plates, or some fields of one, could not be read; the others were (exit code 5)."""
 
     exit_code = 5
     exit_words = "some plates or fields could not be read (--keep-going)"
