@@ -124,7 +124,7 @@ def crop(
     workers: Workers = None,
     force: Force = False,
 ) -> None:
-    """Find the cells of a plate's images and write them as a plate file.
+    """Find the cells of images and write them as a plate file.
 
     OUT.fields/fields.html, beside the plate file, shows the cells that were found; look at it
     first. Stopped or killed, the same command goes on where it was.
