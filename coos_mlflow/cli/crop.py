@@ -63,9 +63,12 @@ NucleusSizes = Annotated[
         "the default."
     ),
 ]
-Masks = Annotated[
+Centres = Annotated[
     str | None,
-    typer.Option(help="Nuclei found elsewhere, for --segmenter labels: folder of label images."),
+    typer.Option(
+        help="Nuclei found elsewhere, in place of a segmenter: a CSV as CellProfiler writes, with "
+        "Metadata_Well, Metadata_Site, Location_Center_X and Location_Center_Y."
+    ),
 ]
 Keep = Annotated[
     str,
@@ -100,7 +103,7 @@ def crop(
     illumination: Illumination = False,
     segmenter: SegmenterName = "threshold",
     nucleus_size: NucleusSizes = None,
-    masks: Masks = None,
+    centres: Centres = None,
     keep: Keep = "all",
     crop_size: Annotated[
         int | None, typer.Option("--crop", help="Pixels on a side, 32 to 256; else the data set's.")
@@ -124,7 +127,7 @@ def crop(
     workers: Workers = None,
     force: Force = False,
 ) -> None:
-    """Find the cells of a plate's images and write them as a plate file.
+    """Find the cells of images and write them as a plate file.
 
     OUT.fields/fields.html, beside the plate file, shows the cells that were found; look at it
     first. Stopped or killed, the same command goes on where it was.
@@ -150,7 +153,7 @@ def crop(
         segmenter=segmenter,
         nucleus_size=nucleus_size,
         keep=keep,
-        masks=masks,
+        centres=centres,
         crop_pixel_size=crop_pixel_size,
     )
     images = open_plate_images(plate, options)

@@ -35,9 +35,10 @@ def fields(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all as JSON.")] = False,
 ) -> None:
-    """Say what images of a plate there are: wells, fields, channels, pixel size.
+    """Say what a plate of images holds: fields, channels, pixels.
 
-    With --check the exit code is 2 where an image is missing or cannot be read.
+    It also shows missing images, what each channel probably is, and a map of the plate. With
+    --check the exit code is 2 where an image is missing or cannot be read.
 
     Example: coos fields /data/plate42
 

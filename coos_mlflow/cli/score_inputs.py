@@ -86,7 +86,7 @@ class Input(NamedTuple):
 
 def inputs_of(patterns: list[str], out: Path) -> list[Input]:
     """Return the plates that are named or match a pattern, in order."""
-    from coos_mlflow.scoring.images import is_images, plate_file
+    from coos_mlflow.scoring.image_names import is_images, plate_file
 
     found: dict[Input, None] = {}
     for pattern in patterns:

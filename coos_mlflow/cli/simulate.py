@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +13,9 @@ from coos_mlflow.cli.options import Force, Seed
 from coos_mlflow.errors import DataError
 
 if TYPE_CHECKING:
+    from coos_mlflow.fields.writers import WrittenField
     from coos_mlflow.plates.dataset import Dataset
+    from coos_mlflow.simulate import WholeField
 
 
 def register(app: typer.Typer) -> None:
@@ -82,14 +85,14 @@ def simulate(
     _simulate_described(out, _description(dataset, classes, shape), size, seed, force)
 
 
-def _given(**values: int | None) -> dict[str, int]:
+def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _refuse(options: Mapping[str, float], where: str) -> None:
+def _refuse(options: Mapping[str, object], where: str) -> None:
     """Refuse options that have no meaning beside the others."""
     for name, value in options.items():
-        raise DataError(f"--{name} {value:g} found {where}; leave it out.")
+        raise DataError(f"--{name.replace('_', '-')} {value} found {where}; leave it out.")
 
 
 def _description(dataset: Path | None, classes: int | None, shape: dict[str, int]) -> Dataset:
@@ -128,7 +131,7 @@ def _simulate_described(
 
 
 def simulate_plate(
-    out: Annotated[Path, typer.Argument(help="The plate file to write.")],
+    out: Annotated[Path, typer.Argument(help="The plate file, or the folder of images.")],
     like: Annotated[
         str,
         typer.Option(
@@ -140,31 +143,153 @@ def simulate_plate(
         str, typer.Option(help="Labels on the plate, such as 0,4.")
     ] = "0,1,2,3,4,5,6",
     wells: Annotated[int, typer.Option(min=1, help="Wells for each class.")] = 8,
-    cells: Annotated[int, typer.Option(min=1, help="Cells in a well.")] = 100,
+    cells: Annotated[
+        int | None, typer.Option(min=1, help="Cells in a well; by default 100.")
+    ] = None,
+    fields: Annotated[
+        int,
+        typer.Option(min=0, help="Whole fields in a well; 0 writes a plate file of cells."),
+    ] = 0,
+    format: Annotated[  # noqa: A002
+        str | None,
+        typer.Option(help="Of fields: ome_zarr, harmony or tiff; by default ome_zarr."),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Of fields: pixels on a side; by default 1080.")
+    ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(help="Of fields: micrometres; by default 0.3225 as with 40x; 0.645 is 20x."),
+    ] = None,
+    density: Annotated[
+        str | None,
+        typer.Option(
+            help="Of fields: cells in an area, by default 1; 0 is empty, 0.25 sparse, 2.3 "
+            "overgrown. Wells take several in turn, such as 1,1,0."
+        ),
+    ] = None,
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
     """Simulate one new plate, like the plates of a split.
 
+    With --fields it writes whole fields of view as an instrument does. PLATE_truth.csv beside the
+    folder has the class and centre of each nucleus, and OME-Zarr has the label images too.
+
     Example: coos simulate-plate new_plate.h5 --like test3 --classes 0,4 --seed 7
+
+    Example: coos simulate-plate plate42 --fields 2 --format harmony --density 1,1,0
     """
+    labels = _labels(classes)
+    plate = {"like": like, "classes": labels, "seed": seed, "wells_per_class": wells}
+    view = _given(format=format, size=size, pixel_size=pixel_size, density=density)
+    if fields:
+        _refuse(_given(cells=cells), "with --fields")
+        _simulate_fields(out, plate, fields, view, force)
+    else:
+        _refuse(view, "without --fields")
+        _simulate_cells(out, plate, 100 if cells is None else cells, force)
+
+
+def _simulate_cells(out: Path, plate: dict[str, Any], cells: int, force: bool) -> None:
     from coos_mlflow import simulate as simulator
     from coos_mlflow._utils.progress import progress
 
-    labels = _labels(classes)
-    total = len(labels) * wells * cells
+    total = len(plate["classes"]) * plate["wells_per_class"] * cells
     with progress("Simulating", total=total, unit="cells") as advance:
         simulator.simulate_plate(
+            out, **plate, cells_per_well=cells, on_progress=advance, force=force
+        )
+    typer.echo(f"{out}  {total:,} simulated cells like {plate['like']}")
+
+
+EXCITATION_NM = (488.0, 640.0)
+"""Laser lines of protein and nucleus dye, the usual ones for GFP and DRAQ5."""
+
+TRUTH_COLUMNS = ("well", "field", "object", "class", "centre_y", "centre_x")
+
+
+def _simulate_fields(
+    out: Path, plate: dict[str, Any], fields: int, view: dict[str, Any], force: bool
+) -> None:
+    from coos_mlflow import simulate as simulator
+    from coos_mlflow._utils.progress import progress
+    from coos_mlflow.errors import OutputError
+    from coos_mlflow.fields.plate_images import Channel
+    from coos_mlflow.fields.writers import write_plate
+    from coos_mlflow.simulate import layout, microscope
+
+    truth = out.with_name(f"{out.stem}_truth.csv")
+    if truth.exists() and not force:
+        raise OutputError(f"{truth}: exists already; choose another name or use --force.")
+    side, pixel_size_um = view.get("size", 1080), view.get("pixel_size", microscope.PIXEL_UM)
+    drawn = simulator.simulate_fields(
+        **plate,
+        fields_per_well=fields,
+        size=(side, side),
+        pixel_size_um=pixel_size_um,
+        density=_densities(view.get("density", "1")),
+    )
+    emission = (microscope.PROTEIN_EMISSION_UM, microscope.NUCLEUS_EMISSION_UM)
+    channels = [
+        Channel(name, excitation, round(1000 * emitted))
+        for name, excitation, emitted in zip(("GFP", "DRAQ5"), EXCITATION_NM, emission, strict=True)
+    ]
+    total = len(plate["classes"]) * plate["wells_per_class"] * fields
+    rows: list[tuple[object, ...]] = []
+    with progress("Simulating", total=total, unit="fields") as advance:
+        write_plate(
             out,
-            like=like,
-            classes=labels,
-            seed=seed,
-            wells_per_class=wells,
-            cells_per_well=cells,
-            on_progress=advance,
+            _written(drawn, rows, advance),
+            format=view.get("format", "ome_zarr"),
+            channels=channels,
+            pixel_size_um=pixel_size_um,
+            shape=(layout.ROWS, layout.COLUMNS),
+            simulated=True,
             force=force,
         )
-    typer.echo(f"{out}  {total:,} simulated cells like {like}")
+    _write_truth(truth, rows)
+    typer.echo(f"{out}  {total:,} simulated fields like {plate['like']}")
+    typer.echo(f"{truth}  {len(rows):,} nuclei")
+
+
+def _written(
+    fields: Iterable[WholeField],
+    rows: list[tuple[object, ...]],
+    advance: Callable[[int], None],
+) -> Iterator[WrittenField]:
+    """Yield simulated fields as a writer takes them, and add what is true of them to `rows`."""
+    from coos_mlflow.fields.writers import WrittenField
+
+    for one in fields:
+        nuclei = zip(one.classes.tolist(), one.centres.round(2).tolist(), strict=True)
+        for number, (label, centre) in enumerate(nuclei, 1):
+            rows.append((one.well, one.number, number, label, *centre))
+        yield WrittenField(one.plate, one.well, one.number, one.counts, one.labels)
+        advance(1)
+
+
+def _write_truth(path: Path, rows: Iterable[tuple[object, ...]]) -> None:
+    """Write the table of nuclei."""
+    from coos_mlflow._utils.files import whole_file
+    from coos_mlflow.errors import OutputError
+
+    try:
+        with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(TRUTH_COLUMNS)
+            table.writerows(rows)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+def _densities(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise DataError(
+            f"--density {text!r} found, expected numbers with commas between, such as 1,1,0."
+        ) from error
 
 
 def contact_sheet(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from coos_mlflow.cropping.job import CropJob
 from coos_mlflow.errors import DataError
+from coos_mlflow.fields.centres import with_centres
 from coos_mlflow.fields.channels import choose_channels
 from coos_mlflow.fields.plate_images import PlateImages
 from coos_mlflow.fields.segmenters import NucleusSize, segmenter
@@ -19,6 +20,10 @@ from coos_mlflow.plates.schema import MAX_CROP, MIN_CROP
 
 MAX_RESAMPLING = 4.0
 """Largest factor between the pixels of images and of crops: more is taken for a mistake; chosen."""
+
+
+_OF_CENTRES = "labels"
+"""Segmenter that takes the label images of a table of centres."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,9 @@ class CropOptions:
         Smallest and largest diameter in micrometres, such as ``"4-30"``.
     keep : str
         ``"all"`` or ``"good"``.
-    masks : str or None
-        Folder or table of nuclei that were found elsewhere, for the segmenters that read one.
+    centres : str or None
+        Table of nuclei that were found elsewhere (`coos_mlflow.fields.centres`), in place of a
+        segmenter.
     crop_pixel_size : float or None
         Of the crops in micrometres, where the data set does not give it.
     """
@@ -57,7 +63,7 @@ class CropOptions:
     segmenter: str = "threshold"
     nucleus_size: str | None = None
     keep: str = ALL
-    masks: str | None = None
+    centres: str | None = None
     crop_pixel_size: float | None = None
 
 
@@ -112,6 +118,8 @@ def open_plate_images(location: str, options: CropOptions) -> OpenedImages:
         pattern=options.pattern,
         pixel_size_um=options.pixel_size,
     )
+    if options.centres is not None:
+        images = with_centres(images, options.centres)
     try:
         return OpenedImages(
             images, *choose_channels(images.channels, options.protein, options.nucleus)
@@ -157,10 +165,9 @@ def plan(
         or cells.pixel_size_um,
         z=_z(options.z),
         illumination=options.illumination,
-        segmenter=options.segmenter,
+        segmenter=options.segmenter if options.centres is None else _OF_CENTRES,
         size=_size(options.nucleus_size),
         keep=_one_of("--keep", options.keep, (ALL, GOOD)),
-        masks=options.masks,
     )
     segmenter(settings.segmenter).facts()
     _check_resampling(settings, images.location)

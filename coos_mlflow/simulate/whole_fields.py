@@ -103,7 +103,7 @@ class WholeField:
         numbers : ndarray of int64, shape (n,)
             Their numbers in `labels`.
         """
-        corners = np.rint(self.centres).astype(int) - crop // 2
+        corners = np.floor(self.centres + 0.5).astype(int) - crop // 2
         inside = ((corners >= 0) & (corners + crop <= self.labels.shape)).all(axis=1)
         images = np.empty((int(inside.sum()), 2, crop, crop), np.uint16)
         for image, (top, left) in zip(images, corners[inside], strict=True):

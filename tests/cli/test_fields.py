@@ -107,6 +107,8 @@ def test_what_a_terminal_would_act_on_is_not_printed(tmp_path):
         (["nowhere"], "no such file or folder"),
         ([".", "--source", "lif"], f"--source 'lif' found, expected one of {source_keys()[0]}"),
         ([".", "--pattern", "{well}.tif", "--source", "harmony"], "which takes none"),
+        ([".", "--pixel-size", "0"], "--pixel-size 0 found, expected micrometres above 0"),
+        ([".", "--pixel-size", "nan"], "--pixel-size nan found"),
         (["https://host/plate", "--source", "harmony"], "reads folders only"),
     ],
 )

@@ -58,6 +58,9 @@ HOLE_RATIO = 0.9
 SPLIT_UM, SPLIT_PX = 0.5, 0.9
 """Standard deviation of the smoothing of depths; at least so many pixels."""
 
+NO_LABEL = np.int32(np.iinfo(np.int32).max)
+"""Greater than the number of any nucleus."""
+
 ONE_PASS, ONE_SHAPE = 0.985, 0.88
 """Parts are of one nucleus where the pass between them is higher than this share of the lower top,
 or where this share times the share that both fill of their convex hull is higher."""
@@ -191,10 +194,11 @@ def _without_specks(parts: np.ndarray, size: NucleusSize, um: float) -> np.ndarr
 def _without_holes(labels: np.ndarray, um: float) -> np.ndarray:
     """Return the labels with holes filled that one nucleus surrounds, such as nucleoli."""
     holes, count = ndimage.label(labels == 0)
-    numbers = np.arange(count + 1)
-    largest = ndimage.maximum(ndimage.maximum_filter(labels, 3), holes, numbers)
-    others = np.where(labels == 0, np.iinfo(np.int32).max, labels)
-    smallest = ndimage.minimum(ndimage.minimum_filter(others, 3), holes, numbers)
+    largest = np.zeros(count + 1, np.int32)
+    np.maximum.at(largest, holes.ravel(), ndimage.maximum_filter(labels, 3).ravel())
+    others = np.where(labels == 0, NO_LABEL, labels)
+    smallest = np.full(count + 1, NO_LABEL)
+    np.minimum.at(smallest, holes.ravel(), ndimage.minimum_filter(others, 3).ravel())
     sizes = np.bincount(holes.ravel(), minlength=count + 1)
     filled = (sizes < _pixels(HOLE_UM, um)) & (largest == smallest)
     fill = np.where(filled, largest, 0).astype(np.int32)

@@ -6,6 +6,7 @@ To add a format, add a file to this folder that declares ``SOURCE = Source(...)`
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
@@ -91,6 +92,10 @@ def open_images(
         and for what the source itself refuses.
     """
     check_pixel_size("--pixel-size", pixel_size_um)
+    if pixel_size_um is not None and not 0 < pixel_size_um < math.inf:
+        raise DataError(
+            f"--pixel-size {pixel_size_um:g} found, expected micrometres above 0, such as 0.65."
+        )
     chosen = _chosen(location, source, pattern)
     given = {} if pattern is None else {"pattern": pattern}
     try:

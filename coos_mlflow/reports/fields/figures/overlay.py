@@ -85,7 +85,7 @@ def overlay_picture(
     grey = GREY * nucleus
     rgb = np.stack([grey, grey + TINT * protein * (1 - nucleus), grey], axis=2)
     picture = (rgb * 255).astype(np.uint8)
-    line = 3 if _diameter(drawn_labels) >= 2 * NUCLEUS else 2
+    line = 3 if _diameter(drawn_labels) >= 1.5 * NUCLEUS else 2
     _draw_outlines(picture, drawn_labels, cells, line)
     drawn = Image.fromarray(picture)
     _draw_scale_bar(drawn, pixel_size_um / zoom)
