@@ -122,16 +122,15 @@ def _measured(
         measured = plate.measurements
     pairs = [_paired(field, cells, measured, job.settings) for field in fields]
     classes = np.concatenate([pair.classes for pair in pairs])
-    errors = [
-        _balanced_error(classes, scorer.predict(np.concatenate(images)))
-        for images in zip(*((pair.own, pair.found) for pair in pairs), strict=True)
-    ]
+    own = scorer.predict(np.concatenate([pair.own for pair in pairs]))
+    found = scorer.predict(np.concatenate([pair.found for pair in pairs]))
     return Row(
         like,
         pixel_um,
         len(cells),
         sum(pair.without_truth for pair in pairs),
-        *errors,
+        _balanced_error(classes, own),
+        _balanced_error(classes, found),
         scored.drift["verdict"],
         (scored.drift["error"] or {}).get("balanced_error"),
     )

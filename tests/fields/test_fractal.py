@@ -25,6 +25,8 @@ from coos_mlflow.fields.writers import WrittenField, write_plate
 
 pytestmark = pytest.mark.slow
 
+COLOURS = {"ER": "#e69f00", "Golgi": "#56b4e9"}
+
 ROOT = Path(__file__).parents[2]
 PHENIX = ROOT.parent / "shared/real/fields/harmony_phenix/BR00121482"
 CHANNELS = (Channel("GFP", 488.0, 510.0), Channel("HOECHST 33342", 405.0, 450.0))
@@ -101,7 +103,7 @@ def labelled(source: Path, out: Path) -> Path:
         (field, fields()[0].labels, full if field.number == 1 else full.iloc[:0])
         for field in images.fields
     ]
-    return write_labels(images, out, cells, classes=("ER", "Golgi"))
+    return write_labels(images, out, cells, colours=COLOURS)
 
 
 READ_BY_NGIO = """

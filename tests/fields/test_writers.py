@@ -22,6 +22,8 @@ from coos_mlflow.fields.writers import WrittenField, write_plate, writer_keys
 from coos_mlflow.fields.writers.base import PlateFacts
 from coos_mlflow.fields.writers.ome_zarr import PlateFolder
 
+COLOURS = {"ER": "#e69f00", "Golgi": "#56b4e9"}
+
 CHANNELS = (Channel("GFP", 488.0, 510.0), Channel("HOECHST 33342", 405.0, 450.0))
 SHAPE = (258, 271)
 
@@ -226,7 +228,7 @@ def cells_of(field, shape) -> LabelledField:
 def labelled(folder: Path, out: Path, shape=SHAPE, **asked) -> Path:
     images = open_images(str(folder))
     cells = (cells_of(field, shape) for field in images.fields)
-    return write_labels(images, out, cells, classes=("ER", "Golgi"), **asked)
+    return write_labels(images, out, cells, colours=COLOURS, **asked)
 
 
 def test_labels_go_into_a_plate_of_the_same_images(key, tmp_path):
@@ -290,7 +292,7 @@ def test_several_depths_become_their_maximum_in_a_new_plate(tmp_path):
     source = write_by_hand(tmp_path / "p.zarr", lambda *_: counts, axes="czyx")
     images = replace(open_images(str(source)), source="harmony")
     cells = [cells_of(field, (40, 50)) for field in images.fields]
-    out = write_labels(images, tmp_path / "out.zarr", cells, classes=("ER", "Golgi"))
+    out = write_labels(images, tmp_path / "out.zarr", cells, colours=COLOURS)
     planes = open_images(str(out)).fields[0].planes
     np.testing.assert_array_equal(planes[1, 1].read(), counts[1].max(axis=0))
 
@@ -300,7 +302,7 @@ def test_later_times_become_images_of_their_own_in_a_new_plate(tmp_path):
     source = write_by_hand(tmp_path / "p.zarr", lambda *_: counts, axes="tcyx")
     images = replace(open_images(str(source)), source="harmony")
     cells = [cells_of(field, (40, 50)) for field in images.fields]
-    out = write_labels(images, tmp_path / "out.zarr", cells, classes=("ER", "Golgi"))
+    out = write_labels(images, tmp_path / "out.zarr", cells, colours=COLOURS)
     assert (out / "B/03/1t2").is_dir()
     assert len(open_images(str(out)).fields) == len(images.fields)
 
@@ -337,14 +339,14 @@ def test_labels_of_several_plates_are_refused(tmp_path):
         written(tmp_path / "all" / name, some_fields(), format="tiff")
     images = open_images(str(tmp_path / "all"), pattern="{plate}/{well}_f{field}_{channel}.tif")
     with pytest.raises(DataError, match="2 plates found"):
-        write_labels(images, tmp_path / "out.zarr", [], classes=())
+        write_labels(images, tmp_path / "out.zarr", [], colours={})
 
 
 def test_labels_without_a_pixel_size_are_refused(tmp_path):
     images = replace(open_images(str(written(tmp_path / "p", format="tiff"))), pixel_size_um=None)
     cells = (cells_of(field, SHAPE) for field in images.fields)
     with pytest.raises(DataError, match="the size of its pixels is not given"):
-        write_labels(images, tmp_path / "out.zarr", cells, classes=())
+        write_labels(images, tmp_path / "out.zarr", cells, colours={})
     assert not (tmp_path / "out.zarr").exists()
 
 
