@@ -35,6 +35,9 @@ BACKGROUND_UM = 45.0
 NOISE_LIMIT = 9.0
 """Least height above the background, in standard deviations of the smoothed noise."""
 
+CROWDED = 0.2
+"""Least height above the background in a field full of nuclei, as a share of the nuclei's."""
+
 SPECK = 0.7
 """Bright parts smaller than this share of the smallest nucleus do not set a nucleus' brightness."""
 
@@ -80,8 +83,9 @@ def segment(
     bright = smooth - _background(smooth, um)
     floor, noise = _floor(bright, _rounding(counts), um)
     bright -= floor
-    limit = NOISE_LIMIT * noise
-    usual = _usual_brightness(_plateaus(bright, um, size), limit)
+    plateau = _plateaus(bright, um, size)
+    limit = _limit(plateau, noise)
+    usual = _usual_brightness(plateau, limit)
     bright = np.minimum(bright, BRIGHTEST * usual)
     plateau = _plateaus(bright, um, size)
     levels = _outline_levels(plateau, limit, FAINTEST * usual, um)
@@ -131,6 +135,17 @@ def _floor(bright: np.ndarray, rounding: float, um: float) -> tuple[float, float
     dark = uneven & (wide <= np.percentile(wide[uneven], 5))
     noise = float(np.median(np.abs(fine[dark]))) / 0.6745
     return float(np.median(bright[dark])), max(noise, rounding)
+
+
+def _limit(plateau: np.ndarray, noise: float) -> float:
+    """Return the least brightness of a nucleus.
+
+    Where a tenth of the field is brighter than noise ever is, even its darkest parts lie among
+    nuclei, and what looks like noise there is not. A share of that brightness is enough then.
+    """
+    limit = NOISE_LIMIT * noise
+    crowded = float(np.percentile(plateau, 90))
+    return min(limit, CROWDED * crowded) if crowded > limit else limit
 
 
 def _rounding(counts: np.ndarray) -> float:
