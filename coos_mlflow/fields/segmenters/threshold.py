@@ -23,14 +23,20 @@ SMOOTH_UM, SMOOTH_PX = 0.5, 0.5
 """Standard deviation of the smoothing, about the resolution of a dry objective; at least so many
 pixels."""
 
+NOISE_UM = 1.5
+"""Standard deviation of the smoothing that takes the noise away, also where it is correlated."""
+
 DARK_UM = 3.0
 """Standard deviation of the smoothing that finds the dark parts of a field."""
 
 BACKGROUND_UM = 45.0
 """Every square of this side shows some background. Slower changes are uneven illumination."""
 
-NOISE_LIMIT = 7.0
+NOISE_LIMIT = 9.0
 """Least height above the background, in standard deviations of the smoothed noise."""
+
+CROWDED = 0.2
+"""Least height above the background in a field full of nuclei, as a share of the nuclei's."""
 
 SPECK = 0.7
 """Bright parts smaller than this share of the smallest nucleus do not set a nucleus' brightness."""
@@ -75,11 +81,14 @@ def segment(
     counts = _mean_of_squares(np.asarray(nucleus, np.float32), step)
     smooth = ndimage.gaussian_filter(counts, _smoothing(um))
     bright = smooth - _background(smooth, um)
-    limit = NOISE_LIMIT * _noise(counts, smooth, um)
-    usual = _usual_brightness(_plateaus(bright, um, size), limit)
+    floor, noise = _floor(bright, _rounding(counts), um)
+    bright -= floor
+    plateau = _plateaus(bright, um, size)
+    limit = _limit(plateau, noise)
+    usual = _usual_brightness(plateau, limit)
     bright = np.minimum(bright, BRIGHTEST * usual)
     plateau = _plateaus(bright, um, size)
-    levels = _outline_levels(plateau, max(limit, RISE * FAINTEST * usual), um)
+    levels = _outline_levels(plateau, limit, FAINTEST * usual, um)
     ratio = bright / levels
     parts = _split(_mask(ratio, um), plateau / levels, um)
     nuclei = _without_holes(_without_specks(parts, size, um), um)
@@ -111,22 +120,38 @@ def _background(smooth: np.ndarray, um: float) -> np.ndarray:
     return _zoomed(even, step, smooth.shape)
 
 
-def _noise(counts: np.ndarray, smooth: np.ndarray, um: float) -> float:
-    """Return the standard deviation of the smoothed noise between nuclei.
+def _floor(bright: np.ndarray, rounding: float, um: float) -> tuple[float, float]:
+    """Return the median and standard deviation of the brightness between nuclei.
 
-    It is that of what a second smoothing takes away, which has 0.73 of it where noise is white, in
-    the darkest twentieth of the field. The median of absolute values is 0.6745 standard deviations.
-    Regions that are exactly even are no image. Rounding is noise too.
+    Both are taken in the darkest twentieth of the field. The standard deviation is that of what a
+    wider smoothing takes away, of which the median of absolute values is 0.6745. Regions that are
+    exactly even are no image.
     """
-    fine = smooth - ndimage.gaussian_filter(smooth, 2.0 * _smoothing(um))
-    wide = ndimage.gaussian_filter(smooth, DARK_UM / um)
+    fine = bright - ndimage.gaussian_filter(bright, NOISE_UM / um)
+    wide = ndimage.gaussian_filter(bright, DARK_UM / um)
     uneven = fine != 0.0
-    steps = np.diff(np.unique(counts[:: max(1, len(counts) // 64)]))
-    rounding = 0.3 * float(steps.min()) if len(steps) else 1.0
     if not uneven.any():
-        return rounding
-    dark = fine[uneven & (wide <= np.percentile(wide[uneven], 5))]
-    return max(float(np.median(np.abs(dark))) / 0.6745 / 0.73, rounding)
+        return 0.0, rounding
+    dark = uneven & (wide <= np.percentile(wide[uneven], 5))
+    noise = float(np.median(np.abs(fine[dark]))) / 0.6745
+    return float(np.median(bright[dark])), max(noise, rounding)
+
+
+def _limit(plateau: np.ndarray, noise: float) -> float:
+    """Return the least brightness of a nucleus.
+
+    Where a tenth of the field is brighter than noise ever is, even its darkest parts lie among
+    nuclei, and what looks like noise there is not. A share of that brightness is enough then.
+    """
+    limit = NOISE_LIMIT * noise
+    crowded = float(np.percentile(plateau, 90))
+    return min(limit, CROWDED * crowded) if crowded > limit else limit
+
+
+def _rounding(counts: np.ndarray) -> float:
+    """Return the standard deviation of the error of rounding, from some rows of the field."""
+    steps = np.diff(np.unique(counts[:: max(1, len(counts) // 64)]))
+    return float(steps.min()) / math.sqrt(12.0) if len(steps) else 1.0
 
 
 def _plateaus(bright: np.ndarray, um: float, size: NucleusSize) -> np.ndarray:
@@ -149,12 +174,17 @@ def _usual_brightness(plateau: np.ndarray, limit: float) -> float:
     return float(tops[order[place]])
 
 
-def _outline_levels(plateau: np.ndarray, limit: float, um: float) -> np.ndarray:
-    """Return the brightness of an outline at each pixel, from the nucleus that it belongs to."""
+def _outline_levels(plateau: np.ndarray, limit: float, faintest: float, um: float) -> np.ndarray:
+    """Return the brightness of an outline at each pixel, from the nucleus that it belongs to.
+
+    It is infinite where no plateau is near, and around those too faint for a nucleus.
+    """
     basins = _basins(plateau, plateau > limit)
-    own = _maxima(plateau, basins)[basins]
-    near = ndimage.maximum_filter(own, max(3, round(NEAR_UM / um)))
-    return np.maximum(np.maximum(RISE * own, DIMMEST * near), limit)
+    tops = _maxima(plateau, basins)
+    near = ndimage.maximum_filter(tops[basins], max(3, round(NEAR_UM / um)))
+    outline = np.where((tops < faintest) & (tops > 0.0), np.inf, RISE * tops)[basins]
+    least = np.where(near > 0.0, max(limit, RISE * faintest), np.inf)
+    return np.maximum(np.maximum(outline, DIMMEST * near), least).astype(np.float32)
 
 
 def _mask(ratio: np.ndarray, um: float) -> np.ndarray:
