@@ -20,7 +20,8 @@ def is_images(plate: str) -> bool:
 
 def plate_file(location: str, out: Path) -> Path:
     """Return the plate file that the cells of a plate's images are written to."""
-    name = Path(location.rstrip("/")).stem
+    # Other dots belong to the name: instruments write folders such as "plate_1.1".
+    name = Path(location.rstrip("/")).absolute().name.removesuffix(".zarr").removesuffix(".ome")
     if not name.strip("."):
         raise DataError(f"{location}: is no name for a folder of results, expected the plate's.")
     return out / CROPS / f"{name}.h5"
