@@ -19,7 +19,8 @@ $(INSTALLED): requirements.lock pyproject.toml python_env.yaml
 	@touch $@
 
 # The whole product in one go: cells in, a model trained and registered through an MLflow Project,
-# a plate scored that the model has not seen. Everything it makes is under demo/.
+# a plate scored that the model has not seen, and another one from the images of an instrument.
+# Everything it makes is under demo/.
 demo: export MLFLOW_TRACKING_URI := sqlite:///$(DEMO)/mlflow.db
 demo: export COOS_CACHE := $(DEMO)/cache
 demo: export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -29,6 +30,10 @@ demo: setup
 	coos simulate-plate $(DEMO)/new_plate.h5 --like test3 --seed 11 --force
 	cd $(DEMO) && mlflow run $(CURDIR) -e texture --experiment-name coos-7 -P data=$(DEMO)/data
 	coos-score $(DEMO)/new_plate.h5 --model texture-lr --out $(DEMO)/scores --force
+	coos simulate-plate $(DEMO)/raw_plate --fields 1 --wells 2 --size 640 --density 1,1,0.25 \
+	  --format harmony --seed 12 --force
+	coos fields $(DEMO)/raw_plate
+	coos-score $(DEMO)/raw_plate --model texture-lr --out $(DEMO)/scores --force
 
 # Each of the processes that share the tests has a core; threads would only be in their way.
 test check: export OMP_NUM_THREADS := 1

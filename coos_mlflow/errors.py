@@ -83,10 +83,10 @@ class ConditionMetError(CoosError):
 
 
 class PlatesFailedError(CoosError):
-    """Some of several plates could not be scored, the others were (exit code 5)."""
+    """Some plates, or some fields of one, could not be read; the others were (exit code 5)."""
 
     exit_code = 5
-    exit_words = "some plates could not be scored (--keep-going)"
+    exit_words = "some plates or fields could not be read (--keep-going)"
 
 
 class DownloadError(CoosError, OSError):

@@ -63,9 +63,12 @@ NucleusSizes = Annotated[
         "the default."
     ),
 ]
-Masks = Annotated[
+Centres = Annotated[
     str | None,
-    typer.Option(help="Nuclei found elsewhere, for --segmenter labels: folder of label images."),
+    typer.Option(
+        help="Nuclei found elsewhere, in place of a segmenter: a CSV as CellProfiler writes, with "
+        "Metadata_Well, Metadata_Site, Location_Center_X and Location_Center_Y."
+    ),
 ]
 Keep = Annotated[
     str,
@@ -100,7 +103,7 @@ def crop(
     illumination: Illumination = False,
     segmenter: SegmenterName = "threshold",
     nucleus_size: NucleusSizes = None,
-    masks: Masks = None,
+    centres: Centres = None,
     keep: Keep = "all",
     crop_size: Annotated[
         int | None, typer.Option("--crop", help="Pixels on a side, 32 to 256; else the data set's.")
@@ -124,7 +127,7 @@ def crop(
     workers: Workers = None,
     force: Force = False,
 ) -> None:
-    """Find the cells of a plate's images and write them as a plate file.
+    """Find the cells of images and write them as a plate file.
 
     OUT.fields/fields.html, beside the plate file, shows the cells that were found; look at it
     first. Stopped or killed, the same command goes on where it was.
@@ -150,7 +153,7 @@ def crop(
         segmenter=segmenter,
         nucleus_size=nucleus_size,
         keep=keep,
-        masks=masks,
+        centres=centres,
         crop_pixel_size=crop_pixel_size,
     )
     images = open_plate_images(plate, options)
@@ -182,13 +185,15 @@ def crop_on(job: CropJob, dask: str | None, workers: int | None, resume: bool) -
 def say_plan(job: CropJob) -> None:
     """Print what was found and chosen on stderr."""
     from coos_mlflow._utils.progress import say
+    from coos_mlflow.reports.plate.wording import counted
 
     images, settings = job.images, job.settings
     channels = [channel.name for channel in images.channels]
+    found = f"{counted(len(images.wells), 'well')}, {counted(len(images.fields), 'field')}"
     say(
-        f"{images.location}: {len(images.wells):,} wells, {len(images.fields):,} fields "
-        f"({images.source}); protein: {channels[settings.protein]}, nucleus: "
-        f"{channels[settings.nucleus]}, pixels of {settings.image_pixel_um:.4g} micrometres"
+        f"{images.location}: {found} ({images.source}); protein: {channels[settings.protein]}, "
+        f"nucleus: {channels[settings.nucleus]}, pixels of {settings.image_pixel_um:.4g} "
+        "micrometres"
     )
     for sentence in (*images.notes, *job.notes, *job.warnings):
         say(sentence)
@@ -196,12 +201,15 @@ def say_plan(job: CropJob) -> None:
 
 def show(cropped: Cropped) -> None:
     """Print what was found, the wells and fields with a warning, and where to look."""
+    from coos_mlflow.reports.plate.wording import counted
+
     facts, job = cropped.facts, cropped.job
     totals = facts["totals"]
     mark = "simulated " if facts["simulated"] else ""
+    fields = counted(totals["fields"] - totals["failed"], "field")
     typer.echo(
-        f"{job.out}  {totals['cells']:,} {mark}cells of {totals['nuclei']:,} nuclei, from "
-        f"{totals['fields'] - totals['failed']:,} fields of {totals['wells']:,} wells"
+        f"{job.out}  {counted(totals['cells'], f'{mark}cell')} of {totals['nuclei']:,} nuclei, "
+        f"from {fields} of {counted(totals['wells'], 'well')}"
     )
     left_out = {why: n for why, n in totals["left_out"].items() if n}
     if left_out:
@@ -211,7 +219,7 @@ def show(cropped: Cropped) -> None:
         for rule in facts["rules"][level]:
             n = sum(rule["key"] in one["flags"] for one in facts[f"{level}s"])
             if n:
-                typer.echo(f"{n:,} of {totals[f'{level}s']:,} {level}s: {rule['title']}")
+                typer.echo(f"{n:,} of {counted(totals[f'{level}s'], level)}: {rule['title']}")
     typer.echo(f"{job.folder / 'fields.html'}  look here whether cells were found rightly")
 
 

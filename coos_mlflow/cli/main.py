@@ -21,6 +21,7 @@ from coos_mlflow._utils.streams import lost_output, make_safe
 from coos_mlflow.cli import (
     crop,
     dataset,
+    fields,
     history,
     models,
     plates,
@@ -37,7 +38,7 @@ EXIT_CODES = f"\b\n{textwrap.fill(f'Exit codes: {exit_codes()}.', 92)}"
 GROUPS = {
     "Data": (
         *("download", "simulate", "simulate-plate", "contact-sheet"),
-        *("crop", "pack", "check", "unpack"),
+        *("fields", "crop", "pack", "check", "unpack"),
         "dataset",
     ),
     "Training": ("weights", "train", "table3"),
@@ -70,6 +71,7 @@ app = typer.Typer(
 )
 plates.register(app)
 dataset.register(app)
+fields.register(app)
 crop.register(app)
 simulate.register(app)
 train.register(app)
@@ -147,5 +149,6 @@ def _quieten() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     for chatty in ("alembic", "distributed"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    # Commands report its errors in one sentence. A level would not do, since MLflow resets it.
-    logging.getLogger("mlflow.store.db.utils").disabled = True
+    # Commands report their errors in one sentence. A level would not do, since MLflow resets it.
+    for reported in ("mlflow.store.db.utils", "tifffile"):
+        logging.getLogger(reported).disabled = True

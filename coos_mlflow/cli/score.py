@@ -86,7 +86,7 @@ def score(
     illumination: cli_crop.Illumination = False,
     segmenter: cli_crop.SegmenterName = "threshold",
     nucleus_size: cli_crop.NucleusSizes = None,
-    masks: cli_crop.Masks = None,
+    centres: cli_crop.Centres = None,
     keep: cli_crop.Keep = "all",
     crop_pixel_size: cli_crop.CropPixelSize = None,
     write_labels: Annotated[
@@ -160,7 +160,7 @@ def score(
         segmenter=segmenter,
         nucleus_size=nucleus_size,
         keep=keep,
-        masks=masks,
+        centres=centres,
         crop_pixel_size=crop_pixel_size,
     )
     with Tally(keep_going) as tally:

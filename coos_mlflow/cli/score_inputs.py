@@ -25,8 +25,7 @@ from coos_mlflow.errors import (
 
 if TYPE_CHECKING:
     from coos_mlflow.cropping.job import CropJob
-    from coos_mlflow.cropping.plan import CropOptions
-    from coos_mlflow.fields.plate_images import PlateImages
+    from coos_mlflow.cropping.plan import CropOptions, OpenedImages
     from coos_mlflow.plates.layout import Layout
     from coos_mlflow.scoring.record import Scored
     from coos_mlflow.scoring.scorer import Scorer
@@ -82,12 +81,12 @@ class Input(NamedTuple):
 
     file: Path
     location: str | None = None
-    images: PlateImages | None = None
+    images: OpenedImages | None = None
 
 
 def inputs_of(patterns: list[str], out: Path) -> list[Input]:
     """Return the plates that are named or match a pattern, in order."""
-    from coos_mlflow.scoring.images import is_images, plate_file
+    from coos_mlflow.scoring.image_names import is_images, plate_file
 
     found: dict[Input, None] = {}
     for pattern in patterns:
@@ -160,7 +159,7 @@ class Crops:
         self.force, self._keep_going = force, keep_going
         self._jobs: dict[Path, CropJob] = {}
 
-    def job(self, images: PlateImages) -> CropJob:
+    def job(self, images: OpenedImages) -> CropJob:
         """Return the cropping of a plate, after saying what was chosen."""
         from coos_mlflow.scoring.images import crop_job
 

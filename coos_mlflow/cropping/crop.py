@@ -14,7 +14,7 @@ from coos_mlflow.cropping.job import FIELDS_HTML, CropJob, read_facts
 from coos_mlflow.cropping.parts import FieldPart, PartFolder, open_parts
 from coos_mlflow.errors import DataError
 from coos_mlflow.fields.cells import cut_cells
-from coos_mlflow.fields.illumination import correct, estimate
+from coos_mlflow.fields.illumination import Light, correct, estimate
 from coos_mlflow.fields.plate_images import Field
 from coos_mlflow.fields.quality import field_figures
 from coos_mlflow.fields.reading import read_field
@@ -49,7 +49,7 @@ class _Work(NamedTuple):
     """What every worker needs."""
 
     settings: CropSettings
-    light: np.ndarray | None
+    light: Light | None
     parts: PartFolder
 
 

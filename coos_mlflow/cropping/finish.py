@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from coos_mlflow._utils.cluster import spread
 from coos_mlflow._utils.files import whole_folder
 from coos_mlflow._utils.progress import Advance, progress
 from coos_mlflow.cropping.job import (
@@ -31,7 +32,7 @@ from coos_mlflow.fields.masks import mask_path, write_mask
 from coos_mlflow.fields.plate_images import Field
 from coos_mlflow.fields.quality import FIELD_RULES, WELL_RULES, Rule, compared, flags, well_figures
 from coos_mlflow.fields.reading import read_field
-from coos_mlflow.fields.settings import ALL
+from coos_mlflow.fields.settings import ALL, CropSettings
 from coos_mlflow.plates.reader import PIXEL_SIZE
 from coos_mlflow.plates.wells import parse_well
 from coos_mlflow.plates.writer import PlateWriter
@@ -206,16 +207,30 @@ def _key(entry: dict[str, Any]) -> Key:
 def _overlays(job: CropJob, parts: PartFolder, chosen: list[dict[str, Any]]) -> dict[Key, bytes]:
     """Draw the fields that the page shows."""
     places = {field.key: index for index, field in enumerate(job.images.fields)}
-    pictures = {}
-    with progress("Drawing fields", total=len(chosen), unit="fields") as advance:
-        for overlay in chosen:
-            key = _key(overlay)
-            part = parts.read(places[key])
-            counts = read_field(job.images.fields[places[key]], job.settings)
-            cells = set(part.cells.columns["object"].tolist())
-            pictures[key] = overlay_picture(counts, part.labels, cells, job.settings.image_pixel_um)
+    items = [(places[_key(overlay)],) for overlay in chosen]
+    shared = _Drawing(job.images.fields, job.settings, parts)
+    with progress("Drawing fields", total=len(items), unit="fields") as advance:
+        pictures = {}
+        for key, picture in spread(_draw, shared, items, ordered=False):
+            pictures[key] = picture
             advance(1)
     return pictures
+
+
+class _Drawing(NamedTuple):
+    """What every worker needs to draw a field."""
+
+    fields: tuple[Field, ...]
+    settings: CropSettings
+    parts: PartFolder
+
+
+def _draw(drawing: _Drawing, index: int) -> tuple[Key, bytes]:
+    field, part = drawing.fields[index], drawing.parts.read(index)
+    counts = read_field(field, drawing.settings)
+    cells = set(part.cells.columns["object"].tolist())
+    pixel_size = drawing.settings.image_pixel_um
+    return field.key, overlay_picture(counts, part.labels, cells, pixel_size)
 
 
 def _write_cells(

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from coos_mlflow.cropping.job import CropJob
 from coos_mlflow.errors import DataError
+from coos_mlflow.fields.centres import with_centres
 from coos_mlflow.fields.channels import choose_channels
 from coos_mlflow.fields.plate_images import PlateImages
 from coos_mlflow.fields.segmenters import NucleusSize, segmenter
 from coos_mlflow.fields.segmenters.base import DEFAULT_SIZE
 from coos_mlflow.fields.settings import ALL, FOCUS, GOOD, MAX, CropSettings
-from coos_mlflow.fields.sources import open_images
+from coos_mlflow.fields.sources import check_pixel_size, open_images
 from coos_mlflow.plates.reader import PIXEL_SIZE_TOLERANCE
 from coos_mlflow.plates.schema import MAX_CROP, MIN_CROP
 
 MAX_RESAMPLING = 4.0
 """Largest factor between the pixels of images and of crops: more is taken for a mistake; chosen."""
+
+
+_OF_CENTRES = "labels"
+"""Segmenter that takes the label images of a table of centres."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,9 @@ class CropOptions:
         Smallest and largest diameter in micrometres, such as ``"4-30"``.
     keep : str
         ``"all"`` or ``"good"``.
-    masks : str or None
-        Folder or table of nuclei that were found elsewhere, for the segmenters that read one.
+    centres : str or None
+        Table of nuclei that were found elsewhere (`coos_mlflow.fields.centres`), in place of a
+        segmenter.
     crop_pixel_size : float or None
         Of the crops in micrometres, where the data set does not give it.
     """
@@ -56,7 +63,7 @@ class CropOptions:
     segmenter: str = "threshold"
     nucleus_size: str | None = None
     keep: str = ALL
-    masks: str | None = None
+    centres: str | None = None
     crop_pixel_size: float | None = None
 
 
@@ -79,18 +86,50 @@ class CellShape:
     pixel_size_um: float | None
 
 
-def open_plate_images(location: str, options: CropOptions) -> PlateImages:
-    """Open the images of a plate as `options` says; see `open_images`."""
-    return open_images(
+class OpenedImages(NamedTuple):
+    """The images of a plate, and the channels to use.
+
+    Parameters
+    ----------
+    images : PlateImages
+    protein, nucleus : int
+        Places of the channels, from 0.
+    notes : tuple of str
+        Sentences on channels that were guessed.
+    """
+
+    images: PlateImages
+    protein: int
+    nucleus: int
+    notes: tuple[str, ...]
+
+
+def open_plate_images(location: str, options: CropOptions) -> OpenedImages:
+    """Open the images of a plate, and choose channels.
+
+    Raises
+    ------
+    DataError
+        For images that cannot be opened (`open_images`), and channels that cannot be chosen.
+    """
+    images = open_images(
         location,
         options.source,
         pattern=options.pattern,
-        pixel_size_um=_positive("--pixel-size", options.pixel_size),
+        pixel_size_um=options.pixel_size,
     )
+    if options.centres is not None:
+        images = with_centres(images, options.centres)
+    try:
+        return OpenedImages(
+            images, *choose_channels(images.channels, options.protein, options.nucleus)
+        )
+    except DataError as error:
+        raise DataError(f"{location}: {error}") from error
 
 
 def plan(
-    images: PlateImages,
+    opened: OpenedImages,
     out: Path,
     cells: CellShape,
     options: CropOptions,
@@ -102,7 +141,7 @@ def plan(
 
     Parameters
     ----------
-    images : PlateImages
+    opened : OpenedImages
         From `open_plate_images`.
     out : Path
         The plate file to write.
@@ -114,22 +153,21 @@ def plan(
     Raises
     ------
     DataError
-        For channels that cannot be chosen, a missing pixel size, and settings that do not fit.
+        For a missing pixel size, and settings that do not fit.
     """
-    protein, nucleus, sentences = choose_channels(images.channels, options.protein, options.nucleus)
+    images = opened.images
     settings = CropSettings(
-        protein=protein,
-        nucleus=nucleus,
+        protein=opened.protein,
+        nucleus=opened.nucleus,
         crop=_crop(cells.crop),
         image_pixel_um=_image_pixel(images),
-        crop_pixel_um=_positive("--crop-pixel-size", options.crop_pixel_size)
+        crop_pixel_um=check_pixel_size("--crop-pixel-size", options.crop_pixel_size)
         or cells.pixel_size_um,
         z=_z(options.z),
         illumination=options.illumination,
-        segmenter=options.segmenter,
+        segmenter=options.segmenter if options.centres is None else _OF_CENTRES,
         size=_size(options.nucleus_size),
         keep=_one_of("--keep", options.keep, (ALL, GOOD)),
-        masks=options.masks,
     )
     segmenter(settings.segmenter).facts()
     _check_resampling(settings, images.location)
@@ -138,7 +176,7 @@ def plan(
         settings,
         out,
         cells.dataset,
-        notes=tuple(sentences),
+        notes=opened.notes,
         warnings=_warnings(settings, cells),
         force=force,
         keep_going=keep_going,
@@ -179,12 +217,6 @@ def _warnings(settings: CropSettings, cells: CellShape) -> tuple[str, ...]:
             "are missing in the cells.",
         )
     return ()
-
-
-def _positive(option: str, value: float | None) -> float | None:
-    if value is not None and not 0 < value < 100:
-        raise DataError(f"{option} {value:g} found, expected micrometres above 0 and below 100.")
-    return value
 
 
 def _crop(crop: int) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import ConvexHull, KDTree
+from scipy.spatial import ConvexHull, KDTree, QhullError
 
 from coos_mlflow.fields import focus
 from coos_mlflow.fields.settings import CropSettings
@@ -222,7 +222,7 @@ def _sharpness(nucleus: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     windows = np.maximum(boxes + MARGIN_PX * np.array([-1, 1, -1, 1]) - 1, 0)
     return np.array(
         [
-            focus.sharpness(focus.Energy(*(part[top:bottom, left:right] for part in found)))
+            focus.sharpness(focus.Energy(*(part[top:bottom, left:right] for part in found))).value
             for top, bottom, left, right in windows
         ]
     )
@@ -262,7 +262,7 @@ def _dividing(
 
 
 def _solidities(nuclei: _Nuclei, width: int, kept: np.ndarray) -> np.ndarray:
-    """Return area over the area of the convex hull; pixels are squares, so a rectangle has 1."""
+    """Return the number of pixels over that of the smallest convex shape around them."""
     order = np.argsort(nuclei.owners, kind="stable")
     pixels = nuclei.pixels[order]
     starts = np.cumsum(nuclei.areas) - nuclei.areas
@@ -274,9 +274,17 @@ def _solidities(nuclei: _Nuclei, width: int, kept: np.ndarray) -> np.ndarray:
         # Only the ends of rows can be corners of the hull.
         first = np.flatnonzero(np.diff(rows, prepend=-1))
         last = np.append(first[1:], len(rows)) - 1
-        rows, left, right = rows[first], columns[first], columns[last] + 1
-        corners = np.concatenate(
-            [np.stack([y, x], axis=1) for y in (rows, rows + 1) for x in (left, right)]
-        )
-        values[place] = nuclei.areas[index] / ConvexHull(corners - corners[0]).volume
+        ends = np.concatenate([first, last])
+        values[place] = nuclei.areas[index] / _pixels_of_hull(rows[ends], columns[ends])
     return values
+
+
+def _pixels_of_hull(rows: np.ndarray, columns: np.ndarray) -> float:
+    """Count the pixels in the convex hull of some, by Pick's theorem."""
+    points = np.stack([rows, columns], axis=1)
+    try:
+        hull = ConvexHull(points - points[0])
+    except QhullError:  # All lie on one line.
+        return 1.0 + np.gcd(np.ptp(rows), np.ptp(columns))
+    steps = np.diff(points[hull.vertices], axis=0, append=points[hull.vertices[:1]])
+    return float(hull.volume + np.gcd(*steps.T).sum() / 2 + 1)

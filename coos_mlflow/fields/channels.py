@@ -68,11 +68,11 @@ def choose_channels(
     nucleus_place = asked_nucleus
     if nucleus_place is None:
         nuclei = [place for place in _with_role(channels, NUCLEUS) if place != asked_protein]
-        nucleus_place = _only(channels, nuclei, "nucleus", "dyes of DNA")
+        nucleus_place = _only(channels, nuclei, "nucleus")
     protein_place = asked_protein
     if protein_place is None:
         others = [place for place in _with_role(channels, OTHER) if place != nucleus_place]
-        protein_place = _only(channels, others, "protein", "fluorescence beside the nucleus")
+        protein_place = _only(channels, others, "protein")
     if protein_place == nucleus_place:
         raise DataError(
             f"channel {_numbered(channels, [nucleus_place])} asked for as protein and as nucleus, "
@@ -107,13 +107,13 @@ def _asked(channels: Sequence[Channel], text: str, option: str) -> int:
     raise DataError(f"{option} '{shown(text, 60)}' {many}, expected one of {listed}.")
 
 
-def _only(channels: Sequence[Channel], places: list[int], what: str, kind: str) -> int:
+def _only(channels: Sequence[Channel], places: list[int], what: str) -> int:
+    """Return the one place there is."""
     if len(places) == 1:
         return places[0]
-    found = f"{_numbered(channels, places)} are {kind}" if places else f"none looks like {kind}"
     raise DataError(
-        f"the {what} channel cannot be told by the names: {found}; choose one of "
-        f"{_numbered(channels, range(len(channels)))} by --{what}."
+        f"--{what} is needed, since {len(places) or 'none'} of the channels could be the {what} by "
+        f"name: {_numbered(channels, range(len(channels)))}; give a name or number."
     )
 
 

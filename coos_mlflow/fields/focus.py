@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 NOISE_ERRORS = 4.0
-"""Standard errors by which an energy must exceed what noise alone gives; chosen."""
+"""Standard errors by which a depth must be sharper than noise alone is; chosen."""
 
 SMALLEST_SIDE = 4
 """Smallest side of an image whose sharpness can be measured."""
@@ -60,21 +60,28 @@ def _products(pixels: np.ndarray) -> Energy:
     return Energy(second[1:-1] * second[2:], first[1:-1, 1:] * first[2:, 1:])
 
 
-def sharpness(found: Energy) -> float:
-    """Return fine over coarse energy; 0 where the differences are noise alone.
+class Sharpness(NamedTuple):
+    """Fine over coarse energy.
 
     Parameters
     ----------
-    found : Energy
-        Of any part of an image.
-
-    Returns
-    -------
-    float
-        0 or more; larger is sharper.
+    value : float
+        0 or more; larger is sharper. 0 where nothing changes.
+    error : float
+        Standard error of the value by noise; infinite where nothing changes.
     """
-    fine, coarse = float(found.fine.mean()), float(found.coarse.mean())
-    return max(fine, 0.0) / coarse if coarse > 0 else 0.0
+
+    value: float
+    error: float
+
+
+def sharpness(found: Energy) -> Sharpness:
+    """Return the sharpness of an image, or of a part of it."""
+    coarse = float(found.coarse.mean())
+    if not coarse > 0:
+        return Sharpness(0.0, np.inf)
+    error = float(found.fine.std()) / found.fine.size**0.5
+    return Sharpness(max(float(found.fine.mean()), 0.0) / coarse, error / coarse)
 
 
 def depth_score(image: np.ndarray) -> tuple[float, ...]:
@@ -111,11 +118,8 @@ def _binned(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _certain(image: np.ndarray) -> float:
-    """Return the sharpness by the lower bound of the fine energy."""
+    """Return the least sharpness that noise allows."""
     if min(image.shape) < SMALLEST_SIDE:
         return 0.0
-    found = energy(image)
-    error = float(found.fine.std()) / found.fine.size**0.5
-    lowest = float(found.fine.mean()) - NOISE_ERRORS * error
-    coarse = float(found.coarse.mean())
-    return lowest / coarse if lowest > 0 and coarse > 0 else 0.0
+    found = sharpness(energy(image))
+    return max(found.value - NOISE_ERRORS * found.error, 0.0)

@@ -1,18 +1,18 @@
 """Estimate uneven light over a plate, and divide it out.
 
-At each place of the field, the brightness over all fields of a plate spreads in proportion to the
-light there. What all fields share, the camera's offset and a background, does not add to a spread.
-So the ratio of spreads gives the light without a dark image. Medians over fields are usual for
-this (Singh et al. 2014, J. Microsc. 256:231); BaSiC (Peng et al. 2017, Nat. Commun. 8:14836) also
-separates light and offset.
+The brightness of a place is the camera's offset, plus the light there times what the field shows.
+Over many fields, the mean and the spread of a place both grow with its light, but the offset adds
+to the mean alone. So both together give light and offset without a dark image, and the offset is
+not scaled. BaSiC (Peng et al. 2017, Nat. Commun. 8:14836) separates the two as well, with a
+sparse model; its package holds NumPy below 2, so it is not used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.fields.plate_images import Field, PlateImages
@@ -28,21 +28,30 @@ FEWEST_FIELDS = 10
 GRID = 32
 """Rows and columns of squares whose means are compared; chosen."""
 
-SMOOTH = 0.2
-"""Standard deviation of the smoothing, in sides of the field; light falls off slowly. Chosen."""
-
-LOW, HIGH = 0.1, 0.75
-"""Quantiles over fields between which the spread is measured; chosen."""
-
 DIMMEST = 0.2
 """Least light, relative to the mean, so that noise is never multiplied by more than 5; chosen."""
+
+
+class Light(NamedTuple):
+    """The light over a field, for protein and nucleus.
+
+    Parameters
+    ----------
+    profile : ndarray of float32, shape (2, GRID, GRID)
+        Relative light in squares of the field; its mean is 1.
+    offset : ndarray of float32, shape (2,)
+        Counts without any light.
+    """
+
+    profile: np.ndarray
+    offset: np.ndarray
 
 
 def estimate(
     images: PlateImages,
     settings: CropSettings,
     on_progress: Callable[[int], None] | None = None,
-) -> np.ndarray:
+) -> Light:
     """Estimate the light of both channels over a plate.
 
     Fields are taken evenly over the wells. Those that cannot be read are left out.
@@ -56,14 +65,13 @@ def estimate(
 
     Returns
     -------
-    ndarray of float32, shape (2, 2, GRID, GRID)
-        For protein and nucleus: the darkest usual brightness in counts, and the light, whose mean
-        is 1.
+    Light
+        Its profile is a polynomial of second degree, the usual shape of a vignette.
 
     Raises
     ------
     DataError
-        For fewer than `FEWEST_FIELDS` fields, and where all fields look the same.
+        For fewer than `FEWEST_FIELDS` fields that can be read.
     """
     seen = []
     for field in _sample(images.fields):
@@ -79,29 +87,20 @@ def estimate(
             f"{images.location}: {len(seen)} fields found that can be read, expected at least "
             f"{FEWEST_FIELDS} for --illumination; leave it out."
         )
-    low, high = np.quantile(np.stack(seen), (LOW, HIGH), axis=0)
-    spread = _smoothed(high - low)
-    mean = spread.mean(axis=(1, 2), keepdims=True)
-    if not (mean > 0).all():
-        raise DataError(
-            f"{images.location}: all fields are equally bright, so that --illumination cannot tell "
-            "light from background; leave it out."
-        )
-    light = np.maximum(spread / mean, DIMMEST)
-    light /= light.mean(axis=(1, 2), keepdims=True)
-    return np.stack([_smoothed(low), light], axis=1).astype(np.float32)
+    parts = [_light(channel) for channel in np.stack(seen, axis=1)]
+    profiles, offsets = zip(*parts, strict=True)
+    return Light(np.stack(profiles).astype(np.float32), np.array(offsets, np.float32))
 
 
-def correct(counts: np.ndarray, light: np.ndarray) -> np.ndarray:
+def correct(counts: np.ndarray, light: Light) -> np.ndarray:
     """Divide the light out of a field.
 
-    What lies above the darkest usual brightness is divided by the light. That brightness itself
-    becomes its mean everywhere, so that the offset of the camera is not scaled.
+    What lies above the camera's offset is divided by the profile; the offset stays.
 
     Parameters
     ----------
     counts : ndarray of uint16 or float32, shape (2, height, width)
-    light : ndarray of float32
+    light : Light
         From `estimate`.
 
     Returns
@@ -110,12 +109,30 @@ def correct(counts: np.ndarray, light: np.ndarray) -> np.ndarray:
         Rounded and kept within 0 and 65,535.
     """
     corrected = np.empty_like(counts)
-    for image, (dark, gain), out in zip(counts, light, corrected, strict=True):
-        dark_image, gain_image = (_enlarged(grid, image.shape) for grid in (dark, gain))
-        values = (image - dark_image) / gain_image + dark.mean()
+    for image, profile, offset, out in zip(counts, *light, corrected, strict=True):
+        values = (image - offset) / _enlarged(profile, image.shape) + offset
         np.clip(values, 0, MAX_COUNT, out=values)
         out[:] = np.rint(values) if counts.dtype.kind == "u" else values
     return corrected
+
+
+def _light(means: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return profile and offset of one channel, from its fields' squares (n, GRID, GRID)."""
+    mean, spread = _smooth(means.mean(axis=0)), _smooth(means.std(axis=0))
+    offset = 0.0
+    if spread.mean() > 0:
+        # The spread is proportional to light, so it is 0 where the mean is the offset.
+        slope = np.cov((spread / spread.mean()).ravel(), mean.ravel())[0, 1] / (
+            mean.var(ddof=1) or 1.0
+        )
+        offset = mean.mean() - 1 / slope if slope > 0 else 0.0
+    # No place is darker than the offset.
+    offset = float(np.clip(offset, 0, means.min()))
+    light = mean - offset
+    if not light.mean() > 0:
+        return np.ones_like(light), offset
+    profile = np.maximum(light / light.mean(), DIMMEST)
+    return profile / profile.mean(), offset
 
 
 def _sample(fields: tuple[Field, ...]) -> list[Field]:
@@ -130,16 +147,19 @@ def _means(counts: np.ndarray) -> np.ndarray:
         np.linspace(0, side, GRID, endpoint=False).astype(int) for side in counts.shape[1:]
     )
     sums = np.add.reduceat(np.add.reduceat(counts, rows, axis=1, dtype=float), columns, axis=2)
+    # Squares of a tiny field may share a row or column.
     heights, widths = (
-        np.diff(starts, append=side)
+        np.maximum(np.diff(starts, append=side), 1)
         for starts, side in zip((rows, columns), counts.shape[1:], strict=True)
     )
     return sums / (heights[:, None] * widths)
 
 
-def _smoothed(grid: np.ndarray) -> np.ndarray:
-    sigma = (0, SMOOTH * GRID / 2, SMOOTH * GRID / 2)
-    return ndimage.gaussian_filter(grid, sigma, mode="nearest")
+def _smooth(grid: np.ndarray) -> np.ndarray:
+    """Return the polynomial of second degree in y and x that fits a grid best."""
+    y, x = (axis.ravel() for axis in np.mgrid[-1 : 1 : GRID * 1j, -1 : 1 : GRID * 1j])
+    terms = np.stack([np.ones_like(x), y, x, y * y, y * x, x * x], axis=1)
+    return (terms @ np.linalg.lstsq(terms, grid.ravel())[0]).reshape(grid.shape)
 
 
 def _enlarged(grid: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

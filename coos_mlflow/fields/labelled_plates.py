@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,17 +27,6 @@ from coos_mlflow.plates.wells import PLATE_SIZES, plate_size
 
 NAME = "predictions"
 """Name of the label images and tables."""
-
-COLOURS = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
-"""Colours of classes, which colour-blind people tell apart (Okabe and Ito, 2008)."""
 
 WITHOUT_CLASS = (128, 128, 128)
 """Colour of nuclei that gave no cell, such as those at the edge."""
@@ -66,7 +55,7 @@ def write_labels(
     out: str | Path,
     labelled: Iterable[LabelledField],
     *,
-    classes: Sequence[str],
+    colours: Mapping[str, str],
     pixel_size_um: float | None = None,
     name: str = NAME,
     force: bool = False,
@@ -82,8 +71,8 @@ def write_labels(
     labelled : iterable of LabelledField
         They are taken one at a time. Of images that are not OME-Zarr, only these fields are
         written; several depths become their maximum.
-    classes : sequence of str
-        Names of classes in order, by which label images are coloured.
+    colours : mapping of str to str
+        Colour of each class in label images, such as ``"#0072b2"``, by its name.
     pixel_size_um : float or None
         Stands in where the images do not give it.
     name : str
@@ -127,7 +116,7 @@ def write_labels(
             path = new.add(_written(images, field), field.time) if new else _path(folder, field)
             if root is None:
                 root = zarr.open_group(str(folder), mode="r+", use_consolidated=False)
-            _add(root[path], folder / path, field, labels, cells, classes, name)
+            _add(root[path], folder / path, field, labels, cells, colours, name)
         if new and root is not None:
             new.finish()
         if root is None:
@@ -143,33 +132,33 @@ def _add(
     field: Field,
     labels: np.ndarray,
     cells: pd.DataFrame,
-    classes: Sequence[str],
+    colours: Mapping[str, str],
     name: str,
 ) -> None:
     """Add the labels and table of a field to its image."""
     axes = [axis["name"] for axis in described(image)["multiscales"][0]["axes"]]
     time = field.time if "t" in axes else 1
     # Label images of several times have one list of colours, in which numbers of nuclei repeat.
-    facts = {} if time > 1 else _label_facts(labels, cells, classes)
+    facts = {} if time > 1 else _label_facts(labels, cells, colours)
     add_labels(image, name, labels, facts, time)
     add_table(image, folder, name if time == 1 else f"{name}_t{time}", cells, name)
 
 
 def _label_facts(
-    labels: np.ndarray, cells: pd.DataFrame, classes: Sequence[str]
+    labels: np.ndarray, cells: pd.DataFrame, colours: Mapping[str, str]
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the colour of each nucleus by its class, and what the table says of it."""
-    colour = {one: COLOURS[place % len(COLOURS)] for place, one in enumerate(classes)}
+    rgb = {one: tuple(bytes.fromhex(colour[1:])) for one, colour in colours.items()}
     shown = [column for column in ("class_name", "confidence") if column in cells]
     rows = cells[shown].to_dict("index")
-    colours, properties = [], []
+    label_colours, properties = [], []
     # Both lists must name the same nuclei.
     for number in np.unique(labels[labels > 0]).tolist():
         row = {str(column): value for column, value in rows.get(number, {}).items()}
-        rgb = colour.get(row.get("class_name"), WITHOUT_CLASS)
-        colours.append({"label-value": number, "rgba": [*rgb, 255]})
+        colour = rgb.get(str(row.get("class_name")), WITHOUT_CLASS)
+        label_colours.append({"label-value": number, "rgba": [*colour, 255]})
         properties.append({"label-value": number} | row)
-    return {"colors": colours, "properties": properties}
+    return {"colors": label_colours, "properties": properties}
 
 
 def _path(folder: Path, field: Field) -> str:

@@ -43,6 +43,9 @@ class Rule(NamedTuple):
     above: bool
 
 
+FOCUS_LIMIT = 0.15
+"""Sharpness below which a field is out of focus; its rule says where it is from."""
+
 FIELD_RULES: tuple[Rule, ...] = (
     Rule(
         "no_nuclei",
@@ -57,17 +60,17 @@ FIELD_RULES: tuple[Rule, ...] = (
         "out of focus",
         "focus",
         "sharpness around nuclei: energy of second differences over that of first ones, without "
-        "noise, 1 / (2 s^2) for edges of s pixels; the limit, about 2 pixels, lies below all sharp "
-        "fields of five instruments and above those fields blurred by 2 pixels",
-        0.12,
+        "noise, 1 / (2 s^2) for edges of s pixels; the limit, 1.8 pixels, lies below sharp fields "
+        "of four real instruments (0.165 and more) and above these fields blurred by 2 pixels",
+        FOCUS_LIMIT,
         above=False,
     ),
     Rule(
         "less_sharp",
         "less sharp than the plate",
         "relative_focus",
-        "sharpness over the median of the plate's fields; simulated fields vary from 0.8 to 1.2, "
-        "and lie at 0.7 or below at 2.5 times the usual distance from the focus",
+        "sharpness over the median of the plate's fields; simulated ordinary fields vary from "
+        "0.79 to 1.16, and at 3 times the usual distance from the focus from 0.43 to 0.71 (40x)",
         0.75,
         above=False,
     ),
@@ -99,8 +102,9 @@ FIELD_RULES: tuple[Rule, ...] = (
         "overgrown",
         "overgrown",
         "coverage",
-        "share of the field that nuclei cover; the limit is chosen",
-        0.45,
+        "share of the field that nuclei cover; simulated fields of ordinary wells have 0.19 to "
+        "0.32, of dense ones up to 0.46, and of overgrown ones 0.42 to 0.58",
+        0.48,
         above=True,
     ),
     Rule(
@@ -164,6 +168,9 @@ FEWEST_FIELDS = 5
 
 LEAST_CLIPPED = 255
 """No camera clips below the largest count of 8 bits."""
+
+MOST_FOCUS_ERROR = 0.2
+"""Largest standard error of a sharpness that is given, relative to it or to its limit; chosen."""
 
 BACKGROUND_PARTS = 8
 """Rows and columns of parts of a field whose backgrounds are compared; chosen."""
@@ -256,7 +263,9 @@ def _focus(nucleus: np.ndarray, labels: np.ndarray) -> float:
     if min(nucleus.shape) < focus.SMALLEST_SIDE:
         return np.nan
     near = ndimage.maximum_filter(labels > 0, 2 * MARGIN_PX + 1)[1:-1, 1:-1]
-    return focus.sharpness(focus.Energy(*(part[near] for part in focus.energy(nucleus))))
+    found = focus.sharpness(focus.Energy(*(part[near] for part in focus.energy(nucleus))))
+    is_known = found.error <= MOST_FOCUS_ERROR * max(found.value, FOCUS_LIMIT)
+    return found.value if is_known else np.nan
 
 
 def _saturated(image: np.ndarray) -> float:

@@ -71,7 +71,7 @@ def _depth(field: Field, settings: CropSettings, depths: list[list[int]]) -> int
     """Return the depth to read of both channels."""
     common = [z for z in depths[0] if z in depths[1]]
     if settings.z != FOCUS:
-        if int(settings.z) in common:
+        if settings.z.isdecimal() and int(settings.z) in common:
             return int(settings.z)
         raise DataError(
             f"{field}: depth {settings.z} is not there, expected one of "
@@ -114,7 +114,7 @@ def _read(field: Field, place: int, z: int) -> np.ndarray:
         raise DataError(f"{where}: shape {image.shape} found, expected height and width.")
     if image.dtype.kind not in "uif":
         raise DataError(f"{where}: dtype {image.dtype} found, expected whole or real numbers.")
-    low, high = image.min(), image.max()
+    low, high = image.min().item(), image.max().item()
     if not np.isfinite(low) or not np.isfinite(high):
         raise DataError(f"{where}: a value that is no number found, expected raw counts.")
     if low < 0 or high > MAX_COUNT:

@@ -37,8 +37,6 @@ class CropSettings:
     size : NucleusSize
     keep : str
         `ALL` or `GOOD`.
-    masks : str or None
-        Folder or table of nuclei that were found elsewhere.
     """
 
     protein: int
@@ -51,7 +49,6 @@ class CropSettings:
     segmenter: str = "threshold"
     size: NucleusSize = DEFAULT_SIZE
     keep: str = ALL
-    masks: str | None = None
 
     @property
     def facts(self) -> dict[str, Any]:

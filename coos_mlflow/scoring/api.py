@@ -13,7 +13,8 @@ from coos_mlflow.cropping.crop import crop_plate
 from coos_mlflow.cropping.plan import CropOptions, open_plate_images
 from coos_mlflow.plates.layout import read_layout
 from coos_mlflow.registry.results import PREDICTIONS, REPORT, WELLS
-from coos_mlflow.scoring.images import crop_job, is_images
+from coos_mlflow.scoring.image_names import is_images
+from coos_mlflow.scoring.images import crop_job
 from coos_mlflow.scoring.record import Scored
 from coos_mlflow.scoring.scorer import Scorer
 

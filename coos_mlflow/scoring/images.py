@@ -5,33 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from coos_mlflow.cropping.job import CropJob
-from coos_mlflow.cropping.plan import CellShape, CropOptions, plan
-from coos_mlflow.errors import DataError
-from coos_mlflow.fields.plate_images import PlateImages
+from coos_mlflow.cropping.plan import CellShape, CropOptions, OpenedImages, plan
 from coos_mlflow.plates.dataset import COOS7_NAME
+from coos_mlflow.scoring.image_names import plate_file
 from coos_mlflow.scoring.scorer import Scorer
 from coos_mlflow.simulate.microscope import PIXEL_UM
-
-CROPS = "crops"
-"""Folder of the plate files that were cut out of images, in the folder of all results."""
-
-
-def is_images(plate: str) -> bool:
-    """Return whether a plate is named by a folder or an address, not by a plate file."""
-    return "://" in plate or Path(plate).is_dir()
-
-
-def plate_file(location: str, out: Path) -> Path:
-    """Return the plate file that the cells of a plate's images are written to."""
-    name = Path(location.rstrip("/")).stem
-    if not name.strip("."):
-        raise DataError(f"{location}: is no name for a folder of results, expected the plate's.")
-    return out / CROPS / f"{name}.h5"
 
 
 def crop_job(
     scorer: Scorer,
-    images: PlateImages,
+    opened: OpenedImages,
     out: Path,
     options: CropOptions,
     *,
@@ -43,7 +26,7 @@ def crop_job(
     Parameters
     ----------
     scorer : Scorer
-    images : PlateImages
+    opened : OpenedImages
     out : Path
         Folder of all results.
     options : CropOptions
@@ -54,8 +37,8 @@ def crop_job(
     ------
     DataError
     """
-    path = plate_file(images.location, out)
-    return plan(images, path, _cell_shape(scorer), options, force=force, keep_going=keep_going)
+    path = plate_file(opened.images.location, out)
+    return plan(opened, path, _cell_shape(scorer), options, force=force, keep_going=keep_going)
 
 
 def _cell_shape(scorer: Scorer) -> CellShape:

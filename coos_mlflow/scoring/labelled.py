@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from coos_mlflow.fields.labelled_plates import LabelledField, write_labels
 from coos_mlflow.fields.masks import mask_path
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.tiff_pages import read_page
-from coos_mlflow.registry.results import PREDICTIONS
+from coos_mlflow.registry.results import DRIFT, PREDICTIONS
 from coos_mlflow.scoring.centres import read_places
 
 
@@ -57,7 +58,7 @@ def write_labelled(job: CropJob, results: Path, *, force: bool = False) -> Path:
             job.images,
             out,
             fields(),
-            classes=_class_names(results),
+            colours=_colours(results),
             pixel_size_um=job.settings.image_pixel_um,
             force=force,
         )
@@ -83,7 +84,7 @@ def _labelled(job: CropJob, results: Path) -> Iterator[LabelledField]:
             yield LabelledField(field, labels, cells.iloc[rows[field.key]].set_index("object"))
 
 
-def _class_names(results: Path) -> list[str]:
-    """Return the names of the model's classes in order."""
-    column = pq.read_table(results / PREDICTIONS, columns=["class_name"])["class_name"]
-    return column.combine_chunks().dictionary.to_pylist()
+def _colours(results: Path) -> dict[str, str]:
+    """Return the colour of each class of the model by its name."""
+    drift = json.loads((results / DRIFT).read_text(encoding="utf-8"))
+    return {one["name"]: one["colour"] for one in drift["dataset"]["classes"]}

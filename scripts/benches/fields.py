@@ -16,7 +16,7 @@ import tifffile
 
 from benches import in_turn
 from coos_mlflow.cropping.crop import crop_plate
-from coos_mlflow.cropping.plan import CellShape, CropOptions, open_plate_images, plan
+from coos_mlflow.cropping.plan import CellShape, CropOptions, OpenedImages, open_plate_images, plan
 from coos_mlflow.fields.plate_images import Channel, PlateImages
 from coos_mlflow.fields.reading import read_field
 from coos_mlflow.fields.segmenters import segmenter
@@ -34,8 +34,9 @@ def run(cells: int = 4_000, rounds: int = 2) -> dict[str, Any]:
     """Crop about `cells` cells."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        images = _images(folder / "plate", max(1, cells // 450))
-        job = plan(images, folder / "cells.h5", CELLS, CropOptions(), force=True)
+        opened = _opened(folder / "plate", max(1, cells // 450))
+        images = opened.images
+        job = plan(opened, folder / "cells.h5", CELLS, CropOptions(), force=True)
         found: list[int] = []
 
         def read() -> None:
@@ -62,7 +63,7 @@ def run(cells: int = 4_000, rounds: int = 2) -> dict[str, Any]:
     }
 
 
-def _images(folder: Path, n_fields: int) -> PlateImages:
+def _opened(folder: Path, n_fields: int) -> OpenedImages:
     fields = simulate_fields(
         classes=[0], wells_per_class=1, fields_per_well=n_fields, size=(1080, 1080), seed=11
     )

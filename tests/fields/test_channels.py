@@ -83,15 +83,19 @@ def test_a_second_dye_can_be_the_protein_where_it_is_asked_for():
 @pytest.mark.parametrize(
     ("names", "asked", "message"),
     [
-        (PAINTING, {}, r"protein channel cannot .* 1 \(Alexa 647\), 2 .* by --protein\."),
-        (["EGFP", "DAPI", "DRAQ5"], {}, r"nucleus channel .*: 2 \(DAPI\), 3 \(DRAQ5\) are dyes"),
-        (["EGFP", "RFP"], {}, r"nucleus channel .*: none looks like dyes of DNA"),
-        (["DAPI", "BF"], {}, r"protein channel .*: none looks like fluorescence"),
+        (
+            PAINTING,
+            {},
+            r"--protein is needed, since 4 of .* 1 \(Alexa 647\), 2 .*; give a name or number\.",
+        ),
+        (["EGFP", "DAPI", "DRAQ5"], {}, r"--nucleus is needed, since 2 of .* 3 \(DRAQ5\)"),
+        (["EGFP", "RFP"], {}, "--nucleus is needed, since none of"),
+        (["DAPI", "BF"], {}, "--protein is needed, since none of"),
         (TWO, {"protein": "dapi", "nucleus": "2"}, "as protein and as nucleus"),
         (TWO, {"protein": "9"}, r"--protein '9' fits no channel, expected one of 1 \(EGFP\), 2"),
         (TWO, {"protein": ""}, "--protein '' fits no channel"),
         (TWO, {"nucleus": "\x1b[31m"}, r"--nucleus '\\x1b\[31m' fits no channel"),
-        ([], {}, "nucleus channel cannot"),
+        ([], {}, "--nucleus is needed"),
     ],
 )
 def test_no_choice_is_made_where_the_names_leave_one(names, asked, message):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from zarr_plates import write_by_hand
 
 Counts = dict[tuple[str, int, int], dict[tuple[int, int], np.ndarray]]
 """By well, field and time, then by place of the channel and depth."""
@@ -92,6 +93,25 @@ def planes(counts: Counts) -> Iterator[tuple[str, int, int, int, int, np.ndarray
 def row_and_column(well: str) -> tuple[int, int]:
     """Return the numbers of ``"B03"``, from 1."""
     return ord(well[0]) - ord("A") + 1, int(well[1:])
+
+
+@maker("ome_zarr")
+def ome_zarr(folder: Path) -> Example:
+    """Write two fields of two wells at two depths and times."""
+    counts = some_counts(depths=2, times=2)
+
+    def image_of(well: str, name: str) -> np.ndarray:
+        at = well.replace("/", "")
+        return np.array(
+            [
+                [[counts[at, int(name), time][c, z] for z in (1, 2)] for c in (0, 1)]
+                for time in (1, 2)
+            ]
+        )
+
+    write_by_hand(folder, image_of, axes="tczyx")
+    images = tuple(path for path in folder.rglob("c/**/*") if path.is_file())
+    return Example(folder, counts, ("GFP", "DAPI"), 0.5, "plate 7", images)
 
 
 HARMONY_V5 = "http://www.perkinelmer.com/PEHH/HarmonyV5"

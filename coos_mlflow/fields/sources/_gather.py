@@ -22,6 +22,9 @@ TIFF_SUFFIXES = (".tif", ".tiff")
 MAX_LEVELS = 6
 """Folders below the one that is named, in which files are looked for."""
 
+_ZARR = frozenset(("zarr.json", ".zgroup", ".zarray"))
+"""Files that mark a folder as part of an OME-Zarr, which holds thousands of other files."""
+
 
 class Found(NamedTuple):
     """A plane, and where it belongs.
@@ -117,33 +120,20 @@ def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     -------
     list of str
         Paths from the folder, separated by ``/``, in natural order.
-
-    Raises
-    ------
-    DataError
-        When the folder cannot be read.
     """
-    try:
-        found = [name for name in walk(folder) if name.lower().endswith(suffixes)]
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{folder}: cannot be read ({reason}).") from error
+    found = (name for name in walk(folder) if name.lower().endswith(suffixes))
     return sorted(found, key=natural)
 
 
 def walk(folder: Path, levels: int = MAX_LEVELS, below: str = "") -> Iterator[str]:
-    """Yield the files below a folder; see `files_below`.
-
-    Raises
-    ------
-    OSError, ValueError
-        When a folder cannot be read.
-    """
+    """Yield the files below a folder; see `files_below`."""
     with os.scandir(folder / below) as entries:
-        listed = [entry for entry in entries if not entry.name.startswith(".")]
-    if any(entry.name == "zarr.json" for entry in listed):
+        listed = list(entries)
+    if any(entry.name in _ZARR for entry in listed):
         return
     for entry in listed:
+        if entry.name.startswith("."):
+            continue
         if entry.is_file(follow_symlinks=False):
             yield below + entry.name
         elif levels and not entry.name.endswith(".zarr") and entry.is_dir(follow_symlinks=False):

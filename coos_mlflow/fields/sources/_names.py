@@ -146,6 +146,12 @@ def guess(paths: Sequence[str], folder: str) -> Pattern:
     alike = [one for one in parts if (len(one), *one[1::2]) == shape]
     known: set[str] = set()
     columns = [list(column) for column in zip(*alike, strict=True)]
+    wells = [place for place, values in enumerate(columns) if _are_wells(values)]
+    # "f1" and "p1" could be wells too, but are spelled less like one than "B03".
+    well = max(wells, key=lambda place: _likeness(columns[place]), default=None)
+    if well is not None:
+        known.add("well")
+        columns[well] = ["{well}"]
     template = [_known(columns, place, known) for place in range(len(columns))]
     if "well" not in known and not {"row", "column"} <= known:
         template = _letter_and_number(columns, template, known)
@@ -161,11 +167,8 @@ def _known(columns: list[list[str]], place: int, known: set[str]) -> str | None:
     """Return what a part stands for by its word, None where that is not known."""
     values = columns[place]
     first = values[0]
-    if place % 2 or not first:
+    if place % 2 or first in ("", "{well}"):
         return first
-    if "well" not in known and all(_WELL.fullmatch(value) for value in values):
-        known.add("well")
-        return "{well}"
     before = columns[place - 2][0].lower() if place else ""
     word = _WORD_OF.get(before)
     if word and word not in known and all(value.isdigit() for value in values):
@@ -176,6 +179,15 @@ def _known(columns: list[list[str]], place: int, known: set[str]) -> str | None:
     return None
 
 
+def _are_wells(values: list[str]) -> bool:
+    return all(_WELL.fullmatch(value) for value in values)
+
+
+def _likeness(values: list[str]) -> tuple[bool, bool]:
+    """Return whether all have two digits, and whether all have capital letters."""
+    return all(value[-2].isdigit() for value in values), all(value.isupper() for value in values)
+
+
 def _pairs(values: list[str], known: set[str]) -> str | None:
     """Return letters and numbers such as ``T0001F001`` as a pattern, None where they differ."""
     split = [_PAIR.findall(value) for value in values]
@@ -183,6 +195,8 @@ def _pairs(values: list[str], known: set[str]) -> str | None:
     if any([letter for letter, _ in one] != letters for one in split):
         return None
     of_well = {"r": "row", "c": "column"} if letters[:2] in (["r", "c"], ["R", "C"]) else {}
+    if letters in (["p"], ["P"]):
+        return None  # more often of "plate" than of "plane"
     text = ""
     for place, letter in enumerate(letters):
         word = of_well.get(letter.lower()) if place < 2 else None

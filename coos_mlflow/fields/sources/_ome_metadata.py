@@ -257,6 +257,8 @@ class Documents:
     def _content(self, files: Sequence[str]) -> dict[str, bytes | DataError | None]:
         if self._remote is None:
             return {file: self._local(file) for file in files}
+        if not files:
+            return {}
         filesystem, root = self._remote
         # Many at once, since each takes the time of a round trip.
         answers = filesystem.cat([f"{root}/{file}" for file in files], on_error="return")
@@ -287,6 +289,10 @@ class Documents:
         return answer
 
 
+_PACKAGES = {"s3": "s3fs", "https": "aiohttp", "http": "aiohttp", "gs": "gcsfs", "az": "adlfs"}
+"""Package that fsspec needs for each kind of address."""
+
+
 def _filesystem(location: str) -> tuple[Any, str]:
     """Return the file system of an address, and the address as it names it."""
     protocol = location.partition("://")[0]
@@ -295,7 +301,7 @@ def _filesystem(location: str) -> tuple[Any, str]:
 
         filesystem, root = url_to_fs(location)
     except ImportError as error:
-        package = {"s3": "s3fs", "https": "aiohttp", "http": "aiohttp"}.get(protocol, "fsspec")
+        package = _PACKAGES.get(protocol, "fsspec")
         raise DataError(
             f"{protocol}:// addresses need the package {package}, which is not installed; "
             f"pip install {package} installs it."

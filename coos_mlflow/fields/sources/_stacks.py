@@ -17,6 +17,9 @@ from coos_mlflow.plates.tiff_pages import open_tiff
 
 MAX_PAGES = 100_000
 
+SIMULATED = "simulated=true"
+"""Line in the description of a TIFF that this package simulated."""
+
 _TO_MICRONS = {"": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
 _IMAGEJ_MICRONS = ("um", "micron", "microns", "\\u00b5m")
 """ImageJ spells the letter mu as an escape, since its description is ASCII."""
@@ -43,12 +46,15 @@ class Stack(NamedTuple):
     pixel_size_um : float or None
     note : str
         What was left out or taken for granted, or ``""``.
+    simulated : bool
+        Whether the image says that it is simulated.
     """
 
     pages: list[Page]
     channels: list[Channel]
     pixel_size_um: float | None
     note: str = ""
+    simulated: bool = False
 
 
 def read_stack(path: Path, *, pages_are_depths: bool) -> Stack:
@@ -73,7 +79,8 @@ def read_stack(path: Path, *, pages_are_depths: bool) -> Stack:
         if text[-6:].endswith("</OME>") or text.endswith(":OME>"):
             return _ome(path, parse_xml(text, path), n_pages, n_samples)
         if first.is_imagej:
-            return _imagej(tiff, n_pages, n_samples)
+            stack = _imagej(tiff, n_pages, n_samples)
+            return stack._replace(simulated=SIMULATED in text.splitlines())
     if n_samples > 1:
         pages = [
             Page(sample, page, 0, page, sample)

@@ -45,6 +45,8 @@ class ZarrPlane:
         Place on each axis, from 0; None for height and width.
     x_first : bool
         Whether the axis of the width comes before that of the height.
+    may_be_empty : bool
+        Whether it may have no chunk, as label images without a nucleus.
     """
 
     root: str
@@ -52,6 +54,7 @@ class ZarrPlane:
     zarr_format: int
     index: tuple[int | None, ...]
     x_first: bool = False
+    may_be_empty: bool = False
 
     @property
     def place(self) -> str:
@@ -80,7 +83,7 @@ class ZarrPlane:
             array = self._array()
             self._check(array)
             image = np.asarray(array[tuple(slice(None) if i is None else i for i in self.index)])
-        if not image.any() and not any(self._stored(array)):
+        if not (self.may_be_empty or image.any() or any(self._stored(array))):
             raise DataError(
                 f"{self.place}: holds no counts, since none of its chunks is there; the plate was "
                 "not copied whole, or the image is black."

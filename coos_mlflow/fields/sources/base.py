@@ -6,6 +6,7 @@ To add a format, add a file to this folder that declares ``SOURCE = Source(...)`
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
@@ -90,9 +91,17 @@ def open_images(
         Where there is nothing, where no source or several recognise it, where it holds no field,
         and for what the source itself refuses.
     """
+    check_pixel_size("--pixel-size", pixel_size_um)
+    if pixel_size_um is not None and not 0 < pixel_size_um < math.inf:
+        raise DataError(
+            f"--pixel-size {pixel_size_um:g} found, expected micrometres above 0, such as 0.65."
+        )
     chosen = _chosen(location, source, pattern)
     given = {} if pattern is None else {"pattern": pattern}
-    images = sources()[chosen].read(location, **given)
+    try:
+        images = sources()[chosen].read(location, **given)
+    except OSError as error:
+        raise DataError(f"{location}: cannot be read ({error.strerror or error}).") from error
     if not images.fields:
         raise DataError(
             f"{location}: no field found as {chosen} ({sources()[chosen].title}), expected images "
@@ -100,6 +109,19 @@ def open_images(
         )
     images = replace(images, fields=tuple(sorted(images.fields, key=lambda one: one.key)))
     return images if pixel_size_um is None else replace(images, pixel_size_um=pixel_size_um)
+
+
+def check_pixel_size(option: str, size_um: float | None) -> float | None:
+    """Return a size that was given by an option, None as it is.
+
+    Raises
+    ------
+    DataError
+        For a size that no pixel has.
+    """
+    if size_um is not None and not 0 < size_um < 100:
+        raise DataError(f"{option} {size_um:g} found, expected micrometres above 0 and below 100.")
+    return size_um
 
 
 def _chosen(location: str, source: str | None, pattern: str | None) -> str:
@@ -187,18 +209,9 @@ def tiff_plane(
 
 
 def files_of(folder: Path) -> frozenset[str]:
-    """Return the names of all files of a folder that are no links.
-
-    Raises
-    ------
-    DataError
-        When the folder cannot be read.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            return frozenset(one.name for one in entries if one.is_file(follow_symlinks=False))
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror}).") from error
+    """Return the names of all files of a folder that are no links."""
+    with os.scandir(folder) as entries:
+        return frozenset(one.name for one in entries if one.is_file(follow_symlinks=False))
 
 
 def read_xml(path: Path) -> Element:

@@ -64,10 +64,7 @@ def recognises(location: str) -> bool:
 
 def read(location: str) -> PlateImages:
     """Read one or more measurements; see `Source.read`."""
-    try:
-        paths = _data_files(Path(location))
-    except OSError as error:
-        raise DataError(f"{location}: cannot be read ({error.strerror}).") from error
+    paths = _data_files(Path(location))
     if not paths:
         raise DataError(f"{location}: no {DATA} found, which CellVoyager writes.")
     settings = [_settings(path.parent) for path in paths]

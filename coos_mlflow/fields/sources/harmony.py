@@ -11,12 +11,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from coos_mlflow.errors import DataError
-from coos_mlflow.fields.plate_images import Channel, MissingPlane, Plane, PlateImages
+from coos_mlflow.fields.plate_images import (
+    Channel,
+    Field,
+    MissingPlane,
+    Plane,
+    PlateImages,
+    TiffPlane,
+)
 from coos_mlflow.fields.sources._gather import (
     Found,
     gather,
@@ -30,10 +38,17 @@ from coos_mlflow.fields.sources._gather import (
 )
 from coos_mlflow.fields.sources.base import Source, elements, files_of, local_name, tiff_plane
 from coos_mlflow.plates.columns import shown
+from coos_mlflow.plates.wells import Well, parse_well
 
 INDICES = ("Index.idx.xml", "Index.xml", "Index.ref.xml", "ImageIndex.ColumbusIDX.xml")
 _FOLDERS = ("", "Images", "images")
 _OK = "ok"
+
+SIMULATED = "Simulated"
+"""Element of ``Plate`` in an index that this package wrote of simulated images."""
+
+MASKS = "masks"
+"""Folder beside images in which this package writes label images, such as ``r02c03f01.tiff``."""
 
 Facts = dict[str, str]
 
@@ -97,11 +112,27 @@ def read(location: str) -> PlateImages:
         location=location,
         source="harmony",
         channels=channels[0],
-        fields=fields,
+        fields=tuple(_with_masks(fields, first.path.parent)) if len(indices) == 1 else fields,
         pixel_size_um=one_pixel_size((size for one in indices for size in one.sizes), location),
         shape=plate_shape(first.plate.get("PlateRows"), first.plate.get("PlateColumns")),
+        simulated=any(index.plate.get(SIMULATED) == "true" for index in indices),
         notes=(*_state_notes(indices), *notes),
     )
+
+
+def _with_masks(fields: tuple[Field, ...], images: Path) -> Iterator[Field]:
+    """Yield the fields with the label images that this package wrote beside the images."""
+    folder = images / MASKS
+    there = files_of(folder) if folder.is_dir() and not folder.is_symlink() else frozenset()
+    for one in fields:
+        well = parse_well(one.well)
+        name = mask_name(well, one.number) if well and one.time == 1 else ""
+        yield replace(one, labels={MASKS: TiffPlane(folder / name)}) if name in there else one
+
+
+def mask_name(well: Well, field: int) -> str:
+    """Return the name of the label image of a field."""
+    return f"r{well.row:02d}c{well.column:02d}f{field:02d}.tiff"
 
 
 def _index_paths(location: Path) -> list[Path]:

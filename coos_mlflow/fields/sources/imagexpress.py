@@ -12,7 +12,6 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,6 +74,7 @@ class _Plate:
 
     root: Path
     htd: Path | None
+    said: dict[str, list[str]]
     images: list[_Image] = field(default_factory=list)
 
 
@@ -128,8 +128,11 @@ def _plates(location: Path) -> list[_Plate]:
     for name in files:
         if image := _image(location, name):
             root = _root(name)
-            plate = plates.setdefault(root, _Plate(location.absolute() / root, htds.get(root)))
-            plate.images.append(image)
+            if root not in plates:
+                htd = htds.get(root)
+                said = {} if htd is None else _read_htd(htd)
+                plates[root] = _Plate(location.absolute() / root, htd, said)
+            plates[root].images.append(image)
     return list(plates.values())
 
 
@@ -202,7 +205,7 @@ def _renamed(path: Path, of_well: Path) -> Path:
 
 def _absent_wells(plate: _Plate, htd: Path, name: str) -> Iterator[str]:
     there = {image.well for image in plate.images}
-    absent = [well for well in _selected(_read_htd(htd)) if well not in there]
+    absent = [well for well in _selected(plate.said) if well not in there]
     if absent:
         yield (
             f"{name}: {len(absent):,} wells that {htd.name} names have no image, such as "
@@ -218,7 +221,6 @@ def _selected(said: dict[str, list[str]]) -> Iterator[str]:
                 yield Well(row, column).name
 
 
-@cache
 def _read_htd(path: Path) -> dict[str, list[str]]:
     """Return the values of each key of a .HTD."""
     try:
@@ -267,7 +269,7 @@ def _channel(
 
 
 def _name(plate: _Plate, wave: int, said: dict[str, str]) -> str:
-    in_htd = [] if plate.htd is None else _read_htd(plate.htd).get(f"WaveName{wave}", [])
+    in_htd = plate.said.get(f"WaveName{wave}")
     name = (in_htd and in_htd[0]) or said.get("_IllumSetting_") or said.get("image-name", "")
     return shown(name.strip() or f"w{wave}", 100)
 
@@ -280,8 +282,7 @@ def _pixel_size(said: dict[str, str]) -> float | None:
 
 
 def _shape(plate: _Plate) -> tuple[int, int] | None:
-    said = {} if plate.htd is None else _read_htd(plate.htd)
-    return plate_shape(*((said.get(key) or [""])[0] for key in ("YWells", "XWells")))
+    return plate_shape(*((plate.said.get(key) or [""])[0] for key in ("YWells", "XWells")))
 
 
 SOURCE = Source("Molecular Devices ImageXpress (MetaXpress, .HTD)", recognises, read)

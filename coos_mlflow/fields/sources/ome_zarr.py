@@ -1,7 +1,7 @@
 """HCS plates of OME-Zarr 0.4 (zarr 2) and 0.5 (zarr 3): in a folder, at s3:// or https://.
 
-Each image of a well is a field. Fields are numbered by the names of their images where these are
-numbers. A well whose fields were joined to one image, as Fractal's converters do, has one field.
+Each image of a well is a field. Its number is that at the end of its name, where these differ, else
+its place. A well whose fields were joined to one image, as Fractal's converters do, has one field.
 """
 
 from __future__ import annotations
@@ -62,20 +62,20 @@ def read(location: str) -> PlateImages:
     channels = whole[0].channels()
     notes = set()
     fields: list[Field] = []
-    sizes: set[float] = set()
+    sizes: list[float] = []
     for image in images:
         if image.about is not None and image.channels() != channels:
             problems.append(f"{image.path} (its channels are not those of {whole[0].path})")
             continue
         if image.about is not None:
             size, odd = image.about.multiscales[0].pixel_size()
-            sizes |= {round(size, 6)} if size else set()
+            sizes += [size] if size else []
             notes |= {odd} if odd else set()
         fields += image.fields(documents, channels)
-    if len(sizes) > 1:
+    if sizes and not math.isclose(min(sizes), max(sizes), rel_tol=0.001):
         raise DataError(
-            f"{documents.shown}: pixels of {', '.join(f'{size:g}' for size in sorted(sizes))} "
-            "micrometers found, expected one size."
+            f"{documents.shown}: pixels of {min(sizes):g} to {max(sizes):g} micrometers found, "
+            "expected one size."
         )
     if problems:
         notes.add(_named(problems))
@@ -85,7 +85,7 @@ def read(location: str) -> PlateImages:
         source="ome_zarr",
         channels=channels,
         fields=tuple(fields),
-        pixel_size_um=next(iter(sizes), None),
+        pixel_size_um=sizes[0] if sizes else None,
         shape=_shape(plate),
         simulated=isinstance(own, dict) and own.get("simulated") is True,
         notes=tuple(sorted(notes)),
@@ -163,6 +163,7 @@ class _Image:
                         documents,
                         f"{self.path}/labels/{name}/{label.multiscales[0].datasets[0].path}",
                         label.multiscales[0],
+                        may_be_empty=True,
                         t=time if _size(label.multiscales[0], shape, "t") == times else 0,
                     )
                     for name, (label, shape) in self.labels.items()
@@ -170,20 +171,27 @@ class _Image:
             )
 
 
-def _plane(documents: Documents, path: str, multiscale: ome.Multiscale, **places: int) -> ZarrPlane:
+def _plane(
+    documents: Documents,
+    path: str,
+    multiscale: ome.Multiscale,
+    may_be_empty: bool = False,
+    **places: int,
+) -> ZarrPlane:
     """Return a plane by its place on each axis that an image may have."""
     names = [axis.name for axis in multiscale.axes]
     index = tuple(None if name in "yx" else places.get(name, 0) for name in names)
     x_first = names.index("x") < names.index("y")
-    return ZarrPlane(documents.location, path, documents.zarr_format, index, x_first)
+    zarr_format = documents.zarr_format
+    return ZarrPlane(documents.location, path, zarr_format, index, x_first, may_be_empty)
 
 
 def _plate(attributes: Any, documents: Documents) -> ome.Plate:
     """Return the metadata of the plate, or say what else was found."""
     if isinstance(attributes, DataError):
         raise attributes
-    found = _of_ome(attributes or {})
-    if isinstance(found, dict) and "plate" in found:
+    found = _of_ome(attributes)
+    if "plate" in found:
         return checked(ome.Plate, found["plate"], documents.shown)
     names = {"multiscales": "one image", "well": "one well", "labels": "label images"}
     kind = next((words for key, words in names.items() if key in found), "no OME-Zarr")
@@ -195,7 +203,7 @@ def _plate(attributes: Any, documents: Documents) -> ome.Plate:
 
 def _of_ome(attributes: Any) -> dict[str, Any]:
     """Return OME's part of the attributes of a group: all in 0.4, one entry in 0.5."""
-    found = attributes.get("ome", attributes)
+    found = attributes.get("ome", attributes) if isinstance(attributes, dict) else {}
     return found if isinstance(found, dict) else {}
 
 
@@ -203,7 +211,7 @@ def _images(documents: Documents, plate: ome.Plate, problems: list[str]) -> list
     """Return all images that wells name; add what cannot be read to `problems`."""
     paths = list(dict.fromkeys(well.path for well in plate.wells))
     wells = _valid(documents.groups(paths), "well", ome.Well, problems, lost=True)
-    name = plate.name or _name(documents.location)
+    name = _name(plate.name or documents.location)
     images = {
         f"{path}/{image.path}": _Image(f"{path}/{image.path}", name, _well(path), number)
         for path, well in wells.items()
@@ -322,9 +330,11 @@ def _size(multiscale: ome.Multiscale, shape: list[int], name: str) -> int:
 
 def _numbered(well: ome.Well) -> Iterator[tuple[int, ome.WellImage]]:
     """Yield the images of a well, each with its number."""
-    named = all(re.fullmatch(r"\d{1,6}", image.path, re.ASCII) for image in well.images)
-    for place, image in enumerate(well.images, start=1):
-        yield int(image.path) if named else place, image
+    found = [re.search(r"\d{1,6}$", image.path, re.ASCII) for image in well.images]
+    numbers = [int(number[0]) for number in found if number]
+    if len(set(numbers)) < len(found):
+        numbers = list(range(1, len(found) + 1))
+    yield from zip(numbers, well.images, strict=True)
 
 
 def _well(path: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +36,11 @@ _LABEL = re.compile(
 _THUMB = re.compile(r"thumb", re.IGNORECASE)
 
 
-_MOST_TRIED = 5
+MAX_CHANNELS = 64
+"""Most channels of a plate. More are taken for a pattern that is wrong; chosen."""
+
+_TRIED = 5
+_ONE_IMAGE = Stack([Page(0, 0, 0, 0)], [], None)
 
 
 class _File(NamedTuple):
@@ -90,24 +93,34 @@ def _read(
     location: str, rule: Pattern, files: list[_File], labels: list[str], notes: list[str]
 ) -> PlateImages:
     folder = Path(location)
-    keys = sorted({one.name.channel for one in files}, key=natural)
+    by_key: dict[str, list[_File]] = {}
+    for one in files:
+        by_key.setdefault(one.name.channel, []).append(one)
+    if len(by_key) > MAX_CHANNELS:
+        raise DataError(
+            f"{location}: read as {shown(rule.text)} the files have {len(by_key):,} channels, "
+            f"expected at most {MAX_CHANNELS}; say by --pattern how files are named."
+        )
     stacks: dict[str, Stack] = {}
     channels: list[Channel] = []
     found: list[Found] = []
-    for key in keys:
-        of_key = [one for one in files if one.name.channel == key]
-        alike, others = _stacks(folder, of_key, pages_are_depths="channel" in rule.words)
-        usual = _usual_channels([alike, *others.values()])
-        odd = [path for path, stack in others.items() if _n_channels(stack) != _n_channels(usual)]
+    for key in sorted(by_key, key=natural):
+        of_key = by_key[key]
+        of_files, problem = _stacks(folder, of_key, pages_are_depths="channel" in rule.words)
+        notes += problem
+        usual = _usual_channels([*of_files.values()] or [_ONE_IMAGE])
+        odd = dict.fromkeys(
+            path for path, stack in of_files.items() if _n_channels(stack) != _n_channels(usual)
+        )
         if odd:
             notes.append(
                 f"{len(odd):,} files are left out, since they hold other channels than the most, "
-                f"such as {shown(odd[0])}."
+                f"such as {shown(next(iter(odd)))}."
             )
         for one in of_key:
             if one.path not in odd:
-                found += _found(folder, one, others.get(one.path, usual), len(channels))
-        stacks |= {of_key[0].path: alike} | others
+                found += _found(folder, one, of_files.get(one.path, usual), len(channels))
+        stacks |= of_files
         channels += _names(key, usual)
     for path, stack in stacks.items():
         if stack.note:
@@ -120,39 +133,44 @@ def _read(
         channels=tuple(channels),
         fields=tuple(_with_labels(fields, folder, labels, notes)),
         pixel_size_um=one_pixel_size((one.pixel_size_um for one in stacks.values()), location),
+        simulated=any(one.simulated for one in stacks.values()),
         notes=(*notes, *doubles),
     )
 
 
 def _stacks(
     folder: Path, files: list[_File], *, pages_are_depths: bool
-) -> tuple[Stack, dict[str, Stack]]:
-    """Return what the first readable file of a channel holds, and the others where they are stacks.
+) -> tuple[dict[str, Stack], list[str]]:
+    """Return what the files of a channel hold, and a sentence on why none could be read.
 
-    Files of one image are not opened, since there are tens of thousands of them.
+    Some files are opened, and all others only where one of these holds several images, since there
+    are tens of thousands of files with one.
     """
-    first = Stack([Page(0, 0, 0, 0)], [], None)
-    for one in files[:_MOST_TRIED]:
-        try:
-            first = read_stack(folder / one.path, pages_are_depths=pages_are_depths)
-            break
-        except DataError:
-            continue
-    if len(first.pages) == 1:
-        return first, {}
-    others = {}
-    for one in files:
+    stacks: dict[str, Stack] = {}
+    problem: list[str] = []
+
+    def look(one: _File) -> None:
         # A file that cannot be read is listed like the others, and refused when it is read.
-        with suppress(DataError):
-            others[one.path] = read_stack(folder / one.path, pages_are_depths=pages_are_depths)
-    return first, others
+        try:
+            stacks[one.path] = read_stack(folder / one.path, pages_are_depths=pages_are_depths)
+        except DataError as error:
+            problem[:] = [f"{error}"]
+
+    for one in {files[len(files) * place // _TRIED]: None for place in range(_TRIED)} | {
+        files[-1]: None
+    }:
+        look(one)
+    if any(len(stack.pages) > 1 for stack in stacks.values()):
+        for one in files:
+            if one.path not in stacks:
+                look(one)
+    return stacks, [] if stacks else problem
 
 
 def _usual_channels(stacks: list[Stack]) -> Stack:
-    """Return the first of the stacks with the number of channels that most of them have."""
-    counts = Counter(_n_channels(stack) for stack in stacks)
-    usual = counts.most_common(1)[0][0]
-    return next(stack for stack in stacks if _n_channels(stack) == usual)
+    """Return the first of the stacks with the channels that most of them have."""
+    channels = [(_n_channels(one), *(channel.name for channel in one.channels)) for one in stacks]
+    return stacks[channels.index(Counter(channels).most_common(1)[0][0])]
 
 
 def _n_channels(stack: Stack) -> int:
@@ -185,7 +203,9 @@ def _names(key: str, stack: Stack) -> list[Channel]:
             if of_file and key
             else [*of_file, Channel(own or "channel 1")][:1]
         )
-    of_file = stack.channels or [Channel(f"channel {place}") for place in range(1, n_channels + 1)]
+    of_file = stack.channels + [
+        Channel(f"channel {place}") for place in range(len(stack.channels) + 1, n_channels + 1)
+    ]
     return [replace(one, name=f"{own} {one.name}") if key else one for one in of_file[:n_channels]]
 
 

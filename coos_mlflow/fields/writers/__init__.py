@@ -104,7 +104,7 @@ def _checked(fields: Iterable[WrittenField], facts: PlateFacts) -> Iterator[Writ
             raise DataError(f"{where}: a second plate found, expected fields of {facts.name} only.")
         if well.row > facts.shape[0] or well.column > facts.shape[1]:
             raise DataError(
-                f"{where}: lies off a plate of {facts.shape} rows and columns of wells."
+                f"{where}: lies off a plate of {facts.shape[0]} rows and {facts.shape[1]} columns."
             )
         if (key := (well, field.number)) in seen:
             raise DataError(f"{where}: found twice, expected each field once.")

@@ -85,14 +85,16 @@ def add_labels(
         group.create_group(name, overwrite=True)
     one = group[name]
     for level in multiscale["datasets"]:
-        shape = [image[level["path"]].shape[place] for place in kept]
+        full = image[level["path"]].shape
+        sizes = {axes[place]: full[place] for place in kept}
         if level["path"] not in one:
-            add_array(one, level["path"], shape, np.int32, [axes[place] for place in kept])
-        sizes = {axes[place]: size for place, size in zip(kept, shape, strict=True)}
+            add_array(one, level["path"], tuple(sizes.values()), np.int32, tuple(sizes))
         small = _nearest(labels, sizes["y"], sizes["x"])
-        at = tuple(time - 1 if axes[place] == "t" else slice(None) for place in kept)
-        x_first = axes.index("x") < axes.index("y")
-        one[level["path"]][at] = small.T if x_first else small
+        small = small.T if axes.index("x") < axes.index("y") else small
+        plane = small.reshape([size if axis in "yx" else 1 for axis, size in sizes.items()])
+        at = tuple(slice(time - 1, time) if axis == "t" else slice(None) for axis in sizes)
+        depths = [1 if axis == "t" else size for axis, size in sizes.items()]
+        one[level["path"]][at] = np.broadcast_to(plane, depths)
     about = {
         **multiscale,
         "name": name,
@@ -159,5 +161,5 @@ def add_table(image: Any, folder: Path, name: str, table: pd.DataFrame, labels: 
         },
     )
     table.rename_axis("label").to_csv(
-        folder / "tables" / name / "table.csv", lineterminator="\n", float_format="%.6g"
+        folder / "tables" / name / "table.csv", lineterminator="\n", float_format="%.6f"
     )

@@ -2,7 +2,7 @@
 
 The index has the elements of Harmony V5 that readers use, with the names of an Opera Phenix. Read
 off files of that instrument. It has no room for label images, so these lie beside the images as
-``masks/r02c03f01.tiff``. `SIMULATED` is an element of our own under ``Plate``.
+``masks/r02c03f01.tiff``.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from xml.etree.ElementTree import Element, SubElement
 import tifffile
 
 from coos_mlflow.fields.plate_images import Channel
+from coos_mlflow.fields.sources.harmony import MASKS, SIMULATED, mask_name
 from coos_mlflow.fields.writers.base import PlateFacts, Writer, WrittenField, position
-from coos_mlflow.fields.writers.tiff import MASKS, smallest_labels
+from coos_mlflow.fields.writers.tiff import smallest_labels
 from coos_mlflow.plates.wells import Well
 
 IMAGES, INDEX = "Images", "Index.idx.xml"
 NAMESPACE = "http://www.perkinelmer.com/PEHH/HarmonyV5"
-SIMULATED = "Simulated"
 
 
 def write(folder: Path, fields: Iterable[WrittenField], facts: PlateFacts) -> None:
@@ -42,7 +42,8 @@ def write(folder: Path, fields: Iterable[WrittenField], facts: PlateFacts) -> No
         if field.labels is not None:
             (images / MASKS).mkdir(exist_ok=True)
             labels = smallest_labels(field.labels)
-            tifffile.imwrite(images / MASKS / f"{stem}.tiff", labels, **_OPTIONS)
+            name = mask_name(well, field.number)
+            tifffile.imwrite(images / MASKS / name, labels, **_OPTIONS)
     tree = ElementTree.ElementTree(_index(entries, facts))
     ElementTree.indent(tree)
     tree.write(images / INDEX, encoding="utf-8", xml_declaration=True)
@@ -87,12 +88,26 @@ def _entry(
         "ChannelName": channel.name,
         "ImageSizeX": width,
         "ImageSizeY": height,
-        "MainExcitationWavelength": channel.excitation_nm,
-        "MainEmissionWavelength": channel.emission_nm,
+        "MaxIntensity": 65535,
     }
-    _add(entry, {name: value for name, value in values.items() if value is not None})
-    for axis in "XY":
-        SubElement(entry, f"ImageResolution{axis}", Unit="m").text = f"{size:.10g}"
+    _add(entry, values)
+    # Fields stand in a row, a tenth of their width apart. The converters of Fractal need places.
+    measures = {
+        "ImageResolutionX": size,
+        "ImageResolutionY": size,
+        "PositionX": (field.number - 1) * 1.1 * width * size,
+        "PositionY": 0,
+        "PositionZ": 0,
+        "AbsPositionZ": 0,
+    }
+    for name, value in measures.items():
+        SubElement(entry, name, Unit="m").text = f"{value:.10g}"
+    for name, wavelength in (
+        ("MainExcitationWavelength", channel.excitation_nm),
+        ("MainEmissionWavelength", channel.emission_nm),
+    ):
+        if wavelength is not None:
+            SubElement(entry, name, Unit="nm").text = f"{wavelength:g}"
     return entry
 
 

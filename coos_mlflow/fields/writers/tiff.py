@@ -16,12 +16,10 @@ import tifffile
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.fields.plate_images import Channel
+from coos_mlflow.fields.sources._stacks import SIMULATED
 from coos_mlflow.fields.writers.base import PlateFacts, Writer, WrittenField, position
 
 MASKS = "masks"
-
-SIMULATED = "simulated=true"
-"""Line in the description of a TIFF that is simulated."""
 
 
 def write(folder: Path, fields: Iterable[WrittenField], facts: PlateFacts) -> None:
@@ -40,14 +38,16 @@ def write(folder: Path, fields: Iterable[WrittenField], facts: PlateFacts) -> No
 
 
 def channel_names(channels: Sequence[Channel]) -> list[str]:
-    """Return names of channels for names of files: other characters than letters become ``-``.
+    """Return names of channels for names of files, of letters and digits alone.
+
+    Other characters would separate the parts of a name.
 
     Raises
     ------
     DataError
         When two become the same.
     """
-    names = [re.sub(r"[^0-9A-Za-z]+", "-", one.name).strip("-") or "channel" for one in channels]
+    names = [re.sub(r"[^0-9A-Za-z]+", "", one.name) or "channel" for one in channels]
     if len({name.lower() for name in names}) < len(names):
         raise DataError(f"channels {', '.join(names)} found, expected names that differ.")
     return names
@@ -77,6 +77,6 @@ def _write(path: Path, image: np.ndarray, facts: PlateFacts, **options: Any) -> 
     )
 
 
-_NAMES = re.compile(rf"[A-Z]{{1,2}}\d\d_f\d+_[0-9A-Za-z-]+\.tif|{MASKS}")
+_NAMES = re.compile(rf"[A-Z]{{1,2}}\d\d_f\d+_[0-9A-Za-z]+\.tif|{MASKS}")
 
 WRITER = Writer("plain TIFFs with masks", _NAMES, write)

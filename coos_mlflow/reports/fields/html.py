@@ -13,8 +13,8 @@ from coos_mlflow.reports.templating import environment, page_script
 SIZE_LIMIT = 10_000_000
 """Largest size of a page in bytes."""
 
-_CONTENTS = ((1000, 1000, 1000), (12, 1000, 1000), (6, 3, 24), (3, 3, 8), (1, 3, 4), (0, 2, 1))
-"""Contents to try, the fullest first, until a page is within `SIZE_LIMIT`: pictures of each kind,
+_CONTENTS = ((1000, 1000, 1000), (24, 1000, 1000), (12, 3, 24), (6, 3, 8), (2, 3, 4), (0, 2, 1))
+"""Contents to try, the fullest first, until a page is within `SIZE_LIMIT`: pictures of each group,
 quantities of the maps, and plates with maps."""
 
 

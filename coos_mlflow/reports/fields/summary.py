@@ -23,7 +23,6 @@ from coos_mlflow.reports.fields.tables import (
     wells_table,
 )
 from coos_mlflow.reports.fields.words import (
-    capital,
     field_name,
     figure,
     figure_name,
@@ -35,9 +34,6 @@ from coos_mlflow.reports.plate.wording import counted, plates_words, shown
 
 Place = tuple[str, str, int, int]
 """Plate, well, field and time."""
-
-TYPICAL = "typical"
-"""Why a field is shown that has no warning."""
 
 KINDS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp"}
 """First bytes of the pictures' file types."""
@@ -111,36 +107,31 @@ def _key_figures(facts: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _overlays(facts: dict[str, Any], pictures: Mapping[Place, bytes]) -> list[dict[str, Any]]:
-    """Return the fields to look at, by why they are shown: typical ones first."""
+    """Return the fields to look at: typical ones, and those with a warning."""
     fields = {place_of(field): field for field in facts["fields"]}
     numbers, titles = well_numbers(facts), rule_titles(facts)
     rules = {rule["key"]: rule for rule in facts["rules"]["field"]}
     several = len(facts["plates"]) > 1
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for overlay in facts["overlays"]:
-        place = place_of(overlay)
-        if place not in pictures:
-            continue
-        field, picture, why = fields[place], pictures[place], overlay["why"]
-        name = field_name(field, several=several)
-        groups.setdefault(why, []).append(
-            {
-                "id": numbers[place[:2]],
-                "name": name,
-                "words": _field_words(field),
-                "figure": _why(rules.get(why), field),
-                "kind": next(kind for start, kind in KINDS.items() if picture.startswith(start)),
-                "picture": picture,
-            }
-        )
-    order = sorted(groups, key=lambda why: why != TYPICAL)
-    return [
+    drawn = [(o["why"], place_of(o)) for o in facts["overlays"] if place_of(o) in pictures]
+    entries = [
         {
-            "title": capital("typical fields" if why == TYPICAL else titles[why]),
-            "fields": groups[why],
+            "id": numbers[place[:2]],
+            "name": field_name(fields[place], several=several),
+            "words": _field_words(fields[place]),
+            "why": titles.get(why),
+            "figure": _why(rules.get(why), fields[place]),
+            "kind": next(
+                kind for start, kind in KINDS.items() if pictures[place].startswith(start)
+            ),
+            "picture": pictures[place],
         }
-        for why in order
+        for why, place in drawn
     ]
+    groups = {
+        "Typical fields": [entry for entry in entries if entry["why"] is None],
+        "Fields with a warning": [entry for entry in entries if entry["why"] is not None],
+    }
+    return [{"title": title, "fields": shown} for title, shown in groups.items() if shown]
 
 
 def place_of(entry: dict[str, Any]) -> Place:

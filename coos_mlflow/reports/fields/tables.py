@@ -12,7 +12,7 @@ from coos_mlflow.reports.fields.maps import (
     well_numbers,
 )
 from coos_mlflow.reports.fields.words import figure, figure_name, left_out, limit, sentence
-from coos_mlflow.reports.plate.wording import shown
+from coos_mlflow.reports.plate.wording import counted, shown
 
 MAX_ROWS = 1000
 """Largest number of fields with a warning that the page lists; fields.json has all."""
@@ -135,11 +135,10 @@ def limits_table(facts: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "title": shown(rule["title"]),
-            "of": noun,
             "meaning": sentence(rule["meaning"]),
             "limit": f"{figure_name(rule['figure'])} {limit(rule)}",
             "n": f"{sum(rule['key'] in entry['flags'] for entry in facts[noun]):,}",
-            "total": f"{len(facts[noun]):,}",
+            "total": counted(len(facts[noun]), kind),
         }
         for noun, kind in (("fields", "field"), ("wells", "well"))
         for rule in facts["rules"][kind]

@@ -24,9 +24,12 @@ MAX_BYTES = 150_000
 QUALITIES = (85, 75, 60, 45, 30, 15, 1)
 """WebP qualities to try, the best first, until a picture is within `MAX_BYTES`."""
 
-BRIGHT = (1.0, 99.7)
-"""Percentiles of a channel that become black and white. Nuclei cover more than 0.3 % of a field
-with cells, and single hot pixels less."""
+BLACK, WHITE = 1.0, 99.7
+"""Percentiles of a channel that become black and white. Nuclei cover more than 0.3 % of most fields
+with cells, and hot pixels less."""
+
+WHITE_IN_NUCLEI = 90.0
+"""Percentile within nuclei that becomes white where it is brighter, as in a field of few cells."""
 
 FAINT = 0.7
 """Exponent of brightness, below 1, so that faint nuclei can be seen beside bright ones; chosen."""
@@ -54,7 +57,7 @@ def overlay_picture(
     """Return a field as WebP: nuclei grey, protein as a green tint, outlines, and a scale bar.
 
     Outlines of nuclei that became cells are blue and unbroken, all others orange and dashed. Each
-    channel is scaled from its 1st to its 99.7th percentile.
+    channel is scaled from its percentile `BLACK` to the higher of `WHITE` and `WHITE_IN_NUCLEI`.
 
     Parameters
     ----------
@@ -77,12 +80,12 @@ def overlay_picture(
     height, width = labels.shape
     zoom = SIDE / max(height, width)
     size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
-    protein, nucleus = (_brightness(channel, size) for channel in counts)
+    drawn_labels = _resized_labels(labels, size)
+    protein, nucleus = (_brightness(channel, drawn_labels) for channel in counts)
     grey = GREY * nucleus
     rgb = np.stack([grey, grey + TINT * protein * (1 - nucleus), grey], axis=2)
     picture = (rgb * 255).astype(np.uint8)
-    drawn_labels = _resized_labels(labels, size)
-    line = 3 if _diameter(drawn_labels) >= 2 * NUCLEUS else 2
+    line = 3 if _diameter(drawn_labels) >= 1.5 * NUCLEUS else 2
     _draw_outlines(picture, drawn_labels, cells, line)
     drawn = Image.fromarray(picture)
     _draw_scale_bar(drawn, pixel_size_um / zoom)
@@ -103,11 +106,13 @@ def _diameter(labels: np.ndarray) -> float:
     return math.sqrt(4 / math.pi * np.median(areas)) if len(areas) else NUCLEUS
 
 
-def _brightness(channel: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return a channel at the picture's size, from 0 to 1."""
+def _brightness(channel: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return a channel at the size of `labels`, from 0 to 1."""
     whole = Image.fromarray(channel.astype(np.float32))
-    counts = np.asarray(whole.resize(size, Image.Resampling.BILINEAR))
-    low, high = np.percentile(counts, BRIGHT)
+    counts = np.asarray(whole.resize(labels.shape[::-1], Image.Resampling.BILINEAR))
+    low, high = np.percentile(counts, (BLACK, WHITE))
+    if labels.any():
+        high = max(high, np.percentile(counts[labels != 0], WHITE_IN_NUCLEI))
     return np.clip((counts - low) / max(high - low, 1e-9), 0, 1) ** FAINT
 
 
