@@ -13,8 +13,8 @@ Found objects outside the range of sizes are left out, as `coos crop` leaves the
 that the field's border cuts is no cell: neither such a true one nor its match counts, and a found
 object at the border without a match counts as no error.
 
-The constants of `threshold` were tuned on seeds 1000 to 1004, and a fault that seeds 42 to 65 showed was
-mended. These fields have other seeds.
+The constants of `threshold` were tuned on seeds 1000 to 1004, and a fault that seeds 42 to 65 showed
+was mended. These fields have other seeds.
 """
 
 from __future__ import annotations
