@@ -1,7 +1,6 @@
 """Measure on simulated plates what finding nuclei costs in labels: found cells against own crops.
 
     python scripts/validate_crops.py
-    python scripts/validate_crops.py --quick
 
 A texture-lr model is trained on simulated COOS-7. Simulated plates of whole fields are cropped and
 scored as `coos-score` does. The same nuclei are also cropped around their true outlines ("own
@@ -42,6 +41,9 @@ PLATES = (("training", 0.3225), ("test2", 0.3225), ("test3", 0.3225), ("training
 SIDE_UM = 225.0
 """Height and width of a field, 700 pixels at 40x."""
 
+WELLS = 4
+"""Wells of each class, with one field each."""
+
 SEED = 4711
 
 
@@ -59,18 +61,13 @@ class Row(NamedTuple):
 
 
 def main(words: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one small plate")
-    quick = parser.parse_args(words).quick
-    plates = PLATES[:1] if quick else PLATES
+    argparse.ArgumentParser(description=__doc__).parse_args(words)
     with tempfile.TemporaryDirectory() as name, at_home(Path(name)):
-        scale = 0.01 if quick else SCALE
-        train("texture", data="simulated", scale=scale, classifiers=["lr"])
+        train("texture", data="simulated", scale=SCALE, classifiers=["lr"])
         scorer = Scorer.load("texture-lr")
-        wells = 1 if quick else 4
         rows = [
-            _measured(scorer, Path(name), like, pixel, wells, SEED + number)
-            for number, (like, pixel) in enumerate(plates)
+            measured_on(scorer, Path(name), like, pixel, WELLS, SEED + number)
+            for number, (like, pixel) in enumerate(PLATES)
         ]
     print("| like | pixel | cells | own crops | found cells | difference | verdict | estimate |")
     print("|---|---|---|---|---|---|---|---|")
@@ -89,9 +86,10 @@ def main(words: list[str] | None = None) -> None:
     )
 
 
-def _measured(
+def measured_on(
     scorer: Scorer, folder: Path, like: str, pixel_um: float, wells: int, seed: int
 ) -> Row:
+    """Crop and score a simulated plate, and compare its cells with own crops."""
     side = round(SIDE_UM / pixel_um)
     fields = list(
         simulate_fields(
