@@ -13,6 +13,7 @@ from coos_mlflow.fields.segmenters import NucleusSize
 from coos_mlflow.fields.segmenters.base import DEFAULT_SIZE
 from coos_mlflow.fields.segmenters.threshold import segment
 from coos_mlflow.plates.tiff_pages import read_page
+from coos_mlflow.simulate.whole_fields import simulate_fields
 
 REAL = Path(__file__).parents[3] / "shared" / "real" / "fields"
 FIELD = Field("plate", "A01", 1, {})
@@ -164,6 +165,16 @@ def test_dim_and_bright_neighbours_both_keep_their_outlines():
     areas = np.bincount(labels.ravel())[1:] * 0.645**2
     assert len(areas) == 2
     np.testing.assert_allclose(areas, np.pi * 25, rtol=0.25)
+
+
+@pytest.mark.parametrize("pixel_um", [0.3225, 0.645])
+def test_nuclei_of_a_field_without_a_free_place_are_found(pixel_um):
+    (whole,) = simulate_fields(
+        classes=(1,), wells_per_class=1, fields_per_well=1,
+        size=(360, 360), pixel_size_um=pixel_um, density=2.8, seed=1010,
+    )  # fmt: skip
+    labels = found(whole.counts[1], pixel_um)
+    assert 0.8 < labels.max() / whole.labels.max() <= 1.05
 
 
 def test_glow_and_cytoplasm_around_bright_nuclei_are_none():

@@ -35,7 +35,11 @@ BACKGROUND_UM = 45.0
 NOISE_LIMIT = 9.0
 """Least height above the background, in standard deviations of the smoothed noise."""
 
-CROWDED = 0.2
+CROWDED = 8.5
+"""A field is full of nuclei where a tenth of it is brighter than so many standard deviations of
+what a narrow smoothing takes away."""
+
+CROWDED_SHARE = 0.2
 """Least height above the background in a field full of nuclei, as a share of the nuclei's."""
 
 SPECK = 0.7
@@ -81,10 +85,10 @@ def segment(
     counts = _mean_of_squares(np.asarray(nucleus, np.float32), step)
     smooth = ndimage.gaussian_filter(counts, _smoothing(um))
     bright = smooth - _background(smooth, um)
-    floor, noise = _floor(bright, _rounding(counts), um)
+    floor, noise, narrow_noise = _floor(bright, _rounding(counts), um)
     bright -= floor
     plateau = _plateaus(bright, um, size)
-    limit = _limit(plateau, noise)
+    limit = _limit(plateau, noise, narrow_noise)
     usual = _usual_brightness(plateau, limit)
     bright = np.minimum(bright, BRIGHTEST * usual)
     plateau = _plateaus(bright, um, size)
@@ -120,32 +124,35 @@ def _background(smooth: np.ndarray, um: float) -> np.ndarray:
     return _zoomed(even, step, smooth.shape)
 
 
-def _floor(bright: np.ndarray, rounding: float, um: float) -> tuple[float, float]:
-    """Return the median and standard deviation of the brightness between nuclei.
+def _floor(bright: np.ndarray, rounding: float, um: float) -> tuple[float, float, float]:
+    """Return the brightness between nuclei, and two standard deviations of the noise there.
 
-    Both are taken in the darkest twentieth of the field. The standard deviation is that of what a
-    wider smoothing takes away, of which the median of absolute values is 0.6745. Regions that are
+    All are taken in the darkest twentieth of the field. The first standard deviation is that of
+    what a wide smoothing takes away, also where noise is correlated; the second one of what a
+    narrow smoothing takes away. 0.6745 of them is the median of absolute values. Regions that are
     exactly even are no image.
     """
     fine = bright - ndimage.gaussian_filter(bright, NOISE_UM / um)
     wide = ndimage.gaussian_filter(bright, DARK_UM / um)
     uneven = fine != 0.0
     if not uneven.any():
-        return 0.0, rounding
+        return 0.0, rounding, rounding
     dark = uneven & (wide <= np.percentile(wide[uneven], 5))
-    noise = float(np.median(np.abs(fine[dark]))) / 0.6745
-    return float(np.median(bright[dark])), max(noise, rounding)
+    finest = bright - ndimage.gaussian_filter(bright, 2.0 * _smoothing(um))
+    coarse, narrow = (float(np.median(np.abs(part[dark]))) / 0.6745 for part in (fine, finest))
+    return float(np.median(bright[dark])), max(coarse, rounding), max(narrow, rounding)
 
 
-def _limit(plateau: np.ndarray, noise: float) -> float:
+def _limit(plateau: np.ndarray, noise: float, narrow_noise: float) -> float:
     """Return the least brightness of a nucleus.
 
-    Where a tenth of the field is brighter than noise ever is, even its darkest parts lie among
-    nuclei, and what looks like noise there is not. A share of that brightness is enough then.
+    Where a tenth of the field is far brighter than noise, even its darkest parts lie among nuclei,
+    and what looks like noise there is not. A share of that brightness is enough then.
     """
     limit = NOISE_LIMIT * noise
-    crowded = float(np.percentile(plateau, 90))
-    return min(limit, CROWDED * crowded) if crowded > limit else limit
+    brightest = float(np.percentile(plateau, 90))
+    is_crowded = brightest > CROWDED * narrow_noise
+    return min(limit, CROWDED_SHARE * brightest) if is_crowded else limit
 
 
 def _rounding(counts: np.ndarray) -> float:
