@@ -174,7 +174,7 @@ def simulate_plate(
     """Simulate one new plate, like the plates of a split.
 
     With --fields it writes whole fields of view as an instrument does. PLATE_truth.csv beside the
-    folder has the class and centre of each nucleus, and OME-Zarr has the label images too.
+    folder has the class and centre of each nucleus. The label images are written too.
 
     Example: coos simulate-plate new_plate.h5 --like test3 --classes 0,4 --seed 7
 
