@@ -31,14 +31,15 @@ def fields(
     pixel_size: PixelSize = None,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Open every image, name those that cannot be read."),
+        typer.Option("--check", help="Check header and length of every image, name the damaged."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all as JSON.")] = False,
 ) -> None:
     """Say what a plate of images holds: fields, channels, pixels.
 
     It also shows missing images, what each channel probably is, and a map of the plate. With
-    --check the exit code is 2 where an image is missing or cannot be read.
+    --check the exit code is 2 where an image is missing, cannot be opened or is cut short. Pixels
+    of a TIFF are not unpacked, so that damage within them shows when they are read.
 
     Example: coos fields /data/plate42
 
@@ -69,7 +70,7 @@ def _checked(images: Any) -> list[str]:
     from coos_mlflow.fields.survey import unreadable
 
     total = sum(len(one.planes) + len(one.labels) for one in images.fields)
-    with progress("Opening", total=total, unit="images") as advance:
+    with progress("Checking", total=total, unit="images") as advance:
         return unreadable(images.fields, advance)
 
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import csv
 import math
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.fields.plate_images import Field, Plane, PlateImages
+from coos_mlflow.plates.columns import shown
 from coos_mlflow.plates.wells import parse_well
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -37,6 +39,9 @@ DIAMETER_UM = 8.0
 
 LABELS = "nuclei"
 
+MAX_NUMBER = 2**31 - 1
+"""Largest number of a nucleus, that of label images of int32."""
+
 Key = tuple[str, str, int, int]
 
 
@@ -50,7 +55,10 @@ class Centre(NamedTuple):
 
 @dataclass(frozen=True)
 class CentresPlane:
-    """A label image of discs around centres.
+    """A label image of discs around centres, which do not overlap.
+
+    The centroid of a disc lies in the same pixel as its centre, so that crops do too. A disc is
+    smaller where another centre is nearer than its diameter, and may then be left out as debris.
 
     Parameters
     ----------
@@ -60,7 +68,7 @@ class CentresPlane:
     like : Plane
         An image of the field, whose shape the label image has.
     radius : float
-        Of the discs, in pixels.
+        Of discs that have room, in pixels.
     """
 
     path: Path
@@ -79,35 +87,62 @@ class CentresPlane:
         return (self.path.name, status.st_size, status.st_mtime_ns)
 
     def read(self) -> np.ndarray:
-        """Return the label image; where discs overlap, each pixel belongs to the nearest centre.
+        """Return the label image.
 
         Raises
         ------
         DataError
-            For a centre outside the field.
+            For a centre outside the field, and for two within one pixel.
         """
         shape = self.like.read().shape
         labels = np.zeros(shape, np.int32)
-        nearest = np.full(shape, self.radius**2 + 1e-9)
-        for number, y, x in self.centres:
+        pixels: dict[tuple[int, int], int] = {}
+        radii = _radii(self.centres, self.radius)
+        # Small discs come last, so that none lies under another.
+        for at in np.argsort(-radii, kind="stable"):
+            number, y, x = self.centres[at]
             if not (-0.5 <= y < shape[0] - 0.5 and -0.5 <= x < shape[1] - 0.5):
                 raise DataError(
                     f"{self.path}: the centre x {x:g}, y {y:g} lies outside a field of {shape[1]} "
                     f"x {shape[0]} pixels, expected pixels of {self.like.place}."
                 )
-            window = tuple(
-                slice(max(0, math.floor(at - self.radius)), math.ceil(at + self.radius) + 1)
-                for at in (y, x)
-            )
-            rows, columns = (
-                np.arange(part.start, min(part.stop, side))
-                for part, side in zip(window, shape, strict=True)
-            )
-            squares = (rows[:, None] - y) ** 2 + (columns - x) ** 2
-            closer = squares < nearest[window]
-            nearest[window][closer] = squares[closer]
-            labels[window][closer] = number
+            other = pixels.setdefault(_pixel(y, x), number)
+            if other != number:
+                raise DataError(
+                    f"{self.path}: the nuclei {other} and {number} lie within one pixel, x {x:g}, "
+                    f"y {y:g}, expected one nucleus there."
+                )
+            rows, columns = _disc(y, x, radii[at])
+            inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+            labels[rows[inside], columns[inside]] = number
         return labels
+
+
+def _radii(centres: Sequence[Centre], largest: float) -> np.ndarray:
+    """Return the radius of each disc: at most half the distance to the nearest other centre."""
+    if len(centres) < 2:
+        return np.full(len(centres), largest)
+    places = np.array([(one.y, one.x) for one in centres])
+    distances, _ = KDTree(places).query(places, k=2)
+    return np.minimum(largest, distances[:, 1] / 2)
+
+
+def _pixel(y: float, x: float) -> tuple[int, int]:
+    """Return the pixel that holds a place."""
+    return math.floor(y + 0.5), math.floor(x + 0.5)
+
+
+def _disc(y: float, x: float, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of a disc whose centroid lies in the same pixel as its centre."""
+    row, column = _pixel(y, x)
+    reach = math.ceil(radius) + 1
+    rows, columns = np.mgrid[row - reach : row + reach + 1, column - reach : column + reach + 1]
+    inside = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
+    if not inside.any() or _pixel(rows[inside].mean(), columns[inside].mean()) != (row, column):
+        # Rounding to pixels moved the centroid over a border. Around a pixel it cannot.
+        within = max(radius - math.hypot(row - y, column - x), 0.0)
+        inside = (rows - row) ** 2 + (columns - column) ** 2 <= within**2
+    return rows[inside], columns[inside]
 
 
 def with_centres(images: PlateImages, path: str | Path) -> PlateImages:
@@ -120,11 +155,16 @@ def with_centres(images: PlateImages, path: str | Path) -> PlateImages:
     path : path
         CSV with the columns of `COLUMNS`; plate, time and number may be left out.
 
+    Returns
+    -------
+    PlateImages
+        With a note on rows that belong to no field.
+
     Raises
     ------
     DataError
-        For a table that cannot be read, lacks columns or rows of these wells, and values that are
-        no numbers.
+        For a table that cannot be read, lacks columns or rows of this plate and these fields, holds
+        a nucleus twice, and for values that are no numbers, or not whole where they must be.
     """
     path = Path(path)
     if images.pixel_size_um is None:
@@ -132,43 +172,77 @@ def with_centres(images: PlateImages, path: str | Path) -> PlateImages:
             f"{images.location}: no pixel size found, expected one for discs around centres; give "
             "it by --pixel-size."
         )
-    table = _by_field(path, images)
+    table, notes = _by_field(path, images)
     radius = DIAMETER_UM / images.pixel_size_um / 2
     fields = tuple(
         replace(one, labels={LABELS: _plane(one, path, table, radius)}) for one in images.fields
     )
-    if not any(one.key in table for one in fields):
-        raise DataError(
-            f"{path}: no row is of a field of {images.location}, expected wells such as "
-            f"{fields[0].well} and fields such as {fields[0].number}."
-        )
-    return replace(images, fields=fields)
+    return replace(images, fields=fields, notes=(*images.notes, *notes))
 
 
 def _plane(
-    field: Field, path: Path, table: Mapping[Key, list[Centre]], radius: float
+    field: Field, path: Path, table: Mapping[Key, tuple[Centre, ...]], radius: float
 ) -> CentresPlane:
     like = next(iter(field.planes.values()))
-    return CentresPlane(path, tuple(table.get(field.key, ())), like, radius)
+    return CentresPlane(path, table.get(field.key, ()), like, radius)
 
 
-def _by_field(path: Path, images: PlateImages) -> dict[Key, list[Centre]]:
-    """Return the centres of each field, by `Field.key`."""
-    plate = images.plates[0] if len(images.plates) == 1 else None
+def _by_field(
+    path: Path, images: PlateImages
+) -> tuple[dict[Key, tuple[Centre, ...]], Iterator[str]]:
+    """Return the centres of each field, by `Field.key`, and sentences on other rows."""
     wells = {_position(one.well): one.well for one in images.fields}
-    found: dict[Key, list[Centre]] = defaultdict(list)
-    for line, row in _rows(path, needs_plate=plate is None):
+    plates: Counter[str] = Counter()
+    lines: dict[Key, dict[int, int]] = defaultdict(dict)
+    centres: dict[Key, list[Centre]] = defaultdict(list)
+    for line, row in _rows(path, needs_plate=len(images.plates) > 1):
         where = f"{path}, line {line}"
+        plate = row.get("plate", images.plates[0]).strip()
+        plates[plate] += 1
+        if plate not in images.plates:
+            continue
         well = wells.get(_position(row["well"]), row["well"])
-        key = (
-            plate or row["plate"],
-            well,
-            int(_number(row["field"], where)),
-            int(_number(row.get("time") or "1", where)),
+        field = _whole(row["field"], where, "field")
+        key = (plate, well, field, _whole(row.get("time") or "1", where, "time"))
+        seen = lines[key]
+        number = _object(row["number"], where) if row.get("number") else len(seen) + 1
+        if number in seen:
+            raise DataError(
+                f"{where}: nucleus {number} of well {well}, field {field} stands in line "
+                f"{seen[number]} too, expected a number of its own for each nucleus of a field."
+            )
+        seen[number] = line
+        centres[key].append(Centre(number, _number(row["y"], where), _number(row["x"], where)))
+    _check_found(path, images, plates, centres)
+    there = {one.key for one in images.fields}
+    others = {
+        "plates": sum(count for plate, count in plates.items() if plate not in images.plates),
+        "wells or fields": sum(len(some) for key, some in centres.items() if key not in there),
+    }
+    notes = (
+        f"{count:,} rows of {path.name} are of {what} that are not in {images.location}."
+        for what, count in others.items()
+        if count
+    )
+    return {key: tuple(some) for key, some in centres.items()}, notes
+
+
+def _check_found(
+    path: Path, images: PlateImages, plates: Counter[str], centres: Mapping[Key, object]
+) -> None:
+    """Refuse a table without a row of these plates and fields."""
+    if plates and not set(plates) & set(images.plates):
+        raise DataError(
+            f"{path}: rows of plate '{shown(next(iter(plates)), 60)}' found, expected plate "
+            f"'{shown(images.plates[0], 60)}', that of {images.location}; correct "
+            "the column, or leave it out to take all rows."
         )
-        number = int(_number(row.get("number") or str(len(found[key]) + 1), where))
-        found[key].append(Centre(number, _number(row["y"], where), _number(row["x"], where)))
-    return found
+    first = images.fields[0]
+    if not any(one.key in centres for one in images.fields):
+        raise DataError(
+            f"{path}: no row is of a field of {images.location}, expected wells such as "
+            f"{first.well} and fields such as {first.number}."
+        )
 
 
 def _position(well: str) -> object:
@@ -208,4 +282,20 @@ def _number(text: str, where: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise DataError(f"{where}: {text[:40]!r} found, expected a number.")
+    return value
+
+
+def _whole(text: str, where: str, what: str) -> int:
+    value = _number(text, where)
+    if not value.is_integer():
+        raise DataError(f"{where}: {what} {text[:40]!r} found, expected a whole number.")
+    return int(value)
+
+
+def _object(text: str, where: str) -> int:
+    value = _whole(text, where, "number")
+    if not 1 <= value <= MAX_NUMBER:
+        raise DataError(
+            f"{where}: nucleus {text[:40]!r} found, expected a number from 1 to {MAX_NUMBER:,}."
+        )
     return value

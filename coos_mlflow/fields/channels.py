@@ -111,9 +111,10 @@ def _only(channels: Sequence[Channel], places: list[int], what: str) -> int:
     """Return the one place there is."""
     if len(places) == 1:
         return places[0]
+    could = f"{len(places)} of the channels could" if places else "none of the channels can"
     raise DataError(
-        f"--{what} is needed, since {len(places) or 'none'} of the channels could be the {what} by "
-        f"name: {_numbered(channels, range(len(channels)))}; give a name or number."
+        f"--{what} is needed, since {could} be the {what} by name: "
+        f"{_numbered(channels, places or range(len(channels)))}; give a name or number."
     )
 
 

@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from planes import ArrayPlane, a_field, some_images
+from planes import ArrayPlane, a_field
 
 from coos_mlflow.errors import DataError, MissingWeightsError
-from coos_mlflow.fields.centres import with_centres
-from coos_mlflow.fields.plate_images import Field, PlateImages
+from coos_mlflow.fields.plate_images import Field
 from coos_mlflow.fields.segmenters import NucleusSize, cellpose, instanseg, segmenter, stardist
 
 SIZE = NucleusSize()
@@ -213,68 +212,3 @@ def test_connected_parts_of_a_mask_are_nuclei(mask: np.ndarray) -> None:
 def test_label_images_that_are_none_are_refused(odd: np.ndarray, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         from_labels(labelled(nuclei=odd))
-
-
-CELLPROFILER = """\
-ImageNumber,ObjectNumber,Metadata_Plate,Metadata_Well,Metadata_Site,Location_Center_X,Location_Center_Y
-1,1,other,b3,1,10,20.0
-1,2,other,B03,1,18.5,20
-2,1,other,B03,2,30,9
-"""
-
-
-def two_fields(**more: Any) -> PlateImages:
-    fields = [a_field(NUCLEUS, NUCLEUS, number) for number in (1, 2)]
-    return replace(some_images(fields), pixel_size_um=0.5, **more)
-
-
-def a_table(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "Nuclei.csv"
-    path.write_text(text, encoding="utf-8-sig")
-    return path
-
-
-def test_centres_of_cellprofiler_become_discs_that_do_not_overlap(tmp_path: Path) -> None:
-    images = with_centres(two_fields(), a_table(tmp_path, CELLPROFILER))
-    first, second = (from_labels(field) for field in images.fields)
-    assert first[20, 10] == 1 and first[20, 18] == 2 and first[20, 14] == 1
-    assert first[20, 15] == 2  # nearer to the second centre
-    # A disc of 8 micrometres has a radius of 8 pixels.
-    assert first[28, 10] == 1 and first[29, 10] == 0
-    y, x = np.nonzero(second)
-    assert set(np.unique(second)) == {0, 1} and (y.mean(), x.mean()) == (9, 30)
-
-
-def test_a_field_without_centres_has_no_nuclei_and_other_tables_are_refused(
-    tmp_path: Path,
-) -> None:
-    one = a_table(tmp_path, "\n".join(CELLPROFILER.splitlines()[:2]))
-    assert not from_labels(with_centres(two_fields(), one).fields[1]).any()
-    for text, sentence in [
-        (CELLPROFILER.replace("_Site", "_Place"), "no column Metadata_Site or Metadata_Field"),
-        (CELLPROFILER.replace("18.5", "wide"), "line 3: 'wide' found, expected a number"),
-        (CELLPROFILER.replace("18.5", "nan"), "line 3: 'nan' found, expected a number"),
-        (CELLPROFILER.replace("B03", "C04").replace("b3", "C04"), "no row is of a field of plate"),
-    ]:
-        with pytest.raises(DataError, match=sentence):
-            with_centres(two_fields(), a_table(tmp_path, text))
-    with pytest.raises(DataError, match="cannot be read as a table"):
-        with_centres(two_fields(), tmp_path / "none.csv")
-    with pytest.raises(DataError, match="no pixel size found, expected one for discs"):
-        with_centres(replace(two_fields(), pixel_size_um=None), a_table(tmp_path, CELLPROFILER))
-
-
-def test_a_centre_outside_the_field_is_refused(tmp_path: Path) -> None:
-    table = a_table(tmp_path, CELLPROFILER.replace("18.5", "900"))
-    field = with_centres(two_fields(), table).fields[0]
-    with pytest.raises(DataError, match="x 900, y 20 lies outside a field of 50 x 40 pixels"):
-        from_labels(field)
-
-
-def test_several_plates_need_a_column_of_plates(tmp_path: Path) -> None:
-    fields = [replace(a_field(NUCLEUS, NUCLEUS), plate=name) for name in ("other", "P2")]
-    images = replace(some_images(fields), pixel_size_um=0.5)
-    first, second = with_centres(images, a_table(tmp_path, CELLPROFILER)).fields
-    assert from_labels(first).any() and not from_labels(second).any()
-    with pytest.raises(DataError, match="no column Metadata_Plate"):
-        with_centres(images, a_table(tmp_path, CELLPROFILER.replace("_Plate", "_Dish")))

@@ -21,7 +21,8 @@ def segment(
 ) -> np.ndarray:
     """Return the label image of a field; see `Segmenter.segment`.
 
-    In an image of one number beside 0, which is a mask, each connected part is a nucleus.
+    In an image of one number beside 0, which is a mask, each connected part is a nucleus. One part
+    alone keeps its number.
 
     Raises
     ------
@@ -46,7 +47,8 @@ def segment(
     labels = labels.astype(np.int32)
     inside = labels[labels > 0]
     if inside.size and inside.min() == inside.max():
-        return measure.label(labels > 0).astype(np.int32)
+        parts = measure.label(labels > 0).astype(np.int32)
+        return parts if parts.max() > 1 else labels
     return labels
 
 
