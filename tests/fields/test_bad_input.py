@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,6 +134,50 @@ def test_a_link_inside_the_folder_is_read(tmp_path):
     images = open_images(str(tmp_path))
     assert not images.missing
     np.testing.assert_array_equal(images.fields[0].planes[0, 1].read(), IMAGE)
+
+
+def test_links_to_files_inside_are_read_and_others_are_said(tmp_path):
+    folder = tmp_path / "plate"
+    (folder / "deep").mkdir(parents=True)
+    tifffile.imwrite(tmp_path / "secret.tif", IMAGE)
+    tifffile.imwrite(folder / "deep" / "one.bin", IMAGE)
+    (folder / "B03_c1.tif").symlink_to("deep/one.bin")
+    tifffile.imwrite(folder / "B03_c2.tif", IMAGE)
+    assert open_images(str(folder)).notes[1:] == ()
+    (folder / "B04_c1.tif").symlink_to("../secret.tif")
+    (folder / "loop").symlink_to(".")
+    images = open_images(str(folder))
+    assert [field.well for field in images.fields] == ["B03"]
+    np.testing.assert_array_equal(images.fields[0].planes[0, 1].read(), IMAGE)
+    assert images.notes[-1].startswith("2 links") and "such as B04_c1.tif" in images.notes[-1]
+
+
+def test_two_files_of_one_image_are_refused_by_name(tmp_path):
+    for run in ("run 1", "run 2"):
+        (tmp_path / run).mkdir()
+        tifffile.imwrite(tmp_path / run / "B03_c1.tif", IMAGE)
+    with pytest.raises(
+        DataError, match=r"run 1/B03_c1\.tif and .*run 2/B03_c1\.tif are both plate"
+    ):
+        open_images(str(tmp_path), pattern="{well}_c{channel}.tif")
+
+
+@pytest.mark.parametrize("kind", ["ome", "imagej"])
+def test_a_stack_that_claims_more_images_than_memory_holds_is_not_built(tmp_path, kind):
+    path = tmp_path / "B03.tif"
+    if kind == "ome":
+        xml = ome_xml((9999, 9999, 9999))
+        tifffile.imwrite(path, IMAGE, description=xml, metadata=None)
+    else:
+        text = "ImageJ=1.53\nimages=9\nchannels=9999\nslices=9999\nframes=9999\n"
+        tifffile.imwrite(path, IMAGE, description=text, metadata=None)
+    begun = time.perf_counter()
+    images = open_images(str(tmp_path))
+    assert time.perf_counter() - begun < 5
+    assert len(planes(images)) == 1
+    assert any(
+        "999,700,029,999 images claimed, expected at most 100,000" in x for x in images.notes
+    )
 
 
 @pytest.mark.parametrize(

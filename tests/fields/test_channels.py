@@ -104,6 +104,14 @@ def test_no_choice_is_made_where_the_names_leave_one(names, asked, message):
     assert "\n" not in str(said.value)
 
 
+def test_only_candidates_are_listed_where_there_are_some():
+    with pytest.raises(DataError) as said:
+        choose(PAINTING)
+    assert "4 of the channels could" in str(said.value) and "HOECHST" not in str(said.value)
+    with pytest.raises(DataError, match=r"none of the channels can .* 1 \(DAPI\), 2 \(BF\)"):
+        choose(["DAPI", "BF"])
+
+
 @given(st.lists(st.text(max_size=12), max_size=5), st.text(max_size=4), st.text(max_size=4))
 def test_the_choice_is_two_channels_or_one_sentence(names, protein, nucleus):
     try:

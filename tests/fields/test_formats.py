@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from field_plates import (
     write_imagexpress,
 )
 
+from coos_mlflow.errors import DataError
 from coos_mlflow.fields.plate_images import PlateImages, TiffPlane
 from coos_mlflow.fields.sources.base import open_images
 
@@ -97,7 +99,25 @@ def test_two_measurements_of_a_plate_have_the_names_of_their_folders(tmp_path):
     assert opened(tmp_path).plates == ("7 measurement 1", "7 measurement 2", "8")
 
 
+def test_plates_of_one_name_in_folders_of_one_name_stay_apart(tmp_path):
+    for experiment in ("e1", "e2"):
+        write_imagexpress(tmp_path / "mx" / experiment / "p", ONE)
+        (tmp_path / "cv" / experiment / "p").mkdir(parents=True)
+        write_cellvoyager(tmp_path / "cv" / experiment / "p", ONE)
+    for source in ("mx", "cv"):
+        assert opened(tmp_path / source).plates == ("e1_p", "e2_p")
+
+
 # ImageXpress
+
+
+def test_two_plates_in_one_folder_have_the_starts_of_their_names(tmp_path):
+    other = some_counts(fields=1, wells=("C04",))
+    write_imagexpress(tmp_path, ONE, stem="plateA")
+    write_imagexpress(tmp_path, other, stem="plateB", channels=("DAPI", "FITC"))
+    images = opened(tmp_path)
+    assert images.wells == (("plateA", "B03"), ("plateB", "C04"))
+    assert not images.missing and images.notes == ()
 
 
 def test_thumbnails_are_left_out(tmp_path):
@@ -199,6 +219,20 @@ def test_the_field_of_a_flex_is_in_its_name_or_in_the_file(tmp_path):
     ]
     assert images.channels[0].excitation_nm == 488 and images.shape == (16, 24)
     assert images.plates == ("BC 5",)
+
+
+def test_a_damaged_flex_leaves_out_its_well_alone(tmp_path):
+    stored = ONE["B03", 1, 1][0, 1]
+    for well in ("002003", "002004"):
+        write_flex(tmp_path / f"{well}001.flex", [stored], flex_xml([(1, 0, 1)]))
+    (tmp_path / "002004001.flex").write_bytes(b"II*\0")
+    images = opened(tmp_path)
+    assert [field.well for field in images.fields] == ["B03", "B04"]
+    np.testing.assert_array_equal(image_of(images), stored)
+    assert images.plates == ("BC 5",) and len(images.missing) == 1
+    assert images.notes[0].startswith("1 files cannot be read, such as this one: ")
+    with pytest.raises(DataError, match=r"002004001\.flex: cannot be read as a TIFF"):
+        image_of(replace(images, fields=images.fields[1:]))
 
 
 # Any folder of TIFFs

@@ -64,7 +64,12 @@ def gather(
     -------
     fields : tuple of Field
     notes : tuple of str
-        A sentence on planes that belong to the same place, of which the first is kept.
+        A sentence on pages of a file that belong to the same place, of which the first is kept.
+
+    Raises
+    ------
+    DataError
+        For images of the same place in two files.
     """
     place = {key: index for index, key in enumerate(channels)}
     planes: dict[tuple[str, str, int, int], dict[tuple[int, int], Plane]] = {}
@@ -73,12 +78,24 @@ def gather(
         of_field = planes.setdefault((one.plate, one.well, one.field, one.time), {})
         kept = of_field.setdefault((place[one.channel], one.depth), one.plane)
         if kept is not one.plane:
+            _check_one_file(kept, one)
             twice.append((kept, one.plane))
     fields = tuple(
         Field(plate, well, number, of_field, time)
         for (plate, well, number, time), of_field in planes.items()
     )
     return fields, _doubles(twice)
+
+
+def _check_one_file(kept: Plane, other: Found) -> None:
+    paths = [getattr(one, "path", one.place) for one in (kept, other.plane)]
+    if paths[0] != paths[1]:
+        later = f", time {other.time}" if other.time > 1 else ""
+        raise DataError(
+            f"{paths[0]} and {paths[1]} are both plate {other.plate}, well {other.well}, field "
+            f"{other.field}{later}, channel {other.channel}, depth {other.depth}, expected one "
+            "image; leave one out, or read the plates one by one."
+        )
 
 
 def _doubles(twice: list[tuple[Plane, Plane]]) -> tuple[str, ...]:
@@ -113,8 +130,8 @@ def one_pixel_size(sizes: Iterable[float | None], where: str | Path) -> float | 
 def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     """Return the files below a folder with one of the suffixes, in any case.
 
-    Hidden files and folders, OME-Zarr images and links, which could lead to other folders, are left
-    out.
+    Hidden files and folders and OME-Zarr images are left out. So are links to folders, and to
+    files outside of the folder.
 
     Returns
     -------
@@ -134,18 +151,59 @@ def walk(folder: Path, levels: int = MAX_LEVELS, below: str = "") -> Iterator[st
     for entry in listed:
         if entry.name.startswith("."):
             continue
-        if entry.is_file(follow_symlinks=False):
+        if entry.is_file(follow_symlinks=False) or _is_inside(entry, folder):
             yield below + entry.name
         elif levels and not entry.name.endswith(".zarr") and entry.is_dir(follow_symlinks=False):
             yield from walk(folder, levels - 1, f"{below}{entry.name}/")
 
 
-def plate_ids(names: Sequence[str], folders: Sequence[str]) -> list[str]:
-    """Return an id for each plate: its name, or the name of its folder where names are equal."""
+def _is_inside(entry: os.DirEntry[str], folder: Path) -> bool:
+    """Return whether a link leads to a file below the folder."""
+    if not entry.is_symlink() or not entry.is_file():
+        return False
+    return Path(entry.path).resolve().is_relative_to(folder.resolve())
+
+
+def links_left_out(folder: Path, levels: int = MAX_LEVELS, below: str = "") -> Iterator[str]:
+    """Yield the links below a folder that `walk` does not follow."""
+    with os.scandir(folder / below) as entries:
+        listed = list(entries)
+    if any(entry.name in _ZARR for entry in listed):
+        return
+    for entry in listed:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_symlink():
+            if not _is_inside(entry, folder):
+                yield below + entry.name
+        elif levels and not entry.name.endswith(".zarr") and entry.is_dir():
+            yield from links_left_out(folder, levels - 1, f"{below}{entry.name}/")
+
+
+def plate_ids(
+    names: Sequence[str], titles: Sequence[str], folders: Sequence[Path], location: str
+) -> list[str]:
+    """Return an id for each plate.
+
+    Parameters
+    ----------
+    names : sequence of str
+        By the instrument, or ``""``.
+    titles : sequence of str
+        Names of the folders, which stand in for equal names.
+    folders : sequence of Path
+        Their paths from the location stand in for equal titles.
+    location : str
+    """
     count = Counter(names)
+    ids = [
+        name if name and count[name] == 1 else title
+        for name, title in zip(names, titles, strict=True)
+    ]
+    equal = {one for one, times in Counter(ids).items() if times > 1}
     return [
-        name if name and count[name] == 1 else folder
-        for name, folder in zip(names, folders, strict=True)
+        "_".join(Path(os.path.relpath(folder, location)).parts) if one in equal else one
+        for one, folder in zip(ids, folders, strict=True)
     ]
 
 

@@ -133,7 +133,8 @@ def guess(paths: Sequence[str], folder: str) -> Pattern:
 
     Parts of a path are taken apart at ``_ - . /`` and spaces. A part such as ``B03``, ``s2`` or
     ``Channel 1`` is known by its word. Other parts that differ between files are the plate where
-    they stand before the well, and channel or field where they stand behind it.
+    they stand before the well, and channel or field where they stand behind it. Before the well,
+    numbers are the plate only where they are a folder.
 
     Raises
     ------
@@ -232,10 +233,22 @@ def _letter_and_number(
 def _rest(columns: list[list[str]], template: list[str | None], known: set[str]) -> list[str]:
     """Return the template with a word, ``*`` or the text itself for each part that is open."""
     well = max(place for place, text in enumerate(template) if text and _OF_WELL.search(text))
-    return [
+    rest = [
         text if text is not None else _open(columns[place], place < well, known)
         for place, text in enumerate(template)
     ]
+    return rest if "plate" in known else _with_plate_folder(columns, rest, well)
+
+
+def _with_plate_folder(columns: list[list[str]], rest: list[str], well: int) -> list[str]:
+    """Take the folder nearest to the well that differs for the plate, such as a barcode."""
+    ends = [place for place in range(1, well, 2) if "/" in columns[place][0]]
+    for start, end in reversed(list(zip([-1, *ends], ends, strict=False))):
+        inside = range(start + 1, end)
+        is_open = not any("{" in rest[place] for place in inside)
+        if is_open and any(len(set(columns[place])) > 1 for place in inside):
+            return [*rest[: start + 1], "{plate}", *rest[end:]]
+    return rest
 
 
 _OF_WELL = re.compile(r"\{(?:well|row|column)\}")

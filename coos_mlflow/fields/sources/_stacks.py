@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,8 +80,9 @@ def read_stack(path: Path, *, pages_are_depths: bool) -> Stack:
         if text[-6:].endswith("</OME>") or text.endswith(":OME>"):
             return _ome(path, parse_xml(text, path), n_pages, n_samples)
         if first.is_imagej:
-            stack = _imagej(tiff, n_pages, n_samples)
+            stack = _imagej(path, tiff, n_pages, n_samples)
             return stack._replace(simulated=SIMULATED in text.splitlines())
+    _check_count(path, [n_pages, n_samples])
     if n_samples > 1:
         pages = [
             Page(sample, page, 0, page, sample)
@@ -112,6 +114,7 @@ def _ome(path: Path, root: Element, n_pages: int, n_samples: int) -> Stack:
             f"{path}: the order '{shown(order, 20)}' found in its OME-XML, expected such as XYCZT."
         )
     steps = {axis: size // in_pixel if axis == "C" else size for axis, size in sizes.items()}
+    _check_count(path, [*steps.values(), in_pixel])
     places = _ome_places(path, pixels, [(axis, max(steps[axis], 1)) for axis in order], n_pages)
     pages = [
         Page(at["C"] * in_pixel + sample, at["Z"], at["T"], page, sample if in_pixel > 1 else None)
@@ -139,6 +142,7 @@ def _ome_places(
         dict(zip(names, place[::-1], strict=True))
         for place in product(*(range(size) for _, size in axes[::-1]))
     ]
+    numbers = {tuple(place.values()): at for at, place in enumerate(places)}
     blocks = list(pixels.iter("TiffData"))
     if not blocks:
         yield from zip(range(n_pages), places, strict=False)
@@ -157,7 +161,7 @@ def _ome_places(
         first = int(number(block.get("IFD")) or 0)
         whole_file = len(blocks) == 1 and "IFD" not in block.attrib
         count = int(number(block.get("PlaneCount")) or (n_pages if whole_file else 1))
-        at = places.index(start) if start in places else len(places)
+        at = numbers.get(tuple(start[axis] for axis in names), len(places))
         for offset in range(min(count, len(places) - at)):
             if first + offset < max(n_pages, MAX_PAGES):
                 yield first + offset, places[at + offset]
@@ -172,6 +176,16 @@ def _size(pixels: Element, axis: str, path: Path) -> int:
     return size
 
 
+def _check_count(path: Path, sizes: Iterable[int]) -> None:
+    """Refuse a description of more images than memory holds, before a place is made for each."""
+    count = math.prod(max(size, 1) for size in sizes)
+    if count > MAX_PAGES:
+        raise DataError(
+            f"{path}: {count:,} images claimed, expected at most {MAX_PAGES:,}; the file is "
+            "damaged or no stack of a field."
+        )
+
+
 def _ome_channel(element: Element, place: int) -> Channel:
     name = element.get("Name") or element.get("Fluor") or f"channel {place}"
     excitation, emission = (
@@ -184,7 +198,7 @@ def _unit(text: str) -> str:
     return text.replace("\u00b5", "u").replace("\u03bc", "u")
 
 
-def _imagej(tiff: Any, n_pages: int, n_samples: int) -> Stack:
+def _imagej(path: Path, tiff: Any, n_pages: int, n_samples: int) -> Stack:
     """Read the description of ImageJ; channels are its fastest axis, times its slowest."""
     said = dict(
         line.split("=", 1) for line in tiff.pages[0].description.splitlines() if "=" in line
@@ -192,7 +206,8 @@ def _imagej(tiff: Any, n_pages: int, n_samples: int) -> Stack:
     counts = [int(number(said.get(key)) or 1) for key in ("frames", "slices", "channels")]
     if counts == [1, 1, 1]:
         counts[1] = n_pages
-    places = product(*map(range, (min(one, MAX_PAGES) for one in counts)))
+    _check_count(path, counts)
+    places = product(*map(range, counts))
     pages = [Page(channel, depth, time, page) for page, (time, depth, channel) in enumerate(places)]
     note = f"{n_samples} values in each pixel are not read." if n_samples > 1 else ""
     return Stack(pages, _imagej_channels(tiff, counts), _imagej_pixel_size(tiff, said), note)

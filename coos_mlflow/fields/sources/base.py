@@ -6,7 +6,6 @@ To add a format, add a file to this folder that declares ``SOURCE = Source(...)`
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
@@ -19,6 +18,7 @@ from xml.etree.ElementTree import Element
 from coos_mlflow._utils.plugins import load_plugins, plugin_names
 from coos_mlflow.errors import DataError
 from coos_mlflow.fields.plate_images import MissingPlane, Plane, PlateImages, TiffPlane
+from coos_mlflow.fields.sources._gather import links_left_out
 from coos_mlflow.plates.columns import shown
 
 MAX_XML_BYTES = 2**30
@@ -92,14 +92,11 @@ def open_images(
         and for what the source itself refuses.
     """
     check_pixel_size("--pixel-size", pixel_size_um)
-    if pixel_size_um is not None and not 0 < pixel_size_um < math.inf:
-        raise DataError(
-            f"--pixel-size {pixel_size_um:g} found, expected micrometres above 0, such as 0.65."
-        )
     chosen = _chosen(location, source, pattern)
     given = {} if pattern is None else {"pattern": pattern}
     try:
         images = sources()[chosen].read(location, **given)
+        notes = (*images.notes, *_link_notes(Path(location)))
     except OSError as error:
         raise DataError(f"{location}: cannot be read ({error.strerror or error}).") from error
     if not images.fields:
@@ -107,8 +104,21 @@ def open_images(
             f"{location}: no field found as {chosen} ({sources()[chosen].title}), expected images "
             "of wells; --source reads it as another format."
         )
-    images = replace(images, fields=tuple(sorted(images.fields, key=lambda one: one.key)))
+    images = replace(
+        images,
+        fields=tuple(sorted(images.fields, key=lambda one: one.key)),
+        notes=notes,
+    )
     return images if pixel_size_um is None else replace(images, pixel_size_um=pixel_size_um)
+
+
+def _link_notes(location: Path) -> Iterator[str]:
+    """Yield a sentence on links in a folder that are not followed."""
+    if location.is_dir() and (links := sorted(links_left_out(location))):
+        yield (
+            f"{len(links):,} links to folders, to files elsewhere or to nothing are not followed, "
+            f"such as {shown(links[0], 100)}."
+        )
 
 
 def check_pixel_size(option: str, size_um: float | None) -> float | None:

@@ -69,7 +69,9 @@ def read(location: str) -> PlateImages:
         raise DataError(f"{location}: no {DATA} found, which CellVoyager writes.")
     settings = [_settings(path.parent) for path in paths]
     folders = [path.absolute().parent.name for path in paths]
-    plates = plate_ids([one.plate for one in settings], folders)
+    plates = plate_ids(
+        [one.plate for one in settings], folders, [path.parent for path in paths], location
+    )
     found: list[Found] = []
     notes: list[str] = []
     channels = []

@@ -22,7 +22,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from coos_mlflow.errors import DataError
-from coos_mlflow.fields.plate_images import Channel, PlateImages, TiffPlane
+from coos_mlflow.fields.plate_images import Channel, MissingPlane, PlateImages, TiffPlane
 from coos_mlflow.fields.sources._gather import (
     Found,
     files_below,
@@ -68,6 +68,15 @@ class FlexPlane(TiffPlane):
         return (stored * self.factor).round().clip(0, 65535).astype(np.uint16)
 
 
+@dataclass(frozen=True)
+class DamagedPlane(MissingPlane):
+    """An image of a ``.flex`` that cannot be read; `index` is the sentence on why."""
+
+    def read(self) -> np.ndarray:
+        """Raise the `DataError` with the sentence."""
+        raise DataError(self.index)
+
+
 class _File(NamedTuple):
     """What the XML of a file says."""
 
@@ -77,6 +86,7 @@ class _File(NamedTuple):
     sizes: list[float]
     barcode: str
     shape: tuple[int, int] | None
+    problem: str = ""
 
 
 def recognises(location: str) -> bool:
@@ -99,7 +109,7 @@ def _files(location: str) -> Iterator[str]:
 
 def read(location: str) -> PlateImages:
     """Read the files of one or more plates; see `Source.read`."""
-    files = [_read_file(path) for path in _paths(Path(location))]
+    files, problems = _read_files(_paths(Path(location)))
     if not files:
         raise DataError(
             f"{location}: no file named as by an Opera found, expected names such as "
@@ -108,7 +118,10 @@ def read(location: str) -> PlateImages:
     folders = list(dict.fromkeys(one.path.parent for one in files))
     of_folder = {one.path.parent: one for one in reversed(files)}
     ids = plate_ids(
-        [of_folder[folder].barcode for folder in folders], [_title(folder) for folder in folders]
+        [of_folder[folder].barcode for folder in folders],
+        [_title(folder) for folder in folders],
+        folders,
+        location,
     )
     plates = dict(zip(folders, ids, strict=True))
     found = [one for file in files for one in _found(file, plates[file.path.parent])]
@@ -123,8 +136,32 @@ def read(location: str) -> PlateImages:
         fields=fields,
         pixel_size_um=one_pixel_size((size for one in files for size in one.sizes), location),
         shape=files[0].shape,
-        notes=notes,
+        notes=(*problems, *notes),
     )
+
+
+def _read_files(paths: list[Path]) -> tuple[list[_File], list[str]]:
+    """Read all files; damaged ones get the pages of another, and a sentence."""
+    files = []
+    damaged: dict[Path, DataError] = {}
+    for path in paths:
+        try:
+            files.append(_read_file(path))
+        except DataError as error:
+            damaged[path] = error
+    if not damaged:
+        return files, []
+    first = next(iter(damaged.values()))
+    if not files:
+        raise first
+    of_folder = {one.path.parent: one for one in files}
+    files += [
+        of_folder.get(path.parent, files[0])._replace(
+            path=path, barcode="", sizes=[], problem=f"{error}"
+        )
+        for path, error in damaged.items()
+    ]
+    return files, [f"{len(damaged):,} files cannot be read, such as this one: {first}"]
 
 
 def _paths(location: Path) -> list[Path]:
@@ -223,7 +260,11 @@ def _found(file: _File, plate: str) -> Iterator[Found]:
     row, column, in_name = (int(part) for part in match.groups()) if match else (0, 0, 0)
     well = well_name(row, column, file.path)
     for page, (channel, sublayout, depth, factor) in enumerate(file.pages):
-        plane = FlexPlane(file.path, page, None, factor)
+        plane = (
+            DamagedPlane(file.path, file.problem)
+            if file.problem
+            else FlexPlane(file.path, page, None, factor)
+        )
         yield Found(plate, well, in_name or sublayout, 1, channel, max(depth, 1), plane)
 
 

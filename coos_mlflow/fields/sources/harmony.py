@@ -102,7 +102,10 @@ def read(location: str) -> PlateImages:
     indices = [_read_index(path) for path in paths]
     first = indices[0]
     channels = [_channels(index) for index in indices]
-    plates = plate_ids([one.plate_name for one in indices], [one.folder.name for one in indices])
+    folders = [one.folder for one in indices]
+    plates = plate_ids(
+        [one.plate_name for one in indices], [one.name for one in folders], folders, location
+    )
     one_set_of_channels(channels, plates)
     found = (
         one for plate, index in zip(plates, indices, strict=True) for one in _found(index, plate)

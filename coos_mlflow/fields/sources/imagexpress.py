@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,7 +76,7 @@ class _Plate:
     root: Path
     htd: Path | None
     said: dict[str, list[str]]
-    images: list[_Image] = field(default_factory=list)
+    images: list[_Image]
 
 
 def recognises(location: str) -> bool:
@@ -97,7 +98,9 @@ def read(location: str) -> PlateImages:
             f"{location}: no TIFF named as by MetaXpress found, expected names such as "
             "plate_B02_s1_w1.TIF."
         )
-    ids = plate_ids([one.images[0].stem for one in plates], [one.root.name for one in plates])
+    roots = [one.root for one in plates]
+    stems = [one.images[0].stem for one in plates]
+    ids = plate_ids(stems, [one.name for one in roots], roots, location)
     waves = sorted({image.wave for plate in plates for image in plate.images})
     described = [_described(plate) for plate in plates]
     notes: list[str] = []
@@ -118,22 +121,29 @@ def read(location: str) -> PlateImages:
 
 
 def _plates(location: Path) -> list[_Plate]:
-    """Return the plates of a folder; a plate is the folder above its times and depths."""
+    """Return the plates: images with one start of their names, in the folders of one plate."""
     files = files_below(location, (*TIFF_SUFFIXES, HTD))
-    htds: dict[str, Path] = {}
+    htds: dict[str, list[Path]] = defaultdict(list)
+    images: dict[str, dict[str, list[_Image]]] = defaultdict(dict)
     for name in files:
+        root = _root(name)
         if name.lower().endswith(HTD):
-            htds.setdefault(_root(name), location / name)
-    plates: dict[str, _Plate] = {}
-    for name in files:
-        if image := _image(location, name):
-            root = _root(name)
-            if root not in plates:
-                htd = htds.get(root)
-                said = {} if htd is None else _read_htd(htd)
-                plates[root] = _Plate(location.absolute() / root, htd, said)
-            plates[root].images.append(image)
-    return list(plates.values())
+            htds[root].append(location / name)
+        elif image := _image(location, name):
+            images[root].setdefault(image.stem, []).append(image)
+    plates = []
+    for root, by_stem in images.items():
+        for stem, of_stem in by_stem.items():
+            htd = _htd_of(stem, htds[root], is_only=len(by_stem) == 1)
+            said = {} if htd is None else _read_htd(htd)
+            plates.append(_Plate(location.absolute() / root, htd, said, of_stem))
+    return plates
+
+
+def _htd_of(stem: str, htds: list[Path], *, is_only: bool) -> Path | None:
+    """Return the .HTD with the name of a plate, any for the only plate of a folder."""
+    named = [path for path in htds if path.stem.casefold() == stem.casefold()]
+    return next(iter(named or (htds if is_only else [])), None)
 
 
 def _root(name: str) -> str:
