@@ -172,21 +172,25 @@ class Crops:
 
     def files(self, inputs: list[Input], resume: bool) -> list[Path]:
         """Cut out the cells of all images, and return the plate files that can be scored."""
-        from coos_mlflow.cropping.crop import crop_plate
-
         fit = []
         for one in inputs:
             with self._tally.attempt():
-                self.scorer.check(one.file, self.out, force=self.force)
                 if one.images is not None:
-                    job = self.job(one.images)
-                    cropped = crop_plate(job, resume=resume)
-                    cli_crop.show(cropped)
-                    self._jobs[one.file.absolute()] = job
-                    self._tally.failed += cropped.failed
+                    self.scorer.check(one.file, self.out, force=self.force)
+                    self._crop(one.file, one.images, resume)
                 open_plate_for(self.scorer, one.file)
+                self.scorer.check(one.file, self.out, force=self.force)
                 fit.append(one.file)
         return fit
+
+    def _crop(self, file: Path, images: OpenedImages, resume: bool) -> None:
+        from coos_mlflow.cropping.crop import crop_plate
+
+        job = self.job(images)
+        cropped = crop_plate(job, resume=resume)
+        cli_crop.show(cropped)
+        self._jobs[file.absolute()] = job
+        self._tally.failed += cropped.failed
 
     def write_labels(self, scored: Scored) -> None:
         """Write the labels of a plate that was cut out of images into a copy of them."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coos_mlflow._utils.cluster import keep_to_own_cores, spread
+from coos_mlflow._utils.cluster import spread
 from coos_mlflow._utils.progress import progress, say
 from coos_mlflow.cropping.finish import finish
 from coos_mlflow.cropping.job import FIELDS_HTML, CropJob, read_facts
@@ -123,7 +123,6 @@ def _crop_missing(job: CropJob, parts: PartFolder) -> dict[int, str]:
 
 def crop_field(work: _Work, index: int, field: Field) -> tuple[int, str | None]:
     """Write the part of one field; return its place, and why it gave none."""
-    keep_to_own_cores()
     try:
         part = _cropped(work, field)
     except DataError as error:
