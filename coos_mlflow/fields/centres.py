@@ -39,6 +39,15 @@ DIAMETER_UM = 8.0
 
 LABELS = "nuclei"
 
+RIM = 2.0
+"""Width of the rim of a disc in pixels, from which pixels are taken to balance it; chosen."""
+
+INSIDE = 0.48
+"""Largest distance of a disc's centre from the middle of its pixel, in pixels; chosen."""
+
+MOST_PAIRS, FEWEST_PIXELS = 3, 12
+"""Most pairs of pixels that are taken from a disc, and fewest pixels of such a disc; chosen."""
+
 MAX_NUMBER = 2**31 - 1
 """Largest number of a nucleus, that of label images of int32."""
 
@@ -132,12 +141,38 @@ def _pixel(y: float, x: float) -> tuple[int, int]:
     return math.floor(y + 0.5), math.floor(x + 0.5)
 
 
+def _balance(inside: np.ndarray, dy: np.ndarray, dx: np.ndarray, radius: float) -> None:
+    """Take pixels from the rim of a disc, until its centroid is as near to its centre as can be.
+
+    `inside` is changed. `dy` and `dx` are the distances of its pixels from the centre.
+    """
+    for _ in range(MOST_PAIRS):
+        rim = np.flatnonzero(inside & (dy**2 + dx**2 > max(radius - RIM, 0) ** 2))
+        n_pixels = inside.sum()
+        if n_pixels < FEWEST_PIXELS:
+            return
+        # Pairs of pixels of the rim; the last stands for none.
+        y, x = (np.append(side.ravel()[rim], 0.0) for side in (dy, dx))
+        kept_y = dy[inside].sum() - (y[:, None] + y)
+        kept_x = dx[inside].sum() - (x[:, None] + x)
+        off = np.hypot(kept_y, kept_x) / (n_pixels - 2)
+        off[-1, -1] = np.hypot(kept_y[-1, -1], kept_x[-1, -1]) / n_pixels
+        np.fill_diagonal(off[:-1, :-1], np.inf)
+        if off[-1, -1] <= off.min():
+            return
+        pair = np.unravel_index(off.argmin(), off.shape)
+        inside.ravel()[[rim[place] for place in pair if place < len(rim)]] = False
+
+
 def _disc(y: float, x: float, radius: float) -> tuple[np.ndarray, np.ndarray]:
     """Return rows and columns of a disc whose centroid lies in the same pixel as its centre."""
     row, column = _pixel(y, x)
+    # A centre on the border of its pixel is moved inside, where the centroid has room to miss it.
+    y, x = (pixel + min(max(at - pixel, -INSIDE), INSIDE) for pixel, at in ((row, y), (column, x)))
     reach = math.ceil(radius) + 1
     rows, columns = np.mgrid[row - reach : row + reach + 1, column - reach : column + reach + 1]
     inside = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
+    _balance(inside, rows - y, columns - x, radius)
     if not inside.any() or _pixel(rows[inside].mean(), columns[inside].mean()) != (row, column):
         # Rounding to pixels moved the centroid over a border. Around a pixel it cannot.
         within = max(radius - math.hypot(row - y, column - x), 0.0)

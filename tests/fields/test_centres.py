@@ -59,7 +59,7 @@ def test_centres_of_cellprofiler_become_discs_that_do_not_overlap(tmp_path: Path
         (first, 2, (20, 18.5)),
         (second, 1, (9, 30)),
     ):
-        assert centroid(labels, number) == centre
+        assert centroid(labels, number) == pytest.approx(centre, abs=0.03)
 
 
 def test_a_field_without_centres_has_no_nuclei_and_other_tables_are_refused(
@@ -151,6 +151,15 @@ def test_each_centre_lies_in_the_pixel_of_its_centroid_however_near_others_are(
     found = np.array([centroid(labels, number) for number in range(1, len(centres) + 1)])
     np.testing.assert_array_equal(np.floor(found + 0.5), np.floor(centres + 0.5))
     assert np.abs(found - centres).max() <= 0.5
+
+
+def test_a_disc_with_room_has_its_centroid_where_the_centre_is() -> None:
+    grid = np.stack(np.mgrid[30:290:40, 30:290:40], axis=-1).reshape(-1, 2)
+    centres = grid + np.random.default_rng(8).uniform(-1, 1, grid.shape)
+    for radius in (4.3, 12.0):
+        labels = drawn(centres, radius)
+        found = np.array([centroid(labels, number) for number in range(1, len(centres) + 1)])
+        np.testing.assert_allclose(found, centres, atol=0.03)
 
 
 def test_two_nuclei_within_one_pixel_are_refused() -> None:
