@@ -65,6 +65,12 @@ HOLE_UM = 5.0
 HOLE_RATIO = 0.9
 """Brightness over that at an outline, above which a hole is no gap between nuclei."""
 
+PEAK_SHARE, CERTAIN = 0.5, 2.0
+"""A nucleus is as wide as the smallest one also where only what is brighter than this share of its
+own top counts. Debris is a peak without a plateau: blur alone makes its outline wide. Of simulated
+debris within the range of sizes 95 % is narrower (three quarters at 3 um out of focus), of nuclei
+less than 0.05 %. Outlines wider than so many smallest nuclei may hold a bright speck, and stay."""
+
 SPLIT_UM, SPLIT_PX = 0.5, 0.9
 """Standard deviation of the smoothing of depths; at least so many pixels."""
 
@@ -90,11 +96,12 @@ def segment(
     plateau = _plateaus(bright, um, size)
     limit = _limit(plateau, noise, narrow_noise)
     usual = _usual_brightness(plateau, limit)
-    bright = np.minimum(bright, BRIGHTEST * usual)
-    plateau = _plateaus(bright, um, size)
+    capped = np.minimum(bright, BRIGHTEST * usual)
+    plateau = _plateaus(capped, um, size)
     levels = _outline_levels(plateau, limit, FAINTEST * usual, um)
-    ratio = bright / levels
+    ratio = capped / levels
     parts = _split(_mask(ratio, um), plateau / levels, um)
+    parts = _without_peaks(parts, bright, size, um)
     nuclei = _without_holes(_without_specks(parts, size, um), um)
     return nuclei if step == 1 else _enlarged(nuclei, ratio - 1.0, step, nucleus.shape)
 
@@ -219,6 +226,17 @@ def _split(mask: np.ndarray, ratio: np.ndarray, um: float) -> np.ndarray:
     depth *= np.sqrt(np.clip(RISE * ratio, 0.0, 1.0))
     depth = ndimage.gaussian_filter(depth, max(SPLIT_UM / um, SPLIT_PX))
     return _joined(depth, _basins(depth, mask))
+
+
+def _without_peaks(
+    parts: np.ndarray, bright: np.ndarray, size: NucleusSize, um: float
+) -> np.ndarray:
+    """Return the parts without debris, whose brighter half is smaller than any nucleus."""
+    tops = _maxima(bright, parts)
+    upper = np.bincount(parts.ravel(), weights=(bright > PEAK_SHARE * tops[parts]).ravel())
+    sizes = np.bincount(parts.ravel())
+    kept = (upper >= _pixels(size.smallest, um)) | (sizes >= _pixels(CERTAIN * size.smallest, um))
+    return np.where(kept[parts], parts, 0).astype(np.int32)
 
 
 def _without_specks(parts: np.ndarray, size: NucleusSize, um: float) -> np.ndarray:
