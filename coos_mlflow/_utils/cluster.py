@@ -8,7 +8,7 @@ import os
 import platform
 import socket
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.metadata import version
@@ -273,7 +273,7 @@ def is_spreading() -> bool:
 
 def spread(
     work: Callable[..., Any], shared: Any, items: Sequence[tuple[Any, ...]], *, ordered: bool
-) -> Iterator[Any]:
+) -> Generator[Any]:
     """Do independent pieces of work in parallel: in threads, or on the cluster in use.
 
     Parameters
@@ -292,10 +292,22 @@ def spread(
     jobs = (delayed(work)(shared, *item) for item in items)
     how = "generator" if ordered else "generator_unordered"
     if client is None:
-        yield from Parallel(n_jobs=-1, prefer="threads", return_as=how)(jobs)
+        yield from _results(Parallel(n_jobs=-1, prefer="threads", return_as=how)(jobs))
         return
     with parallel_config(backend="dask", client=client, scatter=[shared]):
-        yield from Parallel(n_jobs=-1, return_as=how)(jobs)
+        yield from _results(Parallel(n_jobs=-1, return_as=how)(jobs))
+
+
+def _results(results: Generator[Any]) -> Generator[Any]:
+    """Yield joblib's results; where the caller stops early, give up the rest without a warning."""
+    try:
+        # `yield from` would close `results` before the filter is set.
+        for result in results:  # noqa: UP028
+            yield result
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            results.close()
 
 
 def _check_dask(client: Client, own: str) -> None:

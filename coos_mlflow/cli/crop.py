@@ -162,6 +162,7 @@ def crop(
     )
     say_plan(job)
     job.check_replaceable()
+    job.check_complete()
     if dry_run:
         typer.echo(f"would write {out} and {job.folder}")
         return
@@ -190,6 +191,8 @@ def say_plan(job: CropJob) -> None:
     images, settings = job.images, job.settings
     channels = [channel.name for channel in images.channels]
     found = f"{counted(len(images.wells), 'well')}, {counted(len(images.fields), 'field')}"
+    times = len({field.time for field in images.fields})
+    found += f" of {times:,} times" if times > 1 else ""
     say(
         f"{images.location}: {found} ({images.source}); protein: {channels[settings.protein]}, "
         f"nucleus: {channels[settings.nucleus]}, pixels of {settings.image_pixel_um:.4g} "
@@ -208,7 +211,7 @@ def show(cropped: Cropped) -> None:
     mark = "simulated " if facts["simulated"] else ""
     fields = counted(totals["fields"] - totals["failed"], "field")
     typer.echo(
-        f"{job.out}  {counted(totals['cells'], f'{mark}cell')} of {totals['nuclei']:,} nuclei, "
+        f"{job.out}  {counted(totals['cells'], f'{mark}cell')} of {totals['nuclei']:,} objects, "
         f"from {fields} of {counted(totals['wells'], 'well')}"
     )
     left_out = {why: n for why, n in totals["left_out"].items() if n}

@@ -12,7 +12,15 @@ import typer
 from coos_mlflow.cli import crop as cli_crop
 from coos_mlflow.cli import plates as cli_data
 from coos_mlflow.cli.options import Dask, TrackingUri, Workers, check_dask, use_store
-from coos_mlflow.cli.score_inputs import Crops, Input, Tally, inputs_of, open_plate_for, openable
+from coos_mlflow.cli.score_inputs import (
+    Crops,
+    Input,
+    Tally,
+    check_options,
+    inputs_of,
+    open_plate_for,
+    openable,
+)
 from coos_mlflow.errors import (
     CoosError,
     DataError,
@@ -165,7 +173,9 @@ def score(
     )
     with Tally(keep_going) as tally:
         # The files are checked first, since importing MLflow takes much longer.
-        inputs = openable(inputs_of(plates, out), chosen, treated, tally)
+        named = inputs_of(plates, out)
+        check_options(named, chosen, write_labels)
+        inputs = openable(named, chosen, treated, tally)
         if not inputs:
             return
         with progress(f"Loading {model}"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -104,6 +104,26 @@ def inputs_of(patterns: list[str], out: Path) -> list[Input]:
     return list(found)
 
 
+def check_options(inputs: list[Input], options: CropOptions, write_labels: bool) -> None:
+    """Refuse options of images where only plate files are scored.
+
+    Raises
+    ------
+    DataError
+    """
+    if any(one.location is not None for one in inputs):
+        return
+    given = [
+        field.name for field in fields(options) if getattr(options, field.name) != field.default
+    ]
+    given += ["write_labels"] if write_labels else []
+    if given:
+        raise DataError(
+            f"--{given[0].replace('_', '-')} found with plate files alone, expected images of a "
+            "plate; leave it out."
+        )
+
+
 def openable(
     inputs: list[Input], options: CropOptions, layout: Layout | None, tally: Tally
 ) -> list[Input]:
@@ -161,32 +181,37 @@ class Crops:
 
     def job(self, images: OpenedImages) -> CropJob:
         """Return the cropping of a plate, after saying what was chosen."""
+        from coos_mlflow.cropping.job import read_facts
         from coos_mlflow.scoring.images import crop_job
 
         # Cells of the same images and settings are found again, also where the scoring is forced.
         job = crop_job(self.scorer, images, self.out, self._options, keep_going=self._keep_going)
         cli_crop.say_plan(job)
-        if self.force and not job.is_done():
+        if self.force and not (job.is_done() and not read_facts(job.folder)["totals"]["failed"]):
             job = replace(job, force=True)
         return job
 
     def files(self, inputs: list[Input], resume: bool) -> list[Path]:
         """Cut out the cells of all images, and return the plate files that can be scored."""
-        from coos_mlflow.cropping.crop import crop_plate
-
         fit = []
         for one in inputs:
             with self._tally.attempt():
-                self.scorer.check(one.file, self.out, force=self.force)
                 if one.images is not None:
-                    job = self.job(one.images)
-                    cropped = crop_plate(job, resume=resume)
-                    cli_crop.show(cropped)
-                    self._jobs[one.file.absolute()] = job
-                    self._tally.failed += cropped.failed
+                    self.scorer.check(one.file, self.out, force=self.force)
+                    self._crop(one.file, one.images, resume)
                 open_plate_for(self.scorer, one.file)
+                self.scorer.check(one.file, self.out, force=self.force)
                 fit.append(one.file)
         return fit
+
+    def _crop(self, file: Path, images: OpenedImages, resume: bool) -> None:
+        from coos_mlflow.cropping.crop import crop_plate
+
+        job = self.job(images)
+        cropped = crop_plate(job, resume=resume)
+        cli_crop.show(cropped)
+        self._jobs[file.absolute()] = job
+        self._tally.failed += cropped.failed
 
     def write_labels(self, scored: Scored) -> None:
         """Write the labels of a plate that was cut out of images into a copy of them."""

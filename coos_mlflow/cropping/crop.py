@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from coos_mlflow._utils.cluster import keep_to_own_cores, spread
+from coos_mlflow._utils.cluster import spread
 from coos_mlflow._utils.progress import progress, say
 from coos_mlflow.cropping.finish import finish
-from coos_mlflow.cropping.job import FIELDS_HTML, CropJob, read_facts
+from coos_mlflow.cropping.job import FIELDS_HTML, LEAVE_OUT, CropJob, read_facts
 from coos_mlflow.cropping.parts import FieldPart, PartFolder, open_parts
 from coos_mlflow.errors import DataError
 from coos_mlflow.fields.cells import cut_cells
@@ -42,9 +43,6 @@ class Cropped:
         return [field["error"] for field in self.facts["fields"] if field["error"]]
 
 
-_LEAVE_OUT = "--keep-going leaves such fields out."
-
-
 class _Work(NamedTuple):
     """What every worker needs."""
 
@@ -73,21 +71,38 @@ def crop_plate(job: CropJob, *, resume: bool = True) -> Cropped:
     OutputError
         When other results are there already, or new ones cannot be written.
     """
-    if job.is_done():
-        cropped = Cropped(job, read_facts(job.folder))
-    else:
-        job.check_replaceable()
-        with open_parts(job, resume) as parts:
-            errors = _crop_missing(job, parts)
-            cropped = Cropped(job, finish(job, parts, errors))
+    cropped = _found(job) or _cropped_now(job, resume)
     if cropped.failed and not job.keep_going:
-        raise DataError(f"{cropped.failed[0]} {_LEAVE_OUT}")
+        raise DataError(
+            f"{cropped.failed[0]} This was so when the cells were cut out; --force tries again, "
+            "--keep-going leaves such fields out."
+        )
     if not cropped.facts["totals"]["cells"]:
         raise DataError(
             f"{job.images.location}: no cell found in {len(job.images.fields):,} fields, expected "
             f"nuclei; look at {job.folder / FIELDS_HTML}."
         )
     return cropped
+
+
+def _found(job: CropJob) -> Cropped | None:
+    """Return the results of the same job if they are there."""
+    return Cropped(job, read_facts(job.folder)) if job.is_done() else None
+
+
+def _cropped_now(job: CropJob, resume: bool) -> Cropped:
+    job.check_replaceable()
+    job.check_complete()
+    try:
+        with open_parts(job, resume) as parts:
+            # Another process may have done it while this one waited for the folder.
+            if found := _found(job):
+                return found
+            errors = _crop_missing(job, parts)
+            return Cropped(job, finish(job, parts, errors))
+    except (KeyboardInterrupt, SystemExit):
+        say(f"{job.out}: stopped; the same command goes on where it was.")
+        raise
 
 
 def _crop_missing(job: CropJob, parts: PartFolder) -> dict[int, str]:
@@ -107,14 +122,17 @@ def _crop_missing(job: CropJob, parts: PartFolder) -> dict[int, str]:
     work = _Work(job.settings, light, parts)
     errors: dict[int, str] = {}
     title = f"Cropping {job.out.name}"
-    with progress(title, total=len(fields), unit="fields") as advance:
+    items = [(index, fields[index]) for index in missing]
+    with (
+        progress(title, total=len(fields), unit="fields") as advance,
+        closing(spread(crop_field, work, items, ordered=False)) as cropped,
+    ):
         if known := len(fields) - len(missing):
             say(f"{title}: {known:,} of {len(fields):,} fields were cropped before")
             advance(known)
-        items = [(index, fields[index]) for index in missing]
-        for index, error in spread(crop_field, work, items, ordered=False):
+        for index, error in cropped:
             if error is not None and not job.keep_going:
-                raise DataError(f"{error} {_LEAVE_OUT}")
+                raise DataError(f"{error} {LEAVE_OUT}")
             if error is not None:
                 errors[index] = error
             advance(1)
@@ -123,7 +141,6 @@ def _crop_missing(job: CropJob, parts: PartFolder) -> dict[int, str]:
 
 def crop_field(work: _Work, index: int, field: Field) -> tuple[int, str | None]:
     """Write the part of one field; return its place, and why it gave none."""
-    keep_to_own_cores()
     try:
         part = _cropped(work, field)
     except DataError as error:
@@ -134,11 +151,10 @@ def crop_field(work: _Work, index: int, field: Field) -> tuple[int, str | None]:
 
 def _cropped(work: _Work, field: Field) -> FieldPart:
     settings = work.settings
-    counts = read_field(field, settings)
-    if work.light is not None:
-        counts = correct(counts, work.light)
+    raw = read_field(field, settings)
+    counts = raw if work.light is None else correct(raw, work.light)
     segment = segmenter(settings.segmenter).segment
     nucleus = counts[1].astype(np.float32)
     labels = segment(nucleus, settings.image_pixel_um, settings.size, field)
     cells = cut_cells(counts, labels, settings)
-    return FieldPart(cells, labels, field_figures(counts, labels, cells, settings))
+    return FieldPart(cells, labels, field_figures(raw, labels, cells, settings))

@@ -70,12 +70,14 @@ def finish(job: CropJob, parts: PartFolder, errors: dict[int, str]) -> dict[str,
     entries = _entries(job, parts, errors)
     facts = _facts(job, entries)
     with whole_folder(job.folder, True, RESULTS) as folder:
-        with progress(f"Writing {job.out.name}", len(entries), "fields") as advance:
-            _write_cells(job, parts, entries, folder, advance)
         page = render_fields(facts, _overlays(job, parts, facts["overlays"]))
         (folder / FIELDS_HTML).write_text(page, encoding="utf-8")
         text = json.dumps(facts, indent=1, sort_keys=True, allow_nan=False)
         (folder / FIELDS_JSON).write_text(f"{text}\n", encoding="utf-8")
+        with progress(f"Writing {job.out.name}", len(entries), "fields") as advance:
+            _write_cells(job, parts, entries, folder, advance)
+        if not facts["totals"]["cells"]:
+            job.out.unlink(missing_ok=True)  # of an earlier cropping, which this one replaces
     return facts
 
 
@@ -125,10 +127,10 @@ def _finite(value: float | None) -> float | None:
 def _facts(job: CropJob, entries: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the content of fields.json."""
     images, settings = job.images, job.settings
-    wells = [
-        _well(plate, well, [one for one in entries if (one["plate"], one["well"]) == (plate, well)])
-        for plate, well in images.wells
-    ]
+    of_well: dict[tuple[str, str], list[dict[str, Any]]] = {place: [] for place in images.wells}
+    for entry in entries:
+        of_well[entry["plate"], entry["well"]].append(entry)
+    wells = [_well(*place, fields) for place, fields in of_well.items()]
     left_out: Counter[str] = Counter()
     for entry in entries:
         left_out.update(entry["left_out"])
@@ -316,4 +318,4 @@ def _centres(field: Field, cells: FieldCells) -> Iterator[tuple[object, ...]]:
     """Yield the rows of a field's cells in the table of centres."""
     names = ("object", "centre_x", "centre_y", "area_um2")
     for number, x, y, area in zip(*(cells.columns[name].tolist() for name in names), strict=True):
-        yield (*field.key, number, f"{x:.2f}", f"{y:.2f}", f"{area:.2f}")
+        yield (*field.key, number, f"{x:.4f}", f"{y:.4f}", f"{area:.2f}")

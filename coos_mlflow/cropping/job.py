@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from coos_mlflow._utils.files import check_folder
-from coos_mlflow._utils.versions import package_versions
+from coos_mlflow._utils.versions import PACKAGE, package_versions
 from coos_mlflow.errors import DataError, OutputError
-from coos_mlflow.fields.plate_images import PlateImages
+from coos_mlflow.fields.plate_images import MissingPlane, PlateImages
 from coos_mlflow.fields.segmenters import segmenter
 from coos_mlflow.fields.settings import CropSettings
 from coos_mlflow.plates.file_names import check_name
 from coos_mlflow.plates.reader import open_plate
+
+LEAVE_OUT = "--keep-going leaves such fields out."
 
 SCHEMA_VERSION = 1
 """Version of fields.json, and of the parts of a cropping."""
@@ -31,6 +33,10 @@ RESULTS = FIELDS_HTML, FIELDS_JSON, CENTRES_CSV, MASKS = (
     "masks",
 )
 """Names in the folder beside the plate file; `MASKS` is a folder of label images."""
+
+
+_VERSIONS = (PACKAGE, "imagecodecs", "numba", "numpy", "scikit-image", "scipy", "tifffile")
+"""Packages on whose versions the cells may depend."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class CropJob:
     @property
     def work(self) -> Path:
         """Hidden folder of the parts, one a field, until the plate file is written."""
-        return self.out.with_name(f".{self.out.name}.parts")
+        return self.folder.with_name(f".{self.folder.name}.parts")
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -83,12 +89,15 @@ class CropJob:
             "simulated": self.images.simulated,
             "settings": self.settings.facts,
             "segmenter": segmenter(self.settings.segmenter).facts(),
-            "versions": package_versions(),
+            "versions": {name: package_versions()[name] for name in _VERSIONS},
         }
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the facts, and of size and time of change of each image that is read."""
+        """SHA-256 of the facts, and of size and time of change of each image that is read.
+
+        Images at an address have neither, so that their address stands for them.
+        """
         used = {self.settings.protein, self.settings.nucleus}
         stamps = [
             (*field.key, place, plane.stamp())
@@ -101,7 +110,8 @@ class CropJob:
             for field in self.images.fields
             for name, plane in sorted(field.labels.items())
         ]
-        text = json.dumps([self.facts, stamps, labels], sort_keys=True)
+        address = self.images.location if self.images.is_remote else ""
+        text = json.dumps([self.facts, address, stamps, labels], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def is_done(self) -> bool:
@@ -121,9 +131,42 @@ class CropJob:
         for path in (self.out, self.folder):
             if path.exists() and not self.force and not self._is_ours(path):
                 raise OutputError(
-                    f"{path}: is there already, from other images or settings; --force replaces it."
+                    f"{path}: is there already, from other {self._difference()}; --force replaces "
+                    "it."
                 )
         check_folder(self.folder, True, RESULTS)
+
+    def check_complete(self) -> None:
+        """Refuse a plate of which images are missing, unless fields may be left out.
+
+        Raises
+        ------
+        DataError
+        """
+        used = {self.settings.protein, self.settings.nucleus}
+        missing = [
+            plane
+            for field in self.images.fields
+            for (channel, _), plane in field.planes.items()
+            if channel in used and isinstance(plane, MissingPlane)
+        ]
+        if missing and not self.keep_going:
+            raise DataError(
+                f"{missing[0].place}: is missing, though {missing[0].index} names it, as "
+                f"{len(missing):,} images in all; {LEAVE_OUT}"
+            )
+
+    def _difference(self) -> str:
+        """Return in what the results that are there differ from those of this job."""
+        try:
+            known = read_facts(self.folder)
+        except (OSError, ValueError):
+            return "images or settings"
+        settings = self.facts["settings"]
+        names = [name for name in settings if known.get("settings", {}).get(name) != settings[name]]
+        if names:
+            return f"settings ({', '.join(names)})"
+        return "images" if known.get("versions") == self.facts["versions"] else "versions"
 
     def _is_ours(self, path: Path) -> bool:
         """Return whether a plate file, or the folder beside it, is of this job."""

@@ -178,6 +178,10 @@ def open_parts(job: CropJob, resume: bool = True) -> Iterator[PartFolder]:
         job.work.mkdir(parents=True, exist_ok=True)
         lock = FileLock(job.work / _LOCK)
         lock.acquire(blocking=False)
+        # Another process may have removed the folder at its end, before this one had the lock.
+        if not (job.work / _LOCK).exists():
+            lock.release()
+            raise Timeout(lock.lock_file)
     except Timeout:
         raise OutputError(
             f"{job.out}: another process is writing it; wait for its end, or choose another file."
@@ -193,6 +197,6 @@ def open_parts(job: CropJob, resume: bool = True) -> Iterator[PartFolder]:
         yield parts
         done = True
     finally:
-        lock.release()
         if done:
             shutil.rmtree(job.work, ignore_errors=True)
+        lock.release()

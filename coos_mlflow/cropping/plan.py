@@ -22,6 +22,12 @@ MAX_RESAMPLING = 4.0
 """Largest factor between the pixels of images and of crops: more is taken for a mistake; chosen."""
 
 
+_AT_ADDRESS = (
+    "Whether the images at an address have changed is not checked; --force cuts cells out anew."
+)
+
+DEFAULT_SEGMENTER = "threshold"
+
 _OF_CENTRES = "labels"
 """Segmenter that takes the label images of a table of centres."""
 
@@ -60,7 +66,7 @@ class CropOptions:
     nucleus: str | None = None
     z: str = MAX
     illumination: bool = False
-    segmenter: str = "threshold"
+    segmenter: str = DEFAULT_SEGMENTER
     nucleus_size: str | None = None
     keep: str = ALL
     centres: str | None = None
@@ -169,6 +175,11 @@ def plan(
         size=_size(options.nucleus_size),
         keep=_one_of("--keep", options.keep, (ALL, GOOD)),
     )
+    if options.centres is not None and options.segmenter not in (DEFAULT_SEGMENTER, _OF_CENTRES):
+        raise DataError(
+            f"--segmenter {options.segmenter} found with --centres, which takes its place; leave "
+            "one out."
+        )
     segmenter(settings.segmenter).facts()
     _check_resampling(settings, images.location)
     return CropJob(
@@ -176,7 +187,7 @@ def plan(
         settings,
         out,
         cells.dataset,
-        notes=opened.notes,
+        notes=(*opened.notes, *([_AT_ADDRESS] if images.is_remote else [])),
         warnings=_warnings(settings, cells),
         force=force,
         keep_going=keep_going,

@@ -194,6 +194,11 @@ class PlateImages:
     simulated: bool = False
     notes: tuple[str, ...] = ()
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the images lie at an address, such as ``s3://bucket/plate.zarr``."""
+        return "://" in self.location
+
     @cached_property
     def plates(self) -> tuple[str, ...]:
         """Ids of the plates, in order."""

@@ -38,7 +38,7 @@ def write_centres(plate: Plate, predictions: Path, path: Path) -> None:
     places = {title: plate.measurements[name] for name, title in COLUMNS.items()}
     columns = [*names[:3], *places, *names[3:]]
     joined = table.assign(**places)[columns]
-    joined.round({"Location_Center_X": 2, "Location_Center_Y": 2, "confidence": 4}).to_csv(
+    joined.round({"Location_Center_X": 4, "Location_Center_Y": 4, "confidence": 4}).to_csv(
         path, index=False, lineterminator="\n"
     )
 

@@ -13,15 +13,32 @@ CROPS = "crops"
 """Folder of the plate files that were cut out of images, in the folder of all results."""
 
 
+INDICES = (".xml", ".htd", ".mlf", ".flex")
+"""Endings of files that instruments write beside images or as such."""
+
+
+_IMAGES = "images"
+"""Name of the folder in which Harmony writes the images of every plate."""
+
+
 def is_images(plate: str) -> bool:
-    """Return whether a plate is named by a folder or an address, not by a plate file."""
-    return "://" in plate or Path(plate).is_dir()
+    """Return whether a plate is named by a folder, an index or an address, not by a plate file."""
+    path = Path(plate)
+    return "://" in plate or path.is_dir() or path.suffix.lower() in INDICES
 
 
 def plate_file(location: str, out: Path) -> Path:
     """Return the plate file that the cells of a plate's images are written to."""
+    path = Path(location.rstrip("/")).absolute()
+    if path.suffix.lower() in INDICES:
+        path = path.parent
+    if path.name.lower() == _IMAGES:
+        path = path.parent
     # Other dots belong to the name: instruments write folders such as "plate_1.1".
-    name = Path(location.rstrip("/")).absolute().name.removesuffix(".zarr").removesuffix(".ome")
-    if not name.strip("."):
-        raise DataError(f"{location}: is no name for a folder of results, expected the plate's.")
+    name = path.name.removesuffix(".zarr").removesuffix(".ome")
+    if not name.strip(".") or name == CROPS:
+        raise DataError(
+            f"{location}: {name!r} cannot name a folder of results, expected the plate's name; "
+            "rename the folder."
+        )
     return out / CROPS / f"{name}.h5"

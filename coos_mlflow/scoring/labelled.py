@@ -65,7 +65,7 @@ def write_labelled(job: CropJob, results: Path, *, force: bool = False) -> Path:
 
 
 def _labelled(job: CropJob, results: Path) -> Iterator[LabelledField]:
-    """Yield the fields that gave cells, with the label image and the table of the cells."""
+    """Yield the fields that could be read, with the label image and the table of the cells."""
     with open_plate(job.out) as plate:
         places = read_places(plate)
         measured = plate.measurements
@@ -79,9 +79,9 @@ def _labelled(job: CropJob, results: Path) -> Iterator[LabelledField]:
     rows = places.groupby(["plate", "well", "field", "time"]).indices
     for field in job.images.fields:
         mask = mask_path(job.folder / MASKS, field, job.images.plates)
-        if field.key in rows and mask.is_file():
-            labels = read_page(mask).astype("int32")
-            yield LabelledField(field, labels, cells.iloc[rows[field.key]].set_index("object"))
+        if mask.is_file():
+            ours = cells.iloc[rows.get(field.key, [])].set_index("object")
+            yield LabelledField(field, read_page(mask).astype("int32"), ours)
 
 
 def _colours(results: Path) -> dict[str, str]:

@@ -30,7 +30,7 @@ WHOLE_PLATE = 384 * 10
 """Fields of a plate of 384 wells, to which the measured speed is scaled."""
 
 
-def run(cells: int = 4_000, rounds: int = 2) -> dict[str, Any]:
+def run(cells: int = 12_000, rounds: int = 2) -> dict[str, Any]:
     """Crop about `cells` cells."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -50,8 +50,11 @@ def run(cells: int = 4_000, rounds: int = 2) -> dict[str, Any]:
         reading, cropping = in_turn([read, crop], rounds)
         stages = _stages(images, job.settings)
     n_fields = len(images.fields)
-    print(f"{n_fields} fields, {found[0]:,} cells: reading {n_fields / reading:,.1f} fields/s, ")
-    print(f"cropping {n_fields / cropping:,.2f} fields/s, {found[0] / cropping:,.0f} cells/s")
+    print(
+        f"{n_fields} fields, {found[0]:,} cells: reading {n_fields / reading:,.1f} fields/s, "
+        f"cropping {n_fields / cropping:,.2f} fields/s and {found[0] / cropping:,.0f} cells/s, "
+        f"ratio {reading / cropping:.3f}"
+    )
     return {
         "ratio": round(reading / cropping, 3),
         "fields": n_fields,

@@ -257,3 +257,66 @@ def test_a_data_set_without_pixel_size_is_warned_of(images: Path, tmp_path: Path
     opened = open_plate_images(str(images), CropOptions())
     job = plan(opened, tmp_path / "cells.h5", CellShape("lab", 64, None), CropOptions())
     assert "lab does not give the size of its pixels" in job.warnings[0]
+
+
+def test_missing_images_are_counted_before_any_field_is_worked_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plate = written(tmp_path / "plate42", simulated_fields(), "harmony")
+    for image in sorted(plate.rglob("*ch2*.tiff"))[:2]:
+        image.unlink()
+    job = job_of(plate, tmp_path / "cells.h5")
+    monkeypatch.setattr(cropping, "crop_field", None)  # fails where it is called
+    with pytest.raises(DataError, match=r"ch2.*is missing.*as 2 images in all; --keep-going"):
+        crop_plate(job)
+
+
+def test_results_of_a_forced_cropping_hold_no_cells_of_an_earlier_one(
+    images: Path, tmp_path: Path
+) -> None:
+    job = job_of(images, tmp_path / "cells.h5")
+    crop_plate(job)
+    nothing = job_of(images, job.out, nucleus_size="29-30", force=True)
+    with pytest.raises(DataError, match="no cell found"):
+        crop_plate(nothing)
+    assert not job.out.exists()
+
+
+def test_plates_at_different_addresses_are_different_and_their_note_says_what_is_compared(
+    images: Path, tmp_path: Path
+) -> None:
+    options = CropOptions()
+    opened = open_plate_images(str(images), options)
+    jobs = []
+    for address in ("https://a.org/plate.zarr", "https://b.org/plate.zarr"):
+        remote = opened._replace(images=replace(opened.images, location=address))
+        jobs.append(plan(remote, tmp_path / "cells.h5", CELLS, options))
+    assert jobs[0].digest != jobs[1].digest
+    assert "--force cuts cells out anew" in jobs[0].notes[-1]
+
+
+def test_a_refusal_names_the_setting_that_differs(images: Path, tmp_path: Path) -> None:
+    job = job_of(images, tmp_path / "cells.h5")
+    crop_plate(job)
+    with pytest.raises(OutputError, match=r"from other settings \(keep\); --force"):
+        crop_plate(job_of(images, job.out, keep="good"))
+
+
+def test_crops_of_other_pixels_show_the_same_place(images: Path, tmp_path: Path) -> None:
+    """Fields are enlarged twice, so the middle of a crop is the mean around the centre."""
+    job = job_of(images, tmp_path / "cells.h5", crop_pixel_size=0.16125)
+    crop_plate(job)
+    fields = {field.key: field for field in job.images.fields}
+    with open_plate(job.out) as plate:
+        batch = next(plate.batches(plate.n_cells))
+        measured = plate.measurements
+        assert plate.pixel_size == pytest.approx(0.16125)
+    assert batch.plates is not None
+    assert batch.wells is not None
+    for index in range(0, len(batch), 5):
+        field = fields[batch.plates[index], batch.wells[index], int(measured["field"][index]), 1]
+        counts = field.planes[job.settings.nucleus, 1].read()
+        y, x = (math.floor(measured[f"centre_{axis}"][index] + 0.5) for axis in "yx")
+        around = counts[y - 8 : y + 8, x - 8 : x + 8].mean()
+        middle = batch.images[index, 1, 16:48, 16:48].mean()
+        assert middle == pytest.approx(around, rel=0.08)

@@ -18,6 +18,7 @@ from coos_mlflow.cropping import crop as cropping
 from coos_mlflow.errors import CoosError, DataError, PlatesFailedError
 from coos_mlflow.fields.sources import open_images
 from coos_mlflow.plates.reader import open_plate
+from coos_mlflow.scoring.image_names import plate_file
 
 ASKED = ("--model", "texture-lr", "--out", "scores")
 
@@ -141,3 +142,29 @@ def test_python_scores_images_too(images, trained, scores):
     assert result.folder is None
     table = pd.read_parquet(scores / "plate42" / "predictions.parquet")
     assert list(result.predictions["class_name"]) == list(table["class_name"])
+
+
+def test_options_of_images_are_refused_with_plate_files_alone(new_plate):
+    with pytest.raises(DataError, match="--keep found with plate files alone"):
+        coos_score(new_plate, "--keep", "good")
+    with pytest.raises(DataError, match="--write-labels found with plate files alone"):
+        coos_score(new_plate, "--write-labels")
+
+
+@pytest.mark.parametrize(
+    ("location", "name"),
+    [
+        ("/data/plate_1.1", "plate_1.1"),
+        ("/data/plate42/", "plate42"),
+        ("/data/plate42/Images", "plate42"),
+        ("/data/plate42/Images/Index.idx.xml", "plate42"),
+        ("s3://bucket/plate.ome.zarr", "plate"),
+    ],
+)
+def test_cells_of_images_have_the_name_of_their_plate(location, name):
+    assert plate_file(location, Path("out")) == Path("out/crops") / f"{name}.h5"
+
+
+def test_a_plate_named_as_the_folder_of_crops_is_refused():
+    with pytest.raises(DataError, match="'crops' cannot name"):
+        plate_file("/data/crops", Path("out"))
