@@ -350,13 +350,11 @@ def _roots(
         if not is_one:
             rim = np.empty((2, below - above))
             rim[0], rim[1] = np.inf, -np.inf
-            for first in (a, b):
-                part = first
+            for joined in (a, b):
+                part = joined
                 while part >= 0:
-                    for place in range(starts[part], starts[part + 1]):
-                        row = first_rows[part] + place - starts[part] - above
-                        rim[0, row] = min(rim[0, row], rims[0, place])
-                        rim[1, row] = max(rim[1, row], rims[1, place])
+                    here = rims[:, starts[part] : starts[part + 1]]
+                    _widen(rim[:, first_rows[part] - above :], here)
                     part = following[part]
             is_one = share * size > ONE_SHAPE * _hull_pixels(rim[0], rim[1])
         if is_one:
@@ -365,6 +363,14 @@ def _roots(
             tops[low], sizes[low] = max(tops[a], tops[b]), size
             top[low], bottom[low] = above, below
     return np.array([_root(root, part) for part in range(len(root))])
+
+
+@njit(cache=True, nogil=True)
+def _widen(rim: np.ndarray, other: np.ndarray) -> None:
+    """Widen a rim by another that begins in the same row, in place."""
+    for row in range(other.shape[1]):
+        rim[0, row] = min(rim[0, row], other[0, row])
+        rim[1, row] = max(rim[1, row], other[1, row])
 
 
 @njit(cache=True, nogil=True)
