@@ -48,8 +48,8 @@ FOCUS_LIMIT = 0.15
 
 HARDLY_ANY = 20.0
 """Nuclei per mm2 below which a field or well is empty, though debris was found there. `threshold`
-finds 4 per mm2 in simulated empty fields, and 14 at 3 um out of focus. A sparse well of COOS-7's
-kind has 1,000, and a sparse real field of ImageXpress 120."""
+finds up to 2 per mm2 in simulated empty wells, and up to 13 at 3 um out of focus. Sparse simulated
+wells have 900, a sparse real field of ImageXpress 120, and a nearly empty one of Phenix 10."""
 
 FIELD_RULES: tuple[Rule, ...] = (
     Rule(
@@ -57,8 +57,8 @@ FIELD_RULES: tuple[Rule, ...] = (
         "hardly any nuclei",
         "nuclei_per_mm2",
         "nuclei of ordinary size per mm2, also those too near the edge for a cell; the limit lies "
-        "above the debris of simulated empty fields (4, and 14 out of focus), and far below sparse "
-        "wells (120 and more)",
+        "above the debris found in simulated empty wells (2, and 13 out of focus), and far below "
+        "sparse wells (120 and more)",
         HARDLY_ANY,
         above=False,
     ),
