@@ -71,8 +71,14 @@ def estimate(
     Raises
     ------
     DataError
-        For fewer than `FEWEST_FIELDS` fields that can be read.
+        For several plates, whose light may differ, and for fewer than `FEWEST_FIELDS` fields that
+        can be read.
     """
+    if len(images.plates) > 1:
+        raise DataError(
+            f"{images.location}: found {len(images.plates)} plates, expected one for "
+            "--illumination; crop each by itself."
+        )
     seen = []
     for field in _sample(images.fields):
         try:

@@ -1,7 +1,7 @@
 """Figures of the quality of fields and wells, and the rules that warn of them.
 
 Open this to change a threshold, or to add a figure. A field's figures are measured on the field
-alone, but for ``relative_focus``, which `compared` adds once all fields of a plate are measured.
+alone, but for those of `RELATIVE`, which `compared` adds once all fields of a plate are measured.
 """
 
 from __future__ import annotations
@@ -46,13 +46,29 @@ class Rule(NamedTuple):
 FOCUS_LIMIT = 0.15
 """Sharpness below which a field is out of focus; its rule says where it is from."""
 
+HARDLY_ANY = 20.0
+"""Nuclei per mm2 below which a field or well is empty, though debris was found there. `threshold`
+finds up to 2 per mm2 in simulated empty wells, and up to 13 at 3 um out of focus. Sparse simulated
+wells have 900, a sparse real field of ImageXpress 120, and a nearly empty one of Phenix 10."""
+
 FIELD_RULES: tuple[Rule, ...] = (
     Rule(
         "no_nuclei",
-        "no nuclei",
-        "nuclei",
-        "nuclei of ordinary size, also those too near the edge for a cell",
-        1,
+        "hardly any nuclei",
+        "nuclei_per_mm2",
+        "nuclei of ordinary size per mm2, also those too near the edge for a cell; the limit lies "
+        "above the debris found in simulated empty wells (2, and 13 out of focus), and far below "
+        "sparse wells (120 and more)",
+        HARDLY_ANY,
+        above=False,
+    ),
+    Rule(
+        "small_nuclei",
+        "nuclei smaller than the plate's",
+        "relative_area",
+        "median area of the field's cells over the median of the plate's fields; debris in "
+        "simulated fields has 0.4 of the area of nuclei; the limit is chosen",
+        0.5,
         above=False,
     ),
     Rule(
@@ -122,9 +138,19 @@ WELL_RULES: tuple[Rule, ...] = (
     Rule(
         "empty",
         "empty",
-        "nuclei",
-        "nuclei of ordinary size in all fields of the well",
-        1,
+        "nuclei_per_mm2",
+        "nuclei of ordinary size per mm2, mean of the fields of the well; the limit is that of a "
+        "field with hardly any nuclei",
+        HARDLY_ANY,
+        above=False,
+    ),
+    Rule(
+        "few_nuclei",
+        "few nuclei beside the plate",
+        "relative_nuclei",
+        "nuclei of a field over the median of the plate's fields, mean of the fields of the well; "
+        "plates with sparse and overgrown wells vary from 0.25 to 2.3; the limit is chosen",
+        0.1,
         above=False,
     ),
     Rule(
@@ -161,10 +187,17 @@ WELL_RULES: tuple[Rule, ...] = (
     ),
 )
 
-RELATIVE_FOCUS = "relative_focus"
+RELATIVE_FOCUS, RELATIVE_NUCLEI, RELATIVE_AREA = (
+    "relative_focus",
+    "relative_nuclei",
+    "relative_area",
+)
+
+RELATIVE = {RELATIVE_FOCUS: "focus", RELATIVE_NUCLEI: "nuclei", RELATIVE_AREA: "cell_area_um2"}
+"""Figures relative to the plate, with the figure of the field that each is from."""
 
 FEWEST_FIELDS = 5
-"""Fewest fields of a plate whose median sharpness says what is usual; chosen."""
+"""Fewest fields of a plate whose median says what is usual; chosen."""
 
 LEAST_CLIPPED = 255
 """No camera clips below the largest count of 8 bits."""
@@ -186,15 +219,21 @@ def field_figures(
     Parameters
     ----------
     counts : ndarray, shape (2, height, width)
+        As read, before uneven light is divided out: that changes the largest counts, so that
+        saturation could not be told.
     labels : ndarray of int32, shape (height, width)
+        They may be from corrected counts.
     cells : FieldCells
     settings : CropSettings
     """
     odd = cells.left_out[SMALL] + cells.left_out[LARGE]
     nuclei = len(cells) + cells.left_out[EDGE]
     protein, nucleus = counts
+    area_mm2 = labels.size * (settings.image_pixel_um / 1000.0) ** 2
     return {
         "nuclei": float(nuclei),
+        "nuclei_per_mm2": nuclei / area_mm2,
+        "cell_area_um2": float(np.median(cells.columns["area_um2"])) if len(cells) else np.nan,
         "focus": _focus(nucleus, labels) if nuclei else np.nan,
         "saturated_protein": _saturated(protein),
         "saturated_nucleus": _saturated(nucleus),
@@ -205,7 +244,7 @@ def field_figures(
 
 
 def compared(figures: Sequence[dict[str, float]]) -> list[dict[str, float]]:
-    """Add the sharpness relative to the plate, `RELATIVE_FOCUS`, to the figures of its fields.
+    """Add the figures relative to the plate, `RELATIVE`, to the figures of its fields.
 
     Parameters
     ----------
@@ -215,16 +254,16 @@ def compared(figures: Sequence[dict[str, float]]) -> list[dict[str, float]]:
     Returns
     -------
     list of dict
-        In the same order. The figure is NaN in plates of fewer than `FEWEST_FIELDS` fields with
-        nuclei.
+        In the same order. Each new figure is the field's over the median of the plate. It is NaN in
+        plates of fewer than `FEWEST_FIELDS` fields whose figure is known.
     """
-    values = np.array([one.get("focus", np.nan) for one in figures], float)
-    known = np.isfinite(values)
-    usual = np.median(values[known]) if known.sum() >= FEWEST_FIELDS else np.nan
-    relative = values / usual if usual > 0 else np.full(len(values), np.nan)
+    relative = {
+        name: _over_median([one.get(figure, np.nan) for one in figures])
+        for name, figure in RELATIVE.items()
+    }
     return [
-        one | {RELATIVE_FOCUS: float(value)} if one else one
-        for one, value in zip(figures, relative, strict=True)
+        one | {name: float(values[place]) for name, values in relative.items()} if one else one
+        for place, one in enumerate(figures)
     ]
 
 
@@ -242,6 +281,8 @@ def well_figures(fields: Sequence[dict[str, Any]]) -> dict[str, float]:
     return {
         "nuclei": float(sum(one["figures"]["nuclei"] for one in read)) if read else np.nan,
         "cells": float(sum(one["n_cells"] for one in read)) if read else np.nan,
+        "nuclei_per_mm2": _mean(read, "nuclei_per_mm2"),
+        RELATIVE_NUCLEI: _mean(read, RELATIVE_NUCLEI),
         "share_out_of_focus": sum(bool(blurred & {*one["flags"]}) for one in read) / n,
         "share_flagged": sum(bool(one["flags"]) for one in read) / n,
         "unreadable": float(len(fields) - len(read)),
@@ -256,6 +297,19 @@ def flags(figures: Mapping[str, float | None], rules: Sequence[Rule]) -> list[st
         if (value := figures.get(rule.figure)) is not None
         and (value > rule.limit if rule.above else value < rule.limit)
     ]
+
+
+def _over_median(values: Sequence[float]) -> np.ndarray:
+    """Return the values over the median of those that are known."""
+    known = np.isfinite(values)
+    usual = np.median(np.asarray(values)[known]) if known.sum() >= FEWEST_FIELDS else np.nan
+    return np.asarray(values) / usual if usual > 0 else np.full(len(values), np.nan)
+
+
+def _mean(fields: Sequence[dict[str, Any]], figure: str) -> float:
+    """Return the mean of a figure over the fields where it is known."""
+    values = [one["figures"][figure] for one in fields if one["figures"][figure] is not None]
+    return float(np.mean(values)) if values else np.nan
 
 
 def _focus(nucleus: np.ndarray, labels: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -114,6 +115,15 @@ def test_fields_that_cannot_be_read_are_left_out_and_too_few_are_refused() -> No
     )
     with pytest.raises(DataError, match="plate: 9 fields found that can be read, expected at lea"):
         estimate(some_images([*good[:9], bad]), SETTINGS)
+
+
+def test_several_plates_are_refused_before_any_is_read() -> None:
+    fields = plate(0.3).fields[:30]
+    three = some_images([replace(one, plate=f"P{n % 3}") for n, one in enumerate(fields)])
+    told: list[int] = []
+    with pytest.raises(DataError, match="plate: found 3 plates, expected one for --illumination; "):
+        estimate(three, SETTINGS, told.append)
+    assert told == []
 
 
 @pytest.mark.parametrize("shape", [(20, 300), (192, 256)])

@@ -13,6 +13,8 @@ import tifffile
 from scipy import ndimage
 
 from coos_mlflow.fields.cells import cut_cells
+from coos_mlflow.fields.illumination import GRID, Light, correct
+from coos_mlflow.fields.plate_images import Field
 from coos_mlflow.fields.quality import (
     FEWEST_FIELDS,
     FIELD_RULES,
@@ -23,6 +25,7 @@ from coos_mlflow.fields.quality import (
     flags,
     well_figures,
 )
+from coos_mlflow.fields.segmenters.threshold import segment
 from coos_mlflow.fields.settings import CropSettings
 from coos_mlflow.simulate.whole_fields import (
     DENSE,
@@ -171,6 +174,77 @@ def test_an_empty_field_has_no_nuclei_and_nothing_that_depends_on_them() -> None
         assert np.isnan(found["focus"]) and np.isnan(found["unevenness"])
 
 
+def through_the_segmenter(fields: tuple[WholeField, ...]) -> list[dict[str, float]]:
+    """Return the figures with the labels that `threshold` finds."""
+    measured = []
+    for one in fields:
+        settings = replace(SETTINGS, image_pixel_um=one.pixel_size_um)
+        place = Field(one.plate, one.well, one.number, {})
+        nucleus = one.counts[1].astype(np.float32)
+        labels = segment(nucleus, one.pixel_size_um, settings.size, place)
+        measured.append(figures_of(one.counts, labels, settings))
+    return measured
+
+
+def well_of(measured: list[dict[str, float]]) -> dict[str, Any]:
+    """Return the figures of a well with these fields, after `compared`."""
+    fields = [
+        {"n_cells": one["nuclei"], "figures": one, "flags": flags(one, FIELD_RULES), "error": None}
+        for one in measured
+    ]
+    return well_figures(fields)
+
+
+@pytest.mark.parametrize(("pixel", "side", "defocus"), [(0.645, 540, 0.0), (0.3225, 1080, 3.0)])
+def test_a_plate_of_noise_and_debris_is_empty(pixel: float, side: int, defocus: float) -> None:
+    size = (side, side)
+    fields = simulated(515, density=0.0, size=size, pixel_size_um=pixel, defocus_um=defocus)
+    measured = through_the_segmenter(fields)
+    assert sum(one["nuclei"] for one in measured) <= 2 * len(fields)
+    found = compared(measured)
+    wells = [well_of(found[place : place + 2]) for place in range(0, len(found), 2)]
+    assert all("empty" in flags(one, WELL_RULES) for one in wells)
+
+
+def test_an_empty_well_of_a_plate_with_cells_has_few_nuclei() -> None:
+    empty = figures(simulated(516, density=0.0))[:2]
+    # A segmenter that takes debris for nuclei finds some per field.
+    debris = [one | {"nuclei": 1.0, "nuclei_per_mm2": 94.0} for one in empty]
+    found = compared([*debris, *figures(simulated(516))])
+    assert flags(well_of(found[:2]), WELL_RULES) == ["few_nuclei", "few_cells"]
+    assert "few_nuclei" not in flags(well_of(found[2:4]), WELL_RULES)
+
+
+def test_sparse_wells_beside_ordinary_ones_are_no_empty_ones() -> None:
+    fields = simulated(517, density=(SPARSE, ORDINARY))
+    found = compared(figures(fields))
+    for place in range(0, len(found), 2):
+        assert not {"empty", "few_nuclei"} & {*flags(well_of(found[place : place + 2]), WELL_RULES)}
+
+
+def test_nuclei_smaller_than_the_plates_are_named() -> None:
+    usual = {"cell_area_um2": 60.0}
+    found = [flags(one, FIELD_RULES) for one in compared([*[usual] * 5, {"cell_area_um2": 25.0}])]
+    assert found == [[]] * 5 + [["small_nuclei"]]
+
+
+def test_figures_of_counts_as_read_take_labels_of_corrected_counts() -> None:
+    field = simulated(501)[0]
+    light = Light(
+        np.broadcast_to(np.linspace(0.6, 1.4, GRID), (2, GRID, GRID)).astype(np.float32),
+        np.full(2, 100, np.float32),
+    )
+    # The camera clips a thousandth and more before the correction.
+    level = np.quantile(field.counts[1], 0.99)
+    counts = np.minimum(field.counts, np.uint16(level))
+    corrected = correct(counts, light)
+    labels = segment(
+        corrected[1].astype(np.float32), 0.3225, SETTINGS.size, Field("p", "A01", 1, {})
+    )
+    cells = cut_cells(corrected, labels, SETTINGS)
+    assert "saturated_nucleus" in flags(field_figures(counts, labels, cells, SETTINGS), FIELD_RULES)
+
+
 def test_small_and_large_objects_are_debris() -> None:
     counts, labels = simulated(501)[0].counts, np.zeros((320, 320), np.int32)
     for number in range(10):
@@ -202,7 +276,11 @@ def test_relative_focus_is_the_share_of_the_median_and_needs_some_fields() -> No
 
 
 def entry(cells: int, nuclei: float, *warnings: str, error: str | None = None) -> dict[str, Any]:
-    figures = {} if error else {"nuclei": nuclei}
+    figures = (
+        {}
+        if error
+        else {"nuclei": nuclei, "nuclei_per_mm2": nuclei / 0.12, "relative_nuclei": nuclei / 40.0}
+    )
     return {"n_cells": cells, "figures": figures, "flags": [*warnings], "error": error}
 
 
@@ -210,7 +288,12 @@ def test_a_well_is_judged_by_its_fields() -> None:
     good = [entry(40, 50.0), entry(30, 35.0)]
     assert flags(well_figures(good), WELL_RULES) == []
     empty = [entry(0, 0.0, "no_nuclei")] * 2
-    assert flags(well_figures(empty), WELL_RULES) == ["empty", "few_cells", "mostly_flagged"]
+    assert flags(well_figures(empty), WELL_RULES) == [
+        "empty",
+        "few_nuclei",
+        "few_cells",
+        "mostly_flagged",
+    ]
     blurred = [entry(40, 50.0, "out_of_focus"), entry(40, 50.0, "less_sharp"), good[0]]
     assert flags(well_figures(blurred), WELL_RULES) == ["mostly_out_of_focus", "mostly_flagged"]
     broken = [*good, entry(0, 0, error="a.tif: is missing.")]

@@ -159,6 +159,24 @@ def test_bright_debris_neither_hides_nuclei_nor_counts_as_one():
     assert number(labels, 0.645) == 4
 
 
+@pytest.mark.parametrize("pixel_um", [0.3225, 0.645])
+def test_peaks_without_a_plateau_are_debris_and_small_disks_are_nuclei(pixel_um):
+    pixels = round(120.0 / pixel_um)
+    y, x = (np.mgrid[:pixels, :pixels] + 0.5) * pixel_um
+    peaks = sum(np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 2.0) for cy, cx in APART)
+    # Each peak is brighter than a disk, and its outline is as wide.
+    assert number(found(noisy(3.0 * peaks), pixel_um), pixel_um) == 0
+    assert number(found(noisy(disks(APART, 2.8, pixel_um)), pixel_um), pixel_um) == 4
+
+
+def test_hardly_any_debris_of_an_empty_field_becomes_nuclei():
+    fields = simulate_fields(
+        classes=(1, 5), wells_per_class=1, fields_per_well=2,
+        size=(540, 540), pixel_size_um=0.645, density=0.0, seed=1011, jobs=1,
+    )  # fmt: skip
+    assert sum(number(found(one.counts[1]), 0.645) for one in fields) <= 2
+
+
 def test_dim_and_bright_neighbours_both_keep_their_outlines():
     bright, dim = disks([(60.0, 54.5)]), disks([(60.0, 65.5)])
     labels = found(noisy(4 * bright + dim))

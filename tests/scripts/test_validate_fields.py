@@ -60,6 +60,13 @@ def test_missed_and_false_nuclei_lower_f1(script):
     assert score.f1_50 == pytest.approx(2 * 1 / (2 + 3))
 
 
+def test_what_is_found_in_an_empty_field_is_false(script):
+    empty = script.score_field(field(), image((10, 10), (10, 40), (40, 10)))
+    both = script.total([empty, script.score_field(field((10, 10)), image((10, 10)))])
+    assert (empty.false_per_field, both.false_per_field) == (3.0, 1.5)
+    assert both.false_per_mm2 == pytest.approx(3 / (2 * (60 * 0.645e-3) ** 2))
+
+
 def test_two_nuclei_found_as_one_match_none(script):
     merged = np.minimum(image((10, 10), (10, 20)), 1)
     score = script.score_field(field((10, 10), (10, 20)), merged)
@@ -94,3 +101,4 @@ def test_a_quick_run_reaches_the_goals(script, capsys, monkeypatch):
     assert figures["f1_50"] >= 0.95
     assert figures["f1_50_dense"] >= 0.85
     assert figures["centre_px_95"] <= 2.0
+    assert figures["false_per_mm2"] <= 20.0

@@ -65,6 +65,12 @@ HOLE_UM = 5.0
 HOLE_RATIO = 0.9
 """Brightness over that at an outline, above which a hole is no gap between nuclei."""
 
+PEAK_SHARE, CERTAIN = 0.5, 2.0
+"""A nucleus is as wide as the smallest one also where only what is brighter than this share of its
+own top counts. Debris is a peak without a plateau: blur alone makes its outline wide. Of simulated
+debris within the range of sizes 95 % is narrower (three quarters at 3 um out of focus), of nuclei
+less than 0.05 %. Outlines wider than so many smallest nuclei may hold a bright speck, and stay."""
+
 SPLIT_UM, SPLIT_PX = 0.5, 0.9
 """Standard deviation of the smoothing of depths; at least so many pixels."""
 
@@ -90,11 +96,12 @@ def segment(
     plateau = _plateaus(bright, um, size)
     limit = _limit(plateau, noise, narrow_noise)
     usual = _usual_brightness(plateau, limit)
-    bright = np.minimum(bright, BRIGHTEST * usual)
-    plateau = _plateaus(bright, um, size)
+    capped = np.minimum(bright, BRIGHTEST * usual)
+    plateau = _plateaus(capped, um, size)
     levels = _outline_levels(plateau, limit, FAINTEST * usual, um)
-    ratio = bright / levels
+    ratio = capped / levels
     parts = _split(_mask(ratio, um), plateau / levels, um)
+    parts = _without_peaks(parts, bright, size, um)
     nuclei = _without_holes(_without_specks(parts, size, um), um)
     return nuclei if step == 1 else _enlarged(nuclei, ratio - 1.0, step, nucleus.shape)
 
@@ -221,6 +228,17 @@ def _split(mask: np.ndarray, ratio: np.ndarray, um: float) -> np.ndarray:
     return _joined(depth, _basins(depth, mask))
 
 
+def _without_peaks(
+    parts: np.ndarray, bright: np.ndarray, size: NucleusSize, um: float
+) -> np.ndarray:
+    """Return the parts without debris, whose brighter half is smaller than any nucleus."""
+    tops = _maxima(bright, parts)
+    upper = np.bincount(parts.ravel(), weights=(bright > PEAK_SHARE * tops[parts]).ravel())
+    sizes = np.bincount(parts.ravel())
+    kept = (upper >= _pixels(size.smallest, um)) | (sizes >= _pixels(CERTAIN * size.smallest, um))
+    return np.where(kept[parts], parts, 0).astype(np.int32)
+
+
 def _without_specks(parts: np.ndarray, size: NucleusSize, um: float) -> np.ndarray:
     """Return the parts numbered from 1, without those half as wide as the smallest nucleus."""
     kept = np.bincount(parts.ravel()) >= _pixels(0.5 * size.smallest, um)
@@ -296,59 +314,108 @@ def _joined(height: np.ndarray, parts: np.ndarray) -> np.ndarray:
 
     See `ONE_PASS` and `ONE_SHAPE`.
     """
-    tops = _maxima(height, parts).tolist()
-    sizes = np.bincount(parts.ravel()).tolist()
-    rims = _rims(parts)
-    root = list(range(len(tops)))
-
-    def find(part: int) -> int:
-        while root[part] != part:
-            root[part] = root[root[part]]
-            part = root[part]
-        return part
-
-    for first, second, passed in _passes(height, parts):
-        a, b = find(first), find(second)
-        share = passed / min(tops[a], tops[b])
-        if a == b:
-            continue
-        rim, size = _union(rims[a], rims[b]), sizes[a] + sizes[b]
-        if share > ONE_PASS or share * size > ONE_SHAPE * _hull_pixels(*rim[1:]):
-            low, high = min(a, b), max(a, b)
-            root[high] = low
-            tops[low], sizes[low], rims[low] = max(tops[a], tops[b]), size, rim
-    roots = np.array([find(part) for part in range(len(root))])
+    pairs, passed = _passes(height, parts)
+    tops = _maxima(height, parts).astype(np.float64)
+    sizes = np.bincount(parts.ravel())
+    roots = _roots(pairs, passed, tops, sizes, *_rims(parts, len(tops)))
     return np.unique(roots, return_inverse=True)[1].astype(np.int32)[parts]
 
 
-Rim = tuple[int, np.ndarray, np.ndarray]
-"""First row of a part, and its first and last column in each row, as float64."""
+@njit(cache=True, nogil=True)
+def _roots(
+    pairs: np.ndarray,
+    passed: np.ndarray,
+    tops: np.ndarray,
+    sizes: np.ndarray,
+    first_rows: np.ndarray,
+    starts: np.ndarray,
+    rims: np.ndarray,
+) -> np.ndarray:
+    """Return for each part the least number of those that it is joined with.
+
+    `tops` and `sizes` are changed. `first_rows`, `starts` and `rims` are from `_rims`.
+    """
+    top = first_rows.copy()
+    bottom = first_rows + np.diff(starts)
+    root = np.arange(len(tops))
+    following, end = np.full(len(tops), -1), np.arange(len(tops))  # chains of joined parts
+    for k in range(len(pairs)):
+        a, b = _root(root, pairs[k, 0]), _root(root, pairs[k, 1])
+        if a == b:
+            continue
+        low, high = min(a, b), max(a, b)
+        share, size = passed[k] / min(tops[a], tops[b]), sizes[a] + sizes[b]
+        above, below = min(top[a], top[b]), max(bottom[a], bottom[b])
+        is_one = share > ONE_PASS
+        if not is_one:
+            rim = np.empty((2, below - above))
+            rim[0], rim[1] = np.inf, -np.inf
+            for joined in (a, b):
+                part = joined
+                while part >= 0:
+                    here = rims[:, starts[part] : starts[part + 1]]
+                    _widen(rim[:, first_rows[part] - above :], here)
+                    part = following[part]
+            is_one = share * size > ONE_SHAPE * _hull_pixels(rim[0], rim[1])
+        if is_one:
+            root[high] = low
+            following[end[low]], end[low] = high, end[high]
+            tops[low], sizes[low] = max(tops[a], tops[b]), size
+            top[low], bottom[low] = above, below
+    return np.array([_root(root, part) for part in range(len(root))])
 
 
-def _rims(parts: np.ndarray) -> list[Rim]:
-    """Return the rim of each part; that of the number 0 is empty."""
-    rims: list[Rim] = [(0, np.empty(0), np.empty(0))]
-    for number, box in enumerate(ndimage.find_objects(parts), 1):
-        rows, columns = box
-        here = parts[box] == number
-        first = here.argmax(axis=1) + float(columns.start)
-        last = columns.stop - 1.0 - here[:, ::-1].argmax(axis=1)
-        empty = ~here.any(axis=1)
-        first[empty], last[empty] = np.inf, -np.inf
-        rims.append((rows.start, first, last))
-    return rims
+@njit(cache=True, nogil=True)
+def _widen(rim: np.ndarray, other: np.ndarray) -> None:
+    """Widen a rim by another that begins in the same row, in place."""
+    for row in range(other.shape[1]):
+        rim[0, row] = min(rim[0, row], other[0, row])
+        rim[1, row] = max(rim[1, row], other[1, row])
 
 
-def _union(a: Rim, b: Rim) -> Rim:
-    """Return the rim of two parts together."""
-    top = min(a[0], b[0])
-    n_rows = max(a[0] + len(a[1]), b[0] + len(b[1])) - top
-    first, last = np.full(n_rows, np.inf), np.full(n_rows, -np.inf)
-    for start, left, right in (a, b):
-        rows = np.s_[start - top : start - top + len(left)]
-        np.minimum(first[rows], left, out=first[rows])
-        np.maximum(last[rows], right, out=last[rows])
-    return top, first, last
+@njit(cache=True, nogil=True)
+def _root(root: np.ndarray, part: int) -> int:
+    """Return the last of a chain of roots, and shorten the chain."""
+    while root[part] != part:
+        root[part] = root[root[part]]
+        part = root[part]
+    return part
+
+
+@njit(cache=True, nogil=True)
+def _rims(parts: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rims of the parts; that of the number 0 is empty.
+
+    Returns
+    -------
+    first_rows : ndarray of int64, shape (count,)
+        First row of each part.
+    starts : ndarray of int64, shape (count + 1,)
+        Where the rows of each part begin in `rims`.
+    rims : ndarray of float64, shape (2, n)
+        First and last column in each row of each part.
+    """
+    height, width = parts.shape
+    first_rows, bottoms = np.full(count, height), np.zeros(count, np.int64)
+    for y in range(height):
+        for x in range(width):
+            part = parts[y, x]
+            if part > 0:
+                first_rows[part] = min(first_rows[part], y)
+                bottoms[part] = y + 1
+    starts = np.zeros(count + 1, np.int64)
+    for part in range(count):
+        starts[part + 1] = starts[part] + max(bottoms[part] - first_rows[part], 0)
+    rims = np.empty((2, starts[count]))
+    rims[0], rims[1] = np.inf, -np.inf
+    for y in range(height):
+        for x in range(width):
+            part = parts[y, x]
+            if part > 0:
+                place = starts[part] + y - first_rows[part]
+                rims[0, place] = min(rims[0, place], x)
+                rims[1, place] = x
+    return first_rows, starts, rims
 
 
 @njit(cache=True, nogil=True)
@@ -399,8 +466,8 @@ def _length(chain: np.ndarray) -> float:
     return total
 
 
-def _passes(height: np.ndarray, parts: np.ndarray) -> list[tuple[int, int, float]]:
-    """Return pairs of parts that touch with the height of the pass between, highest first."""
+def _passes(height: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return pairs (n, 2) of parts that touch, and the heights of passes (n,), highest first."""
     pairs, heights = [], []
     for here, there in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
         a, b = parts[here], parts[there]
@@ -409,7 +476,7 @@ def _passes(height: np.ndarray, parts: np.ndarray) -> list[tuple[int, int, float
         heights.append(np.minimum(height[here][met], height[there][met]))
     found, passed = np.concatenate(pairs), np.concatenate(heights)
     order = np.lexsort((found[:, 1], found[:, 0], -passed))
-    return list(zip(*found[order].T.tolist(), passed[order].tolist(), strict=True))
+    return found[order], passed[order].astype(np.float64)
 
 
 @njit(cache=True, nogil=True)
