@@ -157,4 +157,5 @@ def _cropped(work: _Work, field: Field) -> FieldPart:
     nucleus = counts[1].astype(np.float32)
     labels = segment(nucleus, settings.image_pixel_um, settings.size, field)
     cells = cut_cells(counts, labels, settings)
-    return FieldPart(cells, labels, field_figures(raw, labels, cells, settings))
+    figures = field_figures(raw, labels, cells, settings, corrected=counts)
+    return FieldPart(cells, labels, figures)

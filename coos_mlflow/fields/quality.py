@@ -210,7 +210,12 @@ BACKGROUND_PARTS = 8
 
 
 def field_figures(
-    counts: np.ndarray, labels: np.ndarray, cells: FieldCells, settings: CropSettings
+    counts: np.ndarray,
+    labels: np.ndarray,
+    cells: FieldCells,
+    settings: CropSettings,
+    *,
+    corrected: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Return the figures of one field, by key; NaN where one cannot be measured.
 
@@ -219,24 +224,25 @@ def field_figures(
     Parameters
     ----------
     counts : ndarray, shape (2, height, width)
-        As read, before uneven light is divided out: that changes the largest counts, so that
-        saturation could not be told.
+        As read: dividing uneven light out changes the largest counts, so that saturation could not
+        be told.
     labels : ndarray of int32, shape (height, width)
-        They may be from corrected counts.
     cells : FieldCells
     settings : CropSettings
+    corrected : ndarray, shape (2, height, width), or None
+        The counts that cells are cut from, where uneven light was divided out.
     """
     odd = cells.left_out[SMALL] + cells.left_out[LARGE]
     nuclei = len(cells) + cells.left_out[EDGE]
-    protein, nucleus = counts
+    nucleus = (counts if corrected is None else corrected)[1]
     area_mm2 = labels.size * (settings.image_pixel_um / 1000.0) ** 2
     return {
         "nuclei": float(nuclei),
         "nuclei_per_mm2": nuclei / area_mm2,
         "cell_area_um2": float(np.median(cells.columns["area_um2"])) if len(cells) else np.nan,
         "focus": _focus(nucleus, labels) if nuclei else np.nan,
-        "saturated_protein": _saturated(protein),
-        "saturated_nucleus": _saturated(nucleus),
+        "saturated_protein": _saturated(counts[0]),
+        "saturated_nucleus": _saturated(counts[1]),
         "debris": odd / (odd + nuclei) if odd + nuclei else np.nan,
         "coverage": float((labels > 0).mean()),
         "unevenness": _unevenness(nucleus, labels),
