@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from coos_mlflow.cropping.job import CropJob
 from coos_mlflow.errors import DataError
-from coos_mlflow.fields.centres import with_centres
 from coos_mlflow.fields.channels import choose_channels
 from coos_mlflow.fields.plate_images import PlateImages
 from coos_mlflow.fields.segmenters import NucleusSize, segmenter
@@ -125,6 +124,9 @@ def open_plate_images(location: str, options: CropOptions) -> OpenedImages:
         pixel_size_um=options.pixel_size,
     )
     if options.centres is not None:
+        # Imported here, since SciPy takes long and hardly any plate needs it.
+        from coos_mlflow.fields.centres import with_centres
+
         images = with_centres(images, options.centres)
     try:
         return OpenedImages(
