@@ -1,6 +1,7 @@
 """Distances of plates from the reference plates, class by class, in one view.
 
-A *unit* is the cells of one plate with one predicted class. The mean of a unit is compared with the
+A *unit* is the cells of one plate with one class. Where each well holds one class, this is the class
+that most cells of the well are labelled as; elsewhere it is the label of the cell. The mean of a unit is compared with the
 mean of the reference plates' units of the same class, so that the mix of classes on a plate has no
 influence. Distances are relative to the expected difference between plates: 1 is ordinary.
 """
@@ -15,14 +16,14 @@ import numpy as np
 from coos_mlflow.drift import MIN_CELLS_PER_CLASS
 from coos_mlflow.drift.variance_components import (
     cell_deviation,
-    plate_correlation,
     plate_variance,
     well_variance,
 )
 
 MIN_SHARE_OF_COMMONEST = 0.25
-"""A class is compared if it has at least this share of the cells of the plate's commonest class. On
-a plate with one or two classes, smaller groups are mostly wrongly labelled cells of the others."""
+"""Where cells have their own labels, a class is compared if it has at least this share of the cells
+of the plate's commonest class. On a plate with one or two classes, smaller groups are mostly wrongly
+labelled cells of the others. Classes that whole wells decide for need no such share."""
 
 WELL_WEIGHT = 20.0
 """A well with this many cells counts half as much as one with very many. It is the ratio of the
@@ -115,7 +116,10 @@ class Comparison:
 
 
 def comparable_units(
-    plates: np.ndarray, classes: np.ndarray, counts: np.ndarray
+    plates: np.ndarray,
+    classes: np.ndarray,
+    counts: np.ndarray,
+    min_share: float = MIN_SHARE_OF_COMMONEST,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Find the units that have enough cells to be compared.
 
@@ -125,6 +129,8 @@ def comparable_units(
         Plate of each group.
     classes, counts : ndarray of int, shape (groups,)
         Class and number of cells of each group.
+    min_share : float
+        Least share of the cells of the plate's commonest class.
 
     Returns
     -------
@@ -137,7 +143,7 @@ def comparable_units(
     table = np.zeros((len(names), int(classes.max(initial=0)) + 1), dtype=np.int64)
     np.add.at(table, (codes, classes), counts)
     compared = (table >= MIN_CELLS_PER_CLASS) & (
-        table >= MIN_SHARE_OF_COMMONEST * table.max(axis=1, keepdims=True)
+        table >= min_share * table.max(axis=1, keepdims=True)
     )
     rows, columns = np.nonzero(compared)
     number = np.full(table.shape, -1)
@@ -157,17 +163,44 @@ class ReferenceDistance:
     shared_scale : bool
         Whether all dimensions share one scale for each class. Probabilities need it: a dimension
         that is nearly always 0 would otherwise make a plate far.
+    min_share : float
+        See `comparable_units`.
+    precision : ndarray, shape (dims, dims), or None
+        Inverse of the correlation of the dimensions; None where they are taken as independent.
     """
 
-    def __init__(self, reference: Groups, n_classes: int, *, shared_scale: bool = False) -> None:
+    def __init__(
+        self,
+        reference: Groups,
+        n_classes: int,
+        *,
+        shared_scale: bool = False,
+        min_share: float = MIN_SHARE_OF_COMMONEST,
+        precision: np.ndarray | None = None,
+    ) -> None:
         self._reference = reference
         self._n_classes = n_classes
         self._shared_scale = shared_scale
+        self._min_share = min_share
+        self._precision = np.eye(reference.means.shape[1]) if precision is None else precision
 
     def leaving_out(self, plate: str) -> ReferenceDistance:
         """Return the same measure, without one of the reference plates."""
         others = self._reference.select(self._reference.plates != plate)
-        return ReferenceDistance(others, self._n_classes, shared_scale=self._shared_scale)
+        return self._changed(others, self._precision)
+
+    def with_correlation(self, correlation: np.ndarray) -> ReferenceDistance:
+        """Return the same measure for dimensions that vary together, (dims, dims)."""
+        return self._changed(self._reference, np.linalg.inv(correlation))
+
+    def _changed(self, reference: Groups, precision: np.ndarray) -> ReferenceDistance:
+        return ReferenceDistance(
+            reference,
+            self._n_classes,
+            shared_scale=self._shared_scale,
+            min_share=self._min_share,
+            precision=precision,
+        )
 
     @cached_property
     def deviation(self) -> np.ndarray:
@@ -182,7 +215,7 @@ class ReferenceDistance:
     def well_variance(self) -> np.ndarray:
         """Variance of wells within plates, in units of the variance of cells, shape (dims,)."""
         groups = self._reference
-        *_, unit = comparable_units(groups.plates, groups.classes, groups.counts)
+        *_, unit = self._comparable(groups)
         scaled = groups.means / self.deviation[groups.classes]
         return well_variance(scaled, groups.counts, unit)
 
@@ -197,15 +230,6 @@ class ReferenceDistance:
         return plate_variance(
             units.means / self.deviation[units.classes], units.noise, units.classes
         )
-
-    @cached_property
-    def _precision(self) -> np.ndarray:
-        """Inverse of the correlation of plates' differences, shape (dims, dims)."""
-        units, dims = self._units, self._units.means.shape[1]
-        if self._shared_scale or len(units.classes) == 0:
-            return np.eye(dims)
-        scaled = units.means / self.deviation[units.classes]
-        return np.linalg.inv(plate_correlation(scaled, units.classes))
 
     @cached_property
     def _centres(self) -> tuple[np.ndarray, np.ndarray]:
@@ -227,9 +251,7 @@ class ReferenceDistance:
 
     def units(self, groups: Groups) -> Units:
         """Return the units of plates, with wells weighted by their number of cells."""
-        plates, classes, counts, unit = comparable_units(
-            groups.plates, groups.classes, groups.counts
-        )
+        plates, classes, counts, unit = self._comparable(groups)
         kept = unit >= 0
         member, cells = unit[kept], groups.counts[kept]
         weight = cells / (cells + WELL_WEIGHT)
@@ -239,6 +261,11 @@ class ReferenceDistance:
         np.add.at(means, member, weight * groups.means[kept])
         np.add.at(noise, member, weight**2 * (self.well_variance + 1 / cells[:, None]))
         return Units(plates, classes, counts, means, noise)
+
+    def _comparable(
+        self, groups: Groups
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        return comparable_units(groups.plates, groups.classes, groups.counts, self._min_share)
 
     def compare(self, groups: Groups) -> Comparison:
         """Compare the units of `groups` with the reference units of their classes."""

@@ -51,6 +51,37 @@ class Profile:
             variances={view: values[keep] for view, values in self.variances.items()},
         )
 
+    def by_wells(self) -> Profile:
+        """Return the same cells in one group a well, whose class is the commonest label in it.
+
+        Cells without a well have their own labels, as before. Of labels with equal numbers of
+        cells, the first counts.
+        """
+        ids, number = self.wells_of_groups()
+        votes = np.zeros((len(ids), self.means["softmax"].shape[1]), dtype=np.int64)
+        np.add.at(votes, (number, self.classes), self.counts)
+        classes = np.where(self.wells == "", self.classes, votes.argmax(axis=1)[number])
+        keys, group = np.unique(np.column_stack([number, classes]), axis=0, return_inverse=True)
+        counts = np.bincount(group, self.counts, len(keys)).astype(np.int64)
+        means, variances = {}, {}
+        for view in self.means:
+            own, spread = self.means[view].astype(float), self.variances[view].astype(float)
+            weights = self.counts[:, None]
+            total, squares = np.zeros((2, len(keys), own.shape[1]))
+            np.add.at(total, group, weights * own)
+            np.add.at(squares, group, weights * (spread + own**2))
+            mean = total / counts[:, None]
+            means[view] = mean.astype(np.float32)
+            variances[view] = np.maximum(squares / counts[:, None] - mean**2, 0.0).astype(np.float32)
+        return Profile(
+            plates=np.array([ids[n][0] for n in keys[:, 0]], dtype=str),
+            wells=np.array([ids[n][1] for n in keys[:, 0]], dtype=str),
+            classes=keys[:, 1],
+            counts=counts,
+            means=means,
+            variances=variances,
+        )
+
     def wells_of_groups(self) -> tuple[list[tuple[str, str]], np.ndarray]:
         """Return plates and wells in the order of their ids, and the number of each group's well.
 
