@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from coos_mlflow.drift import CANNOT_TELL, MIN_CELLS_PER_PLATE, SHIFTED, verdict
+from coos_mlflow.drift import IN_RANGE, MIN_CELLS_PER_PLATE, SHIFTED, verdict
 from coos_mlflow.drift import error_estimate as error
 from coos_mlflow.drift.calibration import corrected_shares
 from coos_mlflow.drift.collect import Collected
@@ -21,12 +21,12 @@ from coos_mlflow.drift.profile import Profile
 from coos_mlflow.drift.quality_shift import quality_shifts
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.drift.statistics.raw_figures import MOVED
-from coos_mlflow.drift.wells import decided_classes, share_intervals, well_warnings
+from coos_mlflow.drift.wells import ODD, decided_classes, share_intervals, well_warnings
 from coos_mlflow.metrics import recalls
 from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.wells import well_positions
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 MAX_PLATES_WITH_EFFECTS = 8
 """Effect sizes are measured for this many plates of a file, the farthest: each takes about a
@@ -35,9 +35,111 @@ second."""
 BASELINE: dict[str, Any] = {
     "key": "baseline",
     "meaning": "what one expects who trusts the test set: the figure to beat",
+    "blind_to": "every change from plate to plate",
 }
 
 _DIGITS, _PLACES = 6, 9
+
+
+class Assessor:
+    """Compares plates with the reference of a model version.
+
+    Parameters
+    ----------
+    reference : Reference
+    one_class : bool or None
+        Whether each well holds one class; None for what the reference's own wells show.
+    """
+
+    def __init__(self, reference: Reference, *, one_class: bool | None = None) -> None:
+        self._reference = reference
+        pure = reference.calibration.label_rates is not None
+        self._one_class = pure if one_class is None else one_class and pure
+        self._comparison = PlateComparison(reference, one_class=self._one_class)
+        self._known = self._comparison.reference_plates()
+        self._allowance = verdict.allowance(reference.training_predictions)
+        self._judge = verdict.Judge(
+            self._known,
+            allowance=self._allowance,
+            usual_errors=1 - np.nan_to_num(recalls(reference.confusions["training"]), nan=1.0),
+        )
+        self._sensitivity = self._judge.sensitivity()
+        self._far = self._comparison.far_well()
+
+    def assess(
+        self,
+        collected: Collected,
+        *,
+        has_plate_ids: bool,
+        has_well_ids: bool,
+        effects: bool = True,
+        seed: int = 0,
+    ) -> dict[str, Any]:
+        """Compare the plates of a file with the reference.
+
+        Parameters
+        ----------
+        collected : Collected
+            The scored plates.
+        has_plate_ids, has_well_ids : bool
+            Whether the file named them. Without either there are distances, but no verdict.
+        effects : bool
+            Measure effect sizes, which take about a second for each plate.
+        seed : int
+            For the bootstrap and for the cells drawn for effect sizes.
+
+        Returns
+        -------
+        dict
+            JSON-ready, as docs/drift.md describes it, with numbers rounded to six significant
+            digits. Distances are relative to the expected distance of a plate of the reference's
+            own population: 1 is ordinary.
+        """
+        reference = self._reference
+        compared = self._comparison.compare(collected.profile, known=False)
+        plates = [
+            self._judge.judge(
+                plate,
+                has_plate_ids=has_plate_ids,
+                has_well_ids=has_well_ids,
+                n_plates=len(compared),
+            )
+            for plate in compared
+        ]
+        file_verdict, reason = verdict.overall(plates)
+        wells = _wells(reference, self._comparison, collected, self._far, plates)
+        known = _reference_entry(self._known, reference.training_predictions)
+        assessment = {
+            "schema_version": SCHEMA_VERSION,
+            "dataset": _dataset_entry(reference.dataset),
+            "seed": seed,
+            "verdict": file_verdict,
+            "reason": reason,
+            "n_cells": int(collected.profile.counts.sum()),
+            "has_plate_ids": has_plate_ids,
+            "has_well_ids": has_well_ids,
+            "plates": plates,
+            "expected_by_chance": verdict.ALPHA * len(plates),
+            "error": _add_figures(plates, reference, collected, has_well_ids, seed),
+            "error_record": error_record(reference, has_wells=has_well_ids),
+            "model_errors": _model_errors(reference),
+            "class_shares": _class_shares(reference, collected.profile),
+            "effects": {"statistics": describe(), "reference": reference.effects},
+            "reference": known | {"sensitivity": self._sensitivity},
+            "raw_moves": quality_shifts(
+                compared,
+                self._known["training"],
+                kept_share=reference.kept_share,
+                has_ids=has_plate_ids and has_well_ids,
+            ),
+            "wells": wells,
+            "edge_wells": edge_against_inner(wells),
+            "wells_have_classes": self._one_class,
+            "settings": _settings(self._allowance) | {"far_well": self._far},
+        }
+        _add_effects(plates, reference, collected, seed, measured=effects)
+        rounded: dict[str, Any] = _rounded(assessment)
+        return rounded
 
 
 def assess(
@@ -48,66 +150,10 @@ def assess(
     has_well_ids: bool,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Compare the plates of a file with the reference of a model version.
-
-    Parameters
-    ----------
-    reference : Reference
-    collected : Collected
-        The scored plates.
-    has_plate_ids, has_well_ids : bool
-        Whether the file named them. Without either there are distances, but no verdict.
-    seed : int
-        For the bootstrap and for the cells drawn for effect sizes.
-
-    Returns
-    -------
-    dict
-        JSON-ready, as docs/drift.md describes it, with numbers rounded to six significant digits.
-        Distances are relative to the expected distance of a plate of the reference's own
-        population: 1 is ordinary.
-    """
-    comparison = PlateComparison(reference)
-    known = comparison.reference_plates()
-    compared = comparison.compare(collected.profile, known=False)
-    allowance = verdict.allowance(reference.training_predictions)
-    judge = verdict.Judge(
-        known, has_plate_ids=has_plate_ids, has_well_ids=has_well_ids, allowance=allowance
+    """Compare the plates of a file with the reference of a model version; see `Assessor.assess`."""
+    return Assessor(reference).assess(
+        collected, has_plate_ids=has_plate_ids, has_well_ids=has_well_ids, seed=seed
     )
-    plates = [judge.judge(plate) for plate in compared]
-    file_verdict, reason = verdict.overall(plates)
-    far = comparison.far_well()
-    wells = _wells(reference, comparison, collected, far)
-    assessment = {
-        "schema_version": SCHEMA_VERSION,
-        "dataset": _dataset_entry(reference.dataset),
-        "seed": seed,
-        "verdict": file_verdict,
-        "reason": reason,
-        "n_cells": int(collected.profile.counts.sum()),
-        "has_plate_ids": has_plate_ids,
-        "has_well_ids": has_well_ids,
-        "plates": plates,
-        "expected_by_chance": verdict.ALPHA * len(plates),
-        "error": _add_figures(plates, reference, collected, has_well_ids, seed),
-        "error_record": error_record(reference, has_wells=has_well_ids),
-        "model_errors": _model_errors(reference),
-        "class_shares": _class_shares(reference, collected.profile),
-        "effects": {"statistics": describe(), "reference": reference.effects},
-        "reference": _reference_entry(known, reference.training_predictions),
-        "raw_moves": quality_shifts(
-            compared,
-            known["training"],
-            kept_share=reference.kept_share,
-            has_ids=has_plate_ids and has_well_ids,
-        ),
-        "wells": wells,
-        "edge_wells": edge_against_inner(wells),
-        "wells_have_classes": reference.calibration.label_rates is not None,
-        "settings": _settings(allowance) | {"far_well": far},
-    }
-    rounded: dict[str, Any] = _rounded(assessment)
-    return rounded
 
 
 def _dataset_entry(dataset: Dataset) -> dict[str, Any]:
@@ -133,7 +179,7 @@ def _add_figures(
     has_well_ids: bool,
     seed: int,
 ) -> dict[str, Any]:
-    """Add error, class shares and effect sizes to each plate; return the error of the file."""
+    """Add error and class shares to each plate; return the error of the file."""
     confusions = {
         plate: reference.calibration.confusions(
             probabilities, collected.wells[plate] if has_well_ids else None
@@ -144,9 +190,21 @@ def _add_figures(
         name = plate["plate"]
         plate["error"] = _estimate(reference, [confusions[name]], [plate], has_well_ids, seed)
         plate["class_shares"] = _class_shares(reference, collected.profile.of_plate(name))
-    for plate in _farthest(plates):
-        plate["effects"] = effect_sizes(collected.samples[plate["plate"]], reference.sample, seed)
     return _estimate(reference, list(confusions.values()), plates, has_well_ids, seed)
+
+
+def _add_effects(
+    plates: list[dict[str, Any]],
+    reference: Reference,
+    collected: Collected,
+    seed: int,
+    *,
+    measured: bool,
+) -> None:
+    for plate in plates:
+        plate["effects"] = {}
+    for plate in _farthest(plates) if measured else ():
+        plate["effects"] = effect_sizes(collected.samples[plate["plate"]], reference.sample, seed)
 
 
 def _settings(allowance: dict[str, float]) -> dict[str, Any]:
@@ -168,7 +226,12 @@ def error_record(reference: Reference, *, has_wells: bool) -> dict[str, Any]:
     for key, estimator in estimators().items():
         # A reference older than the estimator has no record of it.
         if key in reference.record:
-            names = {"key": key, "title": estimator.title, "meaning": estimator.meaning}
+            names = {
+                "key": key,
+                "title": estimator.title,
+                "meaning": estimator.meaning,
+                "blind_to": estimator.blind_to,
+            }
             entries.append(names | {"splits": _offs(reference.record[key], truths)})
     if truths:
         nearest = next(iter(truths))
@@ -204,6 +267,7 @@ def _estimate(
         reference.calibration,
         has_wells=has_well_ids,
         obstacle=_obstacle(plates, reference.calibration.chosen(has_wells=has_well_ids)),
+        no_upper_end=_no_upper_end(plates),
         seed=seed,
     )
 
@@ -216,7 +280,7 @@ def _obstacle(plates: list[dict[str, Any]], estimator: str) -> str | None:
             "No plate of Training or the test sets lies as far from Training, so that nothing "
             "tells whether an estimate could be believed."
         )
-    unjudged = [plate for plate in plates if plate["verdict"] == CANNOT_TELL]
+    unjudged = [plate for plate in plates if not plate["judged"]]
     if sum(plate["n_cells"] for plate in unjudged) > limit:
         return f"An estimate holds for plates that can be judged. {unjudged[0]['reason']}"
     # Confidence is not reliable on shifted plates; the labels within wells are.
@@ -232,10 +296,20 @@ def _obstacle(plates: list[dict[str, Any]], estimator: str) -> str | None:
     return None
 
 
+def _no_upper_end(plates: list[dict[str, Any]]) -> str | None:
+    """Return why nothing vouches for an upper end of the error, in one sentence, or None."""
+    limit = error.MAX_DOUBTFUL_SHARE * sum(plate["n_cells"] for plate in plates)
+    odd = [plate for plate in plates if plate["verdict"] != IN_RANGE]
+    if sum(plate["n_cells"] for plate in odd) <= limit:
+        return None
+    return (
+        "On plates unlike those of Training whole wells may be misread, which no estimate without "
+        "labels can see."
+    )
+
+
 def _farthest(plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the plates whose effect sizes are measured, and set those of all plates to none."""
-    for plate in plates:
-        plate["effects"] = {}
+    """Return the plates whose effect sizes are measured."""
     far = sorted(plates, key=lambda plate: np.inf if plate["score"] is None else -plate["score"])
     return far[:MAX_PLATES_WITH_EFFECTS]
 
@@ -284,7 +358,11 @@ def _reference_entry(known: verdict.ReferencePlates, training_predictions: str) 
 
 
 def _wells(
-    reference: Reference, comparison: PlateComparison, collected: Collected, far: float | None
+    reference: Reference,
+    comparison: PlateComparison,
+    collected: Collected,
+    far: float | None,
+    plates: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """Return position, figures, class and warnings of each well with a name."""
     distances, confidences = comparison.wells(collected.profile), _confidences(collected)
@@ -298,6 +376,9 @@ def _wells(
         reference.dataset.class_names,
         one_class=reference.calibration.label_rates is not None,
     )
+    odd = {(plate["plate"], well) for plate in plates for well in plate["odd_wells"]}
+    for pair, found in zip(ids, warnings, strict=True):
+        found.extend([ODD] if pair in odd else [])
     decided = _decided(reference, ids, votes, shares)
     return [
         {

@@ -17,7 +17,8 @@ from coos_mlflow.drift.calibration import fit_temperature
 from coos_mlflow.drift.estimators import Predictions, estimators
 from coos_mlflow.metrics import balanced_error, confusion_matrix, present_classes, recalls
 
-ESTIMATED = "estimated"
+ESTIMATED, AT_LEAST = "estimated", "at least"
+"""Answers with a figure: with a range, or with its lower end alone."""
 
 MIN_CLASS_SHARE = 0.02
 """A class with fewer cells than this share of the commonest class counts as absent: estimators
@@ -29,9 +30,9 @@ MIN_MARGIN = 0.5
 DRAWS, RANGE = 400, (5.0, 95.0)
 """Bootstrap draws of wells, and the percentiles of their errors that bound the range."""
 
-RUNNER_UP = 0.5
-"""A well is doubtful when its second label has at least this share of the cells of its first. If
-the second were the truth, most of its labels would be wrong."""
+RUNNER_UP = 0.4
+"""A well is torn when its second label has at least this share of the cells of its first. If the
+second were the truth, most of its labels would be wrong."""
 
 MAX_DOUBTFUL_SHARE = 0.25
 """No estimate is given if a larger share of the cells lies in doubtful wells, or on plates farther
@@ -209,6 +210,7 @@ def estimate(
     *,
     has_wells: bool,
     obstacle: str | None = None,
+    no_upper_end: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Estimate the error of plates, or explain why it cannot be estimated.
@@ -221,6 +223,8 @@ def estimate(
         Whether the file names wells.
     obstacle : str or None
         A reason against any estimate, in one sentence.
+    no_upper_end : str or None
+        Why nothing vouches for an upper end of the range, in one sentence.
     seed : int
         For the bootstrap of plates and wells.
 
@@ -230,7 +234,9 @@ def estimate(
         ``balanced_error``, ``low``, ``high`` and ``wrong_labels``, the plain share of wrong labels
         (all in %; None without an estimate), ``answer``, ``reason``, ``classes``, ``recalls``,
         ``recall_lows``, ``recall_highs`` (a fraction or None for each class), and ``estimators``,
-        the balanced error by each estimator. The range covers the variation over wells, and over
+        the balanced error by each estimator. ``untold`` are the classes whose recall cannot be
+        told, ``missing`` those of the model for which no well decides. Without an upper end
+        ``high`` is None. The range covers the variation over wells, and over
         plates if there are several. It is widened by the estimator's margin on left-out plates of
         Training.
     """
@@ -244,19 +250,36 @@ def estimate(
         },
     }
     by_well = [plate[chosen] for plate in plates]
+    untold: list[int] = []
     if estimators()[chosen].needs_wells:
-        obstacle = obstacle or _well_obstacle(np.concatenate(by_well))
+        wells = np.concatenate(by_well)
+        obstacle = obstacle or _well_obstacle(wells)
+        untold = untold_classes(wells)
+        entry["missing"] = np.setdiff1d(np.arange(len(total)), well_labels(wells)).tolist()
+    else:
+        entry["missing"] = []
+    entry["untold"] = untold
     if obstacle:
         figures = dict.fromkeys(("balanced_error", "low", "high", "wrong_labels"))
         classes = {key: [None] * len(total) for key in ("recalls", "recall_lows", "recall_highs")}
         return entry | figures | classes | {"answer": CANNOT_TELL, "reason": obstacle}
-    reason = f"{estimators()[chosen].title} {estimators()[chosen].meaning}."
     figures = {
         "balanced_error": _error(total),
         "wrong_labels": float(100 * (1 - np.trace(total) / total.sum())),
     }
     rng = np.random.default_rng(seed)
     spread = _range(by_well, calibration.margin[chosen], calibration.recall_margin[chosen], rng)
+    for key in ("recalls", "recall_lows", "recall_highs"):
+        spread[key] = [None if label in untold else r for label, r in enumerate(spread[key])]
+    if untold and no_upper_end is None:
+        no_upper_end = (
+            "In more than a quarter of the cells of some classes the labels of the well are torn "
+            "between two classes."
+        )
+    if no_upper_end:
+        spread["high"], spread["recall_lows"] = None, [None] * len(total)
+        return entry | figures | spread | {"answer": AT_LEAST, "reason": no_upper_end}
+    reason = f"{estimators()[chosen].title} {estimators()[chosen].meaning}."
     return entry | figures | spread | {"answer": ESTIMATED, "reason": reason}
 
 
@@ -320,6 +343,21 @@ def _well_obstacle(by_well: np.ndarray) -> str | None:
         "or too few to tell: either these wells hold more than one protein, or the model fails on "
         "them."
     )
+
+
+def well_labels(by_well: np.ndarray) -> np.ndarray:
+    """Return the commonest label of each well, int64, shape (wells,)."""
+    labels: np.ndarray = by_well.sum(axis=1).argmax(axis=1)
+    return labels
+
+
+def untold_classes(by_well: np.ndarray) -> list[int]:
+    """Return the classes of which more than `MAX_DOUBTFUL_SHARE` of the cells are in torn wells."""
+    votes, labels = by_well.sum(axis=1), well_labels(by_well)
+    n = votes.shape[1]
+    cells = np.bincount(labels, votes.sum(axis=1), n)
+    torn = np.bincount(labels, votes.sum(axis=1) * torn_wells(votes), n)
+    return np.flatnonzero(torn > MAX_DOUBTFUL_SHARE * cells).tolist()
 
 
 def doubtful_wells(by_well: np.ndarray) -> np.ndarray:

@@ -53,6 +53,9 @@ class ComparedPlate:
         Share of the expected square that comes from having few cells and wells.
     not_judged : dict of int to int
         Cells of the classes on the plate that are not compared.
+    disagreeing : ndarray of float64, shape (classes,)
+        Share of the cells of each class that are labelled otherwise than their well; 0 where cells
+        have labels of their own.
     wells : tuple of str
         Wells with enough cells to be judged, where each well holds one class.
     well_classes : ndarray of int, shape (wells,)
@@ -70,6 +73,7 @@ class ComparedPlate:
     squares: np.ndarray
     noise_shares: np.ndarray
     not_judged: dict[int, int]
+    disagreeing: np.ndarray
     wells: tuple[str, ...]
     well_classes: np.ndarray
     well_squares: np.ndarray
@@ -178,10 +182,10 @@ class PlateComparison:
             Whether they are the model's own reference plates. A Training plate is then compared
             with the other Training plates.
         """
-        grouped, compared = self._grouped(profile), []
-        for plate in np.unique(grouped.plates).tolist():
+        compared = []
+        for plate in np.unique(profile.plates).tolist():
             by_view = self._without.get(plate, self._by_view) if known else self._by_view
-            compared.append(self._compare(grouped.of_plate(plate), by_view))
+            compared.append(self._compare(profile.of_plate(plate), by_view))
         return compared
 
     def reference_plates(self) -> dict[str, list[ComparedPlate]]:
@@ -216,8 +220,9 @@ class PlateComparison:
         ]
         return float(np.quantile(distances, FAR_QUANTILE)) if distances else None
 
-    def _compare(self, profile: Profile, by_view: dict[str, ReferenceDistance]) -> ComparedPlate:
+    def _compare(self, labelled: Profile, by_view: dict[str, ReferenceDistance]) -> ComparedPlate:
         """Compare the profile of one plate in all views; its units are the same in each."""
+        profile = self._grouped(labelled)
         compared: dict[str, Comparison] = {
             view: by_view[view].compare(_groups(profile, view)) for view in VIEWS
         }
@@ -238,11 +243,24 @@ class PlateComparison:
             squares=np.stack([compared[view].distances for view in VIEWS]),
             noise_shares=np.mean([compared[view].noise_share for view in VIEWS], axis=0),
             not_judged={int(label): int(counts[label]) for label in left},
+            disagreeing=_disagreeing(labelled, profile)[raw.classes],
             wells=tuple(profile.wells[judged].tolist()),
             well_classes=profile.classes[judged],
             well_squares=squares[judged],
             raw_deviations=raw.deviations,
         )
+
+
+def _disagreeing(labelled: Profile, grouped: Profile) -> np.ndarray:
+    """Return by class the share of cells labelled otherwise, (classes of the model,)."""
+    class_of = dict(zip(grouped.wells.tolist(), grouped.classes.tolist(), strict=True))
+    decided = np.array([class_of[well] for well in labelled.wells.tolist()])
+    decided = np.where(labelled.wells == "", labelled.classes, decided)
+    n_classes = labelled.means["softmax"].shape[1]
+    cells = np.bincount(decided, labelled.counts, n_classes)
+    differing = np.where(labelled.classes == decided, 0, labelled.counts)
+    shares: np.ndarray = np.bincount(decided, differing, n_classes) / np.maximum(cells, 1)
+    return shares
 
 
 def _groups(profile: Profile, view: str) -> Groups:

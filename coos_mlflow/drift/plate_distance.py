@@ -1,9 +1,10 @@
 """Distances of plates from the reference plates, class by class, in one view.
 
-A *unit* is the cells of one plate with one class. Where each well holds one class, this is the class
-that most cells of the well are labelled as; elsewhere it is the label of the cell. The mean of a unit is compared with the
-mean of the reference plates' units of the same class, so that the mix of classes on a plate has no
-influence. Distances are relative to the expected difference between plates: 1 is ordinary.
+A *unit* is the cells of one plate with one class. Where each well holds one class, this is the
+class that most cells of the well are labelled as; elsewhere it is the label of the cell. The mean
+of a unit is compared with the mean of the reference plates' units of the same class, so that the
+mix of classes on a plate has no influence. Distances are relative to the expected difference
+between plates: 1 is ordinary.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from coos_mlflow.drift.variance_components import (
 )
 
 MIN_SHARE_OF_COMMONEST = 0.25
-"""Where cells have their own labels, a class is compared if it has at least this share of the cells
-of the plate's commonest class. On a plate with one or two classes, smaller groups are mostly wrongly
-labelled cells of the others. Classes that whole wells decide for need no such share."""
+"""Where cells have their own labels, a class is compared if it has at least this share of the
+cells of the plate's commonest class. On a plate with one or two classes, smaller groups are mostly
+wrongly labelled cells of the others. Classes that whole wells decide for need no such share."""
 
 WELL_WEIGHT = 20.0
 """A well with this many cells counts half as much as one with very many. It is the ratio of the
@@ -262,9 +263,7 @@ class ReferenceDistance:
         np.add.at(noise, member, weight**2 * (self.well_variance + 1 / cells[:, None]))
         return Units(plates, classes, counts, means, noise)
 
-    def _comparable(
-        self, groups: Groups
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _comparable(self, groups: Groups) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         return comparable_units(groups.plates, groups.classes, groups.counts, self._min_share)
 
     def compare(self, groups: Groups) -> Comparison:

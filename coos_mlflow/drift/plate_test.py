@@ -20,10 +20,10 @@ SHRINKAGE = 0.5
 """Weight of the identity matrix in the correlation of the views. About twenty plates give only a
 rough correlation; independent views have the higher limit."""
 
-PRIOR_FREEDOM = 20.0
-"""Degrees of freedom of the prior deviation: as much weight as twenty-one units of a reference. On
-ten registries of simulated data the deviations of new plates differed by 3 % from one another, and
-those that each registry estimated from its own plates by 20 %."""
+PRIOR_FREEDOM = 40.0
+"""Degrees of freedom of the prior deviation: as much weight as 41 units of a reference. Over ten
+registries of simulated data, the deviations of new plates differed by 6 % of their mean, and those
+that each registry estimated from its own plates by 18 %."""
 
 PLATE_SHARE = 0.1
 """Share of the variance of a class's score that all classes of its plate have in common. On plates
@@ -37,10 +37,22 @@ FAR_WELLS, MIN_FAR_WELLS = 1 / 8, 2
 """The share of a plate's wells whose mean score tests for odd wells, and their least number. One of
 seven proteins holds a seventh of the wells."""
 
-WEIGHTS = {"plate": 0.2, "class": 0.5, "wells": 0.3}
+PLATE_WEIGHT, CLASS_WEIGHT, WELLS_WEIGHT = 0.2, 0.5, 0.3
 """Shares of the false alarms that the test of whole plates, the test of single classes and the test
-of odd wells may each raise. A plate of one class leaves the share of single classes to the test of
-whole plates."""
+of odd wells may each raise, on plates of many classes; see `shares`."""
+
+
+def shares(n_classes: int, *, has_wells: bool) -> dict[str, float]:
+    """Return by statistic its share of the false alarms, summing to 1.
+
+    With fewer classes a plate's odd wells tell less that its classes do not tell, so that their
+    share goes to the classes. On a plate of one class, class and plate are the same.
+    """
+    wells = WELLS_WEIGHT * (1 - 1 / n_classes) ** 2 if has_wells else 0.0
+    if n_classes == 1:
+        return {"plate": 1.0}
+    own = {"plate": PLATE_WEIGHT, "class": CLASS_WEIGHT + WELLS_WEIGHT - wells}
+    return own | ({"wells": wells} if has_wells else {})
 
 
 def moderated_deviation(deviation: np.ndarray, freedom: float, prior: np.ndarray) -> np.ndarray:
@@ -133,9 +145,9 @@ class NullPlates:
         scores = (own + common[:, None]) / uncertain[:, None]
         weights = np.array(self.weights)
         draws = {"plate": (np.einsum("dcv,c->dv", scores, weights) / self.expected).max(axis=1)}
-        if classes > 1:
+        if "class" in self._shares:
             draws["class"] = scores[:, :, list(self.class_views)].max(axis=(1, 2))
-        if sum(self.wells) >= MIN_FAR_WELLS:
+        if "wells" in self._shares:
             draws["wells"] = self._wells(rng)
         return draws
 
@@ -153,12 +165,7 @@ class NullPlates:
 
     @cached_property
     def _shares(self) -> dict[str, float]:
-        """Share of the false alarms of each statistic, summing to 1."""
-        weights = {name: WEIGHTS[name] for name in self._draws}
-        if "class" not in weights:
-            weights["plate"] += WEIGHTS["class"]
-        total = sum(weights.values())
-        return {name: weight / total for name, weight in weights.items()}
+        return shares(len(self.weights), has_wells=sum(self.wells) >= MIN_FAR_WELLS)
 
     @cached_property
     def _smallest(self) -> np.ndarray:

@@ -72,7 +72,9 @@ class Profile:
             np.add.at(squares, group, weights * (spread + own**2))
             mean = total / counts[:, None]
             means[view] = mean.astype(np.float32)
-            variances[view] = np.maximum(squares / counts[:, None] - mean**2, 0.0).astype(np.float32)
+            variances[view] = np.maximum(squares / counts[:, None] - mean**2, 0.0).astype(
+                np.float32
+            )
         return Profile(
             plates=np.array([ids[n][0] for n in keys[:, 0]], dtype=str),
             wells=np.array([ids[n][1] for n in keys[:, 0]], dtype=str),

@@ -30,7 +30,7 @@ FACTS_FILE = "reference.json"
 SIZE_LIMIT = 5_000_000
 """Bytes that a reference may take on disk."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _FIT_ROWS = 20_000
 _CALIBRATION_FACTS = ("temperature", "off", "margin", "recall_margin", "pure_wells")
 

@@ -14,7 +14,12 @@ from coos_mlflow.drift.estimators.well_consensus import design_effects, well_cla
 LEVEL = 0.95
 """Of the intervals of shares."""
 
-TORN, TOO_FEW, FAR = "torn between", "too few cells", "far from the reference"
+TORN, TOO_FEW, FAR, ODD = (
+    "torn between",
+    "too few cells",
+    "far from the reference",
+    "unlike every class",
+)
 """Warnings; the first goes on with the names of two classes."""
 
 

@@ -68,6 +68,8 @@ class Estimator:
         Its name in the report.
     meaning : str
         How it works, for a biologist.
+    blind_to : str
+        The kind of error that it does not see, for a biologist.
     needs_wells : bool
         Whether it uses the well of each cell; it then assumes that each well holds one class.
     fit : callable
@@ -80,6 +82,7 @@ class Estimator:
 
     title: str
     meaning: str
+    blind_to: str
     needs_wells: bool
     fit: Callable[[Predictions, np.ndarray], np.ndarray]
     truths: Callable[[Predictions, np.ndarray], np.ndarray]

@@ -20,6 +20,7 @@ ESTIMATOR = Estimator(
     title="Average confidence",
     meaning="trusts the model's own probabilities, after temperature scaling and correction for "
     "the plate's mix of classes",
+    blind_to="cells of which the model is sure and wrong, which shifted plates are full of",
     needs_wells=False,
     fit=_fit,
     truths=_truths,

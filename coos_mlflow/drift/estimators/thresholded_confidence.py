@@ -40,6 +40,7 @@ ESTIMATOR = Estimator(
     title="Thresholded confidence, by class",
     meaning="counts the cells whose confidence falls below a threshold that each class learnt on "
     "left-out Training plates",
+    blind_to="cells of which the model is sure and wrong, which shifted plates are full of",
     needs_wells=False,
     fit=_fit,
     truths=_truths,

@@ -80,6 +80,8 @@ ESTIMATOR = Estimator(
     title="Well consensus",
     meaning="takes each well to hold one protein, as the wells of Training do, and counts the "
     "cells that disagree with their well",
+    blind_to="wells most of whose cells are labelled as one and the same wrong class, and cells of "
+    "none of the classes",
     needs_wells=True,
     fit=_fit,
     truths=_truths,
