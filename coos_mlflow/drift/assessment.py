@@ -48,66 +48,113 @@ def assess(
     has_well_ids: bool,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Compare the plates of a file with the reference of a model version.
+    """Compare the plates of one file with the reference of a model version; see `Assessor`."""
+    return Assessor(reference).assess(
+        collected, has_plate_ids=has_plate_ids, has_well_ids=has_well_ids, seed=seed
+    )
+
+
+class Assessor:
+    """Compares plates with the reference of a model version.
+
+    What depends on the reference alone is computed once, which takes most of the time of a file
+    with one plate.
 
     Parameters
     ----------
     reference : Reference
-    collected : Collected
-        The scored plates.
-    has_plate_ids, has_well_ids : bool
-        Whether the file named them. Without either there are distances, but no verdict.
-    seed : int
-        For the bootstrap and for the cells drawn for effect sizes.
-
-    Returns
-    -------
-    dict
-        JSON-ready, as docs/drift.md describes it, with numbers rounded to six significant digits.
-        Distances are relative to the expected distance of a plate of the reference's own
-        population: 1 is ordinary.
     """
-    comparison = PlateComparison(reference)
-    known = comparison.reference_plates()
-    compared = comparison.compare(collected.profile, known=False)
-    allowance = verdict.allowance(reference.training_predictions)
-    judge = verdict.Judge(
-        known, has_plate_ids=has_plate_ids, has_well_ids=has_well_ids, allowance=allowance
-    )
-    plates = [judge.judge(plate) for plate in compared]
-    file_verdict, reason = verdict.overall(plates)
-    far = comparison.far_well()
-    wells = _wells(reference, comparison, collected, far)
-    assessment = {
-        "schema_version": SCHEMA_VERSION,
-        "dataset": _dataset_entry(reference.dataset),
-        "seed": seed,
-        "verdict": file_verdict,
-        "reason": reason,
-        "n_cells": int(collected.profile.counts.sum()),
-        "has_plate_ids": has_plate_ids,
-        "has_well_ids": has_well_ids,
-        "plates": plates,
-        "expected_by_chance": verdict.ALPHA * len(plates),
-        "error": _add_figures(plates, reference, collected, has_well_ids, seed),
-        "error_record": error_record(reference, has_wells=has_well_ids),
-        "model_errors": _model_errors(reference),
-        "class_shares": _class_shares(reference, collected.profile),
-        "effects": {"statistics": describe(), "reference": reference.effects},
-        "reference": _reference_entry(known, reference.training_predictions),
-        "raw_moves": quality_shifts(
-            compared,
-            known["training"],
-            kept_share=reference.kept_share,
-            has_ids=has_plate_ids and has_well_ids,
-        ),
-        "wells": wells,
-        "edge_wells": edge_against_inner(wells),
-        "wells_have_classes": reference.calibration.label_rates is not None,
-        "settings": _settings(allowance) | {"far_well": far},
-    }
-    rounded: dict[str, Any] = _rounded(assessment)
-    return rounded
+
+    def __init__(self, reference: Reference) -> None:
+        self._reference = reference
+        self._comparison = PlateComparison(reference)
+        self._known = self._comparison.reference_plates()
+        self._far = self._comparison.far_well()
+        self._judges: dict[tuple[bool, bool], verdict.Judge] = {}
+
+    def assess(
+        self,
+        collected: Collected,
+        *,
+        has_plate_ids: bool,
+        has_well_ids: bool,
+        seed: int = 0,
+        effects: bool = True,
+    ) -> dict[str, Any]:
+        """Compare the plates of a file.
+
+        Parameters
+        ----------
+        collected : Collected
+            The scored plates.
+        has_plate_ids, has_well_ids : bool
+            Whether the file named them. Without either there are distances, but no verdict.
+        seed : int
+            For the bootstrap and for the cells drawn for effect sizes.
+        effects : bool
+            Whether effect sizes are measured, which takes up to a second a plate.
+
+        Returns
+        -------
+        dict
+            JSON-ready, as docs/drift.md describes it, with numbers rounded to six significant
+            digits. Distances are relative to the expected distance of a plate of the reference's
+            own population: 1 is ordinary.
+        """
+        reference, known = self._reference, self._known
+        compared = self._comparison.compare(collected.profile, known=False)
+        judge = self._judge(has_plate_ids, has_well_ids)
+        plates = [judge.judge(plate) for plate in compared]
+        file_verdict, reason = verdict.overall(plates)
+        wells = _wells(reference, self._comparison, collected, self._far)
+        of_file = _add_figures(plates, reference, collected, has_well_ids, seed)
+        _add_effects(plates, reference, collected, seed, most=effects * MAX_PLATES_WITH_EFFECTS)
+        assessment = {
+            "schema_version": SCHEMA_VERSION,
+            "dataset": _dataset_entry(reference.dataset),
+            "seed": seed,
+            "verdict": file_verdict,
+            "reason": reason,
+            "n_cells": int(collected.profile.counts.sum()),
+            "has_plate_ids": has_plate_ids,
+            "has_well_ids": has_well_ids,
+            "plates": plates,
+            "expected_by_chance": verdict.ALPHA * len(plates),
+            "error": of_file,
+            "error_record": error_record(reference, has_wells=has_well_ids),
+            "model_errors": _model_errors(reference),
+            "class_shares": _class_shares(reference, collected.profile),
+            "effects": {"statistics": describe(), "reference": reference.effects},
+            "reference": _reference_entry(known, reference.training_predictions),
+            "raw_moves": quality_shifts(
+                compared,
+                known["training"],
+                kept_share=reference.kept_share,
+                has_ids=has_plate_ids and has_well_ids,
+            ),
+            "wells": wells,
+            "edge_wells": edge_against_inner(wells),
+            "wells_have_classes": reference.calibration.label_rates is not None,
+            "settings": _settings(self._allowance) | {"far_well": self._far},
+        }
+        rounded: dict[str, Any] = _rounded(assessment)
+        return rounded
+
+    @property
+    def _allowance(self) -> dict[str, float]:
+        return verdict.allowance(self._reference.training_predictions)
+
+    def _judge(self, has_plate_ids: bool, has_well_ids: bool) -> verdict.Judge:
+        """Return the judge of files with or without these ids, which keeps its scales."""
+        ids = (has_plate_ids, has_well_ids)
+        if ids not in self._judges:
+            self._judges[ids] = verdict.Judge(
+                self._known,
+                has_plate_ids=has_plate_ids,
+                has_well_ids=has_well_ids,
+                allowance=self._allowance,
+            )
+        return self._judges[ids]
 
 
 def _dataset_entry(dataset: Dataset) -> dict[str, Any]:
@@ -133,7 +180,7 @@ def _add_figures(
     has_well_ids: bool,
     seed: int,
 ) -> dict[str, Any]:
-    """Add error, class shares and effect sizes to each plate; return the error of the file."""
+    """Add error and class shares to each plate; return the error of the file."""
     confusions = {
         plate: reference.calibration.confusions(
             probabilities, collected.wells[plate] if has_well_ids else None
@@ -144,8 +191,6 @@ def _add_figures(
         name = plate["plate"]
         plate["error"] = _estimate(reference, [confusions[name]], [plate], has_well_ids, seed)
         plate["class_shares"] = _class_shares(reference, collected.profile.of_plate(name))
-    for plate in _farthest(plates):
-        plate["effects"] = effect_sizes(collected.samples[plate["plate"]], reference.sample, seed)
     return _estimate(reference, list(confusions.values()), plates, has_well_ids, seed)
 
 
@@ -232,12 +277,20 @@ def _obstacle(plates: list[dict[str, Any]], estimator: str) -> str | None:
     return None
 
 
-def _farthest(plates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the plates whose effect sizes are measured, and set those of all plates to none."""
+def _add_effects(
+    plates: list[dict[str, Any]],
+    reference: Reference,
+    collected: Collected,
+    seed: int,
+    *,
+    most: int,
+) -> None:
+    """Add the effect sizes of the `most` farthest plates, and none of the others."""
     for plate in plates:
         plate["effects"] = {}
     far = sorted(plates, key=lambda plate: np.inf if plate["score"] is None else -plate["score"])
-    return far[:MAX_PLATES_WITH_EFFECTS]
+    for plate in far[:most]:
+        plate["effects"] = effect_sizes(collected.samples[plate["plate"]], reference.sample, seed)
 
 
 def _model_errors(reference: Reference) -> dict[str, Any]:
