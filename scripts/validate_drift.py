@@ -68,7 +68,9 @@ def main(argv: list[str] | None = None) -> None:
         if scorers:
             measured["model"] = judges[0].name
         if options.peers:
-            measured["peers"] = peers.compare(console, judges[0], bank, seeds, size, work)
+            measured["peers"] = peers.compare(
+                console, judges[0], bank, kinds.entries(seeds, size), work
+            )
         if options.service:
             own = next(s for s in scorers if str(s.model.name) in judges[0].name)
             measured |= service.measure(own)
