@@ -100,13 +100,13 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
 
 def _simulated(work: Path, seeds: Seeds, size: Size, jobs: int) -> tuple[list[Judging], Bank]:
     """Return the models of simulated registries, trained where they are missing."""
-    data = registries.planned(seeds, size)
+    data, digest = registries.planned(seeds, size), digests.of_registries()
     # The largest first, so that no process works alone at the end.
     largest_first = sorted(data, key=lambda one: -one.scale)
-    _each("Registries", registries.make, [(one, work) for one in largest_first], jobs)
+    _each("Registries", registries.make, [(one, work, digest) for one in largest_first], jobs)
     representation = create(registries.REPRESENTATION)
     bank = Bank(work, representation, representation.layers[-1:], size)
-    return registries.judges(data, work), bank
+    return registries.judges(data, work, digest), bank
 
 
 def _asked(scorer: Scorer, work: Path, size: Size) -> tuple[list[Judging], Bank]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cache
 from pathlib import Path
 
 import coos_mlflow
@@ -46,13 +45,11 @@ def of_plates() -> str:
     return digest(*_SIMULATED, PACKAGE / "drift" / "image_quality.py")
 
 
-@cache
 def of_registries() -> str:
     """Return the digest of what a registered model depends on."""
     return digest(*_TRAINED, SCRIPTS / "registries.py")
 
 
-@cache
 def of_looks() -> str:
     """Return the digest of what a look depends on, beside its registry's."""
     edits = (SCRIPTS / "plates.py", SCRIPTS / "looks.py")

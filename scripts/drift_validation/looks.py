@@ -15,7 +15,7 @@ import numpy as np
 from coos_mlflow.drift import CANNOT_TELL
 from coos_mlflow.drift.assessment import Assessor
 from coos_mlflow.model.cell_model import CellModel
-from drift_validation import digests, plates
+from drift_validation import plates
 from drift_validation.bank import Bank
 from drift_validation.plates import File, Plate, Scored
 from drift_validation.registries import Judging
@@ -81,13 +81,14 @@ class Journal:
 
     Attributes
     ----------
+    digest : str
     looks : dict of (model, plate) to Look
     ignored : int
         Lines of other digests, or cut short.
     """
 
     def __init__(self, path: Path, digest: str) -> None:
-        self._path = path
+        self._path, self.digest = path, digest
         self.looks: dict[tuple[str, str], Look] = {}
         self.ignored = 0
         for line in path.read_text("utf-8").splitlines() if path.exists() else ():
@@ -116,10 +117,11 @@ def _parsed(line: str) -> Look | None:
 
 @dataclass(frozen=True)
 class Task:
-    """Plates and files that one model judges in one go."""
+    """Plates and files that one model judges in one go, under the digest of a journal."""
 
     judging: Judging
     items: tuple[Plate | File, ...]
+    digest: str
 
 
 def tasks(
@@ -144,7 +146,8 @@ def tasks(
             item for item in wanted[judging.name] if (judging.name, item.name) not in journal.looks
         ]
         found += [
-            Task(judging, tuple(missing[i : i + n_items])) for i in range(0, len(missing), n_items)
+            Task(judging, tuple(missing[i : i + n_items]), journal.digest)
+            for i in range(0, len(missing), n_items)
         ]
     return found
 
@@ -169,14 +172,14 @@ def _looks(task: Task, bank: Bank) -> Iterator[Look]:
     ):
         cells = plates.score(model, bank.load(entry))
         for plate in group:
-            yield _look(task.judging, assessor, plate, plate.base, {plate.name: plate.of(cells)})
+            yield _look(task, assessor, plate, plate.base, {plate.name: plate.of(cells)})
     for file in (item for item in task.items if isinstance(item, File)):
         by_plate = {one.name: plates.score(model, bank.load(one)) for one in file.entries}
-        yield _look(task.judging, assessor, file, file.name, by_plate)
+        yield _look(task, assessor, file, file.name, by_plate)
 
 
 def _look(
-    judging: Judging,
+    task: Task,
     assessor: Assessor,
     item: Plate | File,
     base: str,
@@ -190,12 +193,12 @@ def _look(
     odd = np.isin(one.wells, said["plates"][0].get("odd_wells", []))
     odd_of_concerned = _mean(odd[one.concerned])
     return Look(
-        model=judging.name,
-        group=judging.group,
+        model=task.judging.name,
+        group=task.judging.group,
         plate=item.name,
         kind=item.kind,
         base=base,
-        digest=digests.of_looks(),
+        digest=task.digest,
         verdict=said["verdict"],
         answer=error["answer"],
         truth=float(np.mean([plate.true_error for plate in cells.values()])),

@@ -82,33 +82,33 @@ def planned(seeds: Seeds, size: Size) -> list[Data]:
     ]
 
 
-def judges(planned: Sequence[Data], work: Path) -> list[Judging]:
-    """Return the models of data sets, made or not."""
+def judges(planned: Sequence[Data], work: Path, digest: str) -> list[Judging]:
+    """Return the models of data sets, made or not; `digest` is that of their sources."""
     return [
         Judging(
-            name=_name(data, classifier),
+            name=_name(data, classifier, digest),
             group=FOREST if classifier == "rf" else data.group,
             seed=data.seed,
-            bundle=_bundle(data, classifier, work),
+            bundle=_bundle(work, data, classifier, digest),
         )
         for data in planned
         for classifier in data.classifiers
     ]
 
 
-def _name(data: Data, classifier: str) -> str:
-    return f"{classifier}-{data.scale:g}-{data.seed}-{digests.of_registries()}"
+def _name(data: Data, classifier: str, digest: str) -> str:
+    return f"{classifier}-{data.scale:g}-{data.seed}-{digest}"
 
 
-def make(data: Data, work: Path) -> None:
+def make(data: Data, work: Path, digest: str) -> None:
     """Simulate a data set if it is missing, and train the models on it that are missing."""
-    missing = [kind for kind in data.classifiers if not _bundle(data, kind, work).exists()]
+    bundles = {kind: _bundle(work, data, kind, digest) for kind in data.classifiers}
+    missing = {kind: target for kind, target in bundles.items() if not target.exists()}
     if not missing:
         return
     inputs = TrainingInputs(create(REPRESENTATION), find_data(_simulated(data, work)))
     layer = inputs.representation.layers[-1]
-    for kind in missing:
-        target = _bundle(data, kind, work)
+    for kind, target in missing.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         protocol = Protocol(**PRESETS["quick"])
         fitted, probabilities, _ = fit_row(layer, kind, inputs, protocol, target.name)
@@ -127,8 +127,8 @@ def make(data: Data, work: Path) -> None:
             bundle.save(partial, inputs.representation, layer, fitted.pipeline, reference)
 
 
-def _bundle(data: Data, classifier: str, work: Path) -> Path:
-    return work / "registries" / _name(data, classifier)
+def _bundle(work: Path, data: Data, classifier: str, digest: str) -> Path:
+    return work / "registries" / _name(data, classifier, digest)
 
 
 def _simulated(data: Data, work: Path) -> Path:

@@ -77,7 +77,7 @@ def test_no_two_plates_or_models_have_one_name(script, tmp_path):
     names = [plate.name for plate in script.plates.planned(planned, size)]
     names += [file.name for file in script.plates.files(planned, 601)]
     assert len(set(names)) == len(names)
-    judges = script.registries.judges(script.registries.planned(seeds, size), tmp_path)
+    judges = script.registries.judges(script.registries.planned(seeds, size), tmp_path, "d")
     assert len({one.name for one in judges}) == len(judges) == 28
     assert sum(one.group == script.registries.THIN for one in judges) == 20
     forests = {one.seed for one in judges if one.group == script.registries.FOREST}
@@ -593,11 +593,11 @@ def test_a_scoring_in_a_process_of_its_own(service, script, trained, tmp_path):
 def test_a_registry_is_trained_once_from_simulated_data(script, tmp_path, monkeypatch):
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
     data = script.registries.Data(script.registries.THIN, 0.01, 5, ("lr",))
-    script.registries.make(data, tmp_path)
-    (judging,) = script.registries.judges([data], tmp_path)
+    script.registries.make(data, tmp_path, "d")
+    (judging,) = script.registries.judges([data], tmp_path, "d")
     assert set(judging.load().reference.profiles) > {"training", "test4"}
     changed = (judging.bundle / "model.json").stat().st_mtime_ns
-    script.registries.make(data, tmp_path)
+    script.registries.make(data, tmp_path, "d")
     assert (judging.bundle / "model.json").stat().st_mtime_ns == changed
     assert not list(tmp_path.rglob(".*"))  # nothing half made is left
 
