@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ from drift_validation import (
     tables,
 )
 from drift_validation.bank import Bank
+from drift_validation.kinds import Entry
 from drift_validation.registries import ASKED, Judging
 from drift_validation.seeds import JUDGING, SEEDS, Seeds
 from drift_validation.sizes import SIZES, Size
@@ -45,36 +47,53 @@ from coos_mlflow.scoring.scorer import Scorer
 R = TypeVar("R")
 
 
+@dataclass(frozen=True)
+class Run:
+    """What is asked for: the folder, the seeds, the size, and the number of processes."""
+
+    work: Path
+    seeds: Seeds
+    size: Size
+    jobs: int
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The plates to simulate."""
+        return kinds.entries(self.seeds, self.size)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Make what is missing, let the models judge, and print the tables."""
     options = _options(argv)
-    work, seeds, size = Path(options.work).resolve(), SEEDS[options.seeds], SIZES[options.size]
+    work = Path(options.work).resolve()
     work.mkdir(parents=True, exist_ok=True)
     # Features and searches of the simulated registries stay out of the user's own cache.
     os.environ["COOS_CACHE"] = str(work / "cache")
+    run = Run(work, SEEDS[options.seeds], SIZES[options.size], options.jobs)
     console = Console(width=190)
-    scorers = [Scorer.load(asked) for asked in options.model]
-    groups = (
-        [_asked(scorer, work, size) for scorer in scorers]
-        if scorers
-        else [_simulated(work, seeds, size, options.jobs)]
-    )
-    for judges, bank in groups:
-        found = judge(judges, bank, work, seeds, size, options.jobs)
-        table = claims.frame(found, size)
-        rows = claims.claims(table)
-        tables.show(console, rows, table)
-        measured: dict[str, Any] = {"seeds": seeds.name, "size": size.name} | claims.summary(rows)
-        if scorers:
-            measured["model"] = judges[0].name
-        if options.peers:
-            measured["peers"] = peers.compare(
-                console, judges[0], bank, kinds.entries(seeds, size), work
-            )
+    for name in options.model:
+        scorer = Scorer.load(name)
+        judges, bank = _registered(scorer, run)
+        measured = _measured(console, judges, bank, run, with_peers=options.peers)
         if options.service:
-            own = next(s for s in scorers if str(s.model.name) in judges[0].name)
-            measured |= service.measure(own)
-        print(json.dumps(measured))
+            measured |= service.measure(scorer)
+        print(json.dumps(measured | {"model": judges[0].name}))
+    if not options.model:
+        judges, bank = _simulated(run)
+        print(json.dumps(_measured(console, judges, bank, run, with_peers=options.peers)))
+
+
+def _measured(
+    console: Console, judges: Sequence[Judging], bank: Bank, run: Run, *, with_peers: bool
+) -> dict[str, Any]:
+    """Let models judge the plates, print the tables, and return the figures."""
+    looked = claims.frame(judge(judges, bank, run), run.size)
+    rows = claims.claims(looked)
+    tables.show(console, rows, looked)
+    measured = {"seeds": run.seeds.name, "size": run.size.name} | claims.summary(rows)
+    if with_peers:
+        measured["peers"] = peers.compare(console, judges[0], bank, run.entries, run.work)
+    return measured
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
@@ -98,39 +117,38 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def _simulated(work: Path, seeds: Seeds, size: Size, jobs: int) -> tuple[list[Judging], Bank]:
+def _simulated(run: Run) -> tuple[list[Judging], Bank]:
     """Return the models of simulated registries, trained where they are missing."""
-    data, digest = registries.planned(seeds, size), digests.of_registries()
+    data, digest = registries.planned(run.seeds, run.size), digests.of_registries()
     # The largest first, so that no process works alone at the end.
     largest_first = sorted(data, key=lambda one: -one.scale)
-    _each("Registries", registries.make, [(one, work, digest) for one in largest_first], jobs)
+    _each("Registries", registries.make, [(one, run.work, digest) for one in largest_first], run)
     representation = create(registries.REPRESENTATION)
-    bank = Bank(work, representation, representation.layers[-1:], size)
-    return registries.judges(data, work, digest), bank
+    bank = Bank(run.work, representation, representation.layers[-1:], run.size)
+    return registries.judges(data, run.work, digest), bank
 
 
-def _asked(scorer: Scorer, work: Path, size: Size) -> tuple[list[Judging], Bank]:
+def _registered(scorer: Scorer, run: Run) -> tuple[list[Judging], Bank]:
     """Return a registered model, and the bank of its representation."""
     model, ref = scorer.cell_model, scorer.model
-    trained = f"{ref.name}-{ref.version}-{ref.model_id}" if model.representation.trainable else ""
     name = f"{ref.name}-{ref.version}-{ref.model_id}"
-    bank = Bank(work, model.representation, model.layers, size, of_model=trained)
+    own = name if model.representation.trainable else ""
+    bank = Bank(run.work, model.representation, model.layers, run.size, of_model=own)
     return [Judging(name, ASKED, 0, scorer.bundle)], bank
 
 
-def judge(
-    judges: Sequence[Judging], bank: Bank, work: Path, seeds: Seeds, size: Size, jobs: int
-) -> list[looks.Look]:
+def judge(judges: Sequence[Judging], bank: Bank, run: Run) -> list[looks.Look]:
     """Make the plates that are missing, and return every model's look at each plate and file."""
-    entries = kinds.entries(seeds, size)
-    _each("Plates", bank.make, [(entry,) for entry in bank.missing(entries)], jobs)
+    entries = run.entries
+    _each("Plates", bank.make, [(entry,) for entry in bank.missing(entries)], run)
     wanted: dict[str, list[plates.Plate | plates.File]] = {
-        one.name: [*plates.planned(entries, size), *plates.files(entries, one.seed)]
+        one.name: [*plates.planned(entries, run.size), *plates.files(entries, one.seed)]
         for one in judges
     }
-    journal = looks.Journal(work / f"looks_{seeds.name}_{size.name}.jsonl", digests.of_looks())
+    path = run.work / f"looks_{run.seeds.name}_{run.size.name}.jsonl"
+    journal = looks.Journal(path, digests.of_looks())
     tasks = looks.tasks(judges, wanted, journal)
-    _each("Looks", looks.look, [(task, bank) for task in tasks], jobs, then=journal.add)
+    _each("Looks", looks.look, [(task, bank) for task in tasks], run, then=journal.add)
     return [journal.looks[name, item.name] for name, items in wanted.items() for item in items]
 
 
@@ -138,14 +156,14 @@ def _each(
     title: str,
     function: Callable[..., R],
     arguments: Sequence[tuple[Any, ...]],
-    jobs: int,
+    run: Run,
     then: Callable[[R], object] = lambda _: None,
 ) -> None:
     """Call a function in several processes, and `then` with each result as it comes."""
     if not arguments:
         return
     with progress(title, total=len(arguments), unit="parts") as advance:
-        results = Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        results = Parallel(n_jobs=run.jobs, return_as="generator_unordered")(
             delayed(function)(*own) for own in arguments
         )
         for result in results:
