@@ -18,7 +18,7 @@ from scipy.spatial.distance import pdist
 from scipy.stats import ks_2samp
 
 LEVEL = 0.05
-PERMUTATIONS = 200
+PERMUTATIONS = 100
 
 Cells = dict[str, np.ndarray]
 """Columns of cells: `probabilities`, `figures`, `labels`, `wells`."""
