@@ -1,282 +1,174 @@
-"""Validate the drift report on simulated plates that no model or reference has seen.
+"""Validate the drift report on simulated plates that no model and no choice has seen.
 
-Plates of every kind are simulated, scored by registered models and assessed as `coos-score` does.
-Verdicts and error estimates are compared with the true labels. Each result is written to a journal,
-so that a stopped run continues where it was.
+Registries are simulated and trained, plates of every kind are simulated, and every registry's model
+judges every plate as `coos-score` does. Verdicts and error estimates are compared with the true
+labels. What is made is kept in the work folder, so that a stopped run continues where it was.
 
-    coos train texture --scale 1 --preset quick --classifiers lr
-    scripts/validate_drift.py --model texture-lr --plates 500
+    scripts/validate_drift.py                      # the judging seeds; 40 minutes on two cores
+    scripts/validate_drift.py --seeds development --size small
+    scripts/validate_drift.py --model texture-lr   # a registered model on the same plates
 
-Records of other models, versions, plate sizes or sources of the package in the journal are counted
-and not used. The last line is one JSON object.
+docs/drift.md explains the kinds of plates and the table. The last line is one JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-from drift_validation import guarantees, service, tables
-from drift_validation.journal import Circumstances, Journal, Record, package_digest
+from drift_validation import (
+    claims,
+    digests,
+    kinds,
+    looks,
+    peers,
+    plates,
+    registries,
+    service,
+    tables,
+)
+from drift_validation.bank import Bank
+from drift_validation.kinds import Entry
+from drift_validation.registries import ASKED, Judging
+from drift_validation.seeds import JUDGING, SEEDS, Seeds
+from drift_validation.sizes import SIZES, Size
+from joblib import Parallel, delayed
 from rich.console import Console
 
 from coos_mlflow._utils.progress import progress
-from coos_mlflow.drift.assessment import assess
-from coos_mlflow.drift.collect import Collected, Collector
-from coos_mlflow.drift.image_quality import raw_figures
-from coos_mlflow.metrics import Evaluation, confusion_matrix
-from coos_mlflow.model.cell_model import CellModel
-from coos_mlflow.plates.wells import well_names
-from coos_mlflow.scoring.job import BLOCK
+from coos_mlflow.representations import create
 from coos_mlflow.scoring.scorer import Scorer
-from coos_mlflow.simulate import simulate_plate_cells
 
-WELLS, CELLS = 8, 40
-"""Wells of each class and cells of each well; wells of COOS-7's Training hold about 180."""
-
-STRANGERS = 0.2
-"""Share of the cells of an uneven well that come from another well."""
-
-FIRST_SEED = 1_000_000
-"""The first seed of the plates, far from the seeds of data sets and demonstrations."""
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of plate.
+class Run:
+    """What is asked for: the folder, the seeds, the size, and the number of processes."""
 
-    Parameters
-    ----------
-    name : str
-    like : str
-        The split whose population it comes from.
-    layout : str
-        "one", "two" or "seven" classes; "shares": seven, in shares drawn at random; "mixed wells":
-        seven, most wells holding cells of two of them alike; "uneven wells": seven, a fifth of the
-        cells of each well being of another.
-    shift : float
-        Severity: 1 is the split's own.
-    weight : int
-        Plates of this kind in every hundred.
-    """
+    work: Path
+    seeds: Seeds
+    size: Size
+    jobs: int
 
-    name: str
-    like: str
-    layout: str
-    shift: float
-    weight: int
-
-
-LAYOUTS = {"one": "one class", "two": "two classes", "seven": "seven classes", "shares": "shares"}
-
-
-def _kinds() -> tuple[Kind, ...]:
-    fresh = [
-        Kind(f"{like}, {words}", like, layout, 1.0, weight)
-        for like, weights in (("training", (14, 13, 7, 6)), ("test3", (5, 5, 3, 3)))
-        for (layout, words), weight in zip(LAYOUTS.items(), weights, strict=True)
-    ]
-    fresh += [
-        Kind(f"test4, {LAYOUTS[layout]}", "test4", layout, 1.0, weight)
-        for layout, weight in zip(LAYOUTS, (5, 5, 3, 3), strict=True)
-    ]
-    graded = [
-        Kind(f"{like} x {shift:g}", like, "two", shift, 2)
-        for like in ("test3", "test4")
-        for shift in (0.25, 0.5, 0.75, 1.5)
-    ]
-    others = [
-        Kind("test2, two classes", "test2", "two", 1.0, 4),
-        Kind("training, mixed wells", "training", "mixed wells", 1.0, 4),
-        Kind("training, uneven wells", "training", "uneven wells", 1.0, 4),
-    ]
-    return (*fresh, *graded, *others)
-
-
-KINDS = _kinds()
+    @property
+    def entries(self) -> list[Entry]:
+        """The plates to simulate."""
+        return kinds.entries(self.seeds, self.size)
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Simulate, score, assess, and print the tables."""
+    """Make what is missing, let the models judge, and print the tables."""
     options = _options(argv)
-    console = Console(width=130)
-    scorers = {asked: Scorer.load(asked) for asked in options.model}
-    models = {_circumstances(scorer): scorer.cell_model for scorer in scorers.values()}
-    plan = planned(options.plates, options.seed)
-    wanted = [(under, kind.name, seed) for under in models for kind, seed in plan]
-    journal = Journal(Path(options.journal), wanted)
-    if journal.ignored:
-        console.print(
-            f"{options.journal}: {journal.ignored} lines are ignored; they are of other models, "
-            "versions, sizes or plates than those asked for, or cannot be read."
-        )
-    with progress("Validating", total=len(plan), unit="plates") as advance:
-        for kind, seed in plan:
-            missing = {
-                under: model
-                for under, model in models.items()
-                if (under, kind.name, seed) not in journal.records
-            }
-            for record in validate(kind, seed, missing) if missing else ():
-                journal.add(record)
-            advance(1)
-    measured = {}
-    for asked, scorer in scorers.items():
-        under = _circumstances(scorer)
-        records = [record for record in journal.records.values() if record.under == under]
-        found = guarantees.measure(records, scorer.cell_model.reference)
+    work = Path(options.work).resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    # Features and searches of the simulated registries stay out of the user's own cache.
+    os.environ["COOS_CACHE"] = str(work / "cache")
+    run = Run(work, SEEDS[options.seeds], SIZES[options.size], options.jobs)
+    console = Console(width=190)
+    for name in options.model:
+        scorer = Scorer.load(name)
+        judges, bank = _registered(scorer, run)
+        measured = _measured(console, judges, bank, run, with_peers=options.peers)
         if options.service:
-            found |= service.measure(scorer)
-        tables.show(console, str(scorer.model), found, records)
-        measured[asked] = {"model": under.model, "version": under.version} | found
-    print(json.dumps(measured if len(measured) > 1 else next(iter(measured.values()))))
+            measured |= service.measure(scorer)
+        print(json.dumps(measured | {"model": judges[0].name}))
+    if not options.model:
+        judges, bank = _simulated(run)
+        print(json.dumps(_measured(console, judges, bank, run, with_peers=options.peers)))
 
 
-def _circumstances(scorer: Scorer) -> Circumstances:
-    model = scorer.model
-    return Circumstances(
-        model=model.name,
-        version=model.version,
-        model_id=model.model_id,
-        wells_per_class=WELLS,
-        cells_per_well=CELLS,
-        package=package_digest(),
-    )
+def _measured(
+    console: Console, judges: Sequence[Judging], bank: Bank, run: Run, *, with_peers: bool
+) -> dict[str, Any]:
+    """Let models judge the plates, print the tables, and return the figures."""
+    looked = claims.frame(judge(judges, bank, run), run.size)
+    rows = claims.claims(looked)
+    tables.show(console, rows, looked)
+    measured = {"seeds": run.seeds.name, "size": run.size.name} | claims.summary(rows)
+    if with_peers:
+        measured["peers"] = peers.compare(console, judges[0], bank, run.entries, run.work)
+    return measured
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", action="append", required=True, help="repeat for several")
-    parser.add_argument("--plates", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=0, help="of the plates")
-    parser.add_argument("--journal", default="drift_validation.jsonl")
+    parser.add_argument("--work", default="validation", help="folder of all that is made")
+    parser.add_argument("--seeds", choices=SEEDS, default=JUDGING.name)
+    parser.add_argument("--size", choices=SIZES, default="standard")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument(
-        "--no-service", dest="service", action="store_false", help="no time, memory and bytes"
+        "--model", action="append", default=[], help="a registered model, in place of registries"
     )
-    return parser.parse_args(argv)
-
-
-def planned(plates: int, seed: int) -> list[tuple[Kind, int]]:
-    """Return kinds and seeds of plates, in proportion to the weights but at least one of each."""
-    counts = [max(1, round(kind.weight * plates / 100)) for kind in KINDS]
-    first = FIRST_SEED * (seed + 1)
-    plan = [
-        (kind, first + 10_000 * number + i)
-        for number, (kind, count) in enumerate(zip(KINDS, counts, strict=True))
-        for i in range(count)
-    ]
-    # Mixed, so that a run that is stopped early has seen some of every kind.
-    order = np.random.default_rng(seed).permutation(len(plan))
-    return [plan[i] for i in order.tolist()]
-
-
-def validate(kind: Kind, seed: int, models: dict[Circumstances, CellModel]) -> Iterator[Record]:
-    """Simulate one plate and yield the record of each model."""
-    cells = simulate(kind, seed)
-    for under, model in models.items():
-        began = time.perf_counter()
-        collected, labels = score(model, cells)
-        found = assess(model.reference, collected, has_plate_ids=True, has_well_ids=True)
-        plate, estimate = found["plates"][0], found["error"]
-        truth = truth_of(cells["labels"], labels, model.dataset.n_classes)
-        yield Record(
-            under=under,
-            kind=kind.name,
-            like=kind.like,
-            layout=kind.layout,
-            shift=kind.shift,
-            seed=seed,
-            verdict=found["verdict"],
-            p=plate.get("p"),
-            t_p=plate.get("t_p"),
-            stands_out_in=plate.get("stands_out_in"),
-            truth=truth["balanced_error"],
-            estimate=estimate["balanced_error"],
-            low=estimate["low"],
-            high=estimate["high"],
-            true_recalls=truth["recalls"],
-            recalls=estimate["recalls"],
-            recall_lows=estimate["recall_lows"],
-            recall_highs=estimate["recall_highs"],
-            estimators=estimate["estimators"],
-            test1=model.reference.errors["test1"],
-            seconds=time.perf_counter() - began,
-        )
-
-
-def truth_of(classes: np.ndarray, labels: np.ndarray, n_classes: int) -> dict[str, Any]:
-    """Return the paper's ``balanced_error`` (%) and ``recalls`` over all true classes of a plate.
-
-    The estimates drop classes with very few cells; the true figures keep them.
-    """
-    confusion = confusion_matrix(classes, labels, n_classes)
-    return Evaluation(confusion, interval=(np.nan, np.nan)).as_dict()
-
-
-def simulate(kind: Kind, seed: int) -> dict[str, np.ndarray]:
-    """Return the cells of a plate of a kind, as `simulate_plate_cells` does."""
-    rng = np.random.default_rng(seed)
-    n_classes = {"one": 1, "two": 2}.get(kind.layout, 7)
-    cells = simulate_plate_cells(
-        like=kind.like,
-        classes=np.sort(rng.permutation(7)[:n_classes]).tolist(),
-        seed=seed,
-        shift=kind.shift,
-        wells_per_class=WELLS,
-        cells_per_well=CELLS,
+    parser.add_argument("--peers", action="store_true", help="compare with other packages")
+    parser.add_argument(
+        "--service", action="store_true", help="time, memory and bytes of scoring by --model"
     )
-    if kind.layout == "shares":
-        shares = rng.dirichlet(np.ones(7))
-        keep = rng.random(len(cells["labels"])) < (shares / shares.max())[cells["labels"]]
-        cells = {name: values[keep] for name, values in cells.items()}
-    if kind.layout == "mixed wells":
-        cells["wells"] = _mixed(cells["wells"], rng)
-    if kind.layout == "uneven wells":
-        cells["wells"] = _uneven(cells["wells"], rng)
-    return cells
+    options = parser.parse_args(argv)
+    if options.service and not options.model:
+        parser.error("--service measures a registered model; name it with --model.")
+    return options
 
 
-def _mixed(wells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Merge the wells of a plate in random pairs."""
-    names, own = np.unique(well_names(wells), return_inverse=True)
-    pairs = rng.permutation(len(names)) // 2
-    return names[pairs[own]]
+def _simulated(run: Run) -> tuple[list[Judging], Bank]:
+    """Return the models of simulated registries, trained where they are missing."""
+    data, digest = registries.planned(run.seeds, run.size), digests.of_registries()
+    # The largest first, so that no process works alone at the end.
+    largest_first = sorted(data, key=lambda one: -one.scale)
+    _each("Registries", registries.make, [(one, run.work, digest) for one in largest_first], run)
+    representation = create(registries.REPRESENTATION)
+    bank = Bank(run.work, representation, representation.layers[-1:], run.size)
+    return registries.judges(data, run.work, digest), bank
 
 
-def _uneven(wells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Move a random fifth of the cells of each well to one other well."""
-    names, own = np.unique(well_names(wells), return_inverse=True)
-    order = rng.permutation(len(names))
-    following = np.empty_like(order)
-    following[order] = np.roll(order, 1)
-    moved = rng.random(len(own)) < STRANGERS
-    return names[np.where(moved, following[own], own)]
+def _registered(scorer: Scorer, run: Run) -> tuple[list[Judging], Bank]:
+    """Return a registered model, and the bank of its representation."""
+    model, ref = scorer.cell_model, scorer.model
+    name = f"{ref.name}-{ref.version}-{ref.model_id}"
+    own = name if model.representation.trainable else ""
+    bank = Bank(run.work, model.representation, model.layers, run.size, of_model=own)
+    return [Judging(name, ASKED, 0, scorer.bundle)], bank
 
 
-def score(model: CellModel, cells: dict[str, np.ndarray]) -> tuple[Collected, np.ndarray]:
-    """Return the summaries that `coos-score` collects, and the labels."""
-    collector, labels = Collector(), []
-    wells = well_names(cells["wells"])
-    for start in range(0, len(wells), BLOCK):
-        rows = slice(start, start + BLOCK)
-        scores = model.score(cells["images"][rows])
-        labels.append(scores.labels)
-        collector.add(
-            plates=cells["plates"][rows],
-            wells=wells[rows],
-            softmax=scores.probabilities,
-            features=scores.features,
-            raw=raw_figures(cells["images"][rows]),
+def judge(judges: Sequence[Judging], bank: Bank, run: Run) -> list[looks.Look]:
+    """Make the plates that are missing, and return every model's look at each plate and file."""
+    entries = run.entries
+    _each("Plates", bank.make, [(entry,) for entry in bank.missing(entries)], run)
+    wanted: dict[str, list[plates.Plate | plates.File]] = {
+        one.name: [*plates.planned(entries, run.size), *plates.files(entries, one.seed)]
+        for one in judges
+    }
+    path = run.work / f"looks_{run.seeds.name}_{run.size.name}.jsonl"
+    journal = looks.Journal(path, digests.of_looks())
+    tasks = looks.tasks(judges, wanted, journal)
+    _each("Looks", looks.look, [(task, bank) for task in tasks], run, then=journal.add)
+    return [journal.looks[name, item.name] for name, items in wanted.items() for item in items]
+
+
+def _each(
+    title: str,
+    function: Callable[..., R],
+    arguments: Sequence[tuple[Any, ...]],
+    run: Run,
+    then: Callable[[R], object] = lambda _: None,
+) -> None:
+    """Call a function in several processes, and `then` with each result as it comes."""
+    if not arguments:
+        return
+    with progress(title, total=len(arguments), unit="parts") as advance:
+        results = Parallel(n_jobs=run.jobs, return_as="generator_unordered")(
+            delayed(function)(*own) for own in arguments
         )
-    return collector.build(), np.concatenate(labels)
+        for result in results:
+            then(result)
+            advance(1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The script that measures the drift report's promises: figures by hand, a tiny run, a resume."""
+"""The script that measures the drift report's claims: plans, plates, figures, a tiny run."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import io
 import json
 import os
 import sys
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
+from scipy.stats import binomtest
 
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.wells import well_positions
+from coos_mlflow.representations import create
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -36,228 +37,456 @@ def script(monkeypatch):
 
 
 @pytest.fixture
-def reference():
-    calibration = SimpleNamespace(chosen=lambda has_wells: "well_consensus")
-    record = {"well_consensus": {"test1": 4.0, "test4": 11.0}}
-    errors = {"training": 5.0, "test1": 4.0, "test4": 12.0}
-    return SimpleNamespace(calibration=calibration, record=record, errors=errors)
-
-
-def test_plates_are_planned_in_proportion_and_never_twice(script):
-    plan = script.planned(500, seed=0)
-    assert len(plan) == 500
-    assert len({seed for _, seed in plan}) == 500
-    likes = Counter(kind.like for kind, _ in plan if kind.shift == 1 and "wells" not in kind.layout)
-    assert likes["training"] == 200 and likes["test3"] == likes["test4"] == 80
-    kinds = {kind.name for kind, _ in script.planned(10, seed=0)}
-    assert kinds == {kind.name for kind in script.KINDS}
-    other = {seed for _, seed in script.planned(500, seed=1)}
-    assert not other & {seed for _, seed in plan}
-
-
-def test_plates_of_mixed_wells_and_shares_are_what_they_say(script, monkeypatch):
-    monkeypatch.setattr(script, "WELLS", 2)
-    monkeypatch.setattr(script, "CELLS", 10)
-    by_layout = {kind.layout: kind for kind in script.KINDS if kind.like == "training"}
-    mixed = script.simulate(by_layout["mixed wells"], seed=7)
-    classes_of_wells = [
-        len(np.unique(mixed["labels"][mixed["wells"] == well]))
-        for well in np.unique(mixed["wells"])
-    ]
-    assert max(classes_of_wells) == 2
-    shares = script.simulate(by_layout["shares"], seed=7)
-    counts = np.bincount(shares["labels"], minlength=7)
-    assert counts.min() < counts.max() == 20
-    assert len(np.unique(script.simulate(by_layout["one"], seed=7)["labels"])) == 1
+def tiny(script):
+    return script.SIZES["tiny"]
 
 
 @pytest.fixture
-def record(script):
-    """Make records; keywords replace what an ordinary plate of one class has."""
-    under = script.Circumstances("m", "1", "m-1", 8, 40, "0.1.0")
+def entries(script, tiny):
+    """Return the plates of the tiny size by kind."""
+    return {one.kind.name: one for one in script.kinds.entries(script.SEEDS["judging"], tiny)}
 
-    def make(like, verdict, truth, estimate, **more):
+
+# Plans
+
+
+def test_development_and_judging_share_no_seed(script):
+    def plate_seeds(seeds):
+        return {one.seed for one in script.kinds.entries(seeds, script.SIZES["standard"])}
+
+    def data_seeds(seeds):
+        return {one.seed for one in script.registries.planned(seeds, script.SIZES["standard"])}
+
+    development, judging = script.SEEDS["development"], script.SEEDS["judging"]
+    assert not plate_seeds(development) & plate_seeds(judging)
+    assert not data_seeds(development) & data_seeds(judging)
+
+
+def test_two_unseen_proteins_are_for_judging_alone(script):
+    def kinds_of(name):
+        planned = script.kinds.entries(script.SEEDS[name], script.SIZES["standard"])
+        return {one.kind.name for one in planned}
+
+    unseen = kinds_of("judging") - kinds_of("development")
+    assert unseen == {"unseen, endosomes and ER", "unseen, mitochondria and cytosol"}
+
+
+def test_no_two_plates_or_models_have_one_name(script, tmp_path):
+    seeds, size = script.SEEDS["judging"], script.SIZES["standard"]
+    planned = script.kinds.entries(seeds, size)
+    names = [plate.name for plate in script.plates.planned(planned, size)]
+    names += [file.name for file in script.plates.files(planned, 601)]
+    assert len(set(names)) == len(names)
+    judges = script.registries.judges(script.registries.planned(seeds, size), tmp_path, "d")
+    assert len({one.name for one in judges}) == len(judges) == 28
+    assert sum(one.group == script.registries.THIN for one in judges) == 20
+    forests = {one.seed for one in judges if one.group == script.registries.FOREST}
+    assert forests == {601, 602, 603}  # on the data of the first ones
+
+
+def test_every_base_plate_is_judged(script):
+    seeds, size = script.SEEDS["development"], script.SIZES["small"]
+    planned = script.plates.planned(script.kinds.entries(seeds, size), size)
+    assert {plate.base for plate in planned} <= {plate.name for plate in planned}
+    caused = [plate for plate in planned if plate.entry.kind.cause]
+    assert all(plate.base != plate.name for plate in caused)
+    assert {plate.edit for plate in caused} == {"", "two classes"}
+
+
+def test_files_hold_each_plate_once(script):
+    seeds, size = script.SEEDS["judging"], script.SIZES["standard"]
+    planned = script.kinds.entries(seeds, size)
+    files = script.plates.files(planned, 601)
+    for n, kind in script.plates.FILES.items():
+        held = [one.name for file in files if file.kind == kind for one in file.entries]
+        assert len(held) == len(set(held)) == 200
+        assert {len(file.entries) for file in files if file.kind == kind} == {n}
+    assert files != script.plates.files(planned, 602)
+
+
+# Plates
+
+
+def test_a_cause_changes_the_base_plate_and_nothing_else(script, entries, tiny):
+    base = script.kinds.simulate(entries["base"], tiny)
+    for kind in ("gain 0.5", "defocus um 1.6"):
+        caused = script.kinds.simulate(entries[kind], tiny)
+        assert (caused["labels"] == base["labels"]).all()
+        assert (caused["wells"] == base["wells"]).all()
+        assert (caused["images"] != base["images"]).any()
+
+
+def test_one_class_or_half_of_the_wells_are_shifted(script, entries, tiny):
+    for kind, wells in (("one of seven shifted", 3), ("half shifted", 10)):
+        entry = entries[kind]
+        plain = replace(entry, kind=replace(entry.kind, change=None))
+        changed, same = (script.kinds.simulate(one, tiny) for one in (entry, plain))
+        differ = (changed["images"] != same["images"]).any(axis=(1, 2, 3))
+        assert len(np.unique(changed["wells"][differ])) == wells
+    assert len(np.unique(changed["wells"])) == 21
+
+
+def test_an_unseen_protein_takes_the_place_of_one_class(script, entries, tiny):
+    cells = script.kinds.simulate(entries["unseen, Golgi and cytosol"], tiny)
+    labels, counts = np.unique(cells["labels"], return_counts=True)
+    assert len(labels) == 7 and labels[-1] == script.kinds.UNSEEN
+    assert set(counts) == {tiny.wells * tiny.cells}
+
+
+@pytest.fixture
+def scored(script):
+    """Return three classes in two wells each of ten cells, all labelled rightly."""
+    labels = np.repeat([0, 2, 3], 20)
+    return script.plates.Scored(
+        probabilities=np.eye(7, dtype=np.float32)[labels],
+        features=np.zeros((60, 2), np.float32),
+        raw=np.zeros((60, 3), np.float32),
+        labels=labels,
+        wells=np.repeat([f"B0{n}" for n in range(1, 7)], 10),
+        concerned=np.zeros(60, bool),
+    )
+
+
+def edited(script, scored, edit, amount):
+    return script.plates.EDITS[edit](scored, np.random.default_rng(0), amount)
+
+
+def test_two_classes_are_cut_from_a_plate(script, scored):
+    pairs = [edited(script, scored, "two classes", number) for number in (0, 1)]
+    assert [len(pair.classes) for pair in pairs] == [2, 2]
+    assert set(pairs[0].classes) != set(pairs[1].classes)
+
+
+def test_strangers_are_of_another_class(script, scored):
+    mixed = edited(script, scored, "strangers", 0.3)
+    moved = mixed.wells != scored.wells
+    assert 5 < moved.sum() < 30
+    class_of_well = dict(zip(scored.wells, scored.labels, strict=True))
+    own = np.array([class_of_well[well] for well in mixed.wells])
+    assert (own[moved] != scored.labels[moved]).all() and mixed.true_error == 0
+
+
+def test_a_lost_class_has_the_recall_asked_for(script, scored):
+    lost = edited(script, scored, "lost class", 0.3)
+    labels = lost.labels[lost.concerned]
+    assert len(labels) == 20 and len(np.unique(labels)) == 1
+    predicted = lost.probabilities.argmax(axis=1)
+    assert (predicted[lost.concerned] == labels).mean() == 0.3
+    assert len(np.unique(predicted[lost.concerned])) == 2  # all the rest are one other class
+    assert lost.true_error == pytest.approx(70 / 3)
+
+
+def test_a_misread_well_is_wrong_as_a_whole(script, scored):
+    misread = edited(script, scored, "misread wells", 1)
+    wrong = misread.probabilities.argmax(axis=1) != misread.labels
+    assert (wrong == misread.concerned).all()
+    assert len(np.unique(misread.wells[wrong])) == 1 and wrong.sum() == 10
+
+
+def test_nine_tenths_of_a_plate_are_one_class(script, scored):
+    counts = np.bincount(edited(script, scored, "mostly one class", 2).labels)
+    assert sorted(counts[counts > 0]) == [2, 2, 20]
+
+
+def test_the_true_error_counts_every_class_alike_and_unseen_ones_as_wrong(script, scored):
+    assert scored.true_error == 0
+    labels = scored.labels.copy()
+    labels[:20] = script.kinds.UNSEEN
+    assert replace(scored, labels=labels).true_error == pytest.approx(100 / 3)
+    few = replace(scored, labels=labels).select(np.r_[0:1, 20:60])
+    assert few.true_error == pytest.approx(100 / 3)  # one cell of a class is a class
+
+
+# The bank
+
+
+def test_a_plate_is_made_once_and_comes_back(script, entries, tiny, tmp_path):
+    texture = create("texture")
+    bank = script.Bank(tmp_path, texture, texture.layers[-1:], tiny)
+    entry = entries["one class"]
+    assert bank.missing([entry]) == [entry]
+    assert bank.make(entry) == tiny.wells * tiny.cells
+    assert bank.missing(list(entries.values())) == [
+        one for one in entries.values() if one is not entry
+    ]
+    cells = script.kinds.simulate(entry, tiny)
+    described = bank.load(entry)
+    again = texture.transform(cells["images"], texture.layers[-1:])
+    assert (described.labels == cells["labels"]).all()
+    np.testing.assert_array_equal(described.features[texture.layers[-1]], again[texture.layers[-1]])
+
+
+def test_other_sources_make_plates_anew(script, entries, tiny, tmp_path, monkeypatch):
+    texture = create("texture")
+    script.Bank(tmp_path, texture, texture.layers[-1:], tiny).make(entries["one class"])
+    monkeypatch.setattr(script.digests, "of_plates", lambda: "another")
+    other = script.Bank(tmp_path, texture, texture.layers[-1:], tiny)
+    assert other.missing([entries["one class"]])
+
+
+def test_a_digest_changes_with_any_file(script, tmp_path):
+    (tmp_path / "a.py").write_text("1")
+    first = script.digests.digest(tmp_path)
+    assert script.digests.digest(tmp_path) == first
+    (tmp_path / "b.py").write_text("2")
+    second = script.digests.digest(tmp_path)
+    (tmp_path / "b.py").write_text("3")
+    assert len({first, second, script.digests.digest(tmp_path)}) == 3
+
+
+# Looks
+
+
+@pytest.fixture
+def look(script):
+    """Make looks; keywords replace what an ordinary plate has."""
+
+    def make(plate="a", verdict="in range", truth=5.0, estimate=5.0, **more):
         known = {
-            **{"under": under, "kind": like, "layout": "two", "shift": 1.0, "seed": 0},
-            **{"p": 0.5, "t_p": 0.4, "stands_out_in": "raw", "low": 0.0, "high": 10.0},
-            **dict.fromkeys(("true_recalls", "recalls", "recall_lows", "recall_highs"), [None] * 7),
-            **{"estimators": {}, "test1": 4.0, "seconds": 0.1},
-        } | more
-        if estimate is None:
-            known |= {"low": None, "high": None}
-        return script.Record(like=like, verdict=verdict, truth=truth, estimate=estimate, **known)
+            **{"model": "m", "group": script.registries.THIN, "kind": "two classes"},
+            **{"base": plate, "digest": "d", "answer": "estimated", "low": 0.0, "high": 10.0},
+            **{"is_told": False, "odd_of_concerned": None, "odd_of_others": 0.0},
+        }
+        return script.looks.Look(
+            **known
+            | {"plate": plate, "verdict": verdict, "truth": truth, "estimate": estimate}
+            | more
+        )
 
     return make
 
 
-@pytest.fixture
-def records(record):
-    return [
-        record("training", "in range", 5.0, 5.0),
-        record("training", "shifted", 6.0, 7.0),
-        record("training", "cannot tell", 6.0, None),
-        record("training", "in range", 6.0, 6.0),
-        record("training", "shifted", 50.0, 6.0, layout="mixed wells"),
-        record("training", "in range", 7.0, 6.0, layout="uneven wells"),
-        record("test3", "shifted", 12.0, 10.0),
-        record("test3", "in range", 8.0, 8.0),
-        record("test3", "shifted", 8.0, 1.0, shift=0.5),
-        record("test4", "shifted", 16.0, None),
-    ]
-
-
-def test_verdicts_by_hand(script, records, reference):
-    from drift_validation.guarantees import measure
-
-    measured = measure(records, reference)
-    counts, intervals = measured["counts"], measured["intervals"]
-    assert measured["plates"] == 10
-    # wells of several proteins are no shift either
-    assert measured["false_alarm_rate"] == 2 / 6 and counts["false_alarm_rate"] == "2 of 6"
-    assert measured["detection_test3"] == 1 / 2 and counts["detection_test3"] == "1 of 2"
-    assert measured["detection_test4"] == 1 and counts["detection_test4"] == "1 of 1"
-    # Clopper and Pearson where beta quantiles have a closed form: all, and one of two
-    assert intervals["detection_test4"] == pytest.approx([0.025, 1])
-    assert intervals["detection_test3"] == pytest.approx([1 - 0.975**0.5, 0.975**0.5])
-
-
-def test_errors_by_hand(script, records, reference):
-    from drift_validation.guarantees import measure
-
-    measured = measure(records, reference)
-    counts, intervals = measured["counts"], measured["intervals"]
-    assert measured["answered"] == "5 of 7"
-    assert measured["answered_test3"] == "2 of 2" and measured["answered_test4"] == "0 of 1"
-    # plates 0, 1, 0, 2, 0; splits 0 (Test1) and 1 (Test4)
-    assert measured["error_mae"] == pytest.approx(4 / 7)
-    assert counts["error_mae"] == "5 of 7 + 2 splits"
-    # the unanswered are off by as much as the error of Test1: 2 and 12
-    assert measured["error_mae_all"] == pytest.approx((4 + 2 + 12) / 9)
-    assert measured["error_mae_shifted"] == pytest.approx((2 + 0) / 2)
-    assert counts["error_mae_shifted"] == "2 of 3"
-    assert measured["baseline_mae_shifted_answered"] == pytest.approx((8 + 4) / 2)
-    assert measured["error_mae_shifted_all"] == pytest.approx((2 + 0 + 12) / 3)
-    assert measured["baseline_mae_shifted"] == pytest.approx((8 + 4 + 12) / 3)
-    assert counts["baseline_mae_shifted"] == "3 of 3"
-    assert measured["coverage"] == pytest.approx(4 / 5)  # 12 lies above its range
-    assert measured["coverage_all"] == pytest.approx(4 / 7)
-    assert counts["coverage"] == "4 of 5" and counts["coverage_all"] == "4 of 7"
-    assert {"coverage", "coverage_all", "coverage_all_kinds"} <= set(intervals)
-
-
-def test_all_kinds_by_hand(script, records, reference):
-    from drift_validation.guarantees import measure
-
-    measured = measure(records, reference)
-    assert measured["answered_all_kinds"] == "8 of 10"
-    # mixed 44, uneven 1, graded 7, the others 0, 1, 0, 2, 0
-    assert measured["error_mae_all_kinds"] == pytest.approx(55 / 8)
-    assert measured["counts"]["error_mae_all_kinds"] == "8 of 10"
-    assert measured["coverage_all_kinds"] == pytest.approx(6 / 8)  # 50 and 12 lie outside
-
-
-def test_recalls_by_hand(script, record, reference):
-    from drift_validation.guarantees import measure
-
-    rest = [None] * 4
-    judged = record(
-        *("training", "in range", 5.0, 5.0),
-        true_recalls=[0.9, 0.5, None, *rest],  # the third is not on the plate
-        recalls=[0.8, 0.9, 0.7, *rest],
-        recall_lows=[0.7, 0.8, 0.6, *rest],
-        recall_highs=[0.95, 1.0, 0.8, *rest],
-    )
-    silent = record("test4", "shifted", 5.0, None, true_recalls=[0.2, None, None, *rest])
-    apart = record(
-        *("training", "in range", 5.0, 5.0),
-        layout="mixed wells",
-        true_recalls=[0.0, None, None, *rest],
-        recalls=[1.0, None, None, *rest],
-        recall_lows=[0.0, None, None, *rest],
-        recall_highs=[1.0, None, None, *rest],
-    )
-    measured = measure([judged, silent, apart], reference)
-    assert measured["recall_mae"] == pytest.approx((10 + 40) / 2)
-    assert measured["counts"]["recall_mae"] == "2 of 3 classes"
-    assert measured["recall_coverage"] == 1 / 2
-    assert measured["counts"]["recall_coverage"] == "1 of 2"
-    assert "recall_coverage" not in measured["intervals"]
-
-
-def test_without_plates_nothing_is_claimed(script, reference):
-    from drift_validation.guarantees import measure
-
-    measured = measure([], reference)
-    assert measured["false_alarm_rate"] is None and measured["coverage"] is None
-    assert measured["recall_mae"] is None and measured["answered"] == "0 of 0"
-    assert measured["intervals"] == {}
-
-
-def test_the_tables_show_counts_and_both_comparisons(script, records, reference):
-    from drift_validation import guarantees, tables
-
-    console = Console(width=130, record=True, file=io.StringIO())
-    tables.show(console, "m version 1", guarantees.measure(records, reference), records)
-    lines = console.export_text().splitlines()
-    compared = [line for line in lines if "<= half the next" in line]
-    assert len(compared) == 2
-    assert "2 of 3" in compared[0] and "yes" in compared[0]  # 1 against 6
-    assert "3 of 3" in compared[1] and "NO" in compared[1]  # 14/3 against 8
-    alarms = next(line for line in lines if "unshifted" in line)
-    assert "33.3%" in alarms and "4.3% to 77.7%" in alarms and "2 of 6" in alarms
-    everything = next(line for line in lines if "all kinds │" in line)
-    assert "8 of 10" in everything and "6 of 8" in everything
-    assert any("one protein" in line for line in lines)
-
-
-def test_the_table_sets_other_kinds_apart(script, record):
-    from drift_validation import tables
-
-    kinds = [record("training", "in range", 5.0, 5.0, kind="z regular")]
-    kinds += [record("training", "in range", 5.0, 5.0, kind="a torn", layout="uneven wells")]
-    kinds += [record("test4", "shifted", 5.0, 5.0, kind="b graded", shift=1.5)]
-    column = list(tables.kinds_table(kinds).columns[0].cells)
-    assert column == ["z regular", "a torn", "b graded", "all kinds"]
-
-
-def test_the_truth_is_the_balanced_error_over_all_true_classes(script):
-    # 100 cells of class 0, all right, and one of class 3, wrong: fewer than 2 %, but true
-    classes = np.array([0] * 100 + [3])
-    labels = np.array([0] * 100 + [1])
-    truth = script.truth_of(classes, labels, 7)
-    assert truth["balanced_error"] == pytest.approx(50)
-    assert truth["recalls"] == [1.0, None, None, 0.0, None, None, None]
-
-
-def test_the_journal_keeps_others_out_of_the_figures(script, record, tmp_path):
-    path = tmp_path / "journal.jsonl"
-    own = record("training", "in range", 5.0, 5.0, seed=3)
-    others = [
-        replace(own, under=replace(own.under, **{field: value}))
-        for field, value in {
-            "model": "n",
-            "version": "2",
-            "model_id": "m-2",
-            "wells_per_class": 4,
-            "cells_per_well": 20,
-            "package": "0.2.0",
-        }.items()
-    ]
-    others += [replace(own, kind="test3"), replace(own, seed=4)]
-    everything = script.Journal(path, {one.key for one in (own, *others)})
-    for one in (own, *others):
-        everything.add(one)
-    assert len(everything.records) == len(others) + 1  # no two share a key
+def test_the_journal_resumes_and_keeps_other_sources_out(script, look, tmp_path):
+    path = tmp_path / "looks.jsonl"
+    journal = script.looks.Journal(path, "d")
+    journal.add([look("a"), look("b")])
+    journal.add([look("a", digest="older")])
     with path.open("a") as file:
-        file.write('{"model": "of an older release"}\n{"under": {"mod')  # a kill cut it short
-    journal = script.Journal(path, [own.key])
-    assert journal.records == {own.key: own}
-    assert journal.ignored == len(others) + 2
-    later = replace(own, seed=5)
-    journal.add(later)
-    again = script.Journal(path, [own.key, later.key])
-    assert again.records == {own.key: own, later.key: later}
-    assert script.Journal(tmp_path / "none.jsonl", [own.key]).ignored == 0
+        file.write('{"model": "m", "pla')  # a kill cut it short
+    journal = script.looks.Journal(path, "d")
+    assert set(journal.looks) == {("m", "a"), ("m", "b")}
+    journal.add([look("c")])
+    assert set(script.looks.Journal(path, "d").looks) == {("m", name) for name in "abc"}
+    assert not script.looks.Journal(tmp_path / "none", "d").looks
+
+
+def test_only_missing_looks_are_tasks(script, look, entries, tiny, tmp_path):
+    journal = script.looks.Journal(tmp_path / "looks.jsonl", "d")
+    items = script.plates.planned(list(entries.values()), tiny)
+    judging = script.Judging("m", script.registries.THIN, 0, tmp_path)
+    journal.add([look(items[0].name), look(items[3].name)])
+    tasks = script.looks.tasks([judging], {"m": items}, journal, n_items=10)
+    left = [item for task in tasks for item in task.items]
+    assert left == [items[1], items[2], *items[4:]]
+    assert max(len(task.items) for task in tasks) == 10
+
+
+# Claims
+
+
+@pytest.fixture
+def claimed(script, tiny):
+    """Return the rows of the table of some looks."""
+    return lambda looks: script.claims.claims(script.claims.frame(looks, tiny))
+
+
+def test_shares_by_model_and_pooled(claimed, look):
+    looks = [look(str(i), "shifted" if i < 1 else "in range") for i in range(10)]
+    looks += [look(str(i), "shifted" if i < 3 else "in range", model="n") for i in range(10)]
+    row = claimed(looks)["false_alarms_2_scale 0.05"]
+    assert row.figure.pooled == 0.2 and row.figure.by_model == (0.1, 0.3)
+    assert (row.figure.least, row.figure.median, row.figure.most) == (0.1, 0.2, 0.3)
+    assert row.figure.low < 0.2 < row.figure.high and row.reached is False
+
+
+def test_one_bad_registry_fails_a_good_average(claimed, look):
+    looks = [
+        look(str(i), "shifted" if model == 0 and i < 12 else "in range", model=str(model))
+        for i in range(100)
+        for model in range(3)
+    ]
+    row = claimed(looks)["false_alarms_2_scale 0.05"]
+    assert row.figure.pooled == 0.04 and row.figure.most == 0.12 and row.reached is False
+
+
+def test_plates_that_models_share_are_not_independent(script, look):
+    # Ten models agree on every plate: the interval is as wide as that of the plates alone.
+    looks = [
+        look(str(i), "shifted" if i < 5 else "in range", model=str(model))
+        for i in range(50)
+        for model in range(10)
+    ]
+    table = pd.DataFrame([vars(one) for one in looks])
+    figure = script.claims.share(table, table["verdict"] == "shifted")
+    exact = binomtest(5, 50).proportion_ci()
+    assert figure.high - figure.low > 0.8 * (exact.high - exact.low)
+    nothing = script.claims.share(table, table["verdict"] == "none")
+    upper = 1 - 0.025 ** (1 / 50)  # Clopper and Pearson's limit for 0 of 50 in closed form
+    assert nothing.low == 0 and nothing.high == pytest.approx(upper)
+
+
+def test_a_rise_is_over_the_base_plate_of_the_same_model(script, look, tiny):
+    looks = [look("base", truth=5.0), look("base", truth=9.0, model="n")]
+    looks += [
+        look("worse", truth=20.0, base="base", kind="gain 0.5", model=model) for model in "mn"
+    ]
+    table = script.claims.frame(looks, tiny).set_index(["plate", "model"])
+    assert table["rise"].to_dict() == {
+        ("base", "m"): 0.0,
+        ("base", "n"): 0.0,
+        ("worse", "m"): 15.0,
+        ("worse", "n"): 11.0,
+    }
+    assert table["is_cause"].tolist() == [False, False, True, True]
+
+
+def test_what_an_answer_covers(script, look, tiny):
+    looks = [
+        look("inside", truth=5.0),
+        look("above", truth=11.0),
+        look("floor held", truth=50.0, answer="at least", high=None),
+        look("floor missed", truth=5.0, answer="at least", low=6.0, high=None),
+        look("silent", answer="cannot tell", estimate=None, low=None, high=None),
+    ]
+    table = script.claims.frame(looks, tiny).set_index("plate")
+    assert table["covered"].to_dict() == {
+        "inside": True,
+        "above": False,
+        "floor held": True,
+        "floor missed": False,
+        "silent": False,
+    }
+    assert table["answered"].tolist() == [True] * 4 + [False]
+
+
+def test_coverage_by_row_of_rising_error(script, claimed, look):
+    base = look("base", truth=5.0)
+    caused = {"base": "base", "kind": "gain 0.5"}
+    held = [look(f"held {i}", truth=9.9, **caused) for i in range(15)]
+    missed = [look(f"missed {i}", truth=17.0, **caused) for i in range(19)]
+    silent = [
+        look(f"silent {i}", truth=17.0, answer="cannot tell", estimate=None, **caused)
+        for i in range(9)
+    ]
+    rows = claimed([base, *held, *missed, *silent])
+    assert rows["coverage, 2 to 5"].figure.pooled == 1 and rows["coverage, 2 to 5"].reached
+    assert rows["coverage, 10 to 20"].figure.count == 19  # the silent are not answered
+    assert rows["coverage, 10 to 20"].figure.pooled == 0
+    assert rows["in_range_error_up_10"].figure.count == 28  # the silent are judged
+    assert rows["coverage, > 40"].figure is None
+
+
+def test_the_least_coverage_needs_enough_answers(script, claimed, look):
+    needed = [look("a"), look("t", kind=script.kinds.TEST3[2])]
+    base, caused = look("base", truth=5.0), {"base": "base", "kind": "gain 0.5"}
+    few = [look(f"few {i}", truth=17.0, **caused) for i in range(19)]
+    assert script.claims.summary(claimed([*needed, base, *few]))["coverage_least"] is None
+    more = look("few 19", truth=17.0, **caused)
+    assert script.claims.summary(claimed([*needed, base, *few, more]))["coverage_least"] == 0
+
+
+def test_an_unseen_class_is_noticed_by_verdict_or_silence(script, claimed, look):
+    kind = {"kind": "unseen, Golgi and cytosol"}
+    looks = [
+        look("a", "shifted", **kind),
+        look("b", "cannot tell", **kind),
+        look("c", answer="cannot tell", estimate=None, **kind),
+        look("d", odd_of_concerned=1.0, **kind),
+    ]
+    rows = claimed(looks)
+    assert rows["unseen_class_noticed"].figure.pooled == 0.75
+    assert rows["unseen_found"].figure.pooled == 0.25
+    assert rows["unseen_wells_named"].figure.pooled == 0.25
+
+
+def test_a_lost_class_is_told_in_words(script, scored):
+    lost = edited(script, scored, "lost class", 0.0)
+    own = int(lost.labels[lost.concerned][0])
+    told = script.looks._is_told
+    silent = {"answer": "estimated", "missing": [], "untold": []}
+    assert not told(silent, lost, 0.0)
+    assert told(silent | {"missing": [own]}, lost, 0.0)
+    assert told(silent | {"untold": [own]}, lost, 0.0)
+    assert not told(silent | {"untold": [own + 1]}, lost, 0.0)
+    assert told(silent | {"answer": "cannot tell"}, lost, 0.0)
+    assert told(silent, lost, 0.6)
+    assert not told(silent | {"answer": "cannot tell"}, scored, None)
+
+
+WANTED = {
+    *("false_alarm_pooled", "false_alarm_worst", "test3_found_tenth", "unseen_class_noticed"),
+    *("in_range_error_up_10", "coverage_least", "one_of_seven_found", "files_20_shifted"),
+    *("files_50_shifted", "defocus_in_range", "dead_cells_in_range", "test4_found"),
+    *("lost_class_told", "misread_well_told", "estimate_mae"),
+}
+
+
+def test_the_summary_by_hand(script, claimed, look):
+    looks = [look(f"{kind} {i}", kind=kind) for kind in script.kinds.PLAIN.values() for i in (0, 1)]
+    looks += [look("alarm", "shifted", kind="one class", model="n", estimate=8.0)]
+    looks += [
+        look(f"t {i}", verdict, kind=script.kinds.TEST3[2], model=str(i))
+        for i, verdict in enumerate(["in range", *["shifted"] * 10])
+    ]
+    found = script.claims.summary(claimed(looks))
+    assert set(found) >= WANTED
+    assert found["false_alarm_pooled"] == pytest.approx(1 / 3)  # of the one-class plates
+    assert found["false_alarm_worst"] == 1
+    assert found["test3_found_tenth"] == 1  # ten of eleven registries find all
+    assert found["estimate_mae"] == pytest.approx(3 / 18)
+    assert found["unseen_class_noticed"] is None
+    assert found["rows"]["false_alarms_1_scale 0.05"]["models"] == 2
+    json.dumps(found)
+
+
+def test_the_tables_show_bars_and_failures(script, look, tiny):
+    looks = [look("a", "shifted"), look("b"), look("base", kind="base")]
+    looks += [look("c", truth=30.0, base="base", kind="gain 0.5", answer="at least", high=None)]
+    table = script.claims.frame(looks, tiny)
+    console = Console(width=190, record=True, file=io.StringIO())
+    script.tables.show(console, script.claims.claims(table), table)
+    lines = console.export_text().splitlines()
+    alarms = next(line for line in lines if "unshifted called shifted, two classes" in line)
+    assert "50.0%" in alarms and "NO" in alarms and "<= 6 %" in alarms
+    rises = next(line for line in lines if line.startswith("│ 20 to 40"))
+    assert "100.0%" in rises and "30.0" in rises  # the floor holds, 30 points below
+    assert any(line.startswith("│ gain 0.5") for line in lines)
+
+
+# Peers
+
+
+def test_exported_plates_are_judged_by_hand_without_packages(script, scored, tmp_path, monkeypatch):
+    from drift_validation import peer_tests, peers
+
+    rng = np.random.default_rng(0)
+
+    def noisy(shift):
+        values = rng.normal(shift, size=(60, 5)).astype(np.float32)
+        probabilities = np.full((60, 7), 0.02, np.float32)
+        right = rng.random(60) < 0.9
+        probabilities[np.arange(60), np.where(right, scored.labels, 6)] = 0.88
+        return replace(
+            scored, features=values[:, :2], raw=values[:, 2:], probabilities=probabilities
+        )
+
+    export, said = tmp_path / "cells.npz", tmp_path / "said.json"
+    plates = [noisy(0.0), noisy(4.0)]
+    np.savez(export, **peers._columns([noisy(0.0) for _ in range(20)], plates))
+    monkeypatch.setattr(sys, "argv", ["peer_tests.py", str(export), str(said)])
+    monkeypatch.setattr(peer_tests, "_version", lambda name: None)
+    peer_tests.main()
+    found = json.loads(said.read_text())
+    assert found["versions"] == dict.fromkeys(("evidently", "frouros", "nannyml"))
+    assert [one["shifted"] for one in found["KS + Bonferroni, cells"]] == [False, True]
+    assert all(5 < one["error"] < 25 for one in found["CBPE by hand"])
+    figures = peers._figures(found, {"unshifted": plates[:1], "like Test3": plates[1:]})
+    assert figures["KS + Bonferroni, cells"]["like Test3"]["shifted"] == 1
+    off = figures["CBPE by hand"]["unshifted"]["off"]
+    assert off == pytest.approx(abs(found["CBPE by hand"][0]["error"] - plates[0].true_error))
+
+
+# Service
 
 
 @pytest.fixture
@@ -361,30 +590,37 @@ def test_a_scoring_in_a_process_of_its_own(service, script, trained, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_registry_is_trained_once_from_simulated_data(script, tmp_path, monkeypatch):
+    monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
+    data = script.registries.Data(script.registries.THIN, 0.01, 5, ("lr",))
+    script.registries.make(data, tmp_path, "d")
+    (judging,) = script.registries.judges([data], tmp_path, "d")
+    assert set(judging.load().reference.profiles) > {"training", "test4"}
+    changed = (judging.bundle / "model.json").stat().st_mtime_ns
+    script.registries.make(data, tmp_path, "d")
+    assert (judging.bundle / "model.json").stat().st_mtime_ns == changed
+    assert not list(tmp_path.rglob(".*"))  # nothing half made is left
+
+
+@pytest.mark.slow
 def test_a_tiny_run_ends_with_its_json_and_resumes(script, trained, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(script, "WELLS", 2)
-    monkeypatch.setattr(script, "CELLS", 8)
-    monkeypatch.chdir(tmp_path)
-    arguments = ["--model", "texture-lr", "--plates", "1", "--no-service", "--journal", "j.jsonl"]
+    monkeypatch.setenv("COOS_CACHE", os.environ.get("COOS_CACHE", ""))  # put back afterwards
+    asked = ["--model", "texture-lr", "--size", "tiny", "--seeds", "development"]
+    arguments = [*asked, "--work", str(tmp_path), "--jobs", "1"]
     script.main(arguments)
-    printed = capsys.readouterr().out
-    assert "ignored" not in printed
-    first = printed.splitlines()[-1]
+    first = capsys.readouterr().out.splitlines()[-1]
     measured = json.loads(first)
-    assert measured["model"] == "texture-lr"
-    assert measured["plates"] == len(script.KINDS)
-    wanted = {"false_alarm_rate", "detection_test3", "detection_test4", "error_mae", "coverage"}
-    assert wanted | {"error_mae_shifted", "baseline_mae_shifted"} <= set(measured)
-    journal = tmp_path / "j.jsonl"
+    assert set(measured) >= WANTED
+    assert measured["model"].startswith("texture-lr-1-m-")
+    journal = tmp_path / "looks_development_tiny.jsonl"
     lines = journal.read_text().splitlines(keepends=True)
-    said = json.loads(lines[0])
-    assert said["under"]["wells_per_class"] == 2 and said["under"]["cells_per_well"] == 8
-    assert said["under"]["model_id"].startswith("m-") and len(said["true_recalls"]) == 7
-    journal.write_text("".join(lines[:-1]) + lines[-1][:40])  # killed while it wrote
+    journal.write_text("".join(lines[:-2]) + lines[-2][:40])  # killed while it wrote
+    monkeypatch.setattr(script.kinds, "simulate", lambda *_: pytest.fail("simulated again"))
     script.main(arguments)
-    printed = capsys.readouterr().out
-    assert printed.splitlines()[-1] == first
-    assert "1 lines are ignored" in printed
-    assert len(journal.read_text().splitlines()) == len(lines) + 1
-    monkeypatch.setattr(script, "CELLS", 9)
-    assert script._circumstances(script.Scorer.load("texture-lr")).cells_per_well == 9
+    assert capsys.readouterr().out.splitlines()[-1] == first
+
+
+def test_service_needs_a_registered_model(script, capsys):
+    with pytest.raises(SystemExit):
+        script.main(["--service"])
+    assert "--model" in capsys.readouterr().err
