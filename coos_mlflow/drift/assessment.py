@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from coos_mlflow.drift import CANNOT_TELL, MIN_CELLS_PER_PLATE, SHIFTED, verdict
 from coos_mlflow.drift import error_estimate as error
 from coos_mlflow.drift.calibration import corrected_shares
 from coos_mlflow.drift.collect import Collected
+from coos_mlflow.drift.controls import with_controls
 from coos_mlflow.drift.edge_wells import edge_against_inner
 from coos_mlflow.drift.effect_sizes import describe, effect_sizes
 from coos_mlflow.drift.estimators import estimators
+from coos_mlflow.drift.mixed_wells import without_consensus
 from coos_mlflow.drift.placement import PlateComparison
 from coos_mlflow.drift.profile import Profile
 from coos_mlflow.drift.quality_shift import quality_shifts
@@ -26,7 +29,7 @@ from coos_mlflow.metrics import recalls
 from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.wells import well_positions
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 MAX_PLATES_WITH_EFFECTS = 8
 """Effect sizes are measured for this many plates of a file, the farthest: each takes about a
@@ -46,6 +49,8 @@ def assess(
     *,
     has_plate_ids: bool,
     has_well_ids: bool,
+    known_classes: Mapping[tuple[str, str], int] | None = None,
+    mixed_wells: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Compare the plates of a file with the reference of a model version.
@@ -57,6 +62,10 @@ def assess(
         The scored plates.
     has_plate_ids, has_well_ids : bool
         Whether the file named them. Without either there are distances, but no verdict.
+    known_classes : mapping of (str, str) to int, optional
+        By plate and well, the label of the class that it holds, or `layout.NONE`.
+    mixed_wells : bool
+        Whether wells may hold several classes, even if those of Training do not.
     seed : int
         For the bootstrap and for the cells drawn for effect sizes.
 
@@ -67,6 +76,8 @@ def assess(
         Distances are relative to the expected distance of a plate of the reference's own
         population: 1 is ordinary.
     """
+    if mixed_wells or not reference.calibration.pure_wells:
+        reference = without_consensus(reference)
     comparison = PlateComparison(reference)
     known = comparison.reference_plates()
     compared = comparison.compare(collected.profile, known=False)
@@ -78,6 +89,7 @@ def assess(
     file_verdict, reason = verdict.overall(plates)
     far = comparison.far_well()
     wells = _wells(reference, comparison, collected, far)
+    confusions = _confusions(reference, collected, has_well_ids)
     assessment = {
         "schema_version": SCHEMA_VERSION,
         "dataset": _dataset_entry(reference.dataset),
@@ -89,7 +101,7 @@ def assess(
         "has_well_ids": has_well_ids,
         "plates": plates,
         "expected_by_chance": verdict.ALPHA * len(plates),
-        "error": _add_figures(plates, reference, collected, has_well_ids, seed),
+        "error": _add_figures(plates, reference, collected, confusions, has_well_ids, seed),
         "error_record": error_record(reference, has_wells=has_well_ids),
         "model_errors": _model_errors(reference),
         "class_shares": _class_shares(reference, collected.profile),
@@ -106,6 +118,14 @@ def assess(
         "wells_have_classes": reference.calibration.label_rates is not None,
         "settings": _settings(allowance) | {"far_well": far},
     }
+    chosen = reference.calibration.chosen(has_wells=has_well_ids)
+    assessment = with_controls(
+        assessment,
+        known_classes or {},
+        _estimated_wells(confusions, collected, chosen) if has_well_ids else {},
+        reference.calibration.margin[chosen],
+        reference.confusions.get("training"),
+    )
     rounded: dict[str, Any] = _rounded(assessment)
     return rounded
 
@@ -126,20 +146,38 @@ def _dataset_entry(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _add_figures(
-    plates: list[dict[str, Any]],
-    reference: Reference,
-    collected: Collected,
-    has_well_ids: bool,
-    seed: int,
-) -> dict[str, Any]:
-    """Add error, class shares and effect sizes to each plate; return the error of the file."""
-    confusions = {
+def _confusions(
+    reference: Reference, collected: Collected, has_well_ids: bool
+) -> dict[str, error.Confusions]:
+    """Return the estimated confusions of the wells of each plate."""
+    return {
         plate: reference.calibration.confusions(
             probabilities, collected.wells[plate] if has_well_ids else None
         )
         for plate, probabilities in collected.probabilities.items()
     }
+
+
+def _estimated_wells(
+    confusions: dict[str, error.Confusions], collected: Collected, estimator: str
+) -> dict[tuple[str, str], np.ndarray]:
+    """Return the confusions by one estimator for each plate and well."""
+    return {
+        (plate, well): own
+        for plate, by_estimator in confusions.items()
+        for well, own in zip(collected.well_names[plate], by_estimator[estimator], strict=True)
+    }
+
+
+def _add_figures(
+    plates: list[dict[str, Any]],
+    reference: Reference,
+    collected: Collected,
+    confusions: dict[str, error.Confusions],
+    has_well_ids: bool,
+    seed: int,
+) -> dict[str, Any]:
+    """Add error, class shares and effect sizes to each plate; return the error of the file."""
     for plate in plates:
         name = plate["plate"]
         plate["error"] = _estimate(reference, [confusions[name]], [plate], has_well_ids, seed)
