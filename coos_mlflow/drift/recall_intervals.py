@@ -15,19 +15,19 @@ from scipy.special import betainc, betaln
 from coos_mlflow.drift.estimators.well_consensus import CELL_CORRELATION
 from coos_mlflow.drift.wells import LEVEL
 
-CORRELATION_SHAPE, CORRELATION_SCALE = 3, 0.08
-"""Gamma prior of the correlation, before any well is seen: mode 0.16, mean 0.24, several times what
+CORRELATION_SHAPE, CORRELATION_SCALE = 2, 0.1
+"""Gamma prior of the correlation, before any well is seen: mode 0.1, mean 0.2, several times what
 was measured (`CELL_CORRELATION`). One well tells nothing of the correlation and eight wells little,
 and the intervals still cover with a correlation of 0.15 (docs/drift.md)."""
 
-_CORRELATIONS = np.geomspace(0.005, 0.9, 16)
+_CORRELATIONS = np.geomspace(0.01, 0.9, 12)
 _PRIOR = _CORRELATIONS**CORRELATION_SHAPE * np.exp(-_CORRELATIONS / CORRELATION_SCALE)
 """By step of the grid, which is even in the logarithm."""
 
-_RECALLS = np.sin((np.arange(120) + 0.5) / 120 * np.pi / 2) ** 2
+_RECALLS = np.sin((np.arange(60) + 0.5) / 60 * np.pi / 2) ** 2
 """Even steps of the angle are Jeffreys' prior of a recall."""
 
-_BINS = 1000
+_BINS = 400
 
 
 def intervals(
@@ -38,8 +38,8 @@ def intervals(
     For a given correlation the posterior of a recall is that of Jeffreys' prior (Brown, Cai &
     DasGupta 2001, Statistical Science 16(2), 101-133) for the effective number of cells (Kish 1965,
     section 5.4), with a correlation of at least `CELL_CORRELATION`. All classes share the
-    correlation. The balanced error follows from the sum of the recalls, which are independent for
-    a given correlation. An interval holds the measured value.
+    correlation. An interval holds the measured value. The ends of the balanced error follow from
+    those of the recalls (MOVER: Zou & Donner 2008, Statistics in Medicine 27(10), 1693-1702).
 
     Parameters
     ----------
@@ -61,12 +61,11 @@ def intervals(
     posteriors = np.stack([_posterior(right[own], cells[own]) for own in members])
     ends = np.array([_ends(weights @ posterior) for posterior in posteriors])
     lows, highs = _holding(measured, *ends.T)
-    # The distribution of a sum is a convolution, which is a product of Fourier transforms.
-    length = len(members) * _BINS
-    sums = np.fft.irfft(np.fft.rfft(posteriors, length, axis=2).prod(axis=0), length, axis=1)
-    mean = np.atleast_1d(measured.mean())
-    low, high = _holding(mean, *np.array([_ends(weights @ sums, len(members))]).T)
-    return lows, highs, (100 * (1 - float(high[0])), 100 * (1 - float(low[0])))
+    mean, n = float(measured.mean()), len(measured)
+    below, above = (
+        float(np.sqrt((side**2).sum())) / n for side in (measured - lows, highs - measured)
+    )
+    return lows, highs, (100 * max(1 - mean - above, 0.0), 100 * min(1 - mean + below, 1.0))
 
 
 def _correlation_weights(classes: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -95,10 +94,9 @@ def _posterior(right: np.ndarray, cells: np.ndarray) -> np.ndarray:
     return np.diff(betainc(0.5 + effective * share, 0.5 + effective * (1 - share), edges), axis=1)
 
 
-def _ends(masses: np.ndarray, classes: int = 1) -> tuple[float, float]:
-    """Return the ends of the central interval of a mean over classes, from masses of its sum."""
-    middles = (np.arange(len(masses)) + classes / 2) / len(masses)
-    tail = (1 - LEVEL) / 2
+def _ends(masses: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the central interval of a distribution over the bins."""
+    tail, middles = (1 - LEVEL) / 2, (np.arange(_BINS) + 0.5) / _BINS
     low, high = np.interp([tail, 1 - tail], np.cumsum(masses) - masses / 2, middles)
     return float(low), float(high)
 

@@ -121,11 +121,11 @@ def _metrics(drift: dict[str, Any], seconds: float) -> dict[str, float]:
         metrics |= {f"distance {view}": d for view, d in worst["distances"].items()}
         metrics |= {f"usual {view}": d for view, d in worst["usual"].items()}
     keys = ("balanced_error", "low", "high")
-    if drift["error"]["answer"] != MEASURED:
-        metrics |= {name: drift["error"][key] for name, key in zip(ESTIMATES, keys, strict=True)}
-    if drift["controls"]:
-        measured = drift["controls"]
-        metrics |= {name: measured[key] for name, key in zip(CONTROL_ERRORS, keys, strict=True)}
+    found = drift.get("error") or {}
+    if found.get("answer") != MEASURED:
+        metrics |= {name: found.get(key) for name, key in zip(ESTIMATES, keys, strict=True)}
+    controls = drift.get("controls") or {}
+    metrics |= {name: controls.get(key) for name, key in zip(CONTROL_ERRORS, keys, strict=True)}
     return {name: value for name, value in metrics.items() if value is not None}
 
 

@@ -58,7 +58,7 @@ def headline(drift: dict[str, Any]) -> dict[str, str]:
     -------
     dict
         ``key`` (a CSS class), ``verdict``, ``reason``, ``trust`` (one sentence on whether to use
-        the labels; behind one on the wells of known class) and ``advice`` (why, and what to look at).
+        the labels; before it one on the controls) and ``advice`` (why, and what to look at).
     """
     verdict = drift["verdict"]
     sentences = {IN_RANGE: _in_range, CANNOT_TELL: _cannot_tell, SHIFTED: _shifted}
@@ -184,6 +184,11 @@ def _shifted(drift: dict[str, Any]) -> tuple[str, str]:
     if estimate(drift["error"])["how"] == MEASURED:
         return "Check the labels before using them.", (
             f"{_own_error(drift)} Look at the cells below, class by class."
+        )
+    if estimate(drift["error"])["value"] is None and first_sentence(drift):
+        return "Check the labels before using them.", (
+            "Elsewhere the error may be that of the controls, or larger. Look at the "
+            "cells below, class by class."
         )
     if estimate(drift["error"])["value"] is None:
         return "Check the labels before using them.", (

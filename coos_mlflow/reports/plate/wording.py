@@ -80,9 +80,9 @@ def notes(drift: dict[str, Any]) -> list[str]:
             f"{counted(left_out['nameless'], 'cell')} without an id of plate or well: left out of "
             "the verdict and all figures, but not of predictions.parquet."
         )
-    if drift["mixed_wells"]:
+    if drift["wells"] and not drift["wells_have_classes"]:
         notes.append(
-            "Wells may hold several proteins (--wells mixed), so the cells of a well do not check "
+            "Wells may hold several proteins, so the cells of a well do not check "
             "each other: wells get shares instead of a class, only the model's confidence tells of "
             "the error, and it does not show cells that are confidently wrong."
         )
