@@ -1,4 +1,4 @@
-"""Draws estimated error and distance of the plates that a model has scored, in order of time."""
+"""Draws estimated and measured error and distance of the plates that a model has scored, in order of time."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def _draw_errors(ax: Axes, history: pd.DataFrame, palette: Palette) -> None:
         ax.plot(unknown, np.zeros(len(unknown)), **on_axis)
     ends = np.concatenate([error, high, _draw_controls(ax, history, palette)])
     ax.set_ylim(0, 1.08 * np.nanmax([_MIN_ERROR_TOP, *ends]))
-    ax.set_ylabel("balanced error, estimated (%)", color=palette.soft)
+    ax.set_ylabel("balanced error (%)", color=palette.soft)
 
 
 def _draw_controls(ax: Axes, history: pd.DataFrame, palette: Palette) -> np.ndarray:
