@@ -37,7 +37,8 @@ def coverage(
         own = rng.beta(recall * concentration, (1 - recall) * concentration, len(label))
         sizes = np.maximum(rng.poisson(cells * rng.choice([1 / 3, 5 / 3], len(label))), 1)
         lows, highs, (low, high) = intervals(rng.binomial(sizes, own), sizes, label)
-        held += np.mean((lows <= recall) & (recall <= highs)), low <= 100 * (1 - recall) <= high
+        held[0] += np.mean((lows <= recall) & (recall <= highs))
+        held[1] += low <= 100 * (1 - recall) <= high
     recalls, errors = held / draws
     return float(recalls), float(errors)
 

@@ -1,4 +1,4 @@
-"""Draws estimated and measured error and distance of the plates that a model has scored, in order of time."""
+"""Draws errors, estimated and measured, and distance of the plates that a model has scored in time."""
 
 from __future__ import annotations
 
