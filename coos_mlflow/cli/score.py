@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from coos_mlflow.scoring.scorer import Scorer
 
 
+AS_TRAINED, MIXED = "as-trained", "mixed"
+"""Values of --wells."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to `coos`."""
     app.command()(score)
@@ -61,9 +65,20 @@ def score(
         Path | None,
         typer.Option(
             help="CSV with a column well, optionally plate, and any others (compound, dose, ...), "
-            "which all tables of the results then have."
+            "which all tables of the results then have. A column class says what wells hold: the "
+            "error is measured there."
         ),
     ] = None,
+    wells: Annotated[
+        str,
+        typer.Option(
+            help="as-trained, or mixed where a well may hold several proteins: pooled genetic "
+            "screens, and drugs that move the protein in some of the cells. A screen with one gene "
+            "a well keeps as-trained. In mixed wells the cells do not check each other: wells get "
+            "shares instead of a class, and only the model's confidence tells of the error, in a "
+            "wide range."
+        ),
+    ] = AS_TRAINED,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check plates and model, write nothing.")
     ] = False,
@@ -138,6 +153,8 @@ def score(
 
     Example: coos-score new_plate.h5 --model texture-lr --layout layout.csv
 
+    Example: coos-score new_plate.h5 --model texture-lr --wells mixed
+
     Example: coos-score 'plates/*.h5' --model texture-lr --keep-going --fail-on 'error>5'
 
     Example: coos-score /data/plate42 --model texture-lr --protein 'Alexa 488'
@@ -151,6 +168,8 @@ def score(
 
     check_precision(precision)
     parsed = fail_on.parse(conditions or [])
+    if wells not in (AS_TRAINED, MIXED):
+        raise DataError(f"--wells {wells!r} found, expected {AS_TRAINED} or {MIXED}.")
     from coos_mlflow._utils.progress import progress
     from coos_mlflow.plates.layout import read_layout
 
@@ -183,11 +202,13 @@ def score(
             from coos_mlflow.scoring import scorer as scoring
 
             scorer = scoring.Scorer.load(model, precision)
+        if treated is not None:
+            treated.classes(scorer.dataset)
         crops = Crops(scorer, out, chosen, tally, force, keep_going)
         if dry_run:
             _say_all(crops, inputs, tally)
             return
-        options = _Options(force=force, resume=resume, layout=treated)
+        options = _Options(force=force, resume=resume, layout=treated, mixed_wells=wells == MIXED)
         with _cluster(dask, workers) as client:
             fit = crops.files(inputs, resume)
             for outcome in _outcomes(scorer, fit, out, options, client):
@@ -207,6 +228,7 @@ class _Options(TypedDict):
     force: bool
     resume: bool
     layout: Layout | None
+    mixed_wells: bool
 
 
 def _say_all(crops: Crops, inputs: list[Input], tally: Tally) -> None:

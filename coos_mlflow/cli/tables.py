@@ -10,9 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from coos_mlflow.drift.controls import MEASURED
 from coos_mlflow.drift.image_quality import VIEWS
-from coos_mlflow.registry.scoring_runs import ESTIMATES
-from coos_mlflow.reports.plate import wording
+from coos_mlflow.registry.scoring_runs import CONTROL_ERRORS, ESTIMATES
+from coos_mlflow.reports.plate import controls, wording
 from coos_mlflow.reports.plate.wording import shown
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ def show_scores(scored: Scored) -> None:
     style = VERDICT_STYLES[drift["verdict"]]
     console.print(f"[{style}]{drift['verdict']}[/]  {escape(drift['reason'])}")
     error = wording.estimate(drift["error"])
-    console.print(f"[bold]estimated balanced error:[/] {error['words']}  {escape(error['reason'])}")
+    how = "measured" if error["how"] == MEASURED else "estimated"
+    console.print(f"[bold]{how} balanced error:[/] {error['words']}  {escape(error['reason'])}")
+    if drift["controls"]:
+        console.print(f"[bold]controls:[/] {escape(' '.join(controls.sentences(drift)))}")
     for note in wording.notes(drift):
         console.print(escape(note))
     judged = drift["n_cells"]
@@ -145,17 +149,23 @@ def show_history(history: pd.DataFrame, asked: str) -> None:
     for view in VIEWS:
         table.add_column(view, justify="right", no_wrap=True)
     table.add_column("error (%)", justify="right", min_width=len("(10.0–20.0)"))
+    controlled = history[CONTROL_ERRORS[0]].notna().any()
+    if controlled:
+        table.add_column("controls (%)", justify="right", min_width=len("(10.0–20.0)"))
     simulated = history[["simulated_plate", "simulated_model"]].to_numpy().any()
     if simulated:
         table.add_column("", no_wrap=True)
     for _, row in history.iterrows():
         cells = _history_cells(row)
-        table.add_row(*(cells if simulated else cells[:-1]))
+        shown_cells = cells if controlled else [*cells[:-2], cells[-1]]
+        table.add_row(*(shown_cells if simulated else shown_cells[:-1]))
     console = Console(highlight=False)
     console.print(table)
     distances = ", ".join(VIEWS)
     console.print(f"{distances}: distance, 1 is an ordinary plate, ! beyond what is usual")
     console.print("error: estimated balanced error and its range, - where there is none")
+    if controlled:
+        console.print("controls: balanced error measured in wells of known class, with its range")
     if simulated:
         marks = "simulated: P the plate, M what the model was trained on"
         console.print(Text(marks, style="bold yellow"))
@@ -164,8 +174,6 @@ def show_history(history: pd.DataFrame, asked: str) -> None:
 def _history_cells(row: pd.Series) -> list[Text]:
     """Return a row of the history as text; a missing figure is a dash."""
     distances = [(row[f"distance_{view}"], row[f"usual_{view}"]) for view in VIEWS]
-    error, low, high = (row[key] for key in ESTIMATES)
-    given = "-" if math.isnan(error) else f"{error:.1f} ({low:.1f}–{high:.1f})"
     marks = [mark for mark, key in (("P", "simulated_plate"), ("M", "simulated_model")) if row[key]]
     return [
         Text(f"{row['date']:%Y-%m-%d %H:%M}"),
@@ -174,9 +182,16 @@ def _history_cells(row: pd.Series) -> list[Text]:
         Text(row["version"]),
         Text(row["verdict"], style=VERDICT_STYLES.get(row["verdict"], "")),
         *(Text(f"{figure(distance)}{'!' * (distance > usual)}") for distance, usual in distances),
-        Text(given),
+        Text(_with_range(*(row[key] for key in ESTIMATES))),
+        Text(_with_range(*(row[key] for key in CONTROL_ERRORS))),
         Text("".join(marks), style="bold yellow"),
     ]
+
+
+def _with_range(error: float, low: float, high: float) -> str:
+    if math.isnan(error):
+        return "-"
+    return f"≥ {low:.1f}" if math.isnan(high) else f"{error:.1f} ({low:.1f}–{high:.1f})"
 
 
 def error_table(title: str, dataset: Dataset) -> Table:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from coos_mlflow.drift import IN_RANGE, MIN_CELLS_PER_PLATE, SHIFTED, verdict
 from coos_mlflow.drift import error_estimate as error
 from coos_mlflow.drift.calibration import corrected_shares
 from coos_mlflow.drift.collect import Collected
+from coos_mlflow.drift.controls import with_controls
 from coos_mlflow.drift.edge_wells import edge_against_inner
 from coos_mlflow.drift.effect_sizes import describe, effect_sizes
 from coos_mlflow.drift.estimators import estimators
+from coos_mlflow.drift.mixed_wells import without_consensus
 from coos_mlflow.drift.placement import PlateComparison
 from coos_mlflow.drift.profile import Profile
 from coos_mlflow.drift.quality_shift import quality_shifts
@@ -47,14 +50,15 @@ class Assessor:
     Parameters
     ----------
     reference : Reference
-    one_class : bool or None
-        Whether each well holds one class; None for what the reference's own wells show.
+    mixed_wells : bool
+        Whether wells may hold several classes, even if those of Training do not.
     """
 
-    def __init__(self, reference: Reference, *, one_class: bool | None = None) -> None:
+    def __init__(self, reference: Reference, *, mixed_wells: bool = False) -> None:
+        if mixed_wells or not reference.calibration.pure_wells:
+            reference = without_consensus(reference)
         self._reference = reference
-        pure = reference.calibration.label_rates is not None
-        self._one_class = pure if one_class is None else one_class and pure
+        self._one_class = reference.calibration.label_rates is not None
         self._comparison = PlateComparison(reference, one_class=self._one_class)
         self._known = self._comparison.reference_plates()
         self._allowance = verdict.allowance(reference.training_predictions)
@@ -72,6 +76,7 @@ class Assessor:
         *,
         has_plate_ids: bool,
         has_well_ids: bool,
+        known_classes: Mapping[tuple[str, str], int] | None = None,
         effects: bool = True,
         seed: int = 0,
     ) -> dict[str, Any]:
@@ -83,6 +88,8 @@ class Assessor:
             The scored plates.
         has_plate_ids, has_well_ids : bool
             Whether the file named them. Without either there are distances, but no verdict.
+        known_classes : mapping of (str, str) to int, optional
+            By plate and well, the label of the class that it holds, or `layout.NONE`.
         effects : bool
             Measure effect sizes, which take about a second for each plate.
         seed : int
@@ -108,6 +115,7 @@ class Assessor:
         ]
         file_verdict, reason = verdict.overall(plates)
         wells = _wells(reference, self._comparison, collected, self._far, plates)
+        confusions = _confusions(reference, collected, has_well_ids)
         known = _reference_entry(self._known, reference.training_predictions)
         assessment = {
             "schema_version": SCHEMA_VERSION,
@@ -120,7 +128,7 @@ class Assessor:
             "has_well_ids": has_well_ids,
             "plates": plates,
             "expected_by_chance": verdict.ALPHA * len(plates),
-            "error": _add_figures(plates, reference, collected, has_well_ids, seed),
+            "error": _add_figures(plates, reference, collected, confusions, has_well_ids, seed),
             "error_record": error_record(reference, has_wells=has_well_ids),
             "model_errors": _model_errors(reference),
             "class_shares": _class_shares(reference, collected.profile),
@@ -138,6 +146,14 @@ class Assessor:
             "settings": _settings(self._allowance) | {"far_well": self._far},
         }
         _add_effects(plates, reference, collected, seed, measured=effects)
+        chosen = reference.calibration.chosen(has_wells=has_well_ids)
+        assessment = with_controls(
+            assessment,
+            known_classes or {},
+            _estimated_wells(confusions, collected, chosen) if has_well_ids else {},
+            reference.calibration.margin[chosen],
+            reference.confusions.get("training"),
+        )
         rounded: dict[str, Any] = _rounded(assessment)
         return rounded
 
@@ -148,11 +164,17 @@ def assess(
     *,
     has_plate_ids: bool,
     has_well_ids: bool,
+    known_classes: Mapping[tuple[str, str], int] | None = None,
+    mixed_wells: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Compare the plates of a file with the reference of a model version; see `Assessor.assess`."""
-    return Assessor(reference).assess(
-        collected, has_plate_ids=has_plate_ids, has_well_ids=has_well_ids, seed=seed
+    """Compare the plates of a file with the reference of a model version; see `Assessor`."""
+    return Assessor(reference, mixed_wells=mixed_wells).assess(
+        collected,
+        has_plate_ids=has_plate_ids,
+        has_well_ids=has_well_ids,
+        known_classes=known_classes,
+        seed=seed,
     )
 
 
@@ -172,20 +194,38 @@ def _dataset_entry(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _add_figures(
-    plates: list[dict[str, Any]],
-    reference: Reference,
-    collected: Collected,
-    has_well_ids: bool,
-    seed: int,
-) -> dict[str, Any]:
-    """Add error and class shares to each plate; return the error of the file."""
-    confusions = {
+def _confusions(
+    reference: Reference, collected: Collected, has_well_ids: bool
+) -> dict[str, error.Confusions]:
+    """Return the estimated confusions of the wells of each plate."""
+    return {
         plate: reference.calibration.confusions(
             probabilities, collected.wells[plate] if has_well_ids else None
         )
         for plate, probabilities in collected.probabilities.items()
     }
+
+
+def _estimated_wells(
+    confusions: dict[str, error.Confusions], collected: Collected, estimator: str
+) -> dict[tuple[str, str], np.ndarray]:
+    """Return the confusions by one estimator for each plate and well."""
+    return {
+        (plate, well): own
+        for plate, by_estimator in confusions.items()
+        for well, own in zip(collected.well_names[plate], by_estimator[estimator], strict=True)
+    }
+
+
+def _add_figures(
+    plates: list[dict[str, Any]],
+    reference: Reference,
+    collected: Collected,
+    confusions: dict[str, error.Confusions],
+    has_well_ids: bool,
+    seed: int,
+) -> dict[str, Any]:
+    """Add error and class shares to each plate; return the error of the file."""
     for plate in plates:
         name = plate["plate"]
         plate["error"] = _estimate(reference, [confusions[name]], [plate], has_well_ids, seed)

@@ -17,8 +17,8 @@ from coos_mlflow.drift.calibration import fit_temperature
 from coos_mlflow.drift.estimators import Predictions, estimators
 from coos_mlflow.metrics import balanced_error, confusion_matrix, present_classes, recalls
 
-ESTIMATED, AT_LEAST = "estimated", "at least"
-"""Answers with a figure: with a range, or with its lower end alone."""
+ESTIMATED, AT_LEAST, MEASURED = "estimated", "at least", "measured"
+"""Answers with a figure: with a range, with its lower end alone, or from wells of known class."""
 
 MIN_CLASS_SHARE = 0.02
 """A class with fewer cells than this share of the commonest class counts as absent: estimators

@@ -22,6 +22,7 @@ from coos_mlflow.plates.columns import MAX_ID_CHARACTERS, MISSING, clean_ids, sh
 from coos_mlflow.plates.wells import well_names
 
 if TYPE_CHECKING:
+    from coos_mlflow.plates.dataset import Dataset
     from coos_mlflow.plates.reader import Plate
 
 PREFIX = "Metadata_"
@@ -29,6 +30,12 @@ PREFIX = "Metadata_"
 
 OWN_COLUMNS = frozenset(("index", "row", "column"))
 """Names in lower case that the results have behind `PREFIX`, beside plate and well."""
+
+CLASS = "class"
+"""Name, in lower case, of the column that says which class a well holds."""
+
+NONE = -1
+"""Stands for a well that holds none of the classes; the layout says "none"."""
 
 MAX_NAMED = 3
 """Number of wells that a message names."""
@@ -146,6 +153,65 @@ class Layout:
                 f"{plate.path}: {_quoted(own_plates)}."
             )
         return found
+
+    @property
+    def class_column(self) -> str | None:
+        """Name of the column of classes, or None."""
+        return next((one.name for one in self.columns if one.name.casefold() == CLASS), None)
+
+    def classes(self, dataset: Dataset) -> tuple[int | None, ...]:
+        """Return the class of the well of each line.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            Of the model.
+
+        Returns
+        -------
+        tuple of int or None
+            The predicted label, `NONE`, or None where the class is not known.
+
+        Raises
+        ------
+        DataError
+            For a value that is no class of the data set.
+        """
+        known: dict[str, int | None] = dict.fromkeys(MISSING) | {"none": NONE}
+        for key in ("label", "short", "name"):  # where they collide, the name counts
+            known |= {str(getattr(one, key)).casefold(): n for n, one in enumerate(dataset.classes)}
+        (texts,) = [one.values for one in self.columns if one.name == self.class_column] or [
+            (None,) * len(self.wells)
+        ]
+        found = []
+        for line, value in enumerate(texts):
+            text = "" if value is None else str(value).casefold()
+            text = text if text in known else text.removesuffix(".0")
+            if text not in known:
+                classes = ", ".join(f"{one.label} {one.name}" for one in dataset.classes)
+                raise DataError(
+                    f"{self.name}: class {shown(repr(value), 60)} of well "
+                    f"{shown(self.wells[line], 40)} found in line {self.numbers[line]}, expected "
+                    f"a class of {dataset.name} ({classes}), its abbreviation or number, none, or "
+                    "nothing where it is not known."
+                )
+            found.append(known[text])
+        return tuple(found)
+
+    def known_classes(self, plate: Plate, dataset: Dataset) -> dict[tuple[str, str], int]:
+        """Return by plate and well the class of the wells of an open file, where it is known.
+
+        Raises
+        ------
+        DataError
+            As `lines` and `classes` do.
+        """
+        classes = self.classes(dataset)
+        return {
+            well: label
+            for well, line in self.lines(plate).items()
+            if (label := classes[line]) is not None
+        }
 
     def _wells_of(self, plate: Plate) -> dict[str, list[tuple[str, str]]]:
         """Return the wells of the file by name, each with the plates that have it."""
@@ -266,7 +332,11 @@ def _columns(
                 f"{path}: {counts[name.casefold()]} columns have the name {name!r:.80}; rename "
                 "them, or take all but one out."
             )
-        yield LayoutColumn(name, *_typed(texts, decimal_comma=separator == ";"))
+        if name.casefold() == CLASS:
+            # Text, so that "none" and nothing stay apart in a column of label numbers.
+            yield LayoutColumn(name, "string", tuple(text or None for text in texts))
+        else:
+            yield LayoutColumn(name, *_typed(texts, decimal_comma=separator == ";"))
 
 
 def _name(column: str) -> str:

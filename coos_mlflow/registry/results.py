@@ -26,7 +26,17 @@ CENTRES = "centres.csv"
 ALL_NAMES = (*RESULTS, CENTRES)
 """Names of all files that the folder of a plate's results may hold."""
 
-_FACTS = ("schema_version", "simulated", "plate_file", "layout", "model", "precision", "versions")
+_FACTS = (
+    "schema_version",
+    "simulated",
+    "plate_file",
+    "layout",
+    "known_classes",
+    "mixed_wells",
+    "model",
+    "precision",
+    "versions",
+)
 
 
 @dataclass(frozen=True)

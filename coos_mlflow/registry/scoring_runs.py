@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, Run
 from mlflow.exceptions import MlflowException
 
+from coos_mlflow.drift.controls import MEASURED
 from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.artifacts import describe_dataset, log_input, metric_name
@@ -25,6 +26,10 @@ from coos_mlflow.registry.runs import SCORING_EXPERIMENT, prepare_store, run
 
 ESTIMATES = ("estimated_error", "estimated_error_low", "estimated_error_high")
 """Metrics of a scoring run: the estimated balanced error in % and its range."""
+
+CONTROL_ERRORS = ("control_error", "control_error_low", "control_error_high")
+"""Metrics of a scoring run with a plate map: the balanced error measured in wells of known class in
+%, and its 95 % interval."""
 
 COLUMNS = (
     "run_id",
@@ -38,6 +43,7 @@ COLUMNS = (
     *(f"distance_{view}" for view in VIEWS),
     *(f"usual_{view}" for view in VIEWS),
     *ESTIMATES,
+    *CONTROL_ERRORS,
     "simulated_plate",
     "simulated_model",
     "results",
@@ -114,9 +120,12 @@ def _metrics(drift: dict[str, Any], seconds: float) -> dict[str, float]:
         metrics |= {"plate_p": worst["p"], "plate_score": worst["score"]}
         metrics |= {f"distance {view}": d for view, d in worst["distances"].items()}
         metrics |= {f"usual {view}": d for view, d in worst["usual"].items()}
-    estimate = drift.get("error") or {}
-    for metric, key in zip(ESTIMATES, ("balanced_error", "low", "high"), strict=True):
-        metrics[metric] = estimate.get(key)
+    keys = ("balanced_error", "low", "high")
+    found = drift.get("error") or {}
+    if found.get("answer") != MEASURED:
+        metrics |= {name: found.get(key) for name, key in zip(ESTIMATES, keys, strict=True)}
+    controls = drift.get("controls") or {}
+    metrics |= {name: controls.get(key) for name, key in zip(CONTROL_ERRORS, keys, strict=True)}
     return {name: value for name, value in metrics.items() if value is not None}
 
 
@@ -241,7 +250,7 @@ def _row(run: Run) -> dict[str, Any]:
             for figure in ("distance", "usual")
             for view in VIEWS
         },
-        **{key: metrics.get(key, math.nan) for key in ESTIMATES},
+        **{key: metrics.get(key, math.nan) for key in (*ESTIMATES, *CONTROL_ERRORS)},
         **{key: tags.get(key) == "True" for key in ("simulated_plate", "simulated_model")},
         "results": tags.get("results", ""),
     }

@@ -1,4 +1,4 @@
-"""Draws estimated error and distance of the plates that a model has scored, in order of time."""
+"""Draws errors, estimated and measured, and distance of the plates that a model has scored in time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
 from coos_mlflow.errors import DataError, OutputError
-from coos_mlflow.registry.scoring_runs import farthest
+from coos_mlflow.registry.scoring_runs import CONTROL_ERRORS, farthest
 from coos_mlflow.reports.plate.wording import shown
 from coos_mlflow.reports.style import COLOURS, LIGHT, Palette
 
@@ -30,6 +30,10 @@ MARKS: dict[str, dict[str, Any]] = {
     SHIFTED: {"marker": "^", "color": COLOURS[5]},
 }
 """Shape and colour of each verdict; the shapes can be told apart without the colours."""
+
+_CONTROL_MARK: dict[str, Any] = {"marker": "D", "linestyle": "none", "markersize": 5}
+_BESIDE = 0.15
+"""Room between a plate's estimate and the error measured in its controls."""
 
 _MAX_NAMES = 24
 """Largest number of plates that are named below the axis; with more, days are written."""
@@ -170,9 +174,20 @@ def _draw_errors(ax: Axes, history: pd.DataFrame, palette: Palette) -> None:
             "clip_on": False,
         }
         ax.plot(unknown, np.zeros(len(unknown)), **on_axis)
-    ends = np.concatenate([error, high])
+    ends = np.concatenate([error, high, _draw_controls(ax, history, palette)])
     ax.set_ylim(0, 1.08 * np.nanmax([_MIN_ERROR_TOP, *ends]))
-    ax.set_ylabel("estimated balanced error (%)", color=palette.soft)
+    ax.set_ylabel("balanced error (%)", color=palette.soft)
+
+
+def _draw_controls(ax: Axes, history: pd.DataFrame, palette: Palette) -> np.ndarray:
+    """Draw the errors measured in wells of known class; return their upper ends."""
+    error, low, high = (history[name].to_numpy(float) for name in CONTROL_ERRORS)
+    places = np.flatnonzero(~np.isnan(error))
+    if len(places):
+        sides = ((error - low)[places].clip(0), (high - error)[places].clip(0))
+        ax.errorbar(places + _BESIDE, error[places], yerr=sides, elinewidth=1.1, **_CONTROL_MARK,
+                    color=palette.ink)  # fmt: skip
+    return high
 
 
 def _draw_distances(ax: Axes, history: pd.DataFrame, palette: Palette) -> None:
@@ -247,6 +262,10 @@ def _explain(figure: Figure, ax: Axes, history: pd.DataFrame, palette: Palette) 
     if history["estimated_error"].isna().any():
         marks.append(
             Line2D([], [], linestyle="none", marker="x", color=palette.soft, label="no estimate")
+        )
+    if history[CONTROL_ERRORS[0]].notna().any():
+        marks.append(
+            Line2D([], [], label="measured in controls", color=palette.ink, **_CONTROL_MARK)
         )
     figure.legend(
         handles=marks,

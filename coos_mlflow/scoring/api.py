@@ -102,6 +102,7 @@ def score(
     *,
     force: bool = False,
     layout: str | Path | None = None,
+    mixed_wells: bool = False,
     **cropping: Any,
 ) -> ScoringResult:
     """Label every cell of a plate, with a verdict on the plate.
@@ -119,7 +120,10 @@ def score(
         Replace results that are in `out` already.
     layout : path, optional
         CSV with a column ``well`` and others, such as ``compound``, which are joined to the tables
-        of cells and wells as ``Metadata_compound``.
+        of cells and wells as ``Metadata_compound``. A column ``class`` says what wells hold: the
+        error is measured there (docs/drift.md, "Controls").
+    mixed_wells : bool
+        Wells may hold several proteins, so that their cells do not decide a class together.
     **cropping
         Of images: see `coos_mlflow.cropping.plan.CropOptions`, such as ``protein="Alexa 488"``.
 
@@ -140,12 +144,15 @@ def score(
     """
     read = None if layout is None else read_layout(layout)
     scorer = load_model(model) if isinstance(model, str) else model
+    if read is not None:
+        read.classes(scorer.dataset)
+    how: dict[str, Any] = {"layout": read, "mixed_wells": mixed_wells}
     if out is not None:
         file = _plate_file(plate, scorer, Path(out), cropping)
-        return _result(scorer.score(file, Path(out), force=force, layout=read), kept=True)
+        return _result(scorer.score(file, Path(out), force=force, **how), kept=True)
     with tempfile.TemporaryDirectory(prefix="coos-score-") as folder:
         file = _plate_file(plate, scorer, Path(folder), cropping)
-        return _result(scorer.score(file, Path(folder), log=False, layout=read), kept=False)
+        return _result(scorer.score(file, Path(folder), log=False, **how), kept=False)
 
 
 def _plate_file(plate: str | Path, scorer: Scorer, out: Path, cropping: dict[str, Any]) -> Path:

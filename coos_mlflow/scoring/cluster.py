@@ -63,6 +63,7 @@ def score_on(
     force: bool = False,
     resume: bool = True,
     layout: Layout | None = None,
+    mixed_wells: bool = False,
 ) -> Iterator[Scored | CoosError]:
     """Score plates on a cluster, and yield each when it is done.
 
@@ -75,7 +76,7 @@ def score_on(
         From `coos_mlflow._utils.cluster.connect`.
     scorer : Scorer
     plates : sequence of Path
-    out, force, resume, layout
+    out, force, resume, layout, mixed_wells
         As for `Scorer.score`.
 
     Yields
@@ -107,7 +108,9 @@ def score_on(
             for plate, surveyed in zip(plates, surveys, strict=True):
                 if isinstance(surveyed, Survey):
                     places = plate.absolute(), out.absolute()
-                    job = scorer.job(*places, surveyed, force=force, layout=layout)
+                    job = scorer.job(
+                        *places, surveyed, force=force, layout=layout, mixed_wells=mixed_wells
+                    )
                     known = dask_scorer.start(job)
                 else:
                     known = surveyed

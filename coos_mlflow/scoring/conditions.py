@@ -50,8 +50,10 @@ class Condition:
             return f"its balanced error could not be estimated{because}"
         if error <= self.most_error:
             return None
-        low, high = estimate["low"], estimate["high"]
-        return f"estimated balanced error {error:.3g} % ({low:.3g} to {high:.3g} %)"
+        low, high, answer = estimate["low"], estimate["high"], estimate["answer"]
+        if high is None:
+            return f"balanced error {error:.3g} %, at least {low:.3g} %"
+        return f"{answer} balanced error {error:.3g} % ({low:.3g} to {high:.3g} %)"
 
 
 def parse(texts: Iterable[str]) -> list[Condition]:

@@ -30,7 +30,7 @@ from coos_mlflow.reports.plate.html import render
 from coos_mlflow.reports.plate.markdown import render_markdown
 from coos_mlflow.reports.plate.summary import summarise
 from coos_mlflow.scoring.centres import write_centres
-from coos_mlflow.scoring.job import Job, check_replaceable, found_cells, found_results
+from coos_mlflow.scoring.job import Job, check_replaceable, found_assessment, found_results
 from coos_mlflow.scoring.layout_columns import LayoutColumns
 from coos_mlflow.scoring.parts import WorkFolder
 from coos_mlflow.scoring.predictions import PredictionWriter, names_of, read_predictions
@@ -98,14 +98,17 @@ def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> d
     columns, facts = LayoutColumns(job.layout, plate), _file_facts(job)
     class_names = reference.dataset.class_names
     with PredictionWriter(new / PREDICTIONS, class_names, facts, columns) as writer:
-        if before := found_cells(job):
+        if before := found_assessment(job):
             drift, examples = _taken_over(plate, job, before, writer)
         else:
             gathered = _gather(plate, work, reference.dataset, writer)
-            drift = _assess(plate, gathered, reference)
+            drift = _assess(plate, gathered, reference, job)
             examples = gathered.examples.thumbnails()
     write_centres(plate, new / PREDICTIONS, new / CENTRES)
     drift |= job.facts
+    for controls in (drift["controls"], *(entry["controls"] for entry in drift["plates"])):
+        if controls and job.layout:
+            controls["column"] = job.layout.class_column
     for well in drift["wells"]:
         well["layout"] = columns.values((well["plate"], well["well"]))
     text = json.dumps(drift, indent=1, sort_keys=True) + "\n"
@@ -203,13 +206,15 @@ def _gather(
     return _Gathered(collector.build(), examples, counter)
 
 
-def _assess(plate: Plate, gathered: _Gathered, reference: Reference) -> dict[str, Any]:
-    """Return the content of drift.json, which depends only on the plate and the model."""
+def _assess(plate: Plate, gathered: _Gathered, reference: Reference, job: Job) -> dict[str, Any]:
+    """Return the content of drift.json that does not come with the job's facts."""
     assessment = assess(
         reference,
         gathered.collected,
         has_plate_ids=are_named(plate.plates),
         has_well_ids=are_named(plate.wells),
+        known_classes=job.known_classes,
+        mixed_wells=job.mixed_wells,
     )
     left_out = {
         "unusable": gathered.flags.unusable,

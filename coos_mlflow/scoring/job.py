@@ -5,6 +5,7 @@ Open this to change the blocks, or the facts that identify a scoring.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ class Survey(NamedTuple):
     stamp: Stamp
     n_cells: int
     simulated: bool
+    known_classes: dict[tuple[str, str], int]
 
 
 def survey(
@@ -88,10 +90,10 @@ def survey(
         When the file is unfit, or the layout does not fit it.
     """
     with open_plate(plate, dataset, check_labels=False) as opened:
-        if layout is not None:
-            layout.lines(opened)
+        known = {} if layout is None else layout.known_classes(opened, dataset)
         stamp = Stamp.of(plate)
-        return Survey(file_digest(plate, on_progress), stamp, opened.n_cells, opened.simulated)
+        digest = file_digest(plate, on_progress)
+        return Survey(digest, stamp, opened.n_cells, opened.simulated, known)
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,10 @@ class Job:
         Whether other results may be replaced.
     layout : Layout or None
         What its wells were treated with.
+    known_classes : dict of (str, str) to int
+        Classes of wells by plate and well, as the layout says (`Layout.known_classes`).
+    mixed_wells : bool
+        Whether its wells may hold several classes, even if those of Training do not.
     block_cells : int
         Cells of a part.
     """
@@ -135,6 +141,8 @@ class Job:
     command: str
     force: bool = False
     layout: Layout | None = None
+    known_classes: dict[tuple[str, str], int] = field(default_factory=dict)
+    mixed_wells: bool = False
     block_cells: int = field(default_factory=lambda: BLOCK)
 
     @property
@@ -160,6 +168,8 @@ class Job:
                 "n_cells": self.n_cells,
             },
             "layout": None if self.layout is None else self.layout.facts,
+            "known_classes": self._known_digest,
+            "mixed_wells": self.mixed_wells,
             "model": {
                 "name": self.model.name,
                 "version": self.model.version,
@@ -172,9 +182,23 @@ class Job:
         }
 
     @property
-    def cell_facts(self) -> dict[str, Any]:
-        """The facts on which the scores of cells depend: all but the layout."""
+    def _known_digest(self) -> str | None:
+        """SHA-256 of the classes of wells, None where none is known."""
+        if not self.known_classes:
+            return None
+        text = json.dumps(sorted([*well, label] for well, label in self.known_classes.items()))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def drift_facts(self) -> dict[str, Any]:
+        """The facts on which the assessment depends: all but the layout's name and columns."""
         return {name: fact for name, fact in self.facts.items() if name != "layout"}
+
+    @property
+    def cell_facts(self) -> dict[str, Any]:
+        """The facts on which the scores of cells depend."""
+        others = ("layout", "known_classes", "mixed_wells")
+        return {name: fact for name, fact in self.facts.items() if name not in others}
 
     @property
     def key(self) -> str:
@@ -200,9 +224,12 @@ def found_results(job: Job) -> dict[str, Any] | None:
     return _found(job, job.facts)
 
 
-def found_cells(job: Job) -> dict[str, Any] | None:
-    """Return the drift.json of the same cells with another layout, or None; None with `force`."""
-    return None if job.force else _found(job, job.cell_facts)
+def found_assessment(job: Job) -> dict[str, Any] | None:
+    """Return the drift.json of the same assessment with another layout, or None.
+
+    None with `force`, and where the layout says other classes than the one before.
+    """
+    return None if job.force else _found(job, job.drift_facts)
 
 
 def _found(job: Job, facts: dict[str, Any]) -> dict[str, Any] | None:
@@ -218,10 +245,12 @@ def _found(job: Job, facts: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def check_replaceable(job: Job) -> None:
-    """Refuse to replace other results than those of the same cells with another layout.
+    """Refuse to replace other results than those of the same cells.
+
+    Layout, classes of wells, and whether wells are mixed may change.
 
     Raises
     ------
     OutputError
     """
-    check_folder(job.folder, job.force or found_cells(job) is not None, ALL_NAMES)
+    check_folder(job.folder, job.force or _found(job, job.cell_facts) is not None, ALL_NAMES)

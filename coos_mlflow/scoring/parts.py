@@ -24,7 +24,7 @@ from coos_mlflow._utils.files import write_whole
 from coos_mlflow._utils.progress import say
 from coos_mlflow.errors import DataError, OutputError
 from coos_mlflow.plates.schema import CHANNELS
-from coos_mlflow.scoring.job import Block, Job, found_cells
+from coos_mlflow.scoring.job import Block, Job, found_assessment
 
 _FACTS = "job.json"
 _LOCK = "lock"
@@ -195,9 +195,9 @@ class WorkFolder:
     def missing(self) -> list[Block]:
         """Return the blocks of this job without an undamaged part, in order.
 
-        There are none where results of the same cells exist, which only lack the layout.
+        There are none where the same assessment exists, which only lacks the layout.
         """
-        if found_cells(self.job):
+        if found_assessment(self.job):
             return []
         paths = self._paths()
         return [b for b in self.job.blocks if not any(map(_sound, paths.get(b.start, ())))]

@@ -147,6 +147,7 @@ class Scorer:
         *,
         force: bool = False,
         layout: Layout | None = None,
+        mixed_wells: bool = False,
     ) -> Job:
         """Return the job that scores a plate, from its survey `found`."""
         return Job(
@@ -158,6 +159,7 @@ class Scorer:
             command=_command(),
             force=force,
             layout=layout,
+            mixed_wells=mixed_wells,
         )
 
     def score(
@@ -169,6 +171,7 @@ class Scorer:
         resume: bool = True,
         log: bool = True,
         layout: Layout | None = None,
+        mixed_wells: bool = False,
     ) -> Scored:
         """Score a plate and write its results, unless they exist already.
 
@@ -188,6 +191,8 @@ class Scorer:
             Log an MLflow run.
         layout : Layout or None
             What the wells were treated with (`coos_mlflow.plates.layout.read_layout`).
+        mixed_wells : bool
+            Wells may hold several classes, even if those of Training do not.
 
         Raises
         ------
@@ -201,7 +206,7 @@ class Scorer:
         timings = Timings()
         with timings.phase("digest"):
             surveyed = _surveyed(plate, self.dataset, layout)
-        job = self.job(plate, out, surveyed, force=force, layout=layout)
+        job = self.job(plate, out, surveyed, force=force, layout=layout, mixed_wells=mixed_wells)
         if not force and (drift := found_results(job)):
             discard_work(job)
             return with_run(Scored(job, drift)) if log else Scored(job, drift)

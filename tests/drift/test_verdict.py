@@ -270,7 +270,7 @@ def test_it_is_json_and_the_same_every_time(reference, world):
     assert first == second
     assert "NaN" not in first
     stored = json.loads(first)
-    assert stored["schema_version"] == 5
+    assert stored["schema_version"] == 6
     assert stored["error_record"]["estimators"][-1]["title"] == "The error of Test1, everywhere"
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from coos_mlflow.errors import DataError
-from coos_mlflow.plates.layout import Layout, read_layout
+from coos_mlflow.plates.dataset import coos7
+from coos_mlflow.plates.layout import NONE, Layout, read_layout
 from coos_mlflow.plates.reader import open_plate
 
 IDS = np.array(["A01", "A02", "B10", "A01", "A02", "B10"])
@@ -154,3 +155,35 @@ def test_a_layout_that_does_not_fit_is_refused(lines, text, columns, words):
 def test_the_digest_is_that_of_the_file(layout):
     one, other = layout("well,x\nA1,1").sha256, layout("well,x\nA1,2").sha256
     assert one != other
+
+
+def test_a_column_of_classes_takes_names_abbreviations_numbers_and_none(layout, make_plate):
+    read = layout(
+        "plate,well,Metadata_Class\nP1,A01,golgi\nP1,A02,0\nP1,B10,None\nP2,A01,3.0\nP2,A02,\n"
+        "P2,B10,N/A\n"
+    )
+    assert read.class_column == "Class"
+    assert read.classes(coos7()) == (2, 0, NONE, 3, None, None)
+    # "none" and an empty cell stay apart in the tables of the results too.
+    assert read.columns[0].values == ("golgi", "0", "None", "3.0", None, "N/A")
+    with open_plate(make_plate(n=6, wells=IDS, plates=PLATES)) as plate:
+        assert read.known_classes(plate, coos7()) == {
+            ("P1", "A01"): 2,
+            ("P1", "A02"): 0,
+            ("P1", "B10"): NONE,
+            ("P2", "A01"): 3,
+        }
+
+
+def test_a_layout_without_classes_says_nothing_of_them(layout):
+    read = layout("well,classes,class_of_drug\nA01,x,y\n")
+    assert read.class_column is None
+    assert read.classes(coos7()) == (None,)
+
+
+@pytest.mark.parametrize("value", ["Golgii", "7", "-1", "2.5", "positive control"])
+def test_another_class_is_refused_with_its_well_and_the_known_ones(layout, value):
+    read = layout(f"well,class\nA01,Golgi\nA02,{value}\n")
+    words = rf"'{value}' of well A02 found in line 3, expected a class of COOS-7 .*5 Cytosol"
+    with pytest.raises(DataError, match=words):
+        read.classes(coos7())

@@ -26,7 +26,8 @@ CANNOT = {
 def drift_of(verdict: str = "in range", error: object = 5.0) -> dict:
     estimate = error
     if isinstance(error, float):
-        estimate = {"balanced_error": error, "low": error / 2, "high": 2 * error, "reason": "R."}
+        estimate = {"balanced_error": error, "low": error / 2, "high": 2 * error}
+        estimate |= {"reason": "R.", "answer": "estimated"}
     return {"verdict": verdict, "plate_file": {"name": "new_plate.h5"}, "error": estimate}
 
 
@@ -46,6 +47,14 @@ def test_an_estimate_above_what_was_asked_is_named_with_its_range():
     assert said(drift_of(error=12.3), "error>5") == [
         "new_plate.h5: estimated balanced error 12.3 % (6.15 to 24.6 %) (--fail-on error>5)"
     ]
+
+
+def test_a_measured_error_and_one_without_an_upper_end_are_named_as_such():
+    measured = {"balanced_error": 12.3, "low": 9.0, "high": 16.0, "answer": "measured"}
+    (words,) = said(drift_of(error=measured), "error>5")
+    assert "measured balanced error 12.3 % (9 to 16 %)" in words
+    (words,) = said(drift_of(error=measured | {"answer": "at least", "high": None}), "error>5")
+    assert "balanced error 12.3 %, at least 9 %" in words
 
 
 @given(st.floats(0, 100), st.integers(0, 1000))

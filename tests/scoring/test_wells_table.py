@@ -176,6 +176,90 @@ def test_another_layout_scores_no_cell_again(
     assert not score(scorer, plate, tmp_path / "one", layout("DMSO")).timings.phases.get("cells")
 
 
+@pytest.fixture
+def class_map(tmp_path, names) -> Callable[..., Path]:
+    """Factory of layouts that say what each well holds."""
+
+    def write(classes: list[str], column: str = "class") -> Path:
+        lines = [f"{well},{label}" for well, label in zip(names, classes, strict=True)]
+        path = tmp_path / "map.csv"
+        path.write_text("\n".join([f"well,{column}", *lines]) + "\n")
+        return path
+
+    return write
+
+
+def test_another_column_of_classes_assesses_anew(
+    scorer, plate, class_map, tmp_path, as_one_command
+):
+    plain = score(scorer, plate, tmp_path / "one")
+    assert plain.drift["controls"] is None
+    truth = [str(well["label"]) for well in plain.drift["wells"]]
+    right = score(scorer, plate, tmp_path / "one", class_map(truth))
+    assert right.drift["error"]["answer"] == "measured"
+    assert right.drift["controls"]["covers"] == 1
+    assert right.drift["controls"]["column"] == "class"
+    # Results are those of a first scoring.
+    first = score(scorer, plate, tmp_path / "two", class_map(truth))
+    assert contents(right.folder) == contents(first.folder)
+    wrong = [str((int(label) + 1) % 7) for label in truth]
+    misread = score(scorer, plate, tmp_path / "one", class_map(wrong)).drift
+    assert misread["verdict"] == "shifted"
+    assert misread["controls"]["balanced_error"] > 80
+    assert len(misread["controls"]["misread"]) == 8
+    back = score(scorer, plate, tmp_path / "one")
+    assert contents(back.folder) == contents(score(scorer, plate, tmp_path / "three").folder)
+
+
+def test_the_name_of_a_column_without_new_classes_takes_the_assessment_over(
+    scorer, plate, class_map, tmp_path, monkeypatch
+):
+    score(scorer, plate, tmp_path / "out", class_map(["0", *[""] * 7]))
+    monkeypatch.setattr(WorkFolder, "write", None)
+    again = score(scorer, plate, tmp_path / "out", class_map(["ER", *["NA"] * 7], "Metadata_Class"))
+    assert again.drift["controls"]["column"] == "Class"
+    assert again.drift["controls"]["n_wells"] == 1
+
+
+def test_an_unknown_class_is_refused_before_a_cell_is_scored(
+    scorer, plate, class_map, names, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(WorkFolder, "write", None)
+    unknown = f"class 'Golgii' of well {names[1]} found.*expected a class of COOS-7.*Golgi"
+    with pytest.raises(DataError, match=unknown):
+        score(scorer, plate, tmp_path / "out", class_map(["0", "Golgii", *[""] * 6]))
+    assert not (tmp_path / "out").exists()
+
+
+def test_mixed_wells_have_shares_and_a_wide_range(scorer, plate, tmp_path):
+    pure = score(scorer, plate, tmp_path / "out").drift
+    mixed = score(scorer, plate, tmp_path / "out", mixed_wells=True).drift
+    assert pure["wells_have_classes"] and not mixed["wells_have_classes"]
+    assert all(well["label"] is None for well in mixed["wells"])
+    assert mixed["mixed_wells"] and not pure["mixed_wells"]
+    assert mixed["error_record"]["chosen"] != "well_consensus"
+    assert "do not check each other" in (tmp_path / "out" / "plate" / REPORT).read_text()
+    # A range is at least as wide as the worst miss on the reference splits.
+    own = next(
+        one
+        for one in mixed["error_record"]["estimators"]
+        if one["key"] == mixed["error_record"]["chosen"]
+    )
+    worst = max(abs(split["off"]) for split in own["splits"].values())
+    error = mixed["error"]
+    assert error["high"] is None or error["high"] - error["balanced_error"] >= 0.99 * worst
+
+
+def test_the_command_takes_mixed_wells_and_refuses_another_word(trained, plate, own_cwd):
+    options = ["score", "plate.h5", "--model", "texture-lr", "--wells"]
+    done = CliRunner().invoke(app, [*options, "mixed"])
+    assert done.exit_code == 0, done.output
+    assert "Wells may hold several proteins" in done.output
+    refused = CliRunner().invoke(app, [*options, "mixture"])
+    assert isinstance(refused.exception, DataError)
+    assert "expected as-trained or mixed" in str(refused.exception)
+
+
 def test_a_stopped_scoring_goes_on_with_another_layout(
     scorer, plate, layout, tmp_path, monkeypatch, as_one_command
 ):

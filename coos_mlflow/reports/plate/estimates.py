@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from coos_mlflow.drift.error_estimate import ESTIMATED
+from coos_mlflow.drift import CANNOT_TELL
+from coos_mlflow.drift.controls import MEASURED
 from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.reports.plate import wording
 from coos_mlflow.reports.plate.dataset import class_names, splits
@@ -84,7 +85,7 @@ def record(drift: dict[str, Any]) -> dict[str, Any]:
     }
     nearest = next(iter(known), None)
     measured = drift["model_errors"].get(nearest, {}).get("balanced_error")
-    estimated = drift["error"]["answer"] == ESTIMATED
+    estimated = drift["error"]["answer"] not in (CANNOT_TELL, MEASURED)
     estimates = {BASELINE: measured} | (drift["error"]["estimators"] if estimated else {})
     return {
         "splits": [

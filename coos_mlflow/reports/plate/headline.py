@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
+from coos_mlflow.drift.controls import AT_LEAST, MEASURED
 from coos_mlflow.drift.estimators import estimators
+from coos_mlflow.reports.plate.controls import first_sentence
 from coos_mlflow.reports.plate.wording import estimate, percent, plates_words
 
 MAX_USABLE_ERROR = 20.0
@@ -34,6 +36,8 @@ def far_outside(drift: dict[str, Any]) -> bool:
 def assumptions(drift: dict[str, Any]) -> str:
     """Return the assumptions of the estimated error as "if ... and ...", or an empty string."""
     conditions = []
+    if drift["error"]["answer"] == MEASURED:
+        return ""
     if estimators()[drift["error_record"]["chosen"]].needs_wells:
         conditions.append("each well holds one protein")
     if far_outside(drift):
@@ -54,11 +58,12 @@ def headline(drift: dict[str, Any]) -> dict[str, str]:
     -------
     dict
         ``key`` (a CSS class), ``verdict``, ``reason``, ``trust`` (one sentence on whether to use
-        the labels) and ``advice`` (why, and what to look at).
+        the labels; before it one on the controls) and ``advice`` (why, and what to look at).
     """
     verdict = drift["verdict"]
     sentences = {IN_RANGE: _in_range, CANNOT_TELL: _cannot_tell, SHIFTED: _shifted}
     trust, advice = sentences[verdict](drift)
+    trust = f"{first_sentence(drift)} {trust}".strip()
     return {
         "key": verdict.replace(" ", "-"),
         "verdict": _capital(verdict),
@@ -104,6 +109,10 @@ def _ordinary(drift: dict[str, Any], they_are: str, they_look: str) -> tuple[str
         advice = f"The {they_look} ordinary, yet many labels seem to be wrong. Look at the cells."
         return "Check the labels before using them.", f"{advice} {known}"
     wrong = error["wrong_words"]
+    if error["how"] == AT_LEAST:
+        return f"Check the labels: {wrong} are estimated to be wrong.", f"{error['reason']} {known}"
+    if error["how"] == MEASURED:
+        return f"The labels can be used; {wrong} were measured to be wrong.", known
     return f"The labels can be used; about {wrong} are estimated to be wrong.", known
 
 
@@ -123,7 +132,8 @@ def _own_error(drift: dict[str, Any]) -> str:
     plates = _these(drift)
     if error["value"] is None:
         return f"On {plates} the balanced error cannot be estimated."
-    return f"On {plates} the balanced error is estimated to be {error['words']}."
+    how = "measured" if error["how"] == MEASURED else "estimated"
+    return f"On {plates} the balanced error is {how} to be {error['words']}."
 
 
 def _these(drift: dict[str, Any]) -> str:
@@ -170,6 +180,15 @@ def _shifted(drift: dict[str, Any]) -> tuple[str, str]:
         such = "a plate like this one" if len(beyond) == 1 else "plates like these"
         return f"Do not use the labels{_of_some(beyond, drift)}.", (
             f"The model has never met {such}. {_ALWAYS_A_CLASS}{_also_shifted(drift)}"
+        )
+    if estimate(drift["error"])["how"] == MEASURED:
+        return "Check the labels before using them.", (
+            f"{_own_error(drift)} Look at the cells below, class by class."
+        )
+    if estimate(drift["error"])["value"] is None and first_sentence(drift):
+        return "Check the labels before using them.", (
+            "Elsewhere the error may be that of the controls, or larger. Look at the "
+            "cells below, class by class."
         )
     if estimate(drift["error"])["value"] is None:
         return "Check the labels before using them.", (

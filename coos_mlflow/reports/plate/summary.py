@@ -13,6 +13,7 @@ from coos_mlflow.drift import CANNOT_TELL, SHIFTED
 from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.reports.plate import wording
 from coos_mlflow.reports.plate.cells import Pictures, class_groups
+from coos_mlflow.reports.plate.controls import controls_section
 from coos_mlflow.reports.plate.dataset import class_names, class_styles, short_names, splits
 from coos_mlflow.reports.plate.estimates import error_figures, record, split_errors
 from coos_mlflow.reports.plate.headline import far_outside, headline
@@ -50,7 +51,7 @@ def summarise(
     Parameters
     ----------
     drift : dict
-        The content of drift.json, schema 5.
+        The content of drift.json, schema 6.
     pictures : Pictures
         Of the cells of drift.json and of reference cells.
     command : str, optional
@@ -79,6 +80,7 @@ def summarise(
         "far_outside": far_outside(drift),
         "comparison": _comparison(drift, plates[:MAX_PLATES]),
         "compared": _compared(drift),
+        "controls": controls_section(drift),
         "error": error_figures(drift),
         "record": record(drift),
         "errors": split_errors(drift),
@@ -210,7 +212,16 @@ def _shares(drift: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _provenance(drift: dict[str, Any], command: str | None) -> list[tuple[str, str]]:
     """Return names and values of the files, versions and settings behind a report."""
-    keys = ("plate_file", "layout", "model", "versions", "seed", "settings", "schema_version")
+    keys = (
+        "plate_file",
+        "layout",
+        "model",
+        "mixed_wells",
+        "versions",
+        "seed",
+        "settings",
+        "schema_version",
+    )
     rows = _flat({key: drift[key] for key in keys if key in drift})
     return rows if command is None else [*rows, ("command", wording.without_controls(command))]
 

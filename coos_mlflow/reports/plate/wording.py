@@ -6,6 +6,7 @@ import unicodedata
 from typing import Any
 
 from coos_mlflow.drift import CANNOT_TELL, IN_RANGE
+from coos_mlflow.drift.controls import AT_LEAST, MEASURED
 from coos_mlflow.drift.error_estimate import ESTIMATED
 from coos_mlflow.plates.flags import left_out_sentences
 
@@ -79,6 +80,12 @@ def notes(drift: dict[str, Any]) -> list[str]:
             f"{counted(left_out['nameless'], 'cell')} without an id of plate or well: left out of "
             "the verdict and all figures, but not of predictions.parquet."
         )
+    if drift["wells"] and not drift["wells_have_classes"]:
+        notes.append(
+            "Wells may hold several proteins, so the cells of a well do not check "
+            "each other: wells get shares instead of a class, only the model's confidence tells of "
+            "the error, and it does not show cells that are confidently wrong."
+        )
     if drift["layout"]:
         without = sum(well["layout"] is None for well in drift["wells"])
         notes.append(f"{_layout_words(drift['layout'])}; {_lines_words(without, drift)}.")
@@ -121,12 +128,19 @@ def estimate(error: dict[str, Any]) -> dict[str, Any]:
     dict
         In %, or None where there is no estimate: ``value``, its range ``low`` to ``high``, and
         ``wrong``, the share of labels that are wrong. As text: ``value_words``, ``range_words``,
-        ``words`` (value and range), ``wrong_words`` and ``reason``.
+        ``words`` (value and range), ``wrong_words`` and ``reason``. ``how`` is "estimated",
+        "measured", "at least" or "cannot tell". With "at least" there is no upper end.
     """
-    if error["answer"] != ESTIMATED or error["balanced_error"] is None:
+    if error["answer"] not in (ESTIMATED, MEASURED, AT_LEAST) or error["balanced_error"] is None:
         figures = dict.fromkeys(("value", "low", "high", "wrong"))
         words = {"value_words": "Cannot tell", "range_words": "", "words": CANNOT_TELL}
         words["wrong_words"] = ""
+    elif error["answer"] == AT_LEAST:
+        figures = {"value": error["balanced_error"], "low": error["low"], "high": None}
+        figures["wrong"] = error["wrong_labels"]
+        words = {"value_words": f"At least {percent(error['low'])}", "range_words": ""}
+        words["words"] = f"at least {percent(error['low'])}"
+        words["wrong_words"] = f"{percent(error['wrong_labels'])} or more"
     else:
         value, low, high = error["balanced_error"], error["low"], error["high"]
         wrong = error["wrong_labels"]
@@ -137,7 +151,7 @@ def estimate(error: dict[str, Any]) -> dict[str, Any]:
         words = {"value_words": value_words, "range_words": range_words}
         words["words"] = f"{value_words} ({range_words})"
         words["wrong_words"] = f"{wrong:.{1 if wrong < 3 else digits}f}{NO_BREAK}%"
-    return {**figures, **words, "reason": error["reason"]}
+    return {**figures, **words, "how": error["answer"], "reason": error["reason"]}
 
 
 def simulated(*, plate: bool, model: bool) -> str | None:

@@ -18,7 +18,7 @@ from coos_mlflow._utils.timings import Timings
 from coos_mlflow.errors import DataError, OutputError, RegistryError
 from coos_mlflow.registry import scoring_runs
 from coos_mlflow.registry.results import RESULTS
-from coos_mlflow.registry.scoring_runs import COLUMNS, farthest, read_history
+from coos_mlflow.registry.scoring_runs import COLUMNS, CONTROL_ERRORS, farthest, read_history
 from coos_mlflow.registry.versions import ModelRef
 from coos_mlflow.reports.history_figure import DPI, INCHES, MARKS, history_figure, write
 from coos_mlflow.scoring import record
@@ -170,6 +170,26 @@ def test_what_a_scoring_logs_is_what_its_history_reads(model, tmp_path, error, e
     assert Path(row["results"]) == tmp_path.resolve()
 
 
+def test_errors_measured_in_controls_are_logged(model, tmp_path):
+    for name in RESULTS:
+        (tmp_path / name).write_text("{}")
+    reference = ModelRef(f"models:/{model}/4", model, "4", None, {}, None, None)
+    job = Job(
+        tmp_path / "new.h5", "ab" * 32, Stamp(1, 2), 40, True, tmp_path, reference, "fp32", "score"
+    )
+    shares = {
+        "class_shares": {"classes": ["Golgi", "ER"], "cells": [30, 10]},
+        "left_out": {"unusable": {}, "copies": 0, "nameless": 0},
+        "controls": {"balanced_error": 12.0, "low": 8.0, "high": 18.0},
+    }
+    measured = {"answer": "measured", "balanced_error": 12.0, "low": 8.0, "high": 18.0}
+    drift = drift_of(measured) | job.facts | shares
+    record.with_run(record.Scored(job, drift, Timings({"cells": 1})))
+    (row,) = read_history(model).to_dict("records")
+    assert [row[key] for key in CONTROL_ERRORS] == [12.0, 8.0, 18.0]
+    assert np.isnan(row["estimated_error"])
+
+
 def history(n: int = 6, **columns: object) -> pd.DataFrame:
     """Return a history made without a store; verdicts take turns."""
     place = np.arange(n)
@@ -182,6 +202,7 @@ def history(n: int = 6, **columns: object) -> pd.DataFrame:
         "estimated_error": 5.0 + place,
         "estimated_error_low": 4.0 + place,
         "estimated_error_high": 8.0 + place,
+        **dict.fromkeys(CONTROL_ERRORS, np.nan),
         "simulated_plate": place % 2 == 0,
         "simulated_model": False,
     }
@@ -210,6 +231,18 @@ def test_every_plate_stands_at_its_error_and_distance():
     assert sorted(ranges) == [[4.0 + i, 8.0 + i] for i in range(6)]
     assert upper.get_ylim()[1] > 13 and lower.get_ylim()[1] > 3
     assert len({mark["marker"] for mark in MARKS.values()}) == len(MARKS)
+
+
+def test_errors_measured_in_controls_stand_beside_the_estimates():
+    measured = dict(
+        zip(CONTROL_ERRORS, ([np.nan] * 5 + [end] for end in (20, 15, 30)), strict=True)
+    )
+    upper, _ = history_figure(history(**measured), "shelf").axes
+    (marks,) = [line for line in upper.lines if line.get_marker() == "D"]
+    assert marks.get_ydata().tolist() == [20] and 5 < marks.get_xdata()[0] < 5.5
+    assert upper.get_ylim()[1] > 30
+    none, _ = history_figure(history(), "shelf").axes
+    assert not [line for line in none.lines if line.get_marker() == "D"]
 
 
 def test_a_plate_without_an_estimate_is_marked_as_such():

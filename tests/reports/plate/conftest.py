@@ -187,7 +187,7 @@ def scored(random_cells) -> Callable[..., tuple[dict[str, Any], Pictures]]:
         ]  # fmt: skip
         cells = cells_of(entries, most_wells)
         drift = {
-            "schema_version": 5,
+            "schema_version": 6,
             "dataset": _dataset_entry(coos7()),
             "seed": 0,
             "verdict": next(verdict for verdict in order if verdict in verdicts),
@@ -214,6 +214,8 @@ def scored(random_cells) -> Callable[..., tuple[dict[str, Any], Pictures]]:
             },
             "wells": entries,
             "wells_have_classes": True,
+            "controls": None,
+            "mixed_wells": False,
             "layout": None,
             "edge_wells": edge_against_inner(entries),
             "cells": cells,

@@ -75,7 +75,7 @@ def _range(row: dict[str, Any], x: Scale, y: float) -> str:
 
 def small_interval(estimate: dict[str, Any], high: float) -> Markup:
     """Draw one estimate with its range for the cell of a table; nothing without an estimate."""
-    if estimate["value"] is None:
+    if estimate["value"] is None or estimate["high"] is None:
         return Markup("")
     width, height, margin = 150, 18, 8
     x = linear(high, margin, width - margin)
