@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from coos_mlflow.drift.controls import MEASURED
+from coos_mlflow.drift.error_estimate import MEASURED
 from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.registry.scoring_runs import CONTROL_ERRORS, ESTIMATES
 from coos_mlflow.reports.plate import controls, wording

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, Run
 from mlflow.exceptions import MlflowException
 
-from coos_mlflow.drift.controls import MEASURED
+from coos_mlflow.drift.error_estimate import MEASURED
 from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.artifacts import describe_dataset, log_input, metric_name

@@ -1,4 +1,4 @@
-"""Draws errors, estimated and measured, and distance of the plates that a model has scored in time."""
+"""Draws errors, estimated and measured, and distances of the plates that a model has scored."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from coos_mlflow.drift import CANNOT_TELL
-from coos_mlflow.drift.controls import MEASURED
+from coos_mlflow.drift.error_estimate import MEASURED
 from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.reports.plate import wording
 from coos_mlflow.reports.plate.dataset import class_names, splits

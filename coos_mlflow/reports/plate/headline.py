@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
-from coos_mlflow.drift.controls import AT_LEAST, MEASURED
+from coos_mlflow.drift.error_estimate import AT_LEAST, MEASURED
 from coos_mlflow.drift.estimators import estimators
 from coos_mlflow.reports.plate.controls import first_sentence
 from coos_mlflow.reports.plate.wording import estimate, percent, plates_words

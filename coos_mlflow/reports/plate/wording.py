@@ -6,8 +6,7 @@ import unicodedata
 from typing import Any
 
 from coos_mlflow.drift import CANNOT_TELL, IN_RANGE
-from coos_mlflow.drift.controls import AT_LEAST, MEASURED
-from coos_mlflow.drift.error_estimate import ESTIMATED
+from coos_mlflow.drift.error_estimate import AT_LEAST, ESTIMATED, MEASURED
 from coos_mlflow.plates.flags import left_out_sentences
 
 MAX_NAME_LENGTH = 40
