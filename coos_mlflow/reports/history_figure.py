@@ -1,4 +1,4 @@
-"""Draws errors, estimated and measured, and distance of the plates that a model has scored in time."""
+"""Draws errors, estimated and measured, and distance of scored plates, in order of time."""
 
 from __future__ import annotations
 
