@@ -39,8 +39,8 @@ def intervals(
     DasGupta 2001, Statistical Science 16(2), 101-133) for the effective number of cells (Kish 1965,
     section 5.4), with a correlation of at least `CELL_CORRELATION`. All classes share the
     correlation. An interval holds the measured value. The ends of the balanced error follow from
-    those of the recalls (MOVER: Zou & Donner 2008, Statistics in Medicine 27(10), 1693-1702), and its sides are
-    at least as wide as those of the share of all cells that are right.
+    those of the recalls (MOVER: Zou & Donner 2008, Statistics in Medicine 27(10), 1693-1702). Its
+    sides are at least as wide as those of the share of all cells that are right.
 
     Parameters
     ----------
