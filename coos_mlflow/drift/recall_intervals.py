@@ -39,7 +39,8 @@ def intervals(
     DasGupta 2001, Statistical Science 16(2), 101-133) for the effective number of cells (Kish 1965,
     section 5.4), with a correlation of at least `CELL_CORRELATION`. All classes share the
     correlation. An interval holds the measured value. The ends of the balanced error follow from
-    those of the recalls (MOVER: Zou & Donner 2008, Statistics in Medicine 27(10), 1693-1702).
+    those of the recalls (MOVER: Zou & Donner 2008, Statistics in Medicine 27(10), 1693-1702). Its
+    sides are at least as wide as those of the share of all cells that are right.
 
     Parameters
     ----------
@@ -62,9 +63,11 @@ def intervals(
     ends = np.array([_ends(weights @ posterior) for posterior in posteriors])
     lows, highs = _holding(measured, *ends.T)
     mean, n = float(measured.mean()), len(measured)
-    below, above = (
-        float(np.sqrt((side**2).sum())) / n for side in (measured - lows, highs - measured)
-    )
+    # Where a class is read wholly right, its interval has no upper side: that of all cells has one.
+    share = right.sum() / cells.sum()
+    low, high = _ends(weights @ _posterior(right, cells))
+    below = max(float(np.linalg.norm(measured - lows)) / n, share - low)
+    above = max(float(np.linalg.norm(highs - measured)) / n, high - share)
     return lows, highs, (100 * max(1 - mean - above, 0.0), 100 * min(1 - mean + below, 1.0))
 
 
