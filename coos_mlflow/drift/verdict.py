@@ -241,7 +241,8 @@ class _Scale:
         prior = np.array([PRIOR_DEVIATION[view] for view in VIEWS])
         self._deviation = self._moderated(logs.std(axis=0, ddof=1), prior)
         wells = np.concatenate([plate.well_logs for plate in training])
-        if len(wells) > 1:
+        self._has_wells = len(wells) > 1
+        if self._has_wells:
             self._well_mean = wells.mean()
             self._well_deviation = self._moderated(
                 wells.std(ddof=1), np.array(PRIOR_WELL_DEVIATION)
@@ -269,14 +270,14 @@ class _Scale:
         return float((plate.weights @ self._scores(plate, new=new)).max())
 
     def _well_scores(self, plate: ComparedPlate) -> np.ndarray:
-        if len(plate.wells) == 0:
+        if len(plate.wells) == 0 or not self._has_wells:
             return np.zeros(0)
         scores: np.ndarray = (plate.well_logs - self._well_mean) / self._well_deviation
         return scores - self._allowance.mean()
 
     def _null_of(self, plate: ComparedPlate) -> NullPlates:
         weights = tuple(np.round(plate.weights, 2).tolist())
-        wells = tuple(np.bincount(plate.well_classes).tolist())
+        wells = tuple(np.bincount(plate.well_classes).tolist()) if self._has_wells else ()
         key = tuple(sorted(weights)), tuple(sorted(n for n in wells if n))
         if key not in self._null:
             self._null[key] = NullPlates(

@@ -11,13 +11,11 @@ import numpy as np
 import pandas as pd
 
 from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
+from coos_mlflow.drift.error_estimate import AT_LEAST
 from drift_validation import kinds, plates, registries
 from drift_validation.figures import Figure, mean, share
 from drift_validation.looks import Look
 from drift_validation.sizes import Size
-
-AT_LEAST = "at least"
-"""The answer of an estimate that vouches for its lower end alone."""
 
 RISES = (-np.inf, 2.0, 5.0, 10.0, 20.0, 40.0, np.inf)
 """Limits, in points, between rows of rising true error."""
@@ -167,11 +165,21 @@ def _found(looks: pd.DataFrame) -> Iterator[Row]:
                 f"like Test3 called shifted, {words}, {group}",
                 *(own, kinds.TEST3[n], ">= 85 % in 9 of 10", _in_nine_of_ten),
             )
+    yield _promise(looks)
     yield _verdicts(
         "test4_found",
         "like Test4 called shifted",
         *(looks, list(kinds.TEST4.values()), ">= 95 %", _at_least(0.95)),
     )
+
+
+def _promise(looks: pd.DataFrame) -> Row:
+    """Return how far the share of plates like Test3 that a report promises to find is off."""
+    own = looks[looks["kind"].isin([kinds.TEST3[n] for n in (1, 2)]) & looks["promised"].notna()]
+    found = (own["verdict"] == SHIFTED).groupby(own["model"]).transform("mean")
+    words = "  share that the report says it would find, off by, percentage points"
+    off = mean(own, 100 * (own["promised"].astype(float) - found).abs())
+    return "test3_promise_off", Claim(words, "", off, None, is_share=False)
 
 
 def _unseen(looks: pd.DataFrame) -> Iterator[Row]:

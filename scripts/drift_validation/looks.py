@@ -20,9 +20,6 @@ from drift_validation.bank import Bank
 from drift_validation.plates import File, Plate, Scored
 from drift_validation.registries import Judging
 
-UNKNOWN = ("missing", "untold")
-"""Lists of classes in the report's ``error`` of which it knows nothing."""
-
 
 @dataclass(frozen=True)
 class Look:
@@ -50,6 +47,8 @@ class Look:
     odd_of_concerned, odd_of_others : float or None
         Shares of the cells of that class or well, and of all others, in wells that the report
         lists as odd.
+    promised : float or None
+        The share of plates like Test3 that the report says it would find.
     """
 
     model: str
@@ -67,6 +66,7 @@ class Look:
     is_told: bool
     odd_of_concerned: float | None
     odd_of_others: float | None
+    promised: float | None
 
 
 class Journal:
@@ -190,7 +190,7 @@ def _look(
         plates.collected(cells), has_plate_ids=True, has_well_ids=True, effects=False
     )
     one, error = next(iter(cells.values())), said["error"]
-    odd = np.isin(one.wells, said["plates"][0].get("odd_wells", []))
+    odd = np.isin(one.wells, said["plates"][0]["odd_wells"])
     odd_of_concerned = _mean(odd[one.concerned])
     return Look(
         model=task.judging.name,
@@ -208,6 +208,7 @@ def _look(
         is_told=_is_told(error, one, odd_of_concerned),
         odd_of_concerned=odd_of_concerned,
         odd_of_others=_mean(odd[~one.concerned]),
+        promised=said["reference"]["sensitivity"]["found"].get("test3"),
     )
 
 
@@ -219,6 +220,6 @@ def _is_told(error: dict[str, Any], cells: Scored, odd: float | None) -> bool:
     """Return whether a report tells of the class or well that something is wrong with."""
     if odd is None:
         return False
-    unknown = [label for key in UNKNOWN for label in error.get(key, ())]
+    unknown = [*error["missing"], *error["untold"]]
     concerned = cells.labels[cells.concerned][0]
     return odd > 0.5 or concerned in unknown or error["answer"] == CANNOT_TELL

@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
-from drift_validation.claims import AT_LEAST, HARMFUL, Claim, rows_of_rise
+from coos_mlflow.drift.error_estimate import AT_LEAST
+from drift_validation.claims import HARMFUL, Claim, rows_of_rise
 
 FOOTNOTE = (
     "SIMULATED plates. Least, median and most are over models; pooled is over all looks. Intervals "
