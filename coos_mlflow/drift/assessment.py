@@ -339,13 +339,17 @@ def _obstacle(plates: list[dict[str, Any]], estimator: str) -> str | None:
 def _no_upper_end(plates: list[dict[str, Any]]) -> str | None:
     """Return why nothing vouches for an upper end of the error, in one sentence, or None."""
     limit = error.MAX_DOUBTFUL_SHARE * sum(plate["n_cells"] for plate in plates)
-    odd = [plate for plate in plates if plate["verdict"] != IN_RANGE]
-    if sum(plate["n_cells"] for plate in odd) <= limit:
-        return None
-    return (
-        "On plates unlike those of Training whole wells may be misread, which no estimate without "
-        "labels can see."
-    )
+    unlike = [plate for plate in plates if plate["verdict"] != IN_RANGE]
+    if sum(plate["n_cells"] for plate in unlike) > limit:
+        return (
+            "On plates unlike those of Training whole wells may be misread, which no estimate "
+            "without labels can see."
+        )
+    odd = sum(len(plate["odd_wells"]) for plate in plates)
+    if odd:
+        wells = "1 well looks" if odd == 1 else f"{odd} wells look"
+        return f"{wells} like none of the classes, and may be misread as a whole."
+    return None
 
 
 def _farthest(plates: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -251,14 +251,14 @@ def estimate(
     }
     by_well = [plate[chosen] for plate in plates]
     untold: list[int] = []
+    missing: list[int] = []
     if estimators()[chosen].needs_wells:
         wells = np.concatenate(by_well)
         obstacle = obstacle or _well_obstacle(wells)
         untold = untold_classes(wells)
-        entry["missing"] = np.setdiff1d(np.arange(len(total)), well_labels(wells)).tolist()
-    else:
-        entry["missing"] = []
-    entry["untold"] = untold
+        missing = np.setdiff1d(np.arange(len(total)), well_labels(wells)).tolist()
+        no_upper_end = no_upper_end or _unsure_classes(untold, missing, len(total))
+    entry |= {"untold": untold, "missing": missing}
     if obstacle:
         figures = dict.fromkeys(("balanced_error", "low", "high", "wrong_labels"))
         classes = {key: [None] * len(total) for key in ("recalls", "recall_lows", "recall_highs")}
@@ -271,11 +271,6 @@ def estimate(
     spread = _range(by_well, calibration.margin[chosen], calibration.recall_margin[chosen], rng)
     for key in ("recalls", "recall_lows", "recall_highs"):
         spread[key] = [None if label in untold else r for label, r in enumerate(spread[key])]
-    if untold and no_upper_end is None:
-        no_upper_end = (
-            "In more than a quarter of the cells of some classes the labels of the well are torn "
-            "between two classes."
-        )
     if no_upper_end:
         spread["high"], spread["recall_lows"] = None, [None] * len(total)
         return entry | figures | spread | {"answer": AT_LEAST, "reason": no_upper_end}
@@ -331,6 +326,22 @@ def _draw_wells(plates: list[np.ndarray], rng: np.random.Generator) -> np.ndarra
 def nan_to_none(values: np.ndarray) -> list[float | None]:
     """Return numbers for JSON, None for NaN."""
     return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _unsure_classes(untold: list[int], missing: list[int], n_classes: int) -> str | None:
+    """Return why classes that are torn or missing leave no upper end, in one sentence, or None."""
+    if untold:
+        return (
+            "Of some classes more than a quarter of the cells lie in wells whose labels are torn "
+            "between two classes."
+        )
+    # A plate of one or two classes misses the others by design.
+    if 0 < len(missing) < n_classes / 2:
+        return (
+            "Of most classes there are wells, but of some there are none: either the plate does "
+            "not have them, or their wells are misread as a whole."
+        )
+    return None
 
 
 def _well_obstacle(by_well: np.ndarray) -> str | None:
