@@ -181,7 +181,7 @@ class Judge:
         has_ids = {"plate": has_plate_ids, "well": has_well_ids}
         excess = entry["disagreeing"] - entry["usually_disagreeing"] > MAX_EXCESS
         obstacle = _obstacle(plate, self.m, has_ids)
-        if obstacle is None and entry["exceeded"]:
+        if obstacle is None and (entry["exceeded"] or beyond):
             verdict, reason = SHIFTED, _shifted_reason(entry, beyond=beyond)
         elif beyond and all(has_ids.values()):
             verdict, reason = SHIFTED, f"{_shifted_reason(entry, beyond=True)} {obstacle}"
@@ -338,7 +338,9 @@ class _Scale:
             },
             "stands_out_in": VIEWS[int(views.argmax())],
             "by_class": self._by_class(
-                plate, by_class[:, _TESTED], limits.get("class", limits["plate"])
+                plate,
+                by_class[:, _TESTED],
+                limits.get("class", limits["plate"] * null.expected),
             ),
             "odd_wells": _odd(plate.wells, wells, together="wells" in exceeded),
         }
