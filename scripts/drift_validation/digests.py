@@ -10,12 +10,23 @@ import coos_mlflow
 PACKAGE, SCRIPTS = Path(coos_mlflow.__file__).parent, Path(__file__).parent
 
 _SIMULATED = (PACKAGE / "simulate", SCRIPTS / "kinds.py", SCRIPTS / "causes.py")
-_TRAINED = tuple(
-    PACKAGE / name
-    for name in (
-        *("simulate", "representations", "classifiers", "training", "drift", "model", "plates"),
-        "metrics.py",
-    )
+_DRIFT = PACKAGE / "drift"
+_TRAINED = (
+    *(
+        PACKAGE / name
+        for name in (
+            *("simulate", "representations", "classifiers", "model", "plates", "metrics.py"),
+            *("training/features.py", "training/reference.py", "training/row.py"),
+        )
+    ),
+    *(
+        _DRIFT / name
+        for name in (
+            *("calibration.py", "collect.py", "effect_sizes.py", "error_estimate.py"),
+            *("estimators", "image_quality.py", "plate_distance.py", "profile.py"),
+            *("reference.py", "statistics", "variance_components.py"),
+        )
+    ),
 )
 
 
@@ -53,4 +64,4 @@ def of_registries() -> str:
 def of_looks() -> str:
     """Return the digest of what a look depends on, beside its registry's."""
     edits = (SCRIPTS / "plates.py", SCRIPTS / "looks.py")
-    return digest(*_TRAINED, *_SIMULATED, *edits)
+    return digest(*_TRAINED, _DRIFT, *_SIMULATED, *edits)

@@ -245,7 +245,7 @@ def look(script):
         known = {
             **{"model": "m", "group": script.registries.THIN, "kind": "two classes"},
             **{"base": plate, "digest": "d", "answer": "estimated", "low": 0.0, "high": 10.0},
-            **{"is_told": False, "odd_of_concerned": None, "odd_of_others": 0.0},
+            **{"is_told": False, "odd_of_concerned": None, "odd_of_others": 0.0, "promised": 0.9},
         }
         return script.looks.Look(
             **known
