@@ -112,7 +112,8 @@ def raw_figures(images: np.ndarray) -> np.ndarray:
         noise,
     )
     columns = np.stack(per_channel, axis=2).reshape(n, -1)
-    correlation = product / np.sqrt(variance[:, 0] * variance[:, 1])
+    # Roots first: of flat images the product of the variances is 0 in float32.
+    correlation = product / (np.sqrt(variance[:, 0]) * np.sqrt(variance[:, 1]))
     return np.column_stack([columns, correlation]).astype(np.float32)
 
 

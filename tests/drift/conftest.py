@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 from _coos7 import CELL_SHAPE
 
+from coos_mlflow.drift import plate_test
 from coos_mlflow.drift.collect import Collected, Collector, concatenate_samples
 from coos_mlflow.drift.error_estimate import calibrate
 from coos_mlflow.drift.image_quality import RAW_FIGURES
@@ -23,6 +24,14 @@ TWO_CLASSES = [(0, 1), (2, 3), (4, 5), (6, 0), (1, 2), (3, 4), (5, 6), (0, 1)]
 ONE_CLASS = [(0,), (1,), (2,), (2,), (3,), (3,), (4,), (4,), (5,), (5,), (6,), (6,)]
 LAYOUT = TWO_CLASSES + ONE_CLASS
 """20 plates with one or two of seven classes, each class on four: 28 units, as in COOS-7."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_draws() -> Iterator[None]:
+    """Draw fewer plates: limits and p at 5 % are then known to within 0.4 %, in a fifth of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plate_test, "DRAWS", 4000)
+        yield
 
 
 def no_cells() -> ReferenceCells:

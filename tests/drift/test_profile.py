@@ -90,3 +90,55 @@ def test_a_figure_that_is_not_finite_is_refused():
 def test_nothing_to_build_is_refused():
     with pytest.raises(DataError, match="no cells were added"):
         ProfileBuilder().build()
+
+
+def test_wells_are_one_group_of_their_commonest_label_and_keep_all_cells():
+    columns = cells(900)
+    columns["wells"] = np.where(columns["plates"] == "9", "", columns["wells"])
+    profile = build(columns, 900)
+    grouped = profile.by_wells()
+    assert grouped.counts.sum() == 900
+    wells = grouped.wells != ""
+    assert len({*zip(grouped.plates[wells], grouped.wells[wells], strict=True)}) == wells.sum() == 4
+    for row in range(len(grouped)):
+        own = columns["plates"] == grouped.plates[row]
+        own &= columns["wells"] == grouped.wells[row]
+        if wells[row]:
+            votes = np.bincount(columns["predicted"][own], minlength=7)
+            assert grouped.classes[row] == votes.argmax()
+        else:
+            own &= columns["predicted"] == grouped.classes[row]
+        assert grouped.counts[row] == own.sum()
+        for view, values in (
+            ("features", columns["features"]),
+            ("raw", columns["raw"]),
+            ("softmax", np.sqrt(columns["softmax"])),
+        ):
+            np.testing.assert_allclose(grouped.means[view][row], values[own].mean(0), rtol=1e-5)
+            np.testing.assert_allclose(
+                grouped.variances[view][row], values[own].var(0), rtol=2e-3, atol=2e-5
+            )
+
+
+def test_cells_without_a_well_stay_as_they_are():
+    columns = cells() | {"wells": np.full(600, "")}
+    profile = build(columns, 600)
+    grouped = profile.by_wells()
+    np.testing.assert_array_equal(grouped.plates, profile.plates)
+    np.testing.assert_array_equal(grouped.classes, profile.classes)
+    np.testing.assert_array_equal(grouped.counts, profile.counts)
+    for view in VIEWS:
+        np.testing.assert_array_equal(grouped.means[view], profile.means[view])
+        np.testing.assert_allclose(
+            grouped.variances[view], profile.variances[view], rtol=1e-5, atol=1e-6
+        )
+
+
+def test_grouping_wells_twice_changes_nothing_and_ties_go_to_the_first():
+    columns = cells(4) | {"plates": np.full(4, "p"), "wells": np.full(4, "A01")}
+    columns["predicted"] = np.array([5, 2, 5, 2])
+    grouped = build(columns, 4).by_wells()
+    assert grouped.classes.tolist() == [2] and grouped.counts.tolist() == [4]
+    again = grouped.by_wells()
+    np.testing.assert_array_equal(again.means["raw"], grouped.means["raw"])
+    np.testing.assert_array_equal(again.plates, grouped.plates)

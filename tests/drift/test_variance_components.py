@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from coos_mlflow.drift.variance_components import (
+    CORRELATION_SHRINKAGE,
     MIN_PLATE_VARIANCE,
+    cell_correlation,
     cell_deviation,
-    plate_correlation,
     plate_variance,
     well_variance,
 )
@@ -36,11 +37,36 @@ def test_plates_that_agree_keep_a_least_variance():
     np.testing.assert_array_equal(variance, MIN_PLATE_VARIANCE)
 
 
-def test_correlation_is_shrunk_by_half_and_ignores_classes():
+def test_cells_are_correlated_as_drawn_and_shrunk_by_half():
+    """Cells of a well with a correlation of 0.8, whatever the means of wells and classes."""
     rng = np.random.default_rng(0)
-    first = rng.normal(size=2000)
-    means = np.column_stack([first, first])
-    classes = rng.integers(3, size=2000)
-    means = means + 100 * classes[:, None] * [1, -1]
-    correlation = plate_correlation(means, classes)
-    np.testing.assert_allclose(correlation, [[1, 0.5], [0.5, 1]], atol=1e-6)
+    factor = np.linalg.cholesky(np.array([[1, 0.8, 0], [0.8, 1, 0], [0, 0, 1]]))
+    classes = np.repeat(np.arange(3), 2000)
+    wells = np.arange(6000) // 50
+    values = rng.normal(size=(6000, 3)) @ factor.T
+    values = values + rng.normal(size=(120, 3))[wells] * 10 + 100 * classes[:, None] * [1, -1, 1]
+    found = cell_correlation(values, wells, classes, np.ones((3, 3)))
+    np.testing.assert_allclose(found, [[1, 0.4, 0], [0.4, 1, 0], [0, 0, 1]], atol=0.02)
+    assert np.linalg.eigvalsh(found).min() >= CORRELATION_SHRINKAGE
+
+
+def test_each_class_counts_in_its_own_deviation():
+    """The class that varies a hundred times as much does not decide alone."""
+    rng = np.random.default_rng(0)
+    classes = np.repeat([0, 1], 4000)
+    first = rng.normal(size=8000)
+    values = np.column_stack([first, np.where(classes == 0, first, -first)])
+    values[classes == 1] *= 100
+    wells, deviation = np.arange(8000) // 50, np.array([[1.0, 1.0], [100.0, 100.0]])
+    found = cell_correlation(values, wells, classes, deviation)
+    np.testing.assert_allclose(found, np.eye(2), atol=0.02)
+    np.testing.assert_allclose(
+        cell_correlation(7 * values, wells, classes, 7 * deviation), found, atol=1e-12
+    )
+
+
+def test_a_dimension_that_does_not_vary_is_independent():
+    values = np.column_stack([np.arange(20.0), np.full(20, 3.0)])
+    zeros = np.zeros(20, dtype=int)
+    found = cell_correlation(values, zeros, zeros, np.ones((1, 2)))
+    np.testing.assert_array_equal(found, np.eye(2))
