@@ -88,7 +88,8 @@ def score(
             "--fail-on",
             metavar="CONDITION",
             help="End with exit code 4, all results written, when a file is shifted, or "
-            "cannot-tell, or error>5: its estimated balanced error is above 5 % or unknown. "
+            "cannot-tell, or error>5: its balanced error is above 5 %, has no upper end, or is "
+            "unknown. "
             "Repeat it for several.",
         ),
     ] = None,

@@ -14,6 +14,8 @@ from coos_mlflow.drift.error_estimate import MEASURED
 from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.registry.scoring_runs import CONTROL_ERRORS, ESTIMATES
 from coos_mlflow.reports.plate import controls, wording
+from coos_mlflow.reports.plate.doubts import assumptions
+from coos_mlflow.reports.plate.headline import headline
 from coos_mlflow.reports.plate.wording import shown
 
 if TYPE_CHECKING:
@@ -66,10 +68,13 @@ def show_scores(scored: Scored) -> None:
     console.print(f"[{style}]{drift['verdict']}[/]  {escape(drift['reason'])}")
     error = wording.estimate(drift["error"])
     how = "measured" if error["how"] == MEASURED else "estimated"
-    console.print(f"[bold]{how} balanced error:[/] {error['words']}  {escape(error['reason'])}")
+    words = ", ".join(filter(None, (error["words"], assumptions(drift))))
+    head = headline(drift)
+    console.print(f"[bold]{escape(head['trust'])}[/]")
+    console.print(f"[bold]{how} balanced error:[/] {words}. {escape(error['reason'])}")
     if drift["controls"]:
         console.print(f"[bold]controls:[/] {escape(' '.join(controls.sentences(drift)))}")
-    for note in wording.notes(drift):
+    for note in (*head["doubts"], *wording.notes(drift)):
         console.print(escape(note))
     judged = drift["n_cells"]
     shares = Table(title=f"{judged:,} cells by predicted class", title_justify="left")
@@ -164,6 +169,8 @@ def show_history(history: pd.DataFrame, asked: str) -> None:
     distances = ", ".join(VIEWS)
     console.print(f"{distances}: distance, 1 is an ordinary plate, ! beyond what is usual")
     console.print("error: estimated balanced error and its range, - where there is none")
+    if (history[ESTIMATES[1]].notna() & history[ESTIMATES[2]].isna()).any():
+        console.print("≥: nothing vouches for an upper end")
     if controlled:
         console.print("controls: balanced error measured in wells of known class, with its range")
     if simulated:

@@ -70,6 +70,11 @@ class Assessor:
         self._sensitivity = self._judge.sensitivity()
         self._far = self._comparison.far_well()
 
+    @property
+    def sensitivity(self) -> dict[str, Any]:
+        """What the verdict can find; see `verdict.Judge.sensitivity`."""
+        return self._sensitivity
+
     def assess(
         self,
         collected: Collected,
@@ -113,6 +118,8 @@ class Assessor:
             )
             for plate in compared
         ]
+        for plate in plates:
+            plate["reason"] = verdict.named_reason(plate, reference.dataset.class_names)
         file_verdict, reason = verdict.overall(plates)
         wells = _wells(reference, self._comparison, collected, self._far, plates)
         confusions = _confusions(reference, collected, has_well_ids)

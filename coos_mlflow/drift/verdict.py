@@ -7,6 +7,7 @@ exceeded by 5 % of new plates of Training's population.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from coos_mlflow.drift.plate_test import (
     simes,
     view_correlation,
 )
+from coos_mlflow.plates.columns import shown
 
 ALPHA = 0.05
 """False alarm rate: share of unshifted plates, and of files of unshifted plates, that may be called
@@ -73,6 +75,8 @@ was validated (docs/drift.md)."""
 
 LEARNT_VIEWS = ("softmax", "features")
 """Views that depend on the representation."""
+
+_CLASS_VIEW_WORDS = {"softmax": "the model's answers", "raw": "the raw images"}
 
 VIEW_WORDS = {
     "softmax": "the model's answers differ by",
@@ -401,8 +405,9 @@ def _noise_reason(plate: ComparedPlate) -> str:
 
 def _disagreement_reason(entry: dict[str, Any]) -> str:
     return (
-        f"The images look ordinary, but {entry['disagreeing']:.0f} % of the cells are labelled "
-        f"otherwise than their well, where {entry['usually_disagreeing']:.0f} % are usual."
+        f"The images look ordinary, but the labels do not: {entry['disagreeing']:.0f} % of the "
+        "cells are labelled otherwise than their well, where "
+        f"{entry['usually_disagreeing']:.0f} % are usual."
     )
 
 
@@ -431,14 +436,61 @@ def _shifted_reason(entry: dict[str, Any], *, beyond: bool) -> str:
 
 
 ONE_CLASS = (
-    "As a whole the plate looks ordinary, but the cells of single classes differ from those that "
+    "The plate looks ordinary as a whole, but the cells of single classes differ from those that "
     "the model was trained on more than they usually do."
 )
 
 ODD_WELLS = (
-    "As a whole the plate looks ordinary, but some of its wells lie farther from every class that "
+    "The plate looks ordinary as a whole, but some of its wells lie farther from every class that "
     "the model knows than wells usually do."
 )
+
+MAX_NAMED = 5
+"""Largest number of classes or wells that a reason names; the others are counted."""
+
+
+def named_reason(entry: dict[str, Any], class_names: Sequence[str]) -> str:
+    """Return the reason of a judged plate with the names of its odd classes and wells.
+
+    Parameters
+    ----------
+    entry : dict
+        From `Judge.judge`.
+    class_names : sequence of str
+        By label.
+    """
+    if entry["verdict"] != SHIFTED or "plate" in (entry["exceeded"] or ()):
+        return str(entry["reason"])
+    return f"{entry['reason']}{_class_details(entry, class_names)}{_well_details(entry)}"
+
+
+def _class_details(entry: dict[str, Any], class_names: Sequence[str]) -> str:
+    shifted = [one for one in entry["by_class"] if one["shifted"]]
+    if not shifted:
+        return ""
+    farthest_first = sorted(shifted, key=lambda one: -one["score"])
+    words = [
+        f"{class_names[one['class']]} differs in {_CLASS_VIEW_WORDS[one['view']]} "
+        f"({one['score']:.1f} standard deviations, up to {one['limit']:.1f} is usual)"
+        for one in farthest_first[:MAX_NAMED]
+    ]
+    return f" {'; '.join(words)}{_more(len(shifted))}."
+
+
+def _well_details(entry: dict[str, Any]) -> str:
+    odd = entry["odd_wells"]
+    if not odd:
+        return ""
+    look = "looks" if len(odd) == 1 else "look"
+    names = ", ".join(shown(name, 40) for name in odd[:MAX_NAMED])
+    return (
+        f" {len(odd)} of {entry['n_wells']} wells {look} like none of the classes: "
+        f"{names}{_more(len(odd))}."
+    )
+
+
+def _more(n: int) -> str:
+    return f" and {n - MAX_NAMED} more" if n > MAX_NAMED else ""
 
 
 def _distance_words(entry: dict[str, Any]) -> str:

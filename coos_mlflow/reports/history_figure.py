@@ -51,6 +51,12 @@ _MIN_RATIO = 0.05
 _TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
+_ROOM = 0.9
+"""Part of the axis of errors below the arrows of those without an upper end."""
+
+_ARROW = {"arrowstyle": "->", "linestyle": "--", "linewidth": 1.1, "shrinkA": 4, "shrinkB": 0}
+
+
 def check_file(path: Path, force: bool) -> None:
     """Check that a figure can be written to a path.
 
@@ -164,7 +170,8 @@ def _draw_errors(ax: Axes, history: pd.DataFrame, palette: Palette) -> None:
     width = 1.1 if len(history) <= _MANY else 0.5
     for places, style in _groups(history):
         below, above = (error - low)[places].clip(0), (high - error)[places].clip(0)
-        ax.errorbar(places, error[places], yerr=(below, above), elinewidth=width, **style)
+        ends = np.nan_to_num((below, above))
+        ax.errorbar(places, error[places], yerr=ends, elinewidth=width, **style)
     unknown = np.flatnonzero(np.isnan(error))
     if len(unknown):
         on_axis: dict[str, Any] = {
@@ -174,8 +181,15 @@ def _draw_errors(ax: Axes, history: pd.DataFrame, palette: Palette) -> None:
             "clip_on": False,
         }
         ax.plot(unknown, np.zeros(len(unknown)), **on_axis)
+    open_ended = np.flatnonzero(~np.isnan(error) & np.isnan(high))
     ends = np.concatenate([error, high, _draw_controls(ax, history, palette)])
-    ax.set_ylim(0, 1.08 * np.nanmax([_MIN_ERROR_TOP, *ends]))
+    top = 1.08 * np.nanmax([_MIN_ERROR_TOP, *ends, *(error[open_ended] / _ROOM)])
+    ax.set_ylim(0, top)
+    for place in open_ended:
+        tip = error[place] + (1 - _ROOM) * top
+        ax.annotate(
+            "", (place, tip), (place, error[place]), arrowprops=_ARROW | {"color": palette.ink}
+        )
     ax.set_ylabel("balanced error (%)", color=palette.soft)
 
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
 from coos_mlflow.reports.plate import wording
+from coos_mlflow.reports.plate.doubts import ALWAYS_A_CLASS, assumptions
 from coos_mlflow.reports.plate.headline import far_outside, headline
 from coos_mlflow.reports.plate.wording import shown
 from coos_mlflow.reports.templating import environment
@@ -39,7 +40,8 @@ def rank(scored: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     those with the largest.
     """
     rows = sorted((_row(folder, drift) for folder, drift in scored), key=_order)
-    highs = [row["error"]["high"] for row in rows if row["error"]["high"] is not None]
+    ends = [row["error"][end] for row in rows for end in ("value", "high")]
+    highs = [end for end in ends if end is not None]
     models = list(dict.fromkeys(row["model"] for row in rows))
     return {
         "rows": [row | {"rank": number} for number, row in enumerate(rows, start=1)],
@@ -49,25 +51,32 @@ def rank(scored: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
             {"verdict": verdict, "n": sum(row["verdict"] == verdict for row in rows)}
             for verdict in _ORDER
         ],
+        "always_a_class": ALWAYS_A_CLASS,
         "n_simulated": sum(row["simulated"] is not None for row in rows),
     }
 
 
 def _row(folder: str, drift: dict[str, Any]) -> dict[str, Any]:
-    plates = drift["plates"]
+    plates, head = drift["plates"], headline(drift)
     return {
         "name": shown(drift["plate_file"]["name"]),
         "link": f"./{quote(folder, safe='')}/report.html",
         "verdict": drift["verdict"],
         "far_outside": far_outside(drift),
-        "trust": headline(drift)["trust"],
-        "reason": drift["reason"],
+        "trust": head["trust"],
+        "reason": " ".join([drift["reason"], *_own_doubts(head)]),
         "error": wording.estimate(drift["error"]),
+        "assumptions": assumptions(drift),
         "n_plates": len(plates),
         "n_cells": drift["n_cells"],
         "simulated": _simulated(drift["simulated"]),
         "model": f"{shown(drift['model']['name'])} version {shown(drift['model']['version'])}",
     }
+
+
+def _own_doubts(head: dict[str, Any]) -> list[str]:
+    """Return the doubts on a file, without the one on all files, which the page says once."""
+    return [doubt for doubt in head["doubts"] if doubt != ALWAYS_A_CLASS]
 
 
 def _order(row: dict[str, Any]) -> tuple[int, float, str]:

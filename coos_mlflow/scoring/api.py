@@ -34,9 +34,9 @@ class ScoringResult:
     reason : str
         Why, in a sentence or two.
     estimated_error : float or None
-        Balanced error in %; None if it cannot be estimated.
-    error_range : (float, float) or None
-        Its range in %.
+        Balanced error in %, the best guess; None if it cannot be estimated.
+    error_range : (float, float or None) or None
+        Its range in %; the upper end is None where nothing vouches for one.
     report : Path or None
         ``report.html``; None if no folder was written.
     folder : Path or None
@@ -52,7 +52,7 @@ class ScoringResult:
     verdict: str
     reason: str
     estimated_error: float | None
-    error_range: tuple[float, float] | None
+    error_range: tuple[float, float | None] | None
     report: Path | None
     folder: Path | None
     run_id: str | None
@@ -60,7 +60,11 @@ class ScoringResult:
 
     def __repr__(self) -> str:
         """Return the verdict and the estimated error in one line."""
-        error = "unknown" if self.estimated_error is None else f"{self.estimated_error:.1f} %"
+        error = "unknown"
+        if self.error_range is not None:
+            low, high = self.error_range
+            open_ended = f"at least {low:.1f} %, best guess "
+            error = f"{open_ended if high is None else ''}{self.estimated_error:.1f} %"
         cells = f"{len(self.predictions):,} cells"
         return f"<ScoringResult: {cells}, {self.verdict}, estimated balanced error {error}>"
 

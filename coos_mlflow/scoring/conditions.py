@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coos_mlflow.drift import CANNOT_TELL, SHIFTED
+from coos_mlflow.drift.error_estimate import AT_LEAST
 from coos_mlflow.errors import DataError
 
 VERDICTS = {verdict.replace(" ", "-"): verdict for verdict in (SHIFTED, CANNOT_TELL)}
@@ -32,7 +33,8 @@ class Condition:
     verdict : str or None
         The verdict that meets it.
     most_error : float or None
-        The estimated balanced error, in %, above which it is met.
+        The estimated or measured balanced error, in %, above which it is met. Without an upper end
+        of the error it is met too.
     """
 
     text: str
@@ -48,11 +50,15 @@ class Condition:
         if error is None:
             because = f" because: {estimate['reason']}" if estimate.get("reason") else ""
             return f"its balanced error could not be estimated{because}"
+        low, high, answer = estimate["low"], estimate["high"], estimate["answer"]
+        if answer == AT_LEAST:
+            # Nothing vouches that the error is below any figure, such as the one asked for.
+            return (
+                f"balanced error at least {low:.3g} % (best guess {error:.3g} %), without an upper "
+                "end"
+            )
         if error <= self.most_error:
             return None
-        low, high, answer = estimate["low"], estimate["high"], estimate["answer"]
-        if high is None:
-            return f"balanced error {error:.3g} %, at least {low:.3g} %"
         return f"{answer} balanced error {error:.3g} % ({low:.3g} to {high:.3g} %)"
 
 
@@ -77,7 +83,8 @@ def violations(drift: dict[str, Any], conditions: Iterable[Condition]) -> list[s
     """Return one sentence for each condition that a scored file meets.
 
     A file of several plates is judged as a whole, since some of many ordinary plates are called
-    shifted by chance. A missing estimate meets every condition on the error.
+    shifted by chance. A missing estimate, and one without an upper end, meet every condition on the
+    error.
 
     Parameters
     ----------

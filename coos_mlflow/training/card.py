@@ -14,6 +14,8 @@ from coos_mlflow.drift.reference import Reference
 from coos_mlflow.drift.verdict import MIN_REFERENCE_PLATES
 from coos_mlflow.metrics import Evaluation
 from coos_mlflow.plates.dataset import TRAINING, Dataset
+from coos_mlflow.reports.plate import sensitivity
+from coos_mlflow.reports.plate.doubts import ALWAYS_A_CLASS
 from coos_mlflow.reports.plate.markdown import render_markdown
 from coos_mlflow.reports.plate.wording import LEFT_OUT
 
@@ -24,6 +26,7 @@ def model_card(
     dataset: Dataset,
     evaluations: dict[str, Evaluation],
     reference: Reference,
+    found: dict[str, Any],
 ) -> str:
     """Return the model card of a version.
 
@@ -38,6 +41,8 @@ def model_card(
         By split. Training is evaluated on the cells of the fit.
     reference : Reference
         What the version knows of drift.
+    found : dict
+        What its verdict can find, `coos_mlflow.drift.assessment.Assessor.sensitivity`.
     """
     plates = {split: _count(profile.plates) for split, profile in reference.profiles.items()}
     m = plates.pop(TRAINING)
@@ -55,6 +60,11 @@ def model_card(
         "enough_plates": m >= MIN_REFERENCE_PLATES,
         "fewest_plates": MIN_REFERENCE_PLATES,
         "smallest_p": f"{1 / (m + 1):.2g}",
+        "sensitivity": sensitivity.sentences(
+            found,
+            {split: dataset.title(split) for split in reference.profiles},
+        ),
+        "always_a_class": ALWAYS_A_CLASS,
         "others": [_plates(count, dataset.title(split)) for split, count in plates.items()],
     }
     return render_markdown(summary, "model_card.md.j2")

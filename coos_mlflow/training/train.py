@@ -23,6 +23,7 @@ from coos_mlflow._utils.versions import package_versions
 from coos_mlflow.classifiers.fit import VERSION as CLASSIFIERS_VERSION
 from coos_mlflow.classifiers.fit import Fitted
 from coos_mlflow.classifiers.protocol import AUTO, PRESETS, Protocol, check_protocol, choose_preset
+from coos_mlflow.drift.assessment import Assessor
 from coos_mlflow.drift.reference import SCHEMA_VERSION as REFERENCE_VERSION
 from coos_mlflow.errors import DataError, RegistryError, UnusableCellsError
 from coos_mlflow.metrics import Evaluation, evaluate
@@ -345,7 +346,12 @@ def _fit(spec: _RowSpec, tags: dict[str, Any], fingerprint: str) -> outbox.Pendi
             "evaluations": {split: e.as_dict() for split, e in evaluations.items()},
             "tags": tags | version_tags,
             "card": model_card(
-                spec.name, spec.title, spec.inputs.data.dataset, evaluations, reference
+                spec.name,
+                spec.title,
+                dataset,
+                evaluations,
+                reference,
+                Assessor(reference).sensitivity,
             ),
         }
         return outbox.keep(fingerprint, facts, bundle)

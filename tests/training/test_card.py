@@ -1,6 +1,7 @@
 """The model card: figures, licence, what the verdict can tell, and what it must not say."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,10 @@ from coos_mlflow.training.card import model_card
 LABELS = np.repeat(np.arange(7), 20)
 PLATES = np.repeat(["1", "2"], 70)
 WELLS = np.tile(np.repeat(["A01", "A02", "B01", "B02"], 5), 7)
+
+
+NOTHING = {"alarms": None, "of": 3, "found": {}}
+"""What a verdict can find that there is none of."""
 
 
 def reference(plates: dict[str, int], simulated: bool, name: str) -> SimpleNamespace:
@@ -30,14 +35,19 @@ def reference(plates: dict[str, int], simulated: bool, name: str) -> SimpleNames
 
 
 def card(
-    dataset: Dataset, *, n_plates: int = 20, simulated: bool = False, name: str = "texture-lr"
+    dataset: Dataset,
+    *,
+    n_plates: int = 20,
+    simulated: bool = False,
+    name: str = "texture-lr",
+    found: dict[str, Any] | None = None,
 ) -> str:
     predicted = LABELS.copy()
     predicted[::4] = 0
     evaluations = dict.fromkeys(dataset.split_keys, evaluate(LABELS, predicted, PLATES, WELLS, 7))
     plates = dict.fromkeys(dataset.split_keys, 1) | {"training": n_plates}
     known = reference(plates, simulated, "simulated" if simulated else dataset.name)
-    return model_card(name, "Texture haralick L1 LR", dataset, evaluations, known)
+    return model_card(name, "Texture haralick L1 LR", dataset, evaluations, known, found or NOTHING)
 
 
 def lab(**changes: object) -> Dataset:
@@ -107,3 +117,15 @@ def test_every_card_fits_into_mlflows_stores():
     ]
     text = card(lab(classes=classes, splits=splits, licence="<" * 1000, citation="[" * 1000))
     assert len(for_page(text, "README.md")) <= LIMIT < len(text)
+
+
+def test_it_says_what_the_verdict_can_find():
+    found = {"alarms": 1, "of": 20, "found": {"test3": 0.62, "test4": 0.999}}
+    text = " ".join(card(coos7(), found=found).split())
+    assert "1 would be called shifted" in text
+    assert (
+        "A plate like those of Test3 would be called shifted about 6 times in 10, one like Test4 "
+        "nearly always." in text
+    )
+    assert "can find" not in card(coos7())
+    assert "even a cell of none of them" in text

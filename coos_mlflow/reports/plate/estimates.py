@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from coos_mlflow.drift import CANNOT_TELL
-from coos_mlflow.drift.error_estimate import MEASURED
+from coos_mlflow.drift.error_estimate import AT_LEAST, MEASURED
 from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.reports.plate import wording
 from coos_mlflow.reports.plate.dataset import class_names, splits
-from coos_mlflow.reports.plate.headline import assumptions
+from coos_mlflow.reports.plate.doubts import assumptions
 from coos_mlflow.reports.plate.wording import NO_BREAK
 
 BASELINE = "baseline"
@@ -43,23 +43,50 @@ def error_figures(drift: dict[str, Any]) -> dict[str, Any]:
         "overall": overall,
         "axis": min(max([*ends, 5.0]) * 1.1, 100.0),
         "recalls": _recalls(drift["error"], class_names(drift)),
+        "untold": _untold(drift["error"], class_names(drift)),
+        "open_ended": drift["error"]["answer"] == AT_LEAST,
     }
 
 
 def _recalls(error: dict[str, Any], names: list[str]) -> list[dict[str, Any]]:
-    """Return the estimated recall, in %, of each class that the estimate counts as present."""
-    rows = []
-    for label in error["classes"]:
-        value, low, high = (
-            None if error[key][label] is None else 100 * error[key][label]
-            for key in ("recalls", "recall_lows", "recall_highs")
-        )
-        words = "cannot tell" if value is None else f"{value:.0f}{NO_BREAK}%"
-        if value is not None and low is not None and high is not None:
-            words += f" ({low:.0f} to {high:.0f}{NO_BREAK}%)"
-        row = {"key": "new", "title": names[label], "value": value, "low": low, "high": high}
-        rows.append(row | {"words": words})
-    return rows if any(row["value"] is not None for row in rows) else []
+    """Return the estimated recall, in %, of each class that the plate seems to hold."""
+    if error["answer"] == CANNOT_TELL:
+        return []
+    return [
+        _recall_row(error, label, names[label])
+        for label in sorted({*error["classes"], *error["untold"]})
+    ]
+
+
+def _recall_row(error: dict[str, Any], label: int, name: str) -> dict[str, Any]:
+    value, low, high = (
+        None if error[key][label] is None else 100 * error[key][label]
+        for key in ("recalls", "recall_lows", "recall_highs")
+    )
+    row = {"key": "new", "title": name, "value": value, "low": low, "high": high}
+    return row | {"words": _recall_words(value, low, high)}
+
+
+def _recall_words(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None or high is None:
+        return CANNOT_TELL
+    own = f"{value:.0f}{NO_BREAK}%"
+    if low is not None:
+        return f"{own} ({low:.0f} to {high:.0f}{NO_BREAK}%)"
+    # An upper end of 100 % says nothing.
+    at_most = f"at most {high:.0f}{NO_BREAK}%"
+    return f"{at_most} (best guess {own})" if high < 99.5 else f"best guess {own}"
+
+
+def _untold(error: dict[str, Any], names: list[str]) -> str:
+    """Return why the recall of some classes cannot be told, or an empty string."""
+    if not error["untold"] or error["answer"] in (CANNOT_TELL, MEASURED):
+        return ""
+    listed = ", ".join(names[label] for label in error["untold"])
+    return (
+        f"Cannot tell for {listed}: more than a quarter of these cells are in wells whose labels "
+        "are torn between two classes."
+    )
 
 
 def record(drift: dict[str, Any]) -> dict[str, Any]:
@@ -96,6 +123,7 @@ def record(drift: dict[str, Any]) -> dict[str, Any]:
             {
                 "title": entry["title"],
                 "meaning": entry["meaning"],
+                "blind_to": entry["blind_to"],
                 "chosen": estimated and entry["key"] == record["chosen"],
                 "baseline": entry["key"] == BASELINE,
                 "here": estimates.get(entry["key"]),

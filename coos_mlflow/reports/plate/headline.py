@@ -9,8 +9,8 @@ from typing import Any
 
 from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
 from coos_mlflow.drift.error_estimate import AT_LEAST, MEASURED
-from coos_mlflow.drift.estimators import estimators
 from coos_mlflow.reports.plate.controls import first_sentence
+from coos_mlflow.reports.plate.doubts import ALWAYS_A_CLASS, doubts
 from coos_mlflow.reports.plate.wording import estimate, percent, plates_words
 
 MAX_USABLE_ERROR = 20.0
@@ -23,30 +23,13 @@ _KNOWN_PLATES = {
     "folds": "On held-out cells of its one Training plate",
 }
 
-_ALWAYS_A_CLASS = (
-    "The model gives every cell one of the classes that it knows, even a cell of none of them."
-)
-
 
 def far_outside(drift: dict[str, Any]) -> bool:
     """Whether a file is not in range and has a plate farther away than all known plates."""
     return drift["verdict"] != IN_RANGE and any(plate["beyond"] for plate in drift["plates"])
 
 
-def assumptions(drift: dict[str, Any]) -> str:
-    """Return the assumptions of the estimated error as "if ... and ...", or an empty string."""
-    conditions = []
-    if drift["error"]["answer"] == MEASURED:
-        return ""
-    if estimators()[drift["error_record"]["chosen"]].needs_wells:
-        conditions.append("each well holds one protein")
-    if far_outside(drift):
-        conditions.append("the cells are of these classes at all")
-    known = estimate(drift["error"])["value"] is not None
-    return f"if {' and '.join(conditions)}" if known and conditions else ""
-
-
-def headline(drift: dict[str, Any]) -> dict[str, str]:
+def headline(drift: dict[str, Any]) -> dict[str, Any]:
     """Return the verdict on a file and what to do with its labels.
 
     Parameters
@@ -58,7 +41,8 @@ def headline(drift: dict[str, Any]) -> dict[str, str]:
     -------
     dict
         ``key`` (a CSS class), ``verdict``, ``reason``, ``trust`` (one sentence on whether to use
-        the labels; before it one on the controls) and ``advice`` (why, and what to look at).
+        the labels; before it one on the controls), ``advice`` (why, and what to look at) and
+        ``doubts`` (sentences on what no figure shows).
     """
     verdict = drift["verdict"]
     sentences = {IN_RANGE: _in_range, CANNOT_TELL: _cannot_tell, SHIFTED: _shifted}
@@ -70,6 +54,7 @@ def headline(drift: dict[str, Any]) -> dict[str, str]:
         "reason": drift["reason"],
         "trust": trust,
         "advice": advice,
+        "doubts": [doubt for doubt in doubts(drift) if doubt not in advice],
     }
 
 
@@ -110,7 +95,8 @@ def _ordinary(drift: dict[str, Any], they_are: str, they_look: str) -> tuple[str
         return "Check the labels before using them.", f"{advice} {known}"
     wrong = error["wrong_words"]
     if error["how"] == AT_LEAST:
-        return f"Check the labels: {wrong} are estimated to be wrong.", f"{error['reason']} {known}"
+        trust = f"Check the labels: the balanced error is {error['words']}."
+        return trust, f"{error['reason']} {known}"
     if error["how"] == MEASURED:
         return f"The labels can be used; {wrong} were measured to be wrong.", known
     return f"The labels can be used; about {wrong} are estimated to be wrong.", known
@@ -132,6 +118,8 @@ def _own_error(drift: dict[str, Any]) -> str:
     plates = _these(drift)
     if error["value"] is None:
         return f"On {plates} the balanced error cannot be estimated."
+    if error["how"] == AT_LEAST:
+        return f"On {plates} the balanced error is {error['words']}. {error['reason']}"
     how = "measured" if error["how"] == MEASURED else "estimated"
     return f"On {plates} the balanced error is {how} to be {error['words']}."
 
@@ -148,7 +136,14 @@ def _cannot_tell(drift: dict[str, Any]) -> tuple[str, str]:
         lie = "lies" if len(beyond) == 1 else "lie"
         return f"Do not use the labels{_of_some(beyond, drift)}.", (
             f"{_capital(names)} {lie} farther than every plate that the model knows. "
-            f"{_ALWAYS_A_CLASS}{_also_shifted(drift)}"
+            f"{ALWAYS_A_CLASS}{_also_shifted(drift)}"
+        )
+    torn = [p for p in drift["plates"] if p["verdict"] == CANNOT_TELL and p["judged"]]
+    if torn:
+        own = "" if len(drift["plates"]) == 1 else f" of {plates_words(torn)}"
+        return f"Check the labels{own}: the images look ordinary, but the labels do not.", (
+            "Either some wells hold more than one protein or cells of none of the classes, or the "
+            f"model fails on them. {_own_error(drift)} {look}"
         )
     if _is_large(estimate(drift["error"])):
         return "Check the labels before using them.", (
@@ -179,9 +174,9 @@ def _shifted(drift: dict[str, Any]) -> tuple[str, str]:
     if beyond:
         such = "a plate like this one" if len(beyond) == 1 else "plates like these"
         return f"Do not use the labels{_of_some(beyond, drift)}.", (
-            f"The model has never met {such}. {_ALWAYS_A_CLASS}{_also_shifted(drift)}"
+            f"The model has never met {such}. {ALWAYS_A_CLASS}{_also_shifted(drift)}"
         )
-    if estimate(drift["error"])["how"] == MEASURED:
+    if estimate(drift["error"])["how"] in (MEASURED, AT_LEAST):
         return "Check the labels before using them.", (
             f"{_own_error(drift)} Look at the cells below, class by class."
         )

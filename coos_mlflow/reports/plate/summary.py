@@ -11,10 +11,11 @@ import numpy as np
 
 from coos_mlflow.drift import CANNOT_TELL, SHIFTED
 from coos_mlflow.drift.image_quality import VIEWS
-from coos_mlflow.reports.plate import wording
+from coos_mlflow.reports.plate import sensitivity, wording
 from coos_mlflow.reports.plate.cells import Pictures, class_groups
 from coos_mlflow.reports.plate.controls import controls_section
 from coos_mlflow.reports.plate.dataset import class_names, class_styles, short_names, splits
+from coos_mlflow.reports.plate.doubts import MIN_SHARE, not_judged_words
 from coos_mlflow.reports.plate.estimates import error_figures, record, split_errors
 from coos_mlflow.reports.plate.headline import far_outside, headline
 from coos_mlflow.reports.plate.moves import effects, raw_moves
@@ -32,9 +33,6 @@ VIEW_MEANINGS = {
     "features": "main axes of the representation",
     "raw": "brightness, contrast, focus and so on",
 }
-
-MIN_SHARE = 0.02
-"""Smallest share of the labels of a class that is called present; any plate has a few mistakes."""
 
 MAX_PLATES = 50
 """Largest number of plates that a page lists; the farthest come first."""
@@ -80,6 +78,8 @@ def summarise(
         "far_outside": far_outside(drift),
         "comparison": _comparison(drift, plates[:MAX_PLATES]),
         "compared": _compared(drift),
+        "by_class": _by_class(drift),
+        "sensitivity": _sensitivity(drift),
         "controls": controls_section(drift),
         "error": error_figures(drift),
         "record": record(drift),
@@ -113,7 +113,7 @@ def _key_figures(drift: dict[str, Any]) -> list[dict[str, str]]:
         # m ranks give no p below `smallest_p`; a smaller one rests on an assumed distribution.
         p, least = plates[0]["t_p"], plates[0]["smallest_p"]
         words = f"{p:.2g}" if p >= least else f"≤ {least:.2g}"
-        figures.append(("smallest p of three views, adjusted", words))
+        figures.append(("p of the verdict", words))
     figures.append(("reference plates, m", f"{reference['m']}"))
     figures.append(("smallest possible p", f"{reference['smallest_p']:.2g}"))
     return [{"label": label, "value": value} for label, value in figures]
@@ -121,11 +121,12 @@ def _key_figures(drift: dict[str, Any]) -> list[dict[str, str]]:
 
 def _plate_row(plate: dict[str, Any], shorts: list[str]) -> dict[str, Any]:
     names = ", ".join(shorts[label] for label in plate["classes"])
+    left = not_judged_words(plate, shorts)
     keep = ("verdict", "reason", "n_cells", "n_wells", "distances")
     judged = plate["verdict"] != CANNOT_TELL
     return {
         "plate": shown(plate["plate"]) or "no name",
-        "classes": names or "none",
+        "classes": (names or "none") + (f"; not judged: {left}" if left else ""),
         "standing": wording.standing(plate),
         "error": wording.estimate(plate["error"]),
         "p": plate["p"] if judged else None,
@@ -142,22 +143,42 @@ def _compared(drift: dict[str, Any]) -> str:
     known = {label for one in drift["reference"]["ladder"]["training"] for label in one["classes"]}
     shares = enumerate(plate["class_shares"]["predicted"])
     others = [n for n, share in shares if share >= MIN_SHARE and n not in plate["classes"]]
-    groups = {
-        "Compared": plate["classes"],
-        "Too few cells to compare": [label for label in others if label in known],
-        "On too few Training plates to compare": [label for label in others if label not in known],
-    }
     names = class_names(drift)
-    words = [
-        f"{title}: {', '.join(names[label] for label in labels)}."
-        for title, labels in groups.items()
-        if labels
-    ]
+    groups = {
+        "Compared": ", ".join(names[label] for label in plate["classes"]),
+        "Not judged, too few cells": not_judged_words(plate, names),
+        "On too few Training plates to compare": ", ".join(
+            names[label] for label in others if label not in known
+        ),
+    }
+    words = [f"{title}: {listed}." for title, listed in groups.items() if listed]
     if plate["verdict"] != CANNOT_TELL:
         words.append(
             f"Rank p among the {drift['reference']['m']} Training plates: {plate['p']:.2g}."
         )
     return " ".join(words)
+
+
+def _by_class(drift: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return how far each class of a single judged plate is; empty for several plates."""
+    plate, *others = drift["plates"]
+    if others or not plate["judged"]:
+        return []
+    names = class_names(drift)
+    keep = ("n_cells", "score", "limit", "shifted")
+    return [
+        {
+            "name": names[one["class"]],
+            "view": VIEW_TITLES[one["view"]],
+            **{key: one[key] for key in keep},
+        }
+        for one in plate["by_class"]
+    ]
+
+
+def _sensitivity(drift: dict[str, Any]) -> list[str]:
+    titles = {key: split["title"] for key, split in splits(drift).items()}
+    return sensitivity.sentences(drift["reference"]["sensitivity"], titles)
 
 
 def _comparison(drift: dict[str, Any], plates: list[dict[str, Any]]) -> list[dict[str, Any]]:

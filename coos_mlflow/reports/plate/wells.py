@@ -29,6 +29,7 @@ def plate_maps(drift: dict[str, Any], plates: list[str]) -> list[dict[str, Any]]
         Ids of the plates to draw.
     """
     several, shorts = len(drift["plates"]) > 1, short_names(drift)
+    odd = {entry["plate"]: entry["odd_wells"] for entry in drift["plates"]}
     edges = {entry["plate"]: entry for entry in drift["edge_wells"]}
     maps = []
     for plate in plates:
@@ -43,6 +44,7 @@ def plate_maps(drift: dict[str, Any], plates: list[str]) -> list[dict[str, Any]]
                 "wells": wells,
                 "have_classes": drift["wells_have_classes"],
                 "warnings": _warning_counts([well for _, well in rows]),
+                "odd": [shown(name) for name in odd[plate]],
                 "most_cells": max(well["n_cells"] for well in wells),
                 "placed": all(well["row"] > 0 for well in wells),
                 "rows": size[0],

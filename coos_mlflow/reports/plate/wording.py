@@ -18,6 +18,9 @@ MAX_NAMED = 5
 NO_BREAK = "\N{NO-BREAK SPACE}"
 """Keeps a percent sign on the line of its number."""
 
+_NO_END = 0.05
+"""A lower end below this many % is written as 0.0 % and says nothing."""
+
 LEFT_OUT = {
     "plates": "each plate predicted by a fit on the other plates",
     "network": "each plate predicted by a classifier fitted on the others, on features of a "
@@ -128,18 +131,15 @@ def estimate(error: dict[str, Any]) -> dict[str, Any]:
         In %, or None where there is no estimate: ``value``, its range ``low`` to ``high``, and
         ``wrong``, the share of labels that are wrong. As text: ``value_words``, ``range_words``,
         ``words`` (value and range), ``wrong_words`` and ``reason``. ``how`` is "estimated",
-        "measured", "at least" or "cannot tell". With "at least" there is no upper end.
+        "measured", "at least" or "cannot tell". With "at least" there is no upper end, and
+        ``value`` is the best guess.
     """
     if error["answer"] not in (ESTIMATED, MEASURED, AT_LEAST) or error["balanced_error"] is None:
         figures = dict.fromkeys(("value", "low", "high", "wrong"))
         words = {"value_words": "Cannot tell", "range_words": "", "words": CANNOT_TELL}
         words["wrong_words"] = ""
     elif error["answer"] == AT_LEAST:
-        figures = {"value": error["balanced_error"], "low": error["low"], "high": None}
-        figures["wrong"] = error["wrong_labels"]
-        words = {"value_words": f"At least {percent(error['low'])}", "range_words": ""}
-        words["words"] = f"at least {percent(error['low'])}"
-        words["wrong_words"] = f"{percent(error['wrong_labels'])} or more"
+        return _at_least(error)
     else:
         value, low, high = error["balanced_error"], error["low"], error["high"]
         wrong = error["wrong_labels"]
@@ -151,6 +151,27 @@ def estimate(error: dict[str, Any]) -> dict[str, Any]:
         words["words"] = f"{value_words} ({range_words})"
         words["wrong_words"] = f"{wrong:.{1 if wrong < 3 else digits}f}{NO_BREAK}%"
     return {**figures, **words, "how": error["answer"], "reason": error["reason"]}
+
+
+def _at_least(error: dict[str, Any]) -> dict[str, Any]:
+    """Return an estimate without an upper end in words; a lower end of 0 % says nothing either."""
+    guess, low = percent(error["balanced_error"]), error["low"]
+    least, ends = f"at least {percent(low)}", "an upper end"
+    if low < _NO_END:
+        least, ends = "unknown", "either end"
+    reason = error["reason"]
+    return {
+        "value": error["balanced_error"],
+        "low": low,
+        "high": None,
+        "wrong": error["wrong_labels"],
+        "value_words": least[0].upper() + least[1:],
+        "range_words": f"best guess {guess}",
+        "words": f"{least} (best guess {guess})",
+        "wrong_words": f"best guess {percent(error['wrong_labels'])}",
+        "how": AT_LEAST,
+        "reason": f"Nothing vouches for {ends}: {reason[:1].lower()}{reason[1:]}",
+    }
 
 
 def simulated(*, plate: bool, model: bool) -> str | None:

@@ -44,7 +44,17 @@ def estimate_of(error: float | None = 6.4, classes: tuple[int, ...] = (0, 2)) ->
         "recall_lows": recalls(-0.04),
         "recall_highs": recalls(0.03),
         "estimators": {"well_consensus": error, "confidence": error},
+        "untold": [],
+        "missing": [1, 3, 4, 5, 6],
     }  # fmt: skip
+
+
+def by_class_of(score: float) -> list[dict[str, Any]]:
+    return [
+        {"class": label, "n_cells": 120, "score": score, "limit": 3.9, "p": 0.5, "view": "raw",
+         "shifted": score > 3.9}
+        for label in (0, 2)
+    ]  # fmt: skip
 
 
 def plate_entry(
@@ -58,6 +68,13 @@ def plate_entry(
         "n_cells": 300,
         "n_wells": 4,
         "classes": [0, 2],
+        "judged": verdict != "cannot tell",
+        "by_class": by_class_of(distance) if known else [],
+        "not_judged": [{"class": 5, "n_cells": 9}],
+        "odd_wells": [],
+        "exceeded": (["plate"] if verdict == "shifted" else []) if known else None,
+        "disagreeing": 8.0,
+        "usually_disagreeing": 6.0,
         "smallest_p": 0.047619,
         "p": 0.52381 if known else None,
         "score": distance if known else None,
@@ -108,6 +125,7 @@ def record_of() -> dict[str, Any]:
         "chosen": "well_consensus",
         "estimators": [
             {"key": key, "title": f"Estimator {key}", "meaning": f"Meaning of {key}.",
+             "blind_to": f"what {key} does not see",
              "splits": attempts(offset)}
             for key, offset in offsets
         ],
@@ -136,7 +154,7 @@ def wells_of(plates: list[dict[str, Any]], names: tuple[str, ...]) -> list[dict[
                     "label": int(np.argmax(shares)),
                     "probability": 0.987,
                     "disagree": round(1 - max(shares), 4),
-                    "warnings": [],
+                    "warnings": ["unlike every class"] if name in plate["odd_wells"] else [],
                     "layout": None,
                 }
             )
@@ -234,6 +252,11 @@ def scored(random_cells) -> Callable[..., tuple[dict[str, Any], Pictures]]:
                 "m": 20,
                 "smallest_p": 0.047619,
                 "training_predictions": "plates",
+                "sensitivity": {
+                    "alarms": 1,
+                    "of": 20,
+                    "found": {"test1": 0.04, "test3": 0.9, "test4": 0.999},
+                },
                 "ladder": dict.fromkeys(SPLITS, known),
             },
             "raw_moves": raw_moves_of(plates[0]["plate"]),

@@ -18,6 +18,9 @@ from coos_mlflow.reports.plate.figures.svg import (
 )
 
 _SHORT_TITLE, _LONG_TITLE = 12, 32
+_VALUE_LETTER = 6.2
+"""Width of a letter of a value in units of the drawing, about."""
+
 _LETTER = 6.9
 """Width of a bold letter of a row's title in units of the drawing, about."""
 
@@ -29,7 +32,7 @@ def interval_rows(rows: list[dict[str, Any]], high: float, title: str) -> Markup
     ----------
     rows : list of dict
         ``key`` of the mark, ``title``, ``value`` (in %, None where unknown), ``low`` and ``high``
-        (None without a range) and ``words``.
+        (both None without a range; one of them where the range is open) and ``words``.
     high : float
         End of the axis in %, which begins at 0.
     title : str
@@ -38,7 +41,7 @@ def interval_rows(rows: list[dict[str, Any]], high: float, title: str) -> Markup
     top, step = 6, 26
     left = _title_width([row["title"] for row in rows])
     right = left + (200 if left == _NARROW else 122)
-    width = right + 130
+    width = right + max([130.0, *(22 + _VALUE_LETTER * len(row["words"]) for row in rows)])
     bottom = top + step * len(rows)
     x = linear(high, left, right)
     parts = grid([(x(tick), f"{tick:g} %") for tick in round_ticks(high, 4)], top, bottom)
@@ -46,7 +49,10 @@ def interval_rows(rows: list[dict[str, Any]], high: float, title: str) -> Markup
         y = top + step * (number + 0.5)
         new = row["key"] == "new"
         style = "row long strong" if new else "row long"
-        parts += [label(cut(row["title"], _LONG_TITLE), left - 12, y + 4, style), _range(row, x, y)]
+        parts += [
+            label(cut(row["title"], _LONG_TITLE), left - 12, y + 4, style),
+            _range(row, x, y, high),
+        ]
         if row["value"] is not None:
             words = f"{row['title']}: {row['words']}"
             parts.append(mark(row["key"], x(row["value"]), y, words, 0.7 if new else 1))
@@ -63,25 +69,39 @@ def _title_width(titles: list[str]) -> float:
     return _NARROW if longest <= _SHORT_TITLE else max(178.0, 20 + _LETTER * longest)
 
 
-def _range(row: dict[str, Any], x: Scale, y: float) -> str:
-    if row["low"] is None or row["high"] is None:
+def _range(row: dict[str, Any], x: Scale, y: float, most: float) -> str:
+    """Draw the range of a value; an open end is dashed up to an arrow at the end of the axis."""
+    low, high = row["low"], row["high"]
+    if row["value"] is None or (low is None and high is None):
         return ""
-    low, high = x(row["low"]), x(row["high"])
+    middle = x(row["value"])
+    start = _closed(x(low), y) if low is not None else _open(middle, x(0), y)
+    end = _closed(x(high), y) if high is not None else _open(middle, x(most), y)
+    left, right = (middle if edge is None else x(edge) for edge in (low, high))
+    return f'{start}<path class="range" d="M{left:.1f} {y:g}H{right:.1f}"/>{end}'
+
+
+def _closed(edge: float, y: float) -> str:
+    return f'<path class="range" d="M{edge:.1f} {y - 5:g}v10"/>'
+
+
+def _open(middle: float, edge: float, y: float) -> str:
+    back = -6 if edge > middle else 6
     return (
-        f'<path class="range" d="M{low:.1f} {y - 5:g}v10M{low:.1f} {y:g}H{high:.1f}'
-        f'M{high:.1f} {y - 5:g}v10"/>'
+        f'<path class="range open" d="M{middle:.1f} {y:g}H{edge:.1f}"/>'
+        f'<path class="range" d="M{edge + back:.1f} {y - 5:g}L{edge:.1f} {y:g}l{back} 5"/>'
     )
 
 
 def small_interval(estimate: dict[str, Any], high: float) -> Markup:
     """Draw one estimate with its range for the cell of a table; nothing without an estimate."""
-    if estimate["value"] is None or estimate["high"] is None:
+    if estimate["value"] is None:
         return Markup("")
     width, height, margin = 150, 18, 8
     x = linear(high, margin, width - margin)
     parts = [
         f'<path class="base" d="M{margin} 9H{width - margin}"/>',
-        _range(estimate, x, 9),
+        _range(estimate, x, 9, high),
         f'<circle class="point" cx="{x(estimate["value"]):.1f}" cy="9" r="4"/>',
     ]
     return svg(width, height, f"Estimated error {estimate['words']}", parts)

@@ -1,0 +1,83 @@
+"""What speaks against the labels though no figure shows it, in the same words on every page.
+
+Open it to change what a reader is told of classes that are lost, not judged or unknown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coos_mlflow.drift import SHIFTED
+from coos_mlflow.drift.error_estimate import MEASURED
+from coos_mlflow.drift.estimators import estimators
+from coos_mlflow.reports.plate import sensitivity
+from coos_mlflow.reports.plate.dataset import class_names, splits
+from coos_mlflow.reports.plate.wording import MAX_NAMED, counted, estimate, plate_words
+
+ALWAYS_A_CLASS = (
+    "The model gives every cell one of the classes that it knows, even a cell of none of them."
+)
+
+MIN_SHARE = 0.02
+"""Smallest share of the labels of a class that is called present; any plate has a few mistakes."""
+
+MIN_SHOWN = 0.5
+"""Share of the model's classes that a plate must show before the others are called missing."""
+
+
+def assumptions(drift: dict[str, Any]) -> str:
+    """Return the assumptions of the estimated error as "if ... and ...", or an empty string."""
+    error = drift["error"]
+    if error["answer"] == MEASURED or estimate(error)["value"] is None:
+        return ""
+    known = f"all cells are of the {len(drift['dataset']['classes'])} classes"
+    if estimators()[drift["error_record"]["chosen"]].needs_wells:
+        return f"if each well holds one protein and {known}"
+    return f"if {known}"
+
+
+def doubts(drift: dict[str, Any]) -> list[str]:
+    """Return sentences on classes that are missing, not judged or unknown, and missed shifts."""
+    found = [_missing(drift), _not_judged(drift)]
+    if drift["verdict"] != SHIFTED:
+        titles = {key: split["title"] for key, split in splits(drift).items()}
+        found.append(sensitivity.warning(drift["reference"]["sensitivity"], titles))
+    if drift["error"]["answer"] != MEASURED:
+        found.append(ALWAYS_A_CLASS)
+    return [sentence for sentence in found if sentence]
+
+
+def _missing(drift: dict[str, Any]) -> str:
+    """Name the classes that no well is decided for, where most are there and no map names them."""
+    names, missing = class_names(drift), drift["error"]["missing"]
+    shows_most = len(names) - len(missing) >= MIN_SHOWN * len(names)
+    if drift["error"]["answer"] == MEASURED or not shows_most:
+        return ""
+    controls = drift["controls"] or {"missing": []}
+    expected = {one["class"] for one in controls["missing"]}
+    lost = [names[label] for label in missing if label not in expected]
+    if not lost:
+        return ""
+    where = "the plate has" if len(drift["plates"]) == 1 else "the plates have"
+    listed = " or ".join([", ".join(lost[:-1]), lost[-1]] if len(lost) > 1 else lost)
+    return f"No well is decided for {listed}: either {where} none, or its wells are misread."
+
+
+def _not_judged(drift: dict[str, Any]) -> str:
+    names, several = class_names(drift), len(drift["plates"]) > 1
+    found = [(plate["plate"], not_judged_words(plate, names)) for plate in drift["plates"]]
+    parts = [
+        f"{plate_words(plate)}: {words}" if several else words for plate, words in found if words
+    ]
+    more = f" and {len(parts) - MAX_NAMED} more plates" if len(parts) > MAX_NAMED else ""
+    return f"Not judged, too few cells: {'; '.join(parts[:MAX_NAMED])}{more}." if parts else ""
+
+
+def not_judged_words(plate: dict[str, Any], names: list[str]) -> str:
+    """Return the classes of a plate that have too few cells to be judged, with their cells."""
+    shares = plate["class_shares"]["predicted"]
+    return ", ".join(
+        f"{names[one['class']]} ({counted(one['n_cells'], 'cell')})"
+        for one in plate["not_judged"]
+        if shares[one["class"]] >= MIN_SHARE
+    )
