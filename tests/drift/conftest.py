@@ -28,7 +28,7 @@ LAYOUT = TWO_CLASSES + ONE_CLASS
 
 @pytest.fixture(scope="session", autouse=True)
 def few_draws() -> Iterator[None]:
-    """Draw fewer plates: limits and p at 5 % are then known to within 0.4 %, in a fifth of the time."""
+    """Draw fewer plates: limits and p at 5 % are then known to within 0.4 %, in less time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plate_test, "DRAWS", 4000)
         yield
