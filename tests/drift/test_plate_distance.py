@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 import pytest
 
 from coos_mlflow.drift.plate_distance import Groups, ReferenceDistance, comparable_units
