@@ -100,8 +100,8 @@ def test_p_falls_with_every_score():
             for x in np.linspace(0, 9, 40)
         ]
         assert (np.diff(p) <= 0).all()
-        assert p[-1] < 0.001
         assert p[0] > 0.5
+        assert p[-1] < 0.001
 
 
 def test_limits_rise_where_less_is_known():
