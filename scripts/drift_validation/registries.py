@@ -107,24 +107,40 @@ def make(data: Data, work: Path, digest: str) -> None:
     if not missing:
         return
     inputs = TrainingInputs(create(REPRESENTATION), find_data(_simulated(data, work)))
-    layer = inputs.representation.layers[-1]
     for kind, target in missing.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        protocol = Protocol(**PRESETS["quick"])
-        fitted, probabilities, _ = fit_row(layer, kind, inputs, protocol, target.name)
-        evaluations = {
-            split: evaluate(
-                own.labels,
-                probabilities[split].argmax(axis=1),
-                own.plates,
-                own.wells,
-                inputs.data.dataset.n_classes,
-            )
-            for split, own in inputs.annotations.items()
-        }
-        reference = build_reference(layer, fitted, probabilities, evaluations, inputs)
+        model = trained(inputs, kind, target.name)
         with new_folder(target) as partial:
-            bundle.save(partial, inputs.representation, layer, fitted.pipeline, reference)
+            bundle.save(
+                partial, model.representation, model.layer, model.classifier, model.reference
+            )
+
+
+def trained(inputs: TrainingInputs, kind: str, name: str) -> CellModel:
+    """Train a classifier on the last layer, with the quick protocol, and build its reference.
+
+    Parameters
+    ----------
+    inputs : TrainingInputs
+    kind : str
+        Of the row: "lr" or "rf".
+    name : str
+        Under which finished fits are kept in the cache.
+    """
+    layer = inputs.representation.layers[-1]
+    fitted, probabilities, _ = fit_row(layer, kind, inputs, Protocol(**PRESETS["quick"]), name)
+    evaluations = {
+        split: evaluate(
+            own.labels,
+            probabilities[split].argmax(axis=1),
+            own.plates,
+            own.wells,
+            inputs.data.dataset.n_classes,
+        )
+        for split, own in inputs.annotations.items()
+    }
+    reference = build_reference(layer, fitted, probabilities, evaluations, inputs)
+    return CellModel(inputs.representation, layer, fitted.pipeline, reference)
 
 
 def _bundle(work: Path, data: Data, classifier: str, digest: str) -> Path:
