@@ -16,14 +16,13 @@ from coos_mlflow.drift.collect import Collector
 from coos_mlflow.drift.error_estimate import AT_LEAST, ESTIMATED
 from coos_mlflow.drift.image_quality import RAW_FIGURES, VIEWS
 from coos_mlflow.drift.placement import MAX_CHOICES, ComparedPlate, PlateComparison
+from coos_mlflow.drift.plate_scale import CLASS_VIEWS, PRIOR_DEVIATION
 from coos_mlflow.drift.verdict import (
     ALPHA,
     CANNOT_TELL,
-    CLASS_VIEWS,
     IN_RANGE,
     LEARNT_VIEWS,
     ODD_WELLS,
-    PRIOR_DEVIATION,
     SHIFTED,
     Judge,
 )
@@ -293,14 +292,14 @@ def test_a_lone_odd_well_makes_no_plate_of_many_wells_shifted(seven_classes):
 
 
 def test_cells_that_disagree_with_their_wells_leave_the_verdict_open(seven_classes):
-    population, judge = seven_classes
+    _, judge = seven_classes
     ordinary = np.zeros((7, 3))
-    for disagreeing, verdict in ((0.12, IN_RANGE), (0.14, CANNOT_TELL), (0.4, CANNOT_TELL)):
+    for disagreeing, expected in ((0.12, IN_RANGE), (0.14, CANNOT_TELL), (0.4, CANNOT_TELL)):
         entry = judge.judge(
             compared(ordinary, wells=np.full((7, 8), -0.3), disagreeing=disagreeing)
         )
         # Usually 3 % disagree.
-        assert entry["verdict"] == verdict
+        assert entry["verdict"] == expected
         assert entry["judged"]
     assert "40 % of the cells are labelled otherwise than their well, where 3 %" in entry["reason"]
     far = judge.judge(compared(ordinary + 4, wells=np.zeros((7, 8)), disagreeing=0.4))
