@@ -14,7 +14,7 @@ from coos_mlflow.drift.error_estimate import MEASURED
 from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.registry.scoring_runs import CONTROL_ERRORS, ESTIMATES
 from coos_mlflow.reports.plate import controls, wording
-from coos_mlflow.reports.plate.doubts import assumptions
+from coos_mlflow.reports.plate.doubts import assumptions, doubts
 from coos_mlflow.reports.plate.headline import headline
 from coos_mlflow.reports.plate.wording import shown
 
@@ -69,12 +69,11 @@ def show_scores(scored: Scored) -> None:
     error = wording.estimate(drift["error"])
     how = "measured" if error["how"] == MEASURED else "estimated"
     words = ", ".join(filter(None, (error["words"], assumptions(drift))))
-    head = headline(drift)
-    console.print(f"[bold]{escape(head['trust'])}[/]")
+    console.print(f"[bold]{escape(headline(drift)['trust'])}[/]")
     console.print(f"[bold]{how} balanced error:[/] {words}. {escape(error['reason'])}")
     if drift["controls"]:
         console.print(f"[bold]controls:[/] {escape(' '.join(controls.sentences(drift)))}")
-    for note in (*head["doubts"], *wording.notes(drift)):
+    for note in (*doubts(drift), *wording.notes(drift)):
         console.print(escape(note))
     judged = drift["n_cells"]
     shares = Table(title=f"{judged:,} cells by predicted class", title_justify="left")

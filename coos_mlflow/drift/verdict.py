@@ -256,7 +256,7 @@ def _disagreement_reason(entry: dict[str, Any]) -> str:
 def _in_range_reason(entry: dict[str, Any]) -> str:
     return (
         "The plate differs from those that the model was trained on no more than they usually "
-        f"differ from each other; closest to the limit {_distance_words(entry)}."
+        f"differ from each other. Closest to the limit: {_distance_words(entry)}."
     )
 
 
@@ -355,7 +355,11 @@ def overall(plates: list[dict[str, Any]]) -> tuple[str, str]:
     if shifted and simes(np.array(judged)) <= ALPHA:
         worst = max(shifted, key=lambda plate: plate["score"])
         detail = worst["reason"].replace("The plate", "The farthest", 1)
-        return SHIFTED, f"{len(shifted)} of {len(plates)} plates are shifted ({chance}). {detail}"
+        are = "is" if len(shifted) == 1 else "are"
+        return (
+            SHIFTED,
+            f"{len(shifted)} of {len(plates)} plates {are} shifted ({chance}). {detail}",
+        )
     if sum(plate["n_cells"] for plate in unjudged) > MAX_UNJUDGED_SHARE * total:
         first = unjudged[0]["reason"]
         return CANNOT_TELL, f"{len(unjudged)} of {len(plates)} plates cannot be judged. {first}"

@@ -53,8 +53,11 @@ def test_a_measured_error_and_one_without_an_upper_end_are_named_as_such():
     measured = {"balanced_error": 12.3, "low": 9.0, "high": 16.0, "answer": "measured"}
     (words,) = said(drift_of(error=measured), "error>5")
     assert "measured balanced error 12.3 % (9 to 16 %)" in words
-    (words,) = said(drift_of(error=measured | {"answer": "at least", "high": None}), "error>5")
-    assert "balanced error 12.3 %, at least 9 %" in words
+    at_least = drift_of(error=measured | {"answer": "at least", "high": None})
+    for most in ("error>5", "error>12.3", "error>99"):  # nothing vouches that it is below
+        (words,) = said(at_least, most)
+        assert "balanced error at least 9 % (best guess 12.3 %), without an upper end" in words
+    assert said(drift_of(error=measured), "error>12.3") == []
 
 
 @given(st.floats(0, 100), st.integers(0, 1000))

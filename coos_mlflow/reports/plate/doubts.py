@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from coos_mlflow.drift import SHIFTED
-from coos_mlflow.drift.error_estimate import MEASURED
+from coos_mlflow.drift.error_estimate import AT_LEAST, MEASURED
 from coos_mlflow.drift.estimators import estimators
 from coos_mlflow.reports.plate import sensitivity
 from coos_mlflow.reports.plate.dataset import class_names, splits
@@ -38,7 +38,7 @@ def assumptions(drift: dict[str, Any]) -> str:
 
 def doubts(drift: dict[str, Any]) -> list[str]:
     """Return sentences on classes that are missing, not judged or unknown, and missed shifts."""
-    found = [_missing(drift), _not_judged(drift)]
+    found = [_missing(drift), _untold(drift), _not_judged(drift)]
     if drift["verdict"] != SHIFTED:
         titles = {key: split["title"] for key, split in splits(drift).items()}
         found.append(sensitivity.warning(drift["reference"]["sensitivity"], titles))
@@ -58,9 +58,22 @@ def _missing(drift: dict[str, Any]) -> str:
     lost = [names[label] for label in missing if label not in expected]
     if not lost:
         return ""
-    where = "the plate has" if len(drift["plates"]) == 1 else "the plates have"
-    listed = " or ".join([", ".join(lost[:-1]), lost[-1]] if len(lost) > 1 else lost)
-    return f"No well is decided for {listed}: either {where} none, or its wells are misread."
+    none = "the plate has none" if len(drift["plates"]) == 1 else "no plate has any"
+    return f"No well is decided for {_listed(lost, 'or')}: either {none}, or its wells are misread."
+
+
+def _listed(names: list[str], last: str) -> str:
+    """Return "A, B or C"."""
+    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _untold(drift: dict[str, Any]) -> str:
+    error, names = drift["error"], class_names(drift)
+    if not error["untold"] or estimate(error)["how"] != AT_LEAST:
+        return ""
+    untold = [names[label] for label in error["untold"]]
+    are = "is" if len(untold) == 1 else "are"
+    return f"How well {_listed(untold, 'and')} {are} recognised cannot be told."
 
 
 def _not_judged(drift: dict[str, Any]) -> str:

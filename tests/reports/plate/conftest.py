@@ -51,7 +51,7 @@ def estimate_of(error: float | None = 6.4, classes: tuple[int, ...] = (0, 2)) ->
 
 def by_class_of(score: float) -> list[dict[str, Any]]:
     return [
-        {"class": label, "n_cells": 120, "score": score, "limit": 3.9, "p": 0.5, "view": "raw",
+        {"class": label, "n_cells": 120, "score": score, "limit": 3.9, "view": "raw",
          "shifted": score > 3.9}
         for label in (0, 2)
     ]  # fmt: skip

@@ -79,8 +79,9 @@ def test_an_estimate_that_controls_refute_is_called_so(scored):
     assert any("estimate cannot be trusted" in one for one in sentences(drift))
     drift["error"] |= {"answer": "at least", "high": None, "low": 3.0}
     found = estimate(drift["error"])
-    assert found["value_words"] == "At least 3.0\xa0%" and found["range_words"] == ""
-    assert headline(drift)["trust"].endswith("or more are estimated to be wrong.")
+    assert found["value_words"] == "At least 3.0\xa0%"
+    assert found["range_words"] == "best guess 6.4\xa0%"
+    assert headline(drift)["trust"].endswith("at least 3.0\xa0% (best guess 6.4\xa0%).")
 
 
 def test_a_measured_error_is_not_called_estimated(scored):

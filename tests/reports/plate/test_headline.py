@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from coos_mlflow.reports.plate.headline import MAX_USABLE_ERROR, assumptions, far_outside, headline
+from coos_mlflow.reports.plate.doubts import ALWAYS_A_CLASS, assumptions, doubts
+from coos_mlflow.reports.plate.headline import MAX_USABLE_ERROR, far_outside, headline
 
 KNOWS = "every plate that the model knows"
 
@@ -115,12 +116,95 @@ def test_cannot_tell_does_not_make_little_of_what_is_there(scored, make_entry):
         assert "No figure" not in answer["advice"]
 
 
-def test_an_estimate_that_rests_on_wells_says_what_it_takes_for_granted(scored, make_entry):
+def test_an_estimate_says_what_it_takes_for_granted(scored, make_entry):
     drift, _ = scored()
-    assert assumptions(drift) == "if each well holds one protein"
-    drift["error_record"]["chosen"] = "confidence"
-    assert assumptions(drift) == ""
-    assert assumptions(scored([make_entry(error=None)])[0]) == ""
-    drift, _ = scored([make_entry(verdict="shifted", distance=30.0)])
-    both = "if each well holds one protein and the cells are of these classes at all"
+    both = "if each well holds one protein and all cells are of the 7 classes"
     assert assumptions(drift) == both
+    drift["error_record"]["chosen"] = "confidence"
+    assert assumptions(drift) == "if all cells are of the 7 classes"
+    assert assumptions(scored([make_entry(error=None)])[0]) == ""
+
+
+@pytest.mark.parametrize("verdict", ["in range", "shifted", "cannot tell"])
+@pytest.mark.parametrize("distance", [2.0, 30.0])
+def test_a_reader_always_hears_that_the_model_knows_no_other_class(
+    scored, make_entry, verdict, distance
+):
+    drift, _ = scored([make_entry(verdict=verdict, distance=distance)])
+    answer = headline(drift)
+    assert " ".join([answer["advice"], *answer["doubts"]]).count(ALWAYS_A_CLASS) == 1
+    drift["error"]["answer"] = "measured"
+    assert ALWAYS_A_CLASS not in headline(drift)["doubts"]
+
+
+def open_ended(drift: dict, low: float = 3.0) -> dict:
+    """Take the upper end from the error of a file."""
+    nothing = [None] * len(drift["error"]["recalls"])
+    reason = "On plates unlike those of Training whole wells may be misread."
+    drift["error"] |= {"answer": "at least", "low": low, "high": None, "recall_lows": nothing}
+    drift["error"]["reason"] = reason
+    return drift
+
+
+@pytest.mark.parametrize("verdict", ["in range", "shifted"])
+def test_an_error_without_an_upper_end_is_no_all_clear(scored, make_entry, verdict):
+    drift = open_ended(scored([make_entry(verdict=verdict, distance=2.2)])[0])
+    answer = headline(drift)
+    assert answer["trust"].startswith("Check the labels")
+    said = answer["trust"] + answer["advice"]
+    assert "the balanced error is at least 3.0\xa0% (best guess 6.4\xa0%)." in said
+    assert "Nothing vouches for an upper end: on plates unlike those" in answer["advice"]
+
+
+def test_a_lower_end_of_nothing_is_not_called_a_lower_end(scored, make_entry):
+    drift = open_ended(scored([make_entry(verdict="shifted", distance=2.2)])[0], low=0.0)
+    assert "the balanced error is unknown (best guess 6.4\xa0%)." in headline(drift)["advice"]
+
+
+def test_labels_that_disagree_within_wells_are_named_where_images_look_ordinary(scored, make_entry):
+    drift, _ = scored([make_entry(verdict="cannot tell", distance=12.0) | {"beyond": False}])
+    drift["plates"][0]["judged"] = True
+    answer = headline(drift)
+    assert answer["trust"] == ("Check the labels: the images look ordinary, but the labels do not.")
+    assert "more than one protein" in answer["advice"]
+
+
+def test_classes_that_no_well_decides_for_are_named_where_most_are_there(scored):
+    drift, _ = scored()
+    assert not any("No well" in doubt for doubt in doubts(drift))  # two of seven are there
+    drift["error"]["missing"] = [3]
+    (missing,) = [doubt for doubt in doubts(drift) if "No well" in doubt]
+    name = drift["dataset"]["classes"][3]["name"]
+    assert missing == (
+        f"No well is decided for {name}: either the plate has none, or its wells are misread."
+    )
+    drift["error"]["untold"] = [2]
+    assert "How well Golgi is recognised cannot be told." in doubts(drift)
+    drift["error"]["missing"] = [3, 4, 5]
+    assert any("No well is decided for Peroxisome, " in doubt for doubt in doubts(drift))
+
+
+def test_classes_with_too_few_cells_are_called_not_judged(scored, make_entry):
+    assert "Not judged, too few cells: Cytosol (9 cells)." in doubts(scored()[0])
+    several = doubts(scored([make_entry(f"p{n}") for n in range(7)])[0])
+    assert "plate p4: Cytosol (9 cells) and 2 more plates." in " ".join(several)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"test1": 0.04, "test3": 0.62, "test4": 0.8}, "Test3's size would be found about 6 times"),
+        ({"test1": 0.04, "test3": 0.86, "test4": 0.8}, "Test4's size would be found about 8 times"),
+        ({"test1": 0.04, "test3": 0.86, "test4": 1.0}, None),
+        ({}, None),
+    ],
+)  # fmt: skip
+def test_a_thin_reference_says_first_what_it_misses(scored, make_entry, found, words):
+    drift, _ = scored()
+    drift["reference"]["sensitivity"] = {"alarms": 1, "of": 20, "found": found}
+    said = " ".join(doubts(drift))
+    assert ("can miss shifts" in said) == (words is not None)
+    assert words is None or words in said
+    shifted, _ = scored([make_entry(verdict="shifted", distance=2.2)])
+    shifted["reference"]["sensitivity"] = {"alarms": 1, "of": 20, "found": found}
+    assert "can miss shifts" not in " ".join(doubts(shifted))

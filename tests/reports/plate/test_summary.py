@@ -23,13 +23,13 @@ def test_the_estimate_has_a_figure_a_range_and_the_plain_share(scored):
     assert error["estimate"]["value_words"] == "6\xa0%"
     assert error["estimate"]["range_words"] == "4 to 10\xa0%"
     assert error["estimate"]["wrong_words"] == "5\xa0%"
-    assert error["assumptions"] == "if each well holds one protein"
+    assert error["assumptions"].startswith("if each well holds one protein and all cells")
 
 
 def test_cannot_tell_shows_no_p_and_no_mark(scored, make_entry):
     summary = summary_of(scored([make_entry(verdict="cannot tell", error=None)]))
     assert summary["headline"]["trust"] == "Take the labels as unverified."
-    assert not any(figure["label"].startswith("smallest p of") for figure in summary["key_figures"])
+    assert not any(figure["label"].startswith("p of") for figure in summary["key_figures"])
     assert "Rank p" not in summary["compared"]
     assert summary["comparison"][0]["rows"][0] == {"key": "new", "title": "This plate", "marks": []}
     assert (summary["comparison"][0]["usual"], summary["comparison"][0]["p"]) == (None, None)
@@ -85,26 +85,26 @@ def test_m_and_the_smallest_p_are_key_figures(scored):
     figures = {f["label"]: f["value"] for f in summary_of(scored())["key_figures"]}
     assert figures["reference plates, m"] == "20"
     assert figures["smallest possible p"] == "0.048"
-    assert figures["smallest p of three views, adjusted"] == "0.5"
+    assert figures["p of the verdict"] == "0.5"
     assert figures["cells"] == "300"
 
 
 def test_the_p_that_decides_goes_no_lower_than_m_plates_allow(scored, make_entry):
     summary = summary_of(scored([make_entry(verdict="shifted", distance=3.0)]))
     figures = {f["label"]: f["value"] for f in summary["key_figures"]}
-    assert figures["smallest p of three views, adjusted"] == "\N{LESS-THAN OR EQUAL TO} 0.048"
+    assert figures["p of the verdict"] == "\N{LESS-THAN OR EQUAL TO} 0.048"
 
 
 def test_a_lone_plate_says_which_classes_were_compared(scored, make_entry):
     drift, pictures = scored()
     words = (
-        "Compared: Endoplasmic Reticulum, Golgi. Too few cells to compare: Cytosol. "
+        "Compared: Endoplasmic Reticulum, Golgi. Not judged, too few cells: Cytosol (9 cells). "
         "Rank p among the 20 Training plates: 0.52."
     )
     assert summarise(drift, pictures)["compared"] == words
     drift["plates"][0]["class_shares"]["predicted"] = [0.5, 0.019, 0.3, 0, 0, 0.03, 0.151]
     said = summarise(drift, pictures)["compared"]
-    assert "compare: Cytosol. On too few Training plates to compare: Nuclear Envelope." in said
+    assert "Cytosol (9 cells). On too few Training plates to compare: Nuclear Envelope." in said
     assert summary_of(scored([make_entry("a"), make_entry("b")]))["compared"] == ""
 
 
@@ -137,6 +137,7 @@ def test_the_estimators_record_names_the_chosen_one_and_ends_with_the_baseline(s
     assert record["rows"][0]["splits"][2]["off"] == "0.7 too low"
     assert record["rows"][1]["splits"][2]["off"] == "1.9 too high"
     assert [row["here"] for row in record["rows"]] == [6.4, 6.4, 4.1]
+    assert record["rows"][1]["blind_to"] == "what confidence does not see"
 
 
 def test_classes_and_splits_are_those_of_drift_json(scored):
@@ -160,6 +161,54 @@ def test_recalls_are_those_of_the_classes_held_to_be_on_the_plate(scored):
     assert [row["title"] for row in rows] == [CLASSES[0], CLASSES[2]]
     assert rows[0]["words"] == "94\xa0% (90 to 97\xa0%)"
     assert rows[0]["low"] < rows[0]["value"] < rows[0]["high"]
+
+
+def test_classes_whose_recall_cannot_be_told_stay_in_the_list_with_the_reason(scored):
+    drift, pictures = scored()
+    drift["error"] |= {"answer": "at least", "high": None, "untold": [2]}
+    for key in ("recalls", "recall_highs"):
+        drift["error"][key][2] = None
+    drift["error"]["recall_lows"] = [None] * 7
+    error = summarise(drift, pictures)["error"]
+    assert [row["words"] for row in error["recalls"]] == [
+        "at most 97\xa0% (best guess 94\xa0%)", "cannot tell",
+    ]  # fmt: skip
+    assert error["untold"].startswith("Cannot tell for Golgi: more than a quarter")
+    page, text = render(summarise(drift, pictures)), render_markdown(summarise(drift, pictures))
+    assert error["untold"] in page and error["untold"] in " ".join(text.split())
+
+
+def test_what_the_verdict_can_find_is_said_in_both_pages(scored):
+    drift, pictures = scored()
+    summary = summarise(drift, pictures)
+    words = (
+        "Of the model's own 20 Training plates, each compared with the others, 1 would be called "
+        "shifted. A plate like those of Test1 would be called shifted hardly ever, one like Test3 "
+        "about 9 times in 10, one like Test4 nearly always."
+    )
+    assert " ".join(summary["sensitivity"]) == words
+    assert words.replace("'", "&#39;") in render(summary)
+    assert words in " ".join(render_markdown(summary).split())
+    drift["reference"]["sensitivity"] = {"alarms": None, "of": 3, "found": {}}
+    assert "can find" not in render(summarise(drift, pictures))
+
+
+def test_wells_like_no_class_are_named_with_their_map(scored, make_entry):
+    summary = summary_of(scored([make_entry(verdict="shifted") | {"odd_wells": ["B02", "P24"]}]))
+    assert "2 of 4 wells look like none of the classes: <bdi>B02</bdi>, <bdi>P24</bdi>." in (
+        render(summary)
+    )
+    text = " ".join(render_markdown(summary).split())
+    assert "2 of 4 wells of plate P7 look like none of the classes: B02, P24." in text
+
+
+def test_each_class_of_a_lone_judged_plate_has_its_distance(scored, make_entry):
+    rows = summary_of(scored([make_entry(verdict="shifted", distance=4.4)]))["by_class"]
+    assert [(row["name"], row["score"], row["shifted"]) for row in rows] == [
+        (CLASSES[0], 4.4, True), (CLASSES[2], 4.4, True),
+    ]  # fmt: skip
+    for plates in ([make_entry(verdict="cannot tell")], [make_entry("a"), make_entry("b")]):
+        assert summary_of(scored(plates))["by_class"] == []
 
 
 def test_cells_are_grouped_by_class_and_role(scored):
