@@ -91,7 +91,7 @@ def test_power_rises_with_the_shift(populations):
             )
         )
 
-    small, middle, large = shifted_share(0.5), shifted_share(1.2), shifted_share(2.5)
+    small, middle, large = shifted_share(0.5), shifted_share(1.5), shifted_share(2.5)
     assert small < middle < large
     assert large >= 0.95
 
@@ -140,7 +140,6 @@ def test_a_plate_that_passes_a_limit_is_shifted_and_says_which(plates_of_populat
             assert ("class" in plate["exceeded"]) == passed["class"]
         assert (plate["score"] > plate["limit"]) == passed["plate"]
         assert bool(plate["exceeded"]) == (plate["verdict"] == SHIFTED)
-        assert bool(plate["odd_wells"]) <= ("wells" in plate["exceeded"])
         for one in plate["by_class"]:
             assert one["shifted"] == (one["score"] > one["limit"])
 
@@ -274,20 +273,22 @@ def test_odd_wells_are_found_and_named(seven_classes):
             found += 1
             odd = {f"{label}-0" for label in range(7)}
             assert len(odd & {*entry["odd_wells"]}) >= 5
-            assert len({*entry["odd_wells"]} - odd) <= 1
+            # One in a hundred of the other 49 wells lies beyond 2.5 deviations.
+            assert len({*entry["odd_wells"]} - odd) <= 4
             assert entry["exceeded"] != ["wells"] or entry["reason"] == ODD_WELLS
     assert found >= 48
 
 
 def test_a_lone_odd_well_makes_no_plate_of_many_wells_shifted(seven_classes):
     population, judge = seven_classes
-    shifted = 0
+    shifted = named = 0
     for _ in range(200):
         plate = population.plate(classes=7)
-        plate.well_squares[11] *= np.exp(2 * 0.9)  # three deviations
+        plate.well_squares[11] *= np.exp(2 * 1.2)  # four deviations
         entry = judge.judge(plate)
         shifted += entry["verdict"] == SHIFTED
-        assert "wells" in entry["exceeded"] or entry["odd_wells"] == []
+        named += plate.wells[11] in entry["odd_wells"]
+    assert named >= 120
     assert shifted / 200 <= ALPHA + 0.015
 
 
