@@ -241,10 +241,10 @@ def test_the_rank_is_as_rare_as_it_says(monkeypatch):
     monkeypatch.setattr(plate_test, "DRAWS", 10)
     population = Population(np.random.default_rng(0))
     m, first = 19, 0
-    for _ in range(1500):
+    for _ in range(600):
         *training, new = population.plates(m + 1, wells=0)
         first += a_judge({"training": training}).judge(new)["p"] == 1 / (m + 1)
-    assert first / 1500 == pytest.approx(1 / (m + 1), abs=0.015)
+    assert first / 600 == pytest.approx(1 / (m + 1), abs=0.025)
 
 
 def test_one_class_of_seven_is_found_and_named(seven_classes):
@@ -293,14 +293,14 @@ def test_a_lone_odd_well_makes_no_plate_of_many_wells_shifted(seven_classes):
 
 
 def test_cells_that_disagree_with_their_wells_leave_the_verdict_open(seven_classes):
-    population, judge = seven_classes
+    _, judge = seven_classes
     ordinary = np.zeros((7, 3))
-    for disagreeing, verdict in ((0.12, IN_RANGE), (0.14, CANNOT_TELL), (0.4, CANNOT_TELL)):
+    for disagreeing, expected in ((0.12, IN_RANGE), (0.14, CANNOT_TELL), (0.4, CANNOT_TELL)):
         entry = judge.judge(
             compared(ordinary, wells=np.full((7, 8), -0.3), disagreeing=disagreeing)
         )
         # Usually 3 % disagree.
-        assert entry["verdict"] == verdict
+        assert entry["verdict"] == expected
         assert entry["judged"]
     assert "40 % of the cells are labelled otherwise than their well, where 3 %" in entry["reason"]
     far = judge.judge(compared(ordinary + 4, wells=np.zeros((7, 8)), disagreeing=0.4))
