@@ -7,12 +7,16 @@ import pytest
 
 from coos_mlflow.drift import error_estimate
 from coos_mlflow.drift.error_estimate import (
+    AT_LEAST,
     CANNOT_TELL,
     ESTIMATED,
+    RUNNER_UP,
     calibrate,
     doubtful_wells,
     estimate,
     number_ids,
+    torn_wells,
+    untold_classes,
 )
 from coos_mlflow.metrics import balanced_error, confusion_matrix
 
@@ -212,3 +216,57 @@ def test_classes_on_a_single_plate_each_leave_the_widest_margin():
     calibrated = calibrate(probabilities, labels, labels.astype(str), np.repeat(list("abcd"), 30))
     assert calibrated.recall_margin["confidence"] == 100.0
     assert all(np.isfinite(margin) for margin in calibrated.recall_margin.values())
+
+
+def test_a_well_is_torn_from_a_share_of_its_first_label_on():
+    assert RUNNER_UP == 0.4
+    votes = np.array([[100, 39, 0], [100, 40, 0], [0, 50, 100], [30, 29, 28], [10, 0, 0]])
+    assert torn_wells(votes).tolist() == [False, True, True, True, False]
+
+
+def test_a_class_of_torn_wells_has_no_recall_and_leaves_no_upper_end(calibration):
+    """Eleven wells of three classes, three of class 2 torn: a fifth of the cells of the plate."""
+    clear = [by_well(*[{c: 38, 6: 2}] * 6, truth=c) for c in (0, 1)]
+    torn = by_well(*[{2: 22, 3: 18}] * 3, {2: 40}, truth=2)
+    wells = np.concatenate([*clear, torn])
+    assert untold_classes(wells) == [2]
+    entry = estimate([dict.fromkeys(calibration.fitted, wells)], calibration, **ALL)
+    assert (entry["answer"], entry["untold"]) == (AT_LEAST, [2])
+    assert entry["high"] is None
+    assert entry["low"] <= entry["balanced_error"]
+    assert entry["recalls"][2] is entry["recall_highs"][2] is None
+    assert entry["recalls"][0] == pytest.approx(0.95)
+    # Of a class taken for another, nothing vouches for a lower end of the others' recalls either.
+    assert entry["recall_lows"] == [None] * 7
+    assert "torn between two classes" in entry["reason"]
+
+
+def test_classes_for_which_no_well_decides_are_missing(calibration):
+    wells = np.concatenate([by_well(*[{c: 38, 6: 2}] * 3, truth=c) for c in (0, 3)])
+    entry = estimate([dict.fromkeys(calibration.fitted, wells)], calibration, **ALL)
+    assert entry["answer"] == ESTIMATED
+    assert entry["missing"] == [1, 2, 4, 5, 6]
+    assert entry["untold"] == []
+    # Taken together, the plates of a file hold the classes of each.
+    more = by_well(*[{1: 40}] * 3, truth=1)
+    both = [dict.fromkeys(calibration.fitted, one) for one in (wells, more)]
+    assert estimate(both, calibration, **ALL)["missing"] == [2, 4, 5, 6]
+
+
+def test_without_an_upper_end_the_rest_of_the_estimate_stays(calibration):
+    probabilities, _, _, wells = predictions_of(confusion_of(0.1), 4, seed=1)
+    confusions = [calibration.confusions(probabilities, wells)]
+    plain = estimate(confusions, calibration, **ALL)
+    open_ended = estimate(confusions, calibration, **ALL, no_upper_end="Unlike Training.")
+    assert (open_ended["answer"], open_ended["reason"]) == (AT_LEAST, "Unlike Training.")
+    assert open_ended["high"] is None and plain["high"] is not None
+    for key in ("balanced_error", "low", "wrong_labels", "recalls", "recall_highs"):
+        assert open_ended[key] == plain[key]
+    both = estimate(confusions, calibration, **ALL, obstacle="Too far.", no_upper_end="Unlike.")
+    assert (both["answer"], both["low"]) == (CANNOT_TELL, None)
+
+
+def test_without_wells_nothing_is_untold_or_missing(calibration):
+    probabilities, _, _, _ = predictions_of(confusion_of(0.05), 4, seed=1)
+    entry = estimate([calibration.confusions(probabilities, None)], calibration, has_wells=False)
+    assert entry["untold"] == entry["missing"] == []

@@ -68,7 +68,7 @@ def test_the_class_is_that_of_the_well_consensus_of_the_plate():
 
 
 def test_warnings_follow_the_doubtful_wells_of_the_report():
-    votes = np.array([[10.0, 4, 0], [10, 5, 0], [0, 5, 10], [3, 1, 0], [2, 2, 0], [40, 0, 0]])
+    votes = np.array([[10.0, 3, 0], [10, 4, 0], [0, 5, 10], [3, 1, 0], [2, 2, 0], [40, 0, 0]])
     warnings = well_warnings(votes, [1.0, 1.0, 4.0, None, 9.0, 3.0], 3.0, NAMES, one_class=True)
     assert warnings == [
         [],
