@@ -6,8 +6,10 @@ without them these tests are skipped.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from coos_mlflow.plates.dataset_file import read_dataset
 pytestmark = pytest.mark.slow
 
 CELLS = Path(__file__).parents[2] / "shared" / "real" / "cells"
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 PROJECTS = """\
 name: dyes
@@ -138,3 +141,27 @@ def test_cells_without_labels_cannot_be_a_data_set(
     shutil.copy(CELLS.parent / "yeast_cells.hdf5", folder)
     with pytest.raises(DataError, match="none of 1 plate files has labels"):
         run("dataset", "init", folder)
+
+
+def test_no_file_of_other_proteins_is_in_range(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cells of other cell lines, proteins and microscopes, judged by a model of simulated cells."""
+    if not CELLS.is_dir():
+        pytest.skip("the real cells are not beside the repository (../shared/real/cells)")
+    monkeypatch.syspath_prepend(SCRIPTS)
+    monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
+    spec = importlib.util.spec_from_file_location("real_verdicts", SCRIPTS / "real_verdicts.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "real_verdicts", script)
+    spec.loader.exec_module(script)
+    looks = dict(script.looks_at_others(CELLS.parent, tmp_path))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "drift_validation"]:
+        del sys.modules[name]
+    assert len(looks) == 1 + len(list(CELLS.glob("*.h5")))
+    assert {name for name, one in looks.items() if one.said["verdict"] == "in range"} == set()
+    jump = looks["jump_BR00117006"].said
+    assert jump["verdict"] == "shifted"  # though all its cells come from one well
+    assert jump["reason"].startswith("The plate lies far outside what the model knows")
+    assert jump["error"]["balanced_error"] is None
