@@ -101,6 +101,8 @@ def read(path: Path) -> Cells:
     with open_plate(path) as plate:
         images = np.concatenate([batch.images for batch in plate.batches()])
         labels = np.full(len(images), -1) if plate.labels is None else plate.labels
+        assert plate.plates is not None
+        assert plate.wells is not None
         return Cells(images, labels, plate.plates, plate.wells)
 
 
