@@ -91,7 +91,7 @@ def test_power_rises_with_the_shift(populations):
             )
         )
 
-    small, middle, large = shifted_share(0.5), shifted_share(1.5), shifted_share(2.5)
+    small, middle, large = shifted_share(0.5), shifted_share(1.8), shifted_share(3.0)
     assert small < middle < large
     assert large >= 0.95
 
