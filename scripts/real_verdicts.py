@@ -4,7 +4,7 @@
     scripts/real_verdicts.py ../shared/real
 
 The folder holds `yeast_cells.hdf5` and `cells/*.h5`; docs/drift.md says what they are. Models are
-trained in a temporary folder. Two minutes on one core.
+trained in a temporary folder.
 """
 
 from __future__ import annotations
