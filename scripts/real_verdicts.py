@@ -4,7 +4,7 @@
     scripts/real_verdicts.py ../shared/real
 
 The folder holds `yeast_cells.hdf5` and `cells/*.h5`; docs/drift.md says what they are. Models are
-trained in a temporary folder. Two minutes on one core.
+trained in a temporary folder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import yaml
 from drift_validation import plates, registries
 from drift_validation.bank import Described
 from drift_validation.causes import Cause
-from drift_validation.seeds import DEVELOPMENT
+from drift_validation.seeds import JUDGING
 
 from coos_mlflow.drift.assessment import Assessor
 from coos_mlflow.drift.image_quality import raw_figures
@@ -54,8 +54,8 @@ CAUSES = {
 WELLS = {1: "1 well", 2: "2 halves"}
 """Yeast plates are one field each. Halves of a field are no wells, but let plates be judged."""
 
-SCALE, SEED = 0.05, DEVELOPMENT.thin
-"""Of the simulated data set, one of those of development."""
+SCALE, SEED = 0.05, JUDGING.thin
+"""Of the simulated data set, the first of those that judge."""
 
 
 @dataclass(frozen=True)
