@@ -273,6 +273,8 @@ def _explain(figure: Figure, ax: Axes, history: pd.DataFrame, palette: Palette) 
         for verdict, mark in MARKS.items()
         if verdict in verdicts
     ]
+    if (history["estimated_error"].notna() & history["estimated_error_high"].isna()).any():
+        marks.append(Line2D([], [], linestyle="--", color=palette.ink, label="no upper end"))
     if history["estimated_error"].isna().any():
         marks.append(
             Line2D([], [], linestyle="none", marker="x", color=palette.soft, label="no estimate")

@@ -77,20 +77,36 @@ def _untold(drift: dict[str, Any]) -> str:
 
 
 def _not_judged(drift: dict[str, Any]) -> str:
+    known = compared_classes(drift)
+    unknown = set(range(len(class_names(drift)))) - known
+    found = [
+        _not_judged_because("too few cells", known, drift),
+        _not_judged_because("on too few Training plates", unknown, drift),
+    ]
+    return " ".join(filter(None, found))
+
+
+def _not_judged_because(reason: str, labels: set[int], drift: dict[str, Any]) -> str:
     names, several = class_names(drift), len(drift["plates"]) > 1
-    found = [(plate["plate"], not_judged_words(plate, names)) for plate in drift["plates"]]
+    found = [(plate["plate"], not_judged_words(plate, names, labels)) for plate in drift["plates"]]
     parts = [
         f"{plate_words(plate)}: {words}" if several else words for plate, words in found if words
     ]
     more = f" and {len(parts) - MAX_NAMED} more plates" if len(parts) > MAX_NAMED else ""
-    return f"Not judged, too few cells: {'; '.join(parts[:MAX_NAMED])}{more}." if parts else ""
+    return f"Not judged, {reason}: {'; '.join(parts[:MAX_NAMED])}{more}." if parts else ""
 
 
-def not_judged_words(plate: dict[str, Any], names: list[str]) -> str:
-    """Return the classes of a plate that have too few cells to be judged, with their cells."""
+def compared_classes(drift: dict[str, Any]) -> set[int]:
+    """Return the labels of the classes that enough Training plates carry."""
+    ladder = drift["reference"]["ladder"]["training"]
+    return {label for plate in ladder for label in plate["classes"]}
+
+
+def not_judged_words(plate: dict[str, Any], names: list[str], labels: set[int]) -> str:
+    """Return those of some classes that were not judged on a plate, with their cells."""
     shares = plate["class_shares"]["predicted"]
     return ", ".join(
         f"{names[one['class']]} ({counted(one['n_cells'], 'cell')})"
         for one in plate["not_judged"]
-        if shares[one["class"]] >= MIN_SHARE
+        if one["class"] in labels and shares[one["class"]] >= MIN_SHARE
     )

@@ -90,13 +90,13 @@ def _ordinary(drift: dict[str, Any], they_are: str, they_look: str) -> tuple[str
     if error["value"] is None:
         trust = f"Check the labels: the {they_look} ordinary, but the error cannot be estimated."
         return trust, known
+    if error["how"] == AT_LEAST:
+        trust = f"Check the labels: the balanced error is {error['words']}."
+        return trust, f"{error['reason']} {known}"
     if _is_large(error):
         advice = f"The {they_look} ordinary, yet many labels seem to be wrong. Look at the cells."
         return "Check the labels before using them.", f"{advice} {known}"
     wrong = error["wrong_words"]
-    if error["how"] == AT_LEAST:
-        trust = f"Check the labels: the balanced error is {error['words']}."
-        return trust, f"{error['reason']} {known}"
     if error["how"] == MEASURED:
         return f"The labels can be used; {wrong} were measured to be wrong.", known
     return f"The labels can be used; about {wrong} are estimated to be wrong.", known

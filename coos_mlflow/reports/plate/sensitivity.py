@@ -20,7 +20,7 @@ def sentences(sensitivity: dict[str, Any], titles: Mapping[str, str]) -> list[st
     sensitivity : dict
         From `coos_mlflow.drift.verdict.Judge.sensitivity`.
     titles : mapping of str to str
-        Title of each split.
+        Title of each split, from near to far.
     """
     if sensitivity["alarms"] is None:
         return []
@@ -29,26 +29,31 @@ def sentences(sensitivity: dict[str, Any], titles: Mapping[str, str]) -> list[st
         f"Of the model's own {sensitivity['of']} Training plates, each compared with the others, "
         f"{alarms} would be called shifted."
     ]
-    shares = list(sensitivity["found"].items())
+    shares = _found(sensitivity, titles)
     if shares:
         (first, share), *rest = shares
-        words = [f"A plate like those of {titles[first]} would be called shifted {_often(share)}"]
-        words += [f"one like {titles[split]} {_often(share)}" for split, share in rest]
+        words = [f"A plate like those of {first} would be called shifted {_often(share)}"]
+        words += [f"one like {title} {_often(share)}" for title, share in rest]
         found.append(f"{', '.join(words)}.")
     return found
 
 
 def warning(sensitivity: dict[str, Any], titles: Mapping[str, str]) -> str:
     """Return a sentence on the shift that is missed most, empty where enough is found."""
-    shares = list(sensitivity["found"].items())[-LAST_SPLITS:]
-    missed = [(share, split) for split, share in shares if share < MIN_FOUND]
+    shares = _found(sensitivity, titles)[-LAST_SPLITS:]
+    missed = [(share, title) for title, share in shares if share < MIN_FOUND]
     if not missed:
         return ""
-    share, split = min(missed)
+    share, title = min(missed)
     return (
-        f"This model's verdict can miss shifts: one of {titles[split]}'s size would be found "
+        f"This model's verdict can miss shifts: one of {title}'s size would be found "
         f"{_often(share)}."
     )
+
+
+def _found(sensitivity: dict[str, Any], titles: Mapping[str, str]) -> list[tuple[str, float]]:
+    found = sensitivity["found"]
+    return [(title, found[split]) for split, title in titles.items() if split in found]
 
 
 def _often(share: float) -> str:

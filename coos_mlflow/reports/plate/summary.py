@@ -15,7 +15,7 @@ from coos_mlflow.reports.plate import sensitivity, wording
 from coos_mlflow.reports.plate.cells import Pictures, class_groups
 from coos_mlflow.reports.plate.controls import controls_section
 from coos_mlflow.reports.plate.dataset import class_names, class_styles, short_names, splits
-from coos_mlflow.reports.plate.doubts import MIN_SHARE, not_judged_words
+from coos_mlflow.reports.plate.doubts import MIN_SHARE, compared_classes, not_judged_words
 from coos_mlflow.reports.plate.estimates import error_figures, record, split_errors
 from coos_mlflow.reports.plate.headline import far_outside, headline
 from coos_mlflow.reports.plate.moves import effects, raw_moves
@@ -121,7 +121,7 @@ def _key_figures(drift: dict[str, Any]) -> list[dict[str, str]]:
 
 def _plate_row(plate: dict[str, Any], shorts: list[str]) -> dict[str, Any]:
     names = ", ".join(shorts[label] for label in plate["classes"])
-    left = not_judged_words(plate, shorts)
+    left = not_judged_words(plate, shorts, set(range(len(shorts))))
     keep = ("verdict", "reason", "n_cells", "n_wells", "distances")
     judged = plate["verdict"] != CANNOT_TELL
     return {
@@ -140,13 +140,13 @@ def _compared(drift: dict[str, Any]) -> str:
     if len(drift["plates"]) > 1:
         return ""
     (plate,) = drift["plates"]
-    known = {label for one in drift["reference"]["ladder"]["training"] for label in one["classes"]}
+    known = compared_classes(drift)
     shares = enumerate(plate["class_shares"]["predicted"])
     others = [n for n, share in shares if share >= MIN_SHARE and n not in plate["classes"]]
     names = class_names(drift)
     groups = {
         "Compared": ", ".join(names[label] for label in plate["classes"]),
-        "Not judged, too few cells": not_judged_words(plate, names),
+        "Not judged, too few cells": not_judged_words(plate, names, known),
         "On too few Training plates to compare": ", ".join(
             names[label] for label in others if label not in known
         ),

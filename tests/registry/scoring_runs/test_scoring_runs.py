@@ -145,6 +145,7 @@ def drift_of(error: dict | None) -> dict:
     [
         ({"balanced_error": 7.5, "low": 5.0, "high": 11.0}, [7.5, 5.0, 11.0]),
         ({"balanced_error": None, "low": None, "high": None}, [np.nan] * 3),
+        ({"balanced_error": 7.5, "low": 5.0, "high": None}, [7.5, 5.0, np.nan]),
         (None, [np.nan] * 3),
     ],
 )
@@ -251,6 +252,15 @@ def test_a_plate_without_an_estimate_is_marked_as_such():
     assert crosses[0].get_xydata().tolist() == [[0, 0]]
     words = [text.get_text() for text in figure.legends[0].get_texts()]
     assert words == [*MARKS, "no estimate"]
+
+
+def test_an_error_without_an_upper_end_has_an_arrow_within_the_axis():
+    figure = history_figure(history(estimated_error_high=[np.nan, 8, 9, 10, 11, 12]), "shelf")
+    upper = figure.axes[0]
+    (arrow,) = [text for text in upper.texts if text.get_text() == ""]
+    assert arrow.xyann == (0, 5) and 5 < arrow.xy[1] < upper.get_ylim()[1]
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words[-1] == "no upper end"
 
 
 def test_changes_of_version_are_marked():

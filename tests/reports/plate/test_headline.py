@@ -178,14 +178,22 @@ def test_classes_that_no_well_decides_for_are_named_where_most_are_there(scored)
     assert missing == (
         f"No well is decided for {name}: either the plate has none, or its wells are misread."
     )
+    drift["error"]["missing"] = [3, 4, 5]
+    assert any("No well is decided for Peroxisomes, " in doubt for doubt in doubts(drift))
+
+
+def test_classes_whose_recall_cannot_be_told_are_named_first(scored):
+    drift = open_ended(scored()[0])
     drift["error"]["untold"] = [2]
     assert "How well Golgi is recognised cannot be told." in doubts(drift)
-    drift["error"]["missing"] = [3, 4, 5]
-    assert any("No well is decided for Peroxisome, " in doubt for doubt in doubts(drift))
 
 
 def test_classes_with_too_few_cells_are_called_not_judged(scored, make_entry):
     assert "Not judged, too few cells: Cytosol (9 cells)." in doubts(scored()[0])
+    rare = make_entry() | {"not_judged": [{"class": 6, "n_cells": 40}]}
+    rare["class_shares"] = {"predicted": [0.5, 0, 0.4, 0, 0, 0, 0.1]}
+    words = "Not judged, on too few Training plates: Nuclear Envelope (40 cells)."
+    assert words in doubts(scored([rare])[0])
     several = doubts(scored([make_entry(f"p{n}") for n in range(7)])[0])
     assert "plate p4: Cytosol (9 cells) and 2 more plates." in " ".join(several)
 

@@ -75,21 +75,20 @@ def _range(row: dict[str, Any], x: Scale, y: float, most: float) -> str:
     if row["value"] is None or (low is None and high is None):
         return ""
     middle = x(row["value"])
-    start = _closed(x(low), y) if low is not None else _open(middle, x(0), y)
-    end = _closed(x(high), y) if high is not None else _open(middle, x(most), y)
     left, right = (middle if edge is None else x(edge) for edge in (low, high))
-    return f'{start}<path class="range" d="M{left:.1f} {y:g}H{right:.1f}"/>{end}'
+    start = "" if low is None else f"M{left:.1f} {y - 5:g}v10"
+    end = "" if high is None else f"M{right:.1f} {y - 5:g}v10"
+    line = f'<path class="range" d="{start}M{left:.1f} {y:g}H{right:.1f}{end}"/>'
+    if low is None:
+        line += _arrow(middle, x(0), y)
+    return line if high is not None else line + _arrow(middle, x(most), y)
 
 
-def _closed(edge: float, y: float) -> str:
-    return f'<path class="range" d="M{edge:.1f} {y - 5:g}v10"/>'
-
-
-def _open(middle: float, edge: float, y: float) -> str:
-    back = -6 if edge > middle else 6
+def _arrow(start: float, end: float, y: float) -> str:
+    back = -6 if end > start else 6
     return (
-        f'<path class="range open" d="M{middle:.1f} {y:g}H{edge:.1f}"/>'
-        f'<path class="range" d="M{edge + back:.1f} {y - 5:g}L{edge:.1f} {y:g}l{back} 5"/>'
+        f'<path class="range open" d="M{start:.1f} {y:g}H{end:.1f}"/>'
+        f'<path class="range" d="M{end + back:.1f} {y - 5:g}L{end:.1f} {y:g}l{back} 5"/>'
     )
 
 
