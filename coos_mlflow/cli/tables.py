@@ -69,10 +69,12 @@ def show_scores(scored: Scored) -> None:
     error = wording.estimate(drift["error"])
     how = "measured" if error["how"] == MEASURED else "estimated"
     words = ", ".join(filter(None, (error["words"], assumptions(drift))))
-    console.print(f"[bold]{escape(headline(drift)['trust'])}[/]")
+    trust = headline(drift)["trust"]
+    console.print(f"[bold]{escape(trust)}[/]")
     console.print(f"[bold]{how} balanced error:[/] {words}. {escape(error['reason'])}")
     if drift["controls"]:
-        console.print(f"[bold]controls:[/] {escape(' '.join(controls.sentences(drift)))}")
+        told = " ".join(said for said in controls.sentences(drift) if said not in trust)
+        console.print(f"[bold]controls:[/] {escape(told)}")
     for note in (*doubts(drift), *wording.notes(drift)):
         console.print(escape(note))
     judged = drift["n_cells"]

@@ -40,7 +40,7 @@ def rank(scored: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     those with the largest.
     """
     rows = sorted((_row(folder, drift) for folder, drift in scored), key=_order)
-    ends = [row["error"][end] for row in rows for end in ("value", "high")]
+    ends = [wording.axis_end(row["error"]) for row in rows]
     highs = [end for end in ends if end is not None]
     models = list(dict.fromkeys(row["model"] for row in rows))
     return {

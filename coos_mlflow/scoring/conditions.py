@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from coos_mlflow.drift import CANNOT_TELL, SHIFTED
-from coos_mlflow.drift.error_estimate import AT_LEAST
 from coos_mlflow.errors import DataError
 
 VERDICTS = {verdict.replace(" ", "-"): verdict for verdict in (SHIFTED, CANNOT_TELL)}
@@ -51,7 +50,7 @@ class Condition:
             because = f" because: {estimate['reason']}" if estimate.get("reason") else ""
             return f"its balanced error could not be estimated{because}"
         low, high, answer = estimate["low"], estimate["high"], estimate["answer"]
-        if answer == AT_LEAST:
+        if high is None:
             # Nothing vouches that the error is below any figure, such as the one asked for.
             return (
                 f"balanced error at least {low:.3g} % (best guess {error:.3g} %), without an upper "

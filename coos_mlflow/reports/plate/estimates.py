@@ -36,7 +36,7 @@ def error_figures(drift: dict[str, Any]) -> dict[str, Any]:
         for key, split in splits(drift).items()
         if key in drift["model_errors"]
     ]
-    ends = [value for row in overall for value in (row["value"], row["high"]) if value is not None]
+    ends = [row["value"] for row in overall[1:]] + [wording.axis_end(estimate) or 0.0]
     return {
         "estimate": estimate,
         "assumptions": assumptions(drift),

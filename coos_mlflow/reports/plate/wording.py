@@ -174,6 +174,13 @@ def _at_least(error: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def axis_end(error: dict[str, Any]) -> float | None:
+    """Return the value that the axis of an estimate must hold, with room for an open end."""
+    if error["high"] is None and error["value"] is not None:
+        return float(1.3 * error["value"])
+    return error["high"]
+
+
 def simulated(*, plate: bool, model: bool) -> str | None:
     """Return a sentence that the plate, or the model's training data, is simulated, or None."""
     sources = ["the plate"] * plate + ["the training data of the model"] * model

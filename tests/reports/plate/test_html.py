@@ -73,7 +73,7 @@ def test_an_estimate_far_outside_what_is_known_stands_back(scored, make_entry, d
     text = text_of(scored([make_entry(verdict="shifted", distance=distance)]))
     far = distance > 10
     assert ('class="estimate doubtful"' in text) == far
-    assert ("the cells are of these classes at all" in text) == far
+    assert "if each well holds one protein and all cells are of the 7 classes" in text
 
 
 def test_every_section_is_there(scored, make_entry):
