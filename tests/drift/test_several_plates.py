@@ -28,8 +28,8 @@ def plates(*exceedances: float) -> list[dict]:
     [
         ([0.003] + [0.5] * 19, IN_RANGE),  # 20 * 0.003 = 0.06
         ([0.04] + [0.5] * 19, IN_RANGE),  # one in twenty is what chance brings
-        ([0.001] + [0.5] * 19, SHIFTED),  # one far out is not
-        ([0.04] * 15 + [0.9] * 2, SHIFTED),  # 17 * 0.04 / 15 = 0.0453: many, a little each
+        ([0.0008] + [0.5] * 19, SHIFTED),  # one far out is not
+        ([0.015] * 15 + [0.9] * 2, SHIFTED),  # 17 * 0.015 / 15 = 0.017: many, a little each
         ([0.5] * 20, IN_RANGE),
     ],
 )
