@@ -247,7 +247,9 @@ def dye_lines(folder: Path, work: Path) -> Iterator[list[str]]:
 
     for name, cells in projects.items():
         # The same nucleus occurs once for each dye, in the same order.
-        half = np.concatenate([np.arange((cells.labels == one).sum()) for one in (0, 1)]) % 2 == 0
+        half = np.zeros(len(cells.labels), bool)
+        for label in (0, 1):
+            half[np.flatnonzero(cells.labels == label)[::2]] = True
         yield line(f"{name}, the other half of the nuclei", name, half, name, ~half)
     for known, other in (("JUMP", "PCA"), ("PCA", "JUMP")):
         every = (np.full(len(projects[name].labels), True) for name in (known, other))
