@@ -31,7 +31,7 @@ VIEW_TITLES = {
 VIEW_MEANINGS = {
     "softmax": "probabilities of the classes",
     "features": "main axes of the representation",
-    "raw": "brightness, contrast, focus and so on",
+    "raw": "brightness, contrast, sharpness and so on",
 }
 
 MAX_PLATES = 50
