@@ -235,7 +235,7 @@ def _beside_training(controls: dict[str, Any], training: np.ndarray | None) -> d
     if training is not None and controls["classes"]:
         own = recalls(training)[controls["classes"]]
         usual = float(100 * (1 - np.nanmean(own))) if np.isfinite(own).any() else None
-    worse = usual is not None and controls["low"] - usual > MAX_EXCESS
+    worse = usual is not None and bool(controls["low"] - usual > MAX_EXCESS)
     return {"usual": usual, "worse": worse}
 
 

@@ -7,14 +7,10 @@ at one scale, L1 logistic regression, 661 simulated cells.
 import shutil
 from pathlib import Path
 
-import mlflow
 import pytest
 
 from coos_mlflow.errors import RegistryError
-from coos_mlflow.model import bundle as bundles
 from coos_mlflow.model.cell_model import CellModel
-from coos_mlflow.registry import artifacts, versions
-from coos_mlflow.scoring.scorer import Scorer
 
 BUNDLE = Path(__file__).parent / "registered_before" / "bundle"
 REFUSED = (
@@ -34,16 +30,3 @@ def test_its_digests_are_checked_first(tmp_path):
         file.write(" ")
     with pytest.raises(LookupError, match=r"model\.json is not the file that was registered"):
         CellModel.load(tmp_path / "bundle")
-
-
-@pytest.mark.slow
-def test_the_scorer_refuses_it_too(own_store, tmp_path):
-    folder = tmp_path / bundles.ARTIFACT
-    shutil.copytree(BUNDLE, folder)
-    with mlflow.start_run():
-        uri = artifacts.log_model(folder, ["numpy"], "texture-lr").model_uri
-    tags = {"fingerprint": "before", "package_version": "0.1.0", "simulated": True}
-    tags[versions.DIGEST] = bundles.write_digests(folder)
-    versions.register("texture-lr", uri, tags)
-    with pytest.raises(RegistryError, match=REFUSED):
-        Scorer.load("texture-lr/1")
