@@ -1,4 +1,4 @@
-"""Robust differences of the raw-image figures (brightness, contrast, sharpness) from the reference."""
+"""Robust differences of raw-image figures (brightness, contrast, sharpness) from the reference."""
 
 from __future__ import annotations
 
