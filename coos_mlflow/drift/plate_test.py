@@ -27,7 +27,7 @@ that each registry estimated from its own plates by 18 %."""
 
 PLATE_SHARE = 0.1
 """Share of the variance of a class's score that all classes of its plate have in common. On plates
-of seven classes, simulated for development, it was 0.0 to 0.06."""
+of many classes, simulated for development, it was 0.0 to 0.06."""
 
 WELL_SHARE = 0.2
 """Share of the variance of a well's score that all wells of its class and plate have in common. On
@@ -35,7 +35,7 @@ plates simulated for development it was 0.16."""
 
 FAR_WELLS, MIN_FAR_WELLS = 1 / 8, 2
 """The share of a plate's wells whose mean score tests for odd wells, and their least number. One of
-seven proteins holds a seventh of the wells."""
+eight proteins holds an eighth of the wells."""
 
 PLATE_WEIGHT, CLASS_WEIGHT, WELLS_WEIGHT = 0.2, 0.5, 0.3
 """Shares of the false alarms that the test of whole plates, the test of single classes and the test

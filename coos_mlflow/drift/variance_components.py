@@ -127,7 +127,7 @@ def cell_correlation(
     to plate. A plate on which they differ from each other is more unusual than one on which both
     change. Thousands of cells give this correlation more exactly than a few plates: on ten
     registries of simulated data a metric made from it found 80 % of single classes shifted like
-    Test3, one made from the plates' own correlation 62 %, at the same rate of false alarms.
+    the later plates, one made from the plates' own correlation 62 %, at the same rate of false alarms.
 
     Parameters
     ----------

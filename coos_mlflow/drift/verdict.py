@@ -41,7 +41,7 @@ unusual plate would look ordinary."""
 
 MAX_EXCESS = 10.0
 """Points, mean over classes, by which cells may be labelled otherwise than their well more often
-than on Training's plates. On plates of one, two and seven classes, simulated for development from
+than on Training's plates. On plates of one, two and many classes, simulated for development from
 Training's population, 3 %, 0.3 % and none exceeded it."""
 
 MAX_UNJUDGED_SHARE = 0.05

@@ -64,6 +64,7 @@ def frame(looks: Iterable[Look], size: Size) -> pd.DataFrame:
     bases = pd.MultiIndex.from_frame(table[["model", "base"]])
     table["rise"] = table["truth"].to_numpy() - truths.reindex(bases).to_numpy()
     table["answered"] = table["answer"] != CANNOT_TELL
+    table[["estimate", "low", "high"]] = table[["estimate", "low", "high"]].astype(float)
     above = table["low"] <= table["truth"]
     table["covered"] = above & ((table["truth"] <= table["high"]) | (table["answer"] == AT_LEAST))
     table["off"] = (table["estimate"] - table["truth"]).abs()

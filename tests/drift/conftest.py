@@ -27,7 +27,7 @@ LAYOUT = TWO_CLASSES + ONE_CLASS
 """20 plates with one or two of seven classes, each class on four: 28 units, as in COOS-7."""
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def few_draws() -> Iterator[None]:
     """Draw fewer plates, in a fifth of the time: p at 5 % is then known to within 0.4 %."""
     with pytest.MonkeyPatch.context() as patch:
