@@ -171,7 +171,7 @@ def show_history(history: pd.DataFrame, asked: str) -> None:
     console.print(f"{distances}: distance, 1 is an ordinary plate, ! beyond what is usual")
     console.print("error: estimated balanced error and its range, - where there is none")
     if (history[ESTIMATES[1]].notna() & history[ESTIMATES[2]].isna()).any():
-        console.print("≥: nothing vouches for an upper end")
+        console.print("≥: the true error may be far higher")
     if controlled:
         console.print("controls: balanced error measured in wells of known class, with its range")
     if simulated:

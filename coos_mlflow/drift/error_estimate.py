@@ -328,6 +328,14 @@ def nan_to_none(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]
 
 
+def lacks_some(missing: Sequence[int], n_classes: int) -> bool:
+    """Return whether a plate has wells of most classes, and of some has none.
+
+    A plate of one or two classes of many misses the others by design.
+    """
+    return 0 < len(missing) < n_classes / 2
+
+
 def _unsure_classes(untold: list[int], missing: list[int], n_classes: int) -> str | None:
     """Return why classes that are torn or missing leave no upper end, in one sentence, or None."""
     if untold:
@@ -335,8 +343,7 @@ def _unsure_classes(untold: list[int], missing: list[int], n_classes: int) -> st
             "Of some classes more than a quarter of the cells lie in wells whose labels are torn "
             "between two classes."
         )
-    # A plate of one or two classes misses the others by design.
-    if 0 < len(missing) < n_classes / 2:
+    if lacks_some(missing, n_classes):
         return (
             "Of most classes there are wells, but of some there are none: either the plate does "
             "not have them, or their wells are misread as a whole."

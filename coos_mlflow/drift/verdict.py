@@ -26,7 +26,7 @@ references."""
 
 FILE_ALPHA = 0.02
 """Level of the test of a file with several plates. They share the errors of one reference, and the
-smallest of many p comes from a tail that a few plates do not show: of files of 20 plates of ten
+smallest of many p comes from a tail that a few plates do not show: of files of 20 plates of twelve
 development registries, 13 % were called shifted at 5 %, and 5 % at 2 %."""
 
 MIN_REFERENCE_PLATES = 5
@@ -39,7 +39,7 @@ MAX_NOISE_SHARE = 0.5
 """Maximum share of the expected distance that may come from having few cells. Above it, even a very
 unusual plate would look ordinary."""
 
-MAX_EXCESS = 10.0
+MAX_EXTRA_DISAGREEMENT = 10.0
 """Points, mean over classes, by which cells may be labelled otherwise than their well more often
 than on Training's plates. On plates of one, two and many classes, simulated for development from
 Training's population, 3 %, 0.3 % and none exceeded it."""
@@ -163,7 +163,7 @@ class Judge:
         beyond = farthest and plate.n_cells >= MIN_CELLS_PER_PLATE
         beyond = beyond and entry["t_p"] <= file_alpha(n_plates) / n_plates
         has_ids = {"plate": has_plate_ids, "well": has_well_ids}
-        excess = entry["disagreeing"] - entry["usually_disagreeing"] > MAX_EXCESS
+        excess = entry["disagreeing"] - entry["usually_disagreeing"] > MAX_EXTRA_DISAGREEMENT
         obstacle = _obstacle(plate, self.m, has_ids)
         if obstacle is None and (entry["exceeded"] or beyond):
             verdict, reason = SHIFTED, _shifted_reason(entry, beyond=beyond)

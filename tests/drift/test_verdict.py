@@ -547,7 +547,7 @@ def test_the_error_of_a_shifted_plate_has_no_upper_end(assessor, world):
 
 
 def test_disagreement_within_wells_leaves_a_lower_end_of_the_error(assessor, world, monkeypatch):
-    monkeypatch.setattr(verdict, "MAX_EXCESS", -100.0)
+    monkeypatch.setattr(verdict, "MAX_EXTRA_DISAGREEMENT", -100.0)
     assessment = assessor.assess(world.plate((2, 4), seed=3), **IDS, effects=False)
     assert assessment["verdict"] == CANNOT_TELL
     assert assessment["plates"][0]["judged"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from coos_mlflow.drift import SHIFTED
-from coos_mlflow.drift.error_estimate import AT_LEAST, MEASURED
+from coos_mlflow.drift.error_estimate import AT_LEAST, MEASURED, lacks_some
 from coos_mlflow.drift.estimators import estimators
 from coos_mlflow.reports.plate import sensitivity
 from coos_mlflow.reports.plate.dataset import class_names, splits
@@ -20,9 +20,6 @@ ALWAYS_A_CLASS = (
 
 MIN_SHARE = 0.02
 """Smallest share of the labels of a class that is called present; any plate has a few mistakes."""
-
-MIN_SHOWN = 0.5
-"""Share of the model's classes that a plate must show before the others are called missing."""
 
 
 def assumptions(drift: dict[str, Any]) -> str:
@@ -50,8 +47,7 @@ def doubts(drift: dict[str, Any]) -> list[str]:
 def _missing(drift: dict[str, Any]) -> str:
     """Name the classes that no well is decided for, where most are there and no map names them."""
     names, missing = class_names(drift), drift["error"]["missing"]
-    shows_most = len(names) - len(missing) >= MIN_SHOWN * len(names)
-    if drift["error"]["answer"] == MEASURED or not shows_most:
+    if drift["error"]["answer"] == MEASURED or not lacks_some(missing, len(names)):
         return ""
     controls = drift["controls"] or {"missing": []}
     expected = {one["class"] for one in controls["missing"]}
@@ -59,7 +55,7 @@ def _missing(drift: dict[str, Any]) -> str:
     if not lost:
         return ""
     none = "the plate has none" if len(drift["plates"]) == 1 else "no plate has any"
-    return f"No well is decided for {_listed(lost, 'or')}: either {none}, or its wells are misread."
+    return f"No well was read as {_listed(lost, 'or')}: either {none}, or its wells are misread."
 
 
 def _listed(names: list[str], last: str) -> str:

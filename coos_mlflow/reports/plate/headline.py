@@ -129,7 +129,7 @@ def _these(drift: dict[str, Any]) -> str:
 
 
 def _cannot_tell(drift: dict[str, Any]) -> tuple[str, str]:
-    look = "Look at the cells below, class by class, before using them."
+    look = "Look at the cells in report.html, class by class, before using them."
     beyond = [plate for plate in drift["plates"] if plate["beyond"]]
     if beyond:
         names = "the plate" if len(drift["plates"]) == 1 else plates_words(beyond)
@@ -178,7 +178,7 @@ def _shifted(drift: dict[str, Any]) -> tuple[str, str]:
         )
     if estimate(drift["error"])["how"] in (MEASURED, AT_LEAST):
         return "Check the labels before using them.", (
-            f"{_own_error(drift)} Look at the cells below, class by class."
+            f"{_own_error(drift)} Look at the cells in report.html, class by class."
         )
     if estimate(drift["error"])["value"] is None and first_sentence(drift):
         return "Check the labels before using them.", (
@@ -188,11 +188,11 @@ def _shifted(drift: dict[str, Any]) -> tuple[str, str]:
     if estimate(drift["error"])["value"] is None:
         return "Check the labels before using them.", (
             "The error here may be as low as the errors measured on known plates, or several times "
-            "as high. Look at the cells below, class by class."
+            "as high. Look at the cells in report.html, class by class."
         )
     return "Check the labels before using them.", (
         "The estimate is made from known plates. On a shifted plate such an estimate tends to be "
-        "too low. Look at the cells below, class by class."
+        "too low. Look at the cells in report.html, class by class."
     )
 
 
