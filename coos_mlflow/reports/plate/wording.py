@@ -156,9 +156,9 @@ def estimate(error: dict[str, Any]) -> dict[str, Any]:
 def _at_least(error: dict[str, Any]) -> dict[str, Any]:
     """Return an estimate without an upper end in words; a lower end of 0 % says nothing either."""
     guess, low = percent(error["balanced_error"]), error["low"]
-    least, ends = f"at least {percent(low)}", "an upper end"
+    least, lead = f"at least {percent(low)}", "The true error may be far higher"
     if low < _NO_END:
-        least, ends = "unknown", "either end"
+        least, lead = "unknown", "The true error may be anything"
     reason = error["reason"]
     return {
         "value": error["balanced_error"],
@@ -170,7 +170,7 @@ def _at_least(error: dict[str, Any]) -> dict[str, Any]:
         "words": f"{least} (best guess {guess})",
         "wrong_words": f"best guess {percent(error['wrong_labels'])}",
         "how": AT_LEAST,
-        "reason": f"Nothing vouches for {ends}: {reason[:1].lower()}{reason[1:]}",
+        "reason": f"{lead}: {reason[:1].lower()}{reason[1:]}",
     }
 
 

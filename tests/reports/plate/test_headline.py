@@ -153,7 +153,7 @@ def test_an_error_without_an_upper_end_is_no_all_clear(scored, make_entry, verdi
     assert answer["trust"].startswith("Check the labels")
     said = answer["trust"] + answer["advice"]
     assert "the balanced error is at least 3.0\xa0% (best guess 6.4\xa0%)." in said
-    assert "upper end: on plates unlike those" in answer["advice"]
+    assert "The true error may be far higher: on plates unlike those" in answer["advice"]
 
 
 def test_a_lower_end_of_nothing_is_not_called_a_lower_end(scored, make_entry):
