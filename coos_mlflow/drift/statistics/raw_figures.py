@@ -64,7 +64,7 @@ def _measure(plate: CellSample, reference: CellSample, seed: int) -> float:
 
 STATISTIC = Statistic(
     "Difference of the raw images",
-    "Largest difference in brightness, contrast, sharpness and the like, in standard deviations of "
+    "Largest difference in brightness, contrast, sharpness and so on, in standard deviations of "
     "single cells. Near 0: alike; 1: as large as cells ordinarily differ.",
     _measure,
 )
