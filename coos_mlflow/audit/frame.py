@@ -1,0 +1,95 @@
+"""The cells of a plate from which a sample is drawn, divided into strata.
+
+A stratum holds cells with the same predicted class that are about as likely to be labelled wrong:
+the label differs from the commonest one of the cell's well, or the model is unsure, or neither.
+Inside a stratum every cell is as likely to be drawn, so what people say of the drawn cells tells of
+all, whatever went wrong with the plate. Only the width of the interval depends on how well the
+strata foresee mistakes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+CONFIDENT, UNSURE, ODD = 0, 1, 2
+"""Groups of cells: the model is confident, it is not, or the label is not that of the well."""
+
+GROUPS = 3
+
+SURE = 0.9
+"""Confidence from which a label counts as confident; chosen on development plates."""
+
+MIN_STRATUM = 0.01
+"""A stratum with a smaller share of the cells is joined with the other ones of its group."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The usable cells of a plate file as one model labels them.
+
+    Parameters
+    ----------
+    cells : ndarray of int64, shape (n,)
+        Indices in the file.
+    plates, wells : ndarray of str, shape (n,)
+        Ids; empty where the file has none.
+    probabilities : ndarray of float32, shape (n, classes)
+    one_class_wells : bool
+        Whether a well holds one class, so that its commonest label tells of each of its cells.
+    """
+
+    cells: np.ndarray
+    plates: np.ndarray
+    wells: np.ndarray
+    probabilities: np.ndarray
+    one_class_wells: bool
+
+    def __len__(self) -> int:
+        """Return the number of cells."""
+        return len(self.cells)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes of the model."""
+        return self.probabilities.shape[1]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Predicted class of each cell, int64, shape (n,)."""
+        return self.probabilities.argmax(axis=1)
+
+    @cached_property
+    def usual(self) -> np.ndarray:
+        """The commonest predicted class of each cell's well, int64, shape (n,).
+
+        A cell's own predicted class where wells are not named or hold several classes.
+        """
+        if not self.one_class_wells or not (self.wells != "").any():
+            return self.labels
+        names = np.stack([self.plates, self.wells])
+        well = np.unique(names, axis=1, return_inverse=True)[1].ravel()
+        votes = np.zeros((int(well.max()) + 1, self.n_classes))
+        np.add.at(votes, (well, self.labels), 1)
+        commonest: np.ndarray = votes.argmax(axis=1)[well]
+        return np.where(self.wells == "", self.labels, commonest)
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """`CONFIDENT`, `UNSURE` or `ODD` for each cell, int64, shape (n,)."""
+        unsure = self.probabilities.max(axis=1) < SURE
+        return np.where(self.labels != self.usual, ODD, np.where(unsure, UNSURE, CONFIDENT))
+
+    @cached_property
+    def strata(self) -> np.ndarray:
+        """Number of each cell's stratum, from 0 without gaps, int64, shape (n,).
+
+        Strata that are too small are joined by group.
+        """
+        number = self.groups * (self.n_classes + 1) + self.labels
+        sizes = np.bincount(number)
+        joined = self.groups * (self.n_classes + 1) + self.n_classes
+        number = np.where(sizes[number] < MIN_STRATUM * len(self), joined, number)
+        return np.unique(number, return_inverse=True)[1]
