@@ -1,10 +1,10 @@
 """The cells of a plate from which a sample is drawn, divided into strata.
 
-A stratum holds cells with the same predicted class that are about as likely to be labelled wrong:
-the label differs from the commonest one of the cell's well, or the model is unsure, or neither.
-Inside a stratum every cell is as likely to be drawn, so what people say of the drawn cells tells of
-all, whatever went wrong with the plate. Only the width of the interval depends on how well the
-strata foresee mistakes.
+A guess at the true class of each cell is the commonest label of its well, or its own label where a
+well may hold several classes. A stratum holds cells with the same guess that is about as likely to
+be right: the cell's own label differs from it, or the model is unsure, or neither. Inside a stratum
+every cell is as likely to be drawn, so what people say of the drawn cells tells of all, whatever
+went wrong with the plate. Only the width of the interval depends on how good the guesses are.
 """
 
 from __future__ import annotations
@@ -62,11 +62,8 @@ class Frame:
         return self.probabilities.argmax(axis=1)
 
     @cached_property
-    def usual(self) -> np.ndarray:
-        """The commonest predicted class of each cell's well, int64, shape (n,).
-
-        A cell's own predicted class where wells are not named or hold several classes.
-        """
+    def guesses(self) -> np.ndarray:
+        """The guess at the true class of each cell, int64, shape (n,)."""
         if not self.one_class_wells or not (self.wells != "").any():
             return self.labels
         names = np.stack([self.plates, self.wells])
@@ -80,7 +77,7 @@ class Frame:
     def groups(self) -> np.ndarray:
         """`CONFIDENT`, `UNSURE` or `ODD` for each cell, int64, shape (n,)."""
         unsure = self.probabilities.max(axis=1) < SURE
-        return np.where(self.labels != self.usual, ODD, np.where(unsure, UNSURE, CONFIDENT))
+        return np.where(self.labels != self.guesses, ODD, np.where(unsure, UNSURE, CONFIDENT))
 
     @cached_property
     def strata(self) -> np.ndarray:
@@ -88,7 +85,7 @@ class Frame:
 
         Strata that are too small are joined by group.
         """
-        number = self.groups * (self.n_classes + 1) + self.labels
+        number = self.groups * (self.n_classes + 1) + self.guesses
         sizes = np.bincount(number)
         joined = self.groups * (self.n_classes + 1) + self.n_classes
         number = np.where(sizes[number] < MIN_STRATUM * len(self), joined, number)

@@ -15,7 +15,7 @@ import numpy as np
 from coos_mlflow.audit.frame import CONFIDENT, GROUPS, ODD, UNSURE, Frame
 
 RISKS = {CONFIDENT: 0.1, UNSURE: 0.3, ODD: 0.5}
-"""Least assumed share of wrong labels by group, by which strata share the cells. That of confident
+"""Least assumed share of wrong guesses by group, by which strata share the cells. That of confident
 labels is high, so that confident mistakes are met; chosen on development plates."""
 
 
@@ -61,8 +61,8 @@ def _deviations(frame: Frame) -> np.ndarray:
     """Return how much each cell may add to the deviation of the balanced error, shape (n,)."""
     risks = np.array([RISKS[group] for group in range(GROUPS)])[frame.groups]
     risks = np.clip(1 - frame.probabilities.max(axis=1), risks, 0.5)
-    cells = np.bincount(frame.usual, minlength=frame.n_classes)
-    return np.sqrt(risks * (1 - risks)) / cells[frame.usual]
+    cells = np.bincount(frame.guesses, minlength=frame.n_classes)
+    return np.sqrt(risks * (1 - risks)) / cells[frame.guesses]
 
 
 def _spread(frame: Frame, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import coos_mlflow
@@ -65,3 +66,8 @@ def of_looks() -> str:
     """Return the digest of what a look depends on, beside its registry's."""
     edits = (SCRIPTS / "plates.py", SCRIPTS / "looks.py")
     return digest(*_TRAINED, _DRIFT, *_SIMULATED, *edits)
+
+
+def of_names(names: Iterable[str]) -> str:
+    """Return eight hexadecimal digits of the SHA-256 of names."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]

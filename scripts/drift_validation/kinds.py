@@ -118,7 +118,7 @@ def _half_of_wells(plans: Plans, rng: np.random.Generator) -> Plans:
     return [_like_test3(plan) if number % 2 else plan for number, plan in enumerate(plans)]
 
 
-def _one_unseen(plans: Plans, rng: np.random.Generator, protein: ProteinClass) -> Plans:
+def one_unseen(plans: Plans, rng: np.random.Generator, protein: ProteinClass) -> Plans:
     """Let the wells of one class hold a protein that no model knows."""
     label = rng.choice([plan.label for plan in plans])
     return [
@@ -127,7 +127,7 @@ def _one_unseen(plans: Plans, rng: np.random.Generator, protein: ProteinClass) -
     ]
 
 
-def _caused(plans: Plans, rng: np.random.Generator, cause: Cause) -> Plans:
+def caused(plans: Plans, rng: np.random.Generator, cause: Cause) -> Plans:
     shift = cause.shift
     return [
         replace(plan, shift={name: plan.shift[name] + shift[name] for name in shift})
@@ -159,7 +159,7 @@ def _ordinary_kinds() -> list[Kind]:
         Kind(ONE_SHIFTED, 24, change=_one_class),
         Kind(HALF_SHIFTED, 20, change=_half_of_wells),
         *(
-            Kind(unseen_kind(name), 10, change=partial(_one_unseen, protein=protein))
+            Kind(unseen_kind(name), 10, change=partial(one_unseen, protein=protein))
             for name, protein in STRANGERS.items()
         ),
     ]
@@ -171,7 +171,7 @@ def cause_kinds(size: Size) -> list[Kind]:
     if not size.all_strengths:
         chosen = list({cause.name: cause for cause in reversed(chosen)}.values())
     return [
-        Kind(cause.title, 4, change=partial(_caused, cause=cause), cause=cause, is_base=True)
+        Kind(cause.title, 4, change=partial(caused, cause=cause), cause=cause, is_base=True)
         for cause in chosen
     ]
 

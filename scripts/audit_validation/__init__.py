@@ -1,0 +1,1 @@
+"""Parts of `validate_audit.py`: plates, what labels say of them, and tables."""

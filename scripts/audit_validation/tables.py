@@ -1,0 +1,127 @@
+"""Tables of the validation, and the figures of its last line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from audit_validation import plates
+
+DECENT = 20.0
+"""A model is decent on a plate where its balanced error is at most so many %."""
+
+_TOLERANCE = 1e-6
+
+
+def rows(looks: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each kind of plate, number of labels and share of wrong labels."""
+    return _grouped(looks, ["kind", "labels", "slips"])
+
+
+def by_group(looks: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each group of models and number of labels, without wrong labels."""
+    return _grouped(looks[looks.slips == 0], ["group", "labels"])
+
+
+def _grouped(looks: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    held = looks.assign(
+        held=_inside(looks.truth, looks.low, looks.high),
+        held_all=_inside(looks.all_classes, looks.low, looks.high),
+        wrong_held=_inside(looks.wrong, looks.wrong_low, looks.wrong_high),
+        none_held=_inside(looks.none, looks.none_low, looks.none_high),
+        plain_held=_inside(looks.all_classes, looks.plain_low, looks.plain_high),
+        width=looks.high - looks.low,
+        plain_width=looks.plain_high - looks.plain_low,
+        off=looks.estimate - looks.truth,
+        far=(looks.estimate - looks.truth).abs(),
+    )
+    grouped = held.groupby(by, sort=False)
+    means = ["held", "held_all", "wrong_held", "none_held", "plain_held", "width", "plain_width"]
+    table = grouped[["truth", *means, "off"]].mean()
+    table["far"] = grouped["far"].quantile(0.9)
+    table["recalls_held"] = grouped["recalls_held"].sum() / grouped["recalls"].sum()
+    table["ratio"] = table.width / table.plain_width
+    table["looks"] = grouped.size()
+    return table.reset_index()
+
+
+def _inside(values: pd.Series, low: pd.Series, high: pd.Series) -> pd.Series:
+    return (values >= low - _TOLERANCE) & (values <= high + _TOLERANCE)
+
+
+def summary(looks: pd.DataFrame) -> dict[str, Any]:
+    """Return the figures of the last line, as fractions."""
+    table = rows(looks)
+    sure = table[table.slips == 0]
+    worst = sure.sort_values("held").iloc[0]
+    decent = looks[(looks.slips == 0) & (looks.all_classes <= DECENT)]
+    width = (decent.high - decent.low).mean() / (decent.plain_high - decent.plain_low).mean()
+    return {
+        "coverage_least": round(float(worst.held), 4),
+        "coverage_least_of": f"{worst.kind}, {worst.labels} labels",
+        "coverage_wrong_labels_least": round(float(sure.wrong_held.min()), 4),
+        "coverage_none_least": round(float(sure.none_held.min()), 4),
+        "coverage_recalls_least": round(float(sure.recalls_held.min()), 4),
+        "width_ratio": round(float(width), 4),
+        "looks": len(looks),
+    }
+
+
+def show(console: Console, looks: pd.DataFrame) -> None:
+    """Print the tables."""
+    table = rows(looks)
+    console.print(_coverage(table[table.slips == 0], "kind", "Plates, labels without mistakes"))
+    console.print(_coverage(by_group(looks), "group", "Models"))
+    named = [plates.UNSHIFTED, "like Test3", plates.TEST4]
+    slips = table[table.kind.isin(named) & (table.labels == 100)].sort_values(
+        "slips", kind="stable"
+    )
+    console.print(_slips(slips))
+
+
+def _coverage(table: pd.DataFrame, first: str, title: str) -> Table:
+    headings = {
+        first: "",
+        "labels": "labels",
+        "truth": "true error",
+        "held": "held",
+        "held_all": "all classes",
+        "recalls_held": "recalls",
+        "wrong_held": "wrong labels",
+        "none_held": "none",
+        "off": "off",
+        "far": "off, 9 of 10",
+        "width": "width",
+        "ratio": "of plain",
+        "plain_held": "plain held",
+        "looks": "looks",
+    }
+    shown = Table(title=title)
+    for key, heading in headings.items():
+        shown.add_column(heading, justify="left" if key == first else "right")
+    for _, row in table.iterrows():
+        shown.add_row(*(_text(key, row[key]) for key in headings))
+    return shown
+
+
+def _slips(table: pd.DataFrame) -> Table:
+    shown = Table(title="A person's mistakes, 100 labels")
+    for heading in ("", "mistakes", "true error", "measured", "held"):
+        shown.add_column(heading, justify="right" if heading else "left")
+    for _, row in table.iterrows():
+        measured = f"{row.truth + row.off:.1f}"
+        shown.add_row(row.kind, f"{row.slips:.0%}", f"{row.truth:.1f}", measured, f"{row.held:.1%}")
+    return shown
+
+
+def _text(key: str, value: Any) -> str:
+    if key in ("held", "held_all", "recalls_held", "wrong_held", "none_held", "plain_held"):
+        return f"{value:.1%}"
+    if key == "ratio":
+        return f"{value:.2f}"
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return str(value)
