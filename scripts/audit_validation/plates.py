@@ -28,7 +28,7 @@ SIZES = {
 "standard" takes about half an hour on two cores; "tiny" is for tests."""
 
 FIRST_KIND = 50
-"""Number of the first kind, so that no plate has the seed of one that validates the drift report."""
+"""Number of the first kind: no plate has the seed of one that validates the drift report."""
 
 UNSHIFTED, TWO = "unshifted", "unshifted, two classes"
 TEST4, TEST4_TWO = "like Test4", "like Test4, two classes"
