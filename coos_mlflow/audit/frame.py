@@ -14,10 +14,10 @@ from functools import cached_property
 
 import numpy as np
 
-CONFIDENT, UNSURE, ODD = 0, 1, 2
-"""Groups of cells: the model is confident, it is not, or the label is not that of the well."""
+CONFIDENT, UNSURE, ODD, CONFIDENTLY_ODD = 0, 1, 2, 3
+"""Groups of cells: whether the model is confident, and whether the label is not the guess."""
 
-GROUPS = 3
+GROUPS = 4
 
 SURE = 0.9
 """Confidence from which a label counts as confident; chosen on development plates."""
@@ -75,9 +75,10 @@ class Frame:
 
     @cached_property
     def groups(self) -> np.ndarray:
-        """`CONFIDENT`, `UNSURE` or `ODD` for each cell, int64, shape (n,)."""
-        unsure = self.probabilities.max(axis=1) < SURE
-        return np.where(self.labels != self.guesses, ODD, np.where(unsure, UNSURE, CONFIDENT))
+        """`CONFIDENT`, `UNSURE`, `ODD` or `CONFIDENTLY_ODD` for each cell, int64, shape (n,)."""
+        is_sure = self.probabilities.max(axis=1) >= SURE
+        odd = np.where(is_sure, CONFIDENTLY_ODD, ODD)
+        return np.where(self.labels != self.guesses, odd, np.where(is_sure, CONFIDENT, UNSURE))
 
     @cached_property
     def strata(self) -> np.ndarray:

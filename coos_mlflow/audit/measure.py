@@ -63,10 +63,10 @@ def measure(frame: Frame, rows: np.ndarray, truths: np.ndarray, seed: int = 0) -
         those of labelled cells that are estimated to hold at least 2 % as many cells as the
         commonest. It is None where no labelled cell is of a known class.
     """
-    strata = _Strata.of(frame, rows, truths)
+    parts = _Parts.of(frame, rows, truths)
     rng = np.random.default_rng(seed)
-    point = strata.confusions(UNLIKE, None)
-    drawn = [strata.confusions(prior, rng) for prior in (UNLIKE, ALIKE)]
+    point = parts.confusions(UNLIKE, None)
+    drawn = [parts.confusions(prior, rng) for prior in (UNLIKE, ALIKE)]
     found = np.isin(np.arange(frame.n_classes), truths)
     classes = np.flatnonzero(found & present_classes(point[0], MIN_CLASS_SHARE))
     values, lows, highs = np.full((3, frame.n_classes), np.nan)
@@ -77,8 +77,8 @@ def measure(frame: Frame, rows: np.ndarray, truths: np.ndarray, seed: int = 0) -
     errors = np.full(3, np.nan)
     if len(classes):
         errors = _figures(*(100 * (1 - np.nanmean(own, axis=1)) for own in by_class))
-    wrong_labels = _figures(*(100 * strata.wrong_labels(c) for c in (point, *drawn)))
-    none = _figures(*(strata.strangers(c) for c in (point, *drawn)))
+    wrong_labels = _figures(*(100 * parts.wrong_labels(c) for c in (point, *drawn)))
+    none = _figures(*(parts.strangers(c) for c in (point, *drawn)))
     return {
         **dict(zip(("balanced_error", "low", "high"), nan_to_none(errors), strict=True)),
         **dict(
@@ -100,58 +100,56 @@ def _figures(point: np.ndarray, *drawn: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Strata:
-    """Labelled cells by stratum, and the cells that nobody looked at.
+class _Parts:
+    """Labelled cells, and the cells that nobody looked at, by part of a stratum.
+
+    The cells of a part have the same stratum, guess and label.
 
     Parameters
     ----------
-    groups, labelled : ndarray of int64, shape (strata,)
-        Group, and number of labelled cells.
-    stratum, guess, label, truth : ndarray of int64, shape (n,)
+    groups, strata, guesses, labels, unseen : ndarray of int64, shape (parts,)
+        Of each part; `unseen` is the number of its cells that nobody looked at.
+    part, truth : ndarray of int64, shape (n,)
         Of each labelled cell.
-    parts : ndarray of int64, shape (parts, 4)
-        Stratum, guess, label, and number of cells that nobody looked at.
     likely : ndarray of float64, shape (parts, classes)
         Shares of the classes that the cells of a part may be if the guess is wrong.
     """
 
     groups: np.ndarray
-    labelled: np.ndarray
-    stratum: np.ndarray
-    guess: np.ndarray
-    label: np.ndarray
+    strata: np.ndarray
+    guesses: np.ndarray
+    labels: np.ndarray
+    unseen: np.ndarray
+    part: np.ndarray
     truth: np.ndarray
-    parts: np.ndarray
     likely: np.ndarray
 
     @classmethod
-    def of(cls, frame: Frame, rows: np.ndarray, truths: np.ndarray) -> _Strata:
-        n, n_classes = int(frame.strata.max()) + 1, frame.n_classes
-        groups = np.zeros(n, np.int64)
-        groups[frame.strata] = frame.groups
-        others = np.setdiff1d(np.arange(len(frame)), rows)
-        keys = np.stack([frame.strata, frame.guesses, frame.labels], axis=1)[others]
-        kinds, kind, cells = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
-        second = frame.probabilities[others].astype(np.float64) + 1e-6
-        second[np.arange(len(others)), frame.guesses[others]] = 0
-        likely = np.zeros((len(kinds), n_classes))
-        np.add.at(likely, kind.ravel(), second / second.sum(axis=1, keepdims=True))
-        stratum = frame.strata[rows]
+    def of(cls, frame: Frame, rows: np.ndarray, truths: np.ndarray) -> _Parts:
+        guesses = _better_guesses(frame, rows, truths)
+        keys = np.stack([frame.groups, frame.strata, guesses, frame.labels])
+        kinds, part, cells = np.unique(keys, axis=1, return_inverse=True, return_counts=True)
+        part = part.ravel()
+        second = frame.probabilities.astype(np.float64) + 1e-6
+        second[np.arange(len(frame)), guesses] = 0
+        likely = np.zeros((len(cells), frame.n_classes))
+        np.add.at(likely, part, second / second.sum(axis=1, keepdims=True))
+        unseen = cells - np.bincount(part[rows], minlength=len(cells))
+        groups, strata, guessed, labels = kinds
         return cls(
-            groups,
-            np.bincount(stratum, minlength=n),
-            stratum,
-            frame.guesses[rows],
-            frame.labels[rows],
-            truths,
-            np.column_stack([kinds, cells]),
-            likely / np.maximum(cells, 1)[:, None],
+            groups, strata, guessed, labels, unseen, part[rows], truths, likely / cells[:, None]
         )
+
+    @property
+    def is_wrong(self) -> np.ndarray:
+        """Which labelled cells are not what was guessed, bool, shape (n,)."""
+        wrong: np.ndarray = self.guesses[self.part] != self.truth
+        return wrong
 
     @property
     def n_cells(self) -> int:
         """All cells of the plate."""
-        return int(self.parts[:, 3].sum()) + len(self.truth)
+        return int(self.unseen.sum()) + len(self.truth)
 
     def wrong_labels(self, confusions: np.ndarray) -> np.ndarray:
         """Return the share of cells whose label is wrong, shape (draws or 1,)."""
@@ -182,73 +180,80 @@ class _Strata:
         n_classes = self.likely.shape[1]
         rates, strangers = self._rates(prior, rng), self._stranger_shares(rng)
         known = self.truth != NONE
-        seen = confusion_matrix(self.truth[known], self.label[known], n_classes)
+        seen = confusion_matrix(self.truth[known], self.labels[self.part[known]], n_classes)
         total = np.zeros((len(rates), n_classes, n_classes)) + seen
-        for (stratum, guess, label, cells), likely in zip(self.parts, self.likely, strict=True):
-            rate = rates[:, stratum]
+        for part in np.flatnonzero(self.unseen).tolist():
+            cells, rate, label = self.unseen[part], rates[:, part], self.labels[part]
             mistaken = cells * rate if rng is None else rng.binomial(cells, rate)
-            total[:, guess, label] += cells - mistaken
-            true = self._true_classes(stratum, guess, label, likely, strangers, rng)
+            total[:, self.guesses[part], label] += cells - mistaken
+            true = self._true_classes(part, strangers[:, self.groups[part], None], rng)
             total[:, :, label] += mistaken[:, None] * true
         return total
 
     def _rates(self, prior: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        """Return the share of wrong guesses by stratum, shape (draws or 1, strata)."""
-        wrong = np.bincount(self.stratum, self.guess != self.truth, minlength=len(self.groups))
-        right = self.labelled - wrong
-        found = []
+        """Return the share of wrong guesses by part, shape (draws or 1, parts)."""
+        n = len(self.groups)
+        wrong = np.bincount(self.part, self.is_wrong, minlength=n)
+        right = np.bincount(self.part, ~self.is_wrong, minlength=n)
+        rates = np.zeros((1 if rng is None else DRAWS, n))
         for group in range(GROUPS):
             own = self.groups == group
-            found.append(_group_rates(wrong[own], right[own], prior, rng))
-        rates = np.zeros((len(found[0]), len(self.groups)))
-        for group, of_group in enumerate(found):
-            rates[:, self.groups == group] = of_group
+            rates[:, own] = _group_rates(wrong[own], right[own], prior, rng)
         return rates
 
     def _stranger_shares(self, rng: np.random.Generator | None) -> np.ndarray:
         """Return the share of cells of no known class among wrong guesses by group."""
-        wrong = self.guess != self.truth
-        group = self.groups[self.stratum]
-        n = np.bincount(group[wrong], minlength=GROUPS)
+        group = self.groups[self.part]
+        n = np.bincount(group[self.is_wrong], minlength=GROUPS)
         none = np.bincount(group[self.truth == NONE], minlength=GROUPS)
         if rng is None:
             return ((none + 0.5) / (n + 1))[None]
         return rng.beta(none + 0.5, n - none + 0.5, (DRAWS, GROUPS))
 
     def _true_classes(
-        self,
-        stratum: int,
-        guess: int,
-        label: int,
-        likely: np.ndarray,
-        strangers: np.ndarray,
-        rng: np.random.Generator | None,
+        self, part: int, strangers: np.ndarray, rng: np.random.Generator | None
     ) -> np.ndarray:
-        """Return what cells are whose guess is wrong, shape (draws or 1, classes).
+        """Return what the cells of a part are whose guess is wrong, shape (draws or 1, classes).
 
-        The rest of each row is of no known class.
+        The rest of each row is of no known class. What wrongly guessed cells of the stratum's other
+        parts are counts as one cell.
         """
-        own = (self.stratum == stratum) & (self.guess != self.truth)
-        # An odd cell may be what its own label says, whichever label that is.
-        right = own & (self.label == self.truth)
-        others = self.truth[own & ~right & (self.truth != guess) & (self.truth != label)]
-        share = strangers[:, self.groups[stratum], None]
-        counts = np.bincount(
-            np.where(others == NONE, len(likely), others), minlength=len(likely) + 1
-        )
-        counts[label] += np.count_nonzero(right)
-        prior = CLASS_CELLS * np.concatenate([(1 - share) * likely, share], axis=1)
-        weights = prior + counts
+        own = self._counts(self.is_wrong & (self.part == part))
+        stratum = self._counts(self.is_wrong & (self.strata[self.part] == self.strata[part]))
+        stratum[self.guesses[part]] = 0
+        likely = np.concatenate([(1 - strangers) * self.likely[part], strangers], axis=1)
+        weights = CLASS_CELLS * likely + own + stratum / max(stratum.sum(), 1)
         if rng is not None:
             weights = rng.standard_gamma(weights) + 1e-300
         shares: np.ndarray = weights / weights.sum(axis=1, keepdims=True)
         return shares[:, :-1]
 
+    def _counts(self, chosen: np.ndarray) -> np.ndarray:
+        """Return how many labelled cells are of each class and, last, of none, (classes + 1,)."""
+        n = self.likely.shape[1]
+        truth = self.truth[chosen]
+        return np.bincount(np.where(truth == NONE, n, truth), minlength=n + 1).astype(float)
+
+
+def _better_guesses(frame: Frame, rows: np.ndarray, truths: np.ndarray) -> np.ndarray:
+    """Return the frame's guesses, or the labels in groups where labelled cells speak for these."""
+    guesses = frame.guesses.copy()
+    groups = frame.groups[rows]
+    for group in np.unique(groups):
+        own = rows[groups == group]
+        hits = [
+            np.count_nonzero(one[own] == truths[groups == group]) for one in (frame.labels, guesses)
+        ]
+        if hits[0] > hits[1]:
+            of_group = frame.groups == group
+            guesses[of_group] = frame.labels[of_group]
+    return guesses
+
 
 def _group_rates(
     wrong: np.ndarray, right: np.ndarray, cells: np.ndarray, rng: np.random.Generator | None
 ) -> np.ndarray:
-    """Return the share of wrong guesses in the strata of a group, shape (draws or 1, strata)."""
+    """Return the share of wrong guesses in the parts of a group, shape (draws or 1, parts)."""
     # The grid of the group's share: even steps of the angle are Jeffreys' prior.
     grid = np.sin((np.arange(200) + 0.5) / 200 * np.pi / 2) ** 2
     a = grid[:, None, None] * cells[:, None]

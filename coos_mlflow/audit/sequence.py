@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from coos_mlflow.audit.frame import CONFIDENT, GROUPS, ODD, UNSURE, Frame
+from coos_mlflow.audit.frame import CONFIDENT, CONFIDENTLY_ODD, GROUPS, ODD, UNSURE, Frame
 
-RISKS = {CONFIDENT: 0.1, UNSURE: 0.3, ODD: 0.5}
+RISKS = {CONFIDENT: 0.1, UNSURE: 0.3, ODD: 0.3, CONFIDENTLY_ODD: 0.5}
 """Least assumed share of wrong guesses by group, by which strata share the cells. That of confident
 labels is high, so that confident mistakes are met; chosen on development plates."""
 
