@@ -24,7 +24,7 @@ LABELS = (20, 50, 100, 200)
 SLIPS = {0.0: LABELS, 0.02: (100,), 0.05: (100,)}
 """Shares of cells of which a person says a wrong class, and numbers of labels."""
 
-REPEATS = 4
+REPEATS = 2
 """Samples of each plate."""
 
 MAX_SHARE = 0.5
