@@ -23,6 +23,7 @@ from coos_mlflow.cli import (
     dataset,
     fields,
     history,
+    label,
     models,
     plates,
     score,
@@ -43,7 +44,7 @@ GROUPS = {
     ),
     "Training": ("weights", "train", "table3"),
     "Models": ("models",),
-    "Scoring": ("score", "drift"),
+    "Scoring": ("score", "label", "drift"),
     "Tracking store": ("sync",),
 }
 """The commands by topic, in the order in which they are used."""
@@ -78,6 +79,7 @@ train.register(app)
 table3.register(app)
 history.register(app)
 score.register(app)
+label.register(app)
 sync.register(app)
 models.register(app)
 

@@ -1,0 +1,141 @@
+"""The command `coos label`."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from coos_mlflow.cli.options import TrackingUri, use_store
+from coos_mlflow.errors import DataError
+
+if TYPE_CHECKING:
+    from coos_mlflow.labelling.app import Page
+    from coos_mlflow.labelling.session import Session
+
+CELLS = 50
+
+_TICK = 0.2
+"""Seconds between two looks at the number of labels, for the progress in the terminal."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `coos`."""
+    app.command()(label)
+
+
+def label(
+    folder: Annotated[Path, typer.Argument(help="Results of a plate, as coos-score wrote them.")],
+    cells: Annotated[int, typer.Option(min=1, help="Cells to label in all.")] = CELLS,
+    more: Annotated[
+        int | None,
+        typer.Option(min=1, help="Instead of --cells: so many more than are labelled already."),
+    ] = None,
+    labeller: Annotated[
+        str | None,
+        typer.Option(help="Your name; by default that of the login. Two people get the same cells."),
+    ] = None,
+    plate: Annotated[
+        Path | None,
+        typer.Option(help="The plate file that was scored, if it lies elsewhere now."),
+    ] = None,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
+    ] = True,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the page; 0 for any that is free.")
+    ] = 0,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Label cells of a scored plate on a page, and get its error measured.
+
+    The page shows one cell at a time and is for this machine alone. Fifty cells take some five
+    minutes. Each label is kept in FOLDER/audit.csv at once, so the page can be left at any time; the
+    same command goes on. At the end the report shows the error that the labels measure.
+
+    Example: coos label scores/new_plate
+
+    Example: coos label scores/new_plate --more 50
+
+    Example: coos label scores/new_plate --labeller Ana
+    """
+    use_store(tracking_uri)
+    labeller = labeller or _login()
+    check_results(folder, plate)
+    from coos_mlflow._utils.progress import progress
+
+    with progress("Starting"):
+        from coos_mlflow.labelling.app import served
+        from coos_mlflow.labelling.session import open_session
+    with open_session(folder, plate, labeller) as session:
+        asked = cells if more is None else session.n_labelled + more
+        session.ask_for(asked)
+        if (there := len(session.frame)) < asked:
+            typer.echo(f"{asked:,} cells asked for; all {there:,} that can be labelled will be.")
+        with served(session, port) as page:
+            _wait(page, browser)
+            _end(page, session)
+
+
+def check_results(folder: Path, plate: Path | None) -> None:
+    """Refuse a folder without results, and a plate file that is not there, before long imports."""
+    if not os.path.isfile(folder / "drift.json"):  # noqa: PTH113 - a closed folder raises
+        raise DataError(
+            f"{folder}: no drift.json found, expected a folder of results of coos-score; score the "
+            "plate first."
+        )
+    if plate is not None and not os.path.isfile(plate):  # noqa: PTH113
+        raise DataError(f"{plate}: is not a file, expected the plate file that was scored.")
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise DataError("no login name found; give yours with --labeller.") from error
+
+
+def _wait(page: Page, browser: bool) -> None:
+    """Show the link and the progress until the page is closed, or Ctrl-C."""
+    from coos_mlflow._utils.progress import progress
+
+    typer.echo(f"{page.address}  labels cells as {page.session.labeller}; Ctrl-C ends it")
+    if browser:
+        _open(page.address)
+    state = page.session.progress()
+    shown = 0
+    try:
+        with progress("Labelling", state["target"], "cells") as advance:
+            while not page.closed.wait(_TICK):
+                done = page.session.progress()["done"]
+                advance(done - shown)
+                shown = done
+    except KeyboardInterrupt:
+        typer.echo("", err=True)
+
+
+def _open(address: str) -> None:
+    """Open a page in a browser with windows; one in the terminal would hide what is said there."""
+    windows = sys.platform in ("win32", "darwin") or {"DISPLAY", "WAYLAND_DISPLAY"} & {*os.environ}
+    if windows:
+        import webbrowser
+
+        webbrowser.open(address)
+
+
+def _end(page: Page, session: Session) -> None:
+    """Measure what is labelled, and print it."""
+    from coos_mlflow.labelling.outcome import outcome
+
+    if not session.n_labelled:
+        typer.echo("No cell is labelled.")
+        return
+    found = outcome(session, page.publish())
+    typer.echo(f"measured balanced error: {found['value']}, {found['range']}")
+    for fact in found["facts"]:
+        typer.echo(fact)
+    typer.echo(str(session.folder / "report.html"))
