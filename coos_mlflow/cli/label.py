@@ -15,7 +15,6 @@ from coos_mlflow.errors import DataError
 
 if TYPE_CHECKING:
     from coos_mlflow.labelling.app import Page
-    from coos_mlflow.labelling.session import Session
 
 CELLS = 50
 
@@ -37,7 +36,9 @@ def label(
     ] = None,
     labeller: Annotated[
         str | None,
-        typer.Option(help="Your name; by default that of the login. Two people get the same cells."),
+        typer.Option(
+            help="Your name; by default that of the login. Two people get the same cells."
+        ),
     ] = None,
     plate: Annotated[
         Path | None,
@@ -53,9 +54,9 @@ def label(
 ) -> None:
     """Label cells of a scored plate on a page, and get its error measured.
 
-    The page shows one cell at a time and is for this machine alone. Fifty cells take some five
-    minutes. Each label is kept in FOLDER/audit.csv at once, so the page can be left at any time; the
-    same command goes on. At the end the report shows the error that the labels measure.
+    A page, which this machine alone can open, shows one cell at a time. Fifty cells take some five
+    minutes. Each label is kept in FOLDER/audit.csv at once, so the page can be left at any time and
+    the same command goes on. At the end the report shows the error that the labels measure.
 
     Example: coos label scores/new_plate
 
@@ -64,7 +65,9 @@ def label(
     Example: coos label scores/new_plate --labeller Ana
     """
     use_store(tracking_uri)
-    labeller = labeller or _login()
+    from coos_mlflow.audit.labels_file import named
+
+    labeller = named(labeller or _login())
     check_results(folder, plate)
     from coos_mlflow._utils.progress import progress
 
@@ -78,7 +81,7 @@ def label(
             typer.echo(f"{asked:,} cells asked for; all {there:,} that can be labelled will be.")
         with served(session, port) as page:
             _wait(page, browser)
-            _end(page, session)
+        _end(page)
 
 
 def check_results(folder: Path, plate: Path | None) -> None:
@@ -101,21 +104,29 @@ def _login() -> str:
 
 def _wait(page: Page, browser: bool) -> None:
     """Show the link and the progress until the page is closed, or Ctrl-C."""
-    from coos_mlflow._utils.progress import progress
-
     typer.echo(f"{page.address}  labels cells as {page.session.labeller}; Ctrl-C ends it")
     if browser:
         _open(page.address)
-    state = page.session.progress()
-    shown = 0
     try:
-        with progress("Labelling", state["target"], "cells") as advance:
-            while not page.closed.wait(_TICK):
-                done = page.session.progress()["done"]
-                advance(done - shown)
-                shown = done
+        while not page.closed.is_set():
+            _show_progress(page)
     except KeyboardInterrupt:
         typer.echo("", err=True)
+
+
+def _show_progress(page: Page) -> None:
+    """Show the progress until the page is closed, or asks for more cells."""
+    from coos_mlflow._utils.progress import progress
+
+    shown, state = 0, page.session.progress()
+    target = state["target"]
+    with progress("Labelling", target, "cells") as advance:
+        while state["target"] == target:
+            advance(state["done"] - shown)
+            shown = state["done"]
+            if page.closed.wait(_TICK):
+                return
+            state = page.session.progress()
 
 
 def _open(address: str) -> None:
@@ -127,15 +138,19 @@ def _open(address: str) -> None:
         webbrowser.open(address)
 
 
-def _end(page: Page, session: Session) -> None:
+def _end(page: Page) -> None:
     """Measure what is labelled, and print it."""
-    from coos_mlflow.labelling.outcome import outcome
+    from coos_mlflow.cli import tables
 
-    if not session.n_labelled:
-        typer.echo("No cell is labelled.")
+    folder = page.session.folder
+    if not page.session.n_labelled:
+        typer.echo(f"{folder}: no cell is labelled.")
         return
-    found = outcome(session, page.publish())
-    typer.echo(f"measured balanced error: {found['value']}, {found['range']}")
-    for fact in found["facts"]:
-        typer.echo(fact)
-    typer.echo(str(session.folder / "report.html"))
+    drift = page.publish()
+    if drift["audit"] is None:
+        typer.echo(f"{folder}: no labelled cell could be judged.")
+        return
+    tables.show_audit(drift)
+    typer.echo(str(folder / "report.html"))
+    if page.unlogged:
+        raise page.unlogged

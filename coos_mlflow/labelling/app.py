@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -26,13 +25,14 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from pydantic import BaseModel
 
 from coos_mlflow.audit.labels_file import CANNOT_SEE, NONE_WORDS
-from coos_mlflow.errors import CoosError, OutputError
+from coos_mlflow.errors import CoosError, DataError, RunNotLoggedError
 from coos_mlflow.labelling.outcome import outcome
-from coos_mlflow.labelling.publish import publish
+from coos_mlflow.labelling.publish import drift_of, publish
 from coos_mlflow.labelling.session import NotAskedError, Session
 from coos_mlflow.registry.results import REPORT
 from coos_mlflow.reports.plate.dataset import class_styles
 from coos_mlflow.reports.plate.figures.cells import data_uri
+from coos_mlflow.scoring.audited import audit_entry
 
 HOST = "127.0.0.1"
 
@@ -79,9 +79,11 @@ class Page:
     port: int
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     closed: threading.Event = field(default_factory=threading.Event)
-    drift: dict[str, Any] | None = None
-    """Content of drift.json with all labels; None where the last ones are not in it."""
+    unlogged: RunNotLoggedError | None = None
+    """Why the last published error is not in the tracking store, if it is not."""
     _publishing: threading.Lock = field(default_factory=threading.Lock)
+    _published: tuple[dict[int, str], dict[str, Any]] | None = None
+    """The labels of the last publication, and the drift.json that it wrote."""
 
     @property
     def address(self) -> str:
@@ -89,12 +91,32 @@ class Page:
         return f"http://{HOST}:{self.port}/?token={self.token}"
 
     def publish(self) -> dict[str, Any]:
-        """Measure the error with all labels, unless that was done since the last one."""
+        """Measure the error with all labels, unless that was done since the last one.
+
+        Returns
+        -------
+        dict
+            Content of drift.json.
+        """
         with self._publishing:
-            if self.drift is None:
-                self.drift = publish(self.session.folder, self.session.plate.path)
+            said = self.session.said
+            if self._published is None or self._published[0] != said:
+                self._published = said, self._written()
                 self.session.shown()
-            return self.drift
+            return self._published[1]
+
+    def _written(self) -> dict[str, Any]:
+        folder = self.session.folder
+        self.unlogged = None
+        try:
+            return publish(folder, self.session.plate.path)
+        except RunNotLoggedError as error:
+            # The report may have been written before the store was found to be away.
+            drift = drift_of(folder)
+            if drift["audit"] != audit_entry(folder, drift):
+                raise
+            self.unlogged = error
+            return drift
 
     def start(self) -> dict[str, Any]:
         """Return all that the page needs to begin."""
@@ -132,13 +154,11 @@ class Page:
     def label(self, said: Answer) -> dict[str, Any]:
         """Keep a label."""
         self.session.record(said.cell, said.answer)
-        self.drift = None
         return self.state()
 
     def undo(self) -> dict[str, Any]:
         """Take back the last label."""
         self.session.undo()
-        self.drift = None
         return self.state()
 
     def more(self) -> dict[str, Any]:
@@ -150,9 +170,10 @@ class Page:
         """Measure the error, and show it with the model's labels."""
         if not self.session.n_labelled:
             raise NotAskedError("No cell is labelled yet; label one first.")
-        drift = self.publish()
-        report = {"report": str((self.session.folder / REPORT).resolve())}
-        return outcome(self.session, drift) | report | {"state": self.state()}
+        found = outcome(self.session, self.publish())
+        found["facts"] += [str(self.unlogged)] if self.unlogged else []
+        report = str((self.session.folder / REPORT).resolve())
+        return found | {"report": report, "state": self.state()}
 
 
 def make_app(page: Page) -> FastAPI:
@@ -170,8 +191,8 @@ def make_app(page: Page) -> FastAPI:
 
     @app.exception_handler(CoosError)
     def refuse(_: Request, error: CoosError) -> Response:
-        status = 409 if isinstance(error, NotAskedError) else 400
-        status = 500 if isinstance(error, OutputError) else status
+        status = 409 if isinstance(error, NotAskedError) else 500
+        status = 400 if type(error) is DataError else status
         return JSONResponse({"error": str(error), "state": page.state()}, status)
 
     @app.exception_handler(RequestValidationError)
@@ -247,16 +268,16 @@ def served(session: Session, port: int = 0) -> Iterator[Page]:
 
     Raises
     ------
-    OutputError
+    DataError
         When the port is not free.
     """
-    with socket.socket() as listener:
-        try:
-            listener.bind((HOST, port))
-        except OSError as error:
-            raise OutputError(
-                f"--port {port}: cannot be used ({error.strerror}); name another one, or none."
-            ) from error
+    try:
+        listener = socket.create_server((HOST, port))
+    except OSError as error:
+        raise DataError(
+            f"--port {port}: cannot be used ({error.strerror}); name another one, or none."
+        ) from error
+    with listener:
         page = Page(session, listener.getsockname()[1])
         config = uvicorn.Config(
             make_app(page),

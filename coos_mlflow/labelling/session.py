@@ -21,7 +21,6 @@ from coos_mlflow.audit.labels_file import (
     NONE_WORDS,
     SEED,
     append,
-    named,
     read_labels,
     sample_of,
     withdraw,
@@ -47,8 +46,8 @@ NEIGHBOURS = 12
 REFERENCES = 4
 """Most reference cells of each class that are shown."""
 
-LARGE, SMALL = 512, 192
-"""Height and width of pictures: of the cell that is asked for, and of all others."""
+LARGE, MIDDLE, SMALL = 512, 320, 192
+"""Height and width of pictures: of the cell that is asked for, of its channels, of all others."""
 
 
 class NotAskedError(DataError):
@@ -79,7 +78,7 @@ class Session:
         reference: Reference,
         labeller: str,
     ) -> None:
-        self.folder, self.plate, self.labeller = folder, plate, named(labeller)
+        self.folder, self.plate, self.labeller = folder, plate, labeller
         self.dataset = reference.dataset
         self.frame = frame_of(folder, drift)
         self._known = reference.cells
@@ -111,16 +110,10 @@ class Session:
     def ask_for(self, n_cells: int) -> None:
         """Ask for so many cells in all, or for as many as there are."""
         n_cells = min(n_cells, len(self.frame))
-        places = [
-            start + place
-            for start in range(0, n_cells, BLOCK)
-            for place in np.random.default_rng([SEED, start]).permutation(
-                min(BLOCK, n_cells - start)
-            )
-        ]
+        places = shuffled(n_cells)
         cells = self.frame.cells[self._order[places]]
         with self._lock:
-            self._places = dict(zip(cells.tolist(), places, strict=True))
+            self._places = dict(zip(cells.tolist(), places.tolist(), strict=True))
 
     def record(self, cell: int, answer: str) -> None:
         """Keep what is said of the cell that is asked for, on disk.
@@ -195,8 +188,8 @@ class Session:
         image = self._image(cell)
         return {
             "composite": cell_picture(image, LARGE),
-            "protein": channel_picture(image[0], LARGE),
-            "nucleus": channel_picture(image[1], LARGE),
+            "protein": channel_picture(image[0], MIDDLE),
+            "nucleus": channel_picture(image[1], MIDDLE),
         }
 
     def neighbours(self, cell: int) -> list[bytes]:
@@ -263,7 +256,16 @@ class Session:
         found = measure(self.frame, rows, truths, SEED)
         if found["high"] is None:
             return ""
-        return f"range after {done} cells: {found['high'] - found['low']:.0f} points wide"
+        return f"range so far: {found['high'] - found['low']:.0f} points wide"
+
+
+def shuffled(n: int) -> np.ndarray:
+    """Return the places 0 to n - 1 with each ten of them shuffled, int64, shape (n,)."""
+    blocks = [
+        start + np.random.default_rng([SEED, start]).permutation(min(BLOCK, n - start))
+        for start in range(0, n, BLOCK)
+    ]
+    return np.concatenate(blocks)
 
 
 @contextmanager

@@ -143,7 +143,8 @@
   }
 
   function result(found) {
-    const [value, range] = one("measured").querySelectorAll("b, em");
+    const [title, value, range] = one("measured").children;
+    title.textContent = found.title;
     value.textContent = found.value;
     range.textContent = found.range;
     one("facts").replaceChildren();
@@ -161,8 +162,12 @@
     const table = one("confusion");
     table.replaceChildren();
     const head = add(add(table, "thead"), "tr");
-    add(head, "th", "you say, the model says");
-    for (const label of counts.columns) sign(add(head, "th"), classes[label]).title = classes[label].name;
+    add(head, "td");
+    for (const label of counts.columns) {
+      const title = add(head, "th");
+      title.scope = "col";
+      sign(title, classes[label]).title = classes[label].name;
+    }
     const body = add(table, "tbody");
     for (const row of counts.rows) {
       const line = add(body, "tr");
@@ -244,5 +249,8 @@
     if (one("sure").returnValue === "yes") finish();
     one("sure").returnValue = "";
   });
-  ask("start").then((found) => found && begin(found));
+  ask("start").then((found) => {
+    if (found) begin(found);
+    else one("progress").textContent = "";
+  });
 })();

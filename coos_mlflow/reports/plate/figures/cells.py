@@ -61,10 +61,12 @@ def _rescaled(channel: np.ndarray) -> np.ndarray:
 def _webp(values: np.ndarray, side: int | None) -> bytes:
     """Return values from 0 to 1 as WebP, smoothly enlarged to `side` pixels."""
     drawn = Image.fromarray((values * 255).astype(np.uint8))
+    effort = 4
     if side is None:
         drawn.thumbnail((MAX_SIDE, MAX_SIDE))
     else:
         drawn = drawn.resize((side, side), Image.Resampling.BICUBIC)
+        effort = 1  # a person waits for it
     buffer = io.BytesIO()
-    drawn.save(buffer, format="WEBP", quality=QUALITY)
+    drawn.save(buffer, format="WEBP", quality=QUALITY, method=effort)
     return buffer.getvalue()
