@@ -19,6 +19,7 @@ from coos_mlflow import __version__
 from coos_mlflow._utils.signals import raise_on_signals
 from coos_mlflow._utils.streams import lost_output, make_safe
 from coos_mlflow.cli import (
+    audit,
     crop,
     dataset,
     fields,
@@ -44,7 +45,7 @@ GROUPS = {
     ),
     "Training": ("weights", "train", "table3"),
     "Models": ("models",),
-    "Scoring": ("score", "label", "drift"),
+    "Scoring": ("score", "label", "audit", "drift"),
     "Tracking store": ("sync",),
 }
 """The commands by topic, in the order in which they are used."""
@@ -79,7 +80,11 @@ train.register(app)
 table3.register(app)
 history.register(app)
 score.register(app)
+<<<<<<< HEAD
 label.register(app)
+=======
+audit.register(app)
+>>>>>>> part-core
 sync.register(app)
 models.register(app)
 

@@ -95,9 +95,6 @@ def reference_of(folder: Path, drift: dict[str, Any]) -> Reference:
 def publish(folder: Path, plate: Path | None = None) -> dict[str, Any]:
     """Measure the error from the labels in a folder of results, and show it everywhere.
 
-    Writes drift.json, report.html and report.md, and updates the MLflow run of the scoring. Whoever
-    calls it holds the lock on the labels (`coos_mlflow.audit.lock.locked`).
-
     Parameters
     ----------
     folder : Path
@@ -113,8 +110,23 @@ def publish(folder: Path, plate: Path | None = None) -> dict[str, Any]:
     Raises
     ------
     DataError
-        For a folder without results, labels of others, and a plate file that is gone or another
-        one. Nothing is changed then.
+        For a folder without results, and a plate file that is gone or another one.
+    DataError, OutputError, RunNotLoggedError
+        As `publish_from` does.
+    """
+    return publish_from(folder, plate_file(folder, drift_of(folder), plate))
+
+
+def publish_from(folder: Path, plate: Path) -> dict[str, Any]:
+    """Do the same as `publish` with a plate file whose digest was looked at (`plate_file`).
+
+    Writes drift.json, report.html and report.md, and updates the MLflow run of the scoring. Whoever
+    calls it holds the lock on the labels (`coos_mlflow.audit.lock.locked`).
+
+    Raises
+    ------
+    DataError
+        For labels of other results. Nothing is changed then.
     OutputError
         When a file cannot be written.
     RunNotLoggedError
@@ -123,16 +135,15 @@ def publish(folder: Path, plate: Path | None = None) -> dict[str, Any]:
     """
     drift = drift_of(folder)
     entry = audit_entry(folder, drift)
-    path = plate_file(folder, drift, plate)
     reference = reference_of(folder, drift)
-    with open_plate(path, reference.dataset, check_labels=False) as opened:
+    with open_plate(plate, reference.dataset, check_labels=False) as opened:
         examples = example_cells(opened, drift)
-    drift |= {"plate_path": str(path.absolute()), "audit": entry}
+    drift |= {"plate_path": str(plate.absolute()), "audit": entry}
     with progress("Writing the report"):
         try:
             drift = write_pages(folder, drift, examples, reference.cells)
         except OSError as error:
             raise OutputError(f"{folder}: cannot be written ({error}).") from error
     with progress("Logging the run"):
-        log_or_keep(Results(folder, path, drift))
+        log_or_keep(Results(folder, plate, drift))
     return drift

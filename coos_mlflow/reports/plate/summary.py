@@ -18,6 +18,7 @@ from coos_mlflow.reports.plate.dataset import class_names, class_styles, short_n
 from coos_mlflow.reports.plate.doubts import MIN_SHARE, compared_classes, not_judged_words
 from coos_mlflow.reports.plate.estimates import error_figures, record, split_errors
 from coos_mlflow.reports.plate.headline import far_outside, headline
+from coos_mlflow.reports.plate.labelled import first_error, labelled_section
 from coos_mlflow.reports.plate.moves import effects, raw_moves
 from coos_mlflow.reports.plate.wells import plate_maps
 from coos_mlflow.reports.plate.wording import shown
@@ -77,6 +78,8 @@ def summarise(drift: dict[str, Any], pictures: Pictures) -> dict[str, Any]:
         "by_class": _by_class(drift),
         "sensitivity": _sensitivity(drift),
         "controls": controls_section(drift),
+        "first": first_error(drift),
+        "labelled": labelled_section(drift),
         "error": error_figures(drift),
         "record": record(drift),
         "errors": split_errors(drift),
