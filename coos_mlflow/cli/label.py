@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+import json
 import os
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coos_mlflow.cli.options import TrackingUri, use_store
+from coos_mlflow.cli.options import Labeller, PlateFile, TrackingUri, labeller_of, use_store
 from coos_mlflow.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,16 +34,8 @@ def label(
         int | None,
         typer.Option(min=1, help="Instead of --cells: so many more than are labelled already."),
     ] = None,
-    labeller: Annotated[
-        str | None,
-        typer.Option(
-            help="Your name; by default that of the login. Two people get the same cells."
-        ),
-    ] = None,
-    plate: Annotated[
-        Path | None,
-        typer.Option(help="The plate file that was scored, if it lies elsewhere now."),
-    ] = None,
+    labeller: Labeller = None,
+    plate: PlateFile = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
     ] = True,
@@ -58,23 +50,23 @@ def label(
     minutes. Each label is kept in FOLDER/audit.csv at once, so the page can be left at any time and
     the same command goes on. At the end the report shows the error that the labels measure.
 
+    Two people get the same cells, and the report shows how far they agree.
+
     Example: coos label scores/new_plate
 
     Example: coos label scores/new_plate --more 50
 
-    Example: coos label scores/new_plate --labeller Ana
+    Example: coos label scores/new_plate --labeller Ada
     """
     use_store(tracking_uri)
-    from coos_mlflow.audit.labels_file import named
-
-    labeller = named(labeller or _login())
-    check_results(folder, plate)
+    who = labeller_of(labeller)
+    _check(folder, plate)
     from coos_mlflow._utils.progress import progress
 
     with progress("Starting"):
         from coos_mlflow.labelling.app import served
         from coos_mlflow.labelling.session import open_session
-    with open_session(folder, plate, labeller) as session:
+    with open_session(folder, plate, who) as session:
         asked = cells if more is None else session.n_labelled + more
         session.ask_for(asked)
         if (there := len(session.frame)) < asked:
@@ -84,22 +76,21 @@ def label(
         _end(page)
 
 
-def check_results(folder: Path, plate: Path | None) -> None:
-    """Refuse a folder without results, and a plate file that is not there, before long imports."""
-    if not os.path.isfile(folder / "drift.json"):  # noqa: PTH113 - a closed folder raises
-        raise DataError(
-            f"{folder}: no drift.json found, expected a folder of results of coos-score; score the "
-            "plate first."
-        )
-    if plate is not None and not os.path.isfile(plate):  # noqa: PTH113
-        raise DataError(f"{plate}: is not a file, expected the plate file that was scored.")
-
-
-def _login() -> str:
+def _check(folder: Path, plate: Path | None) -> None:
+    """Refuse a folder without results, and a plate file that is gone, before long imports."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError) as error:
-        raise DataError("no login name found; give yours with --labeller.") from error
+        known = json.loads((folder / "drift.json").read_text(encoding="utf-8")).get("plate_path")
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{folder}: no drift.json found that can be read, expected a folder of results; score "
+            "the plate first."
+        ) from error
+    path = plate or known
+    if path is not None and not os.path.isfile(path):  # noqa: PTH113 - a closed folder raises
+        raise DataError(
+            f"{path}: the plate file is not there, from which the pictures come; bring it back, or "
+            "name its new place with --plate."
+        )
 
 
 def _wait(page: Page, browser: bool) -> None:

@@ -80,11 +80,8 @@ train.register(app)
 table3.register(app)
 history.register(app)
 score.register(app)
-<<<<<<< HEAD
 label.register(app)
-=======
 audit.register(app)
->>>>>>> part-core
 sync.register(app)
 models.register(app)
 

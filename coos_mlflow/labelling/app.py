@@ -27,7 +27,7 @@ from pydantic import BaseModel
 from coos_mlflow.audit.labels_file import CANNOT_SEE, NONE_WORDS
 from coos_mlflow.errors import CoosError, DataError, RunNotLoggedError
 from coos_mlflow.labelling.outcome import outcome
-from coos_mlflow.labelling.publish import drift_of, publish
+from coos_mlflow.labelling.publish import drift_of, publish_from
 from coos_mlflow.labelling.session import NotAskedError, Session
 from coos_mlflow.registry.results import REPORT
 from coos_mlflow.reports.plate.dataset import class_styles
@@ -109,11 +109,11 @@ class Page:
         folder = self.session.folder
         self.unlogged = None
         try:
-            return publish(folder, self.session.plate.path)
+            return publish_from(folder, self.session.plate.path)
         except RunNotLoggedError as error:
             # The report may have been written before the store was found to be away.
             drift = drift_of(folder)
-            if drift["audit"] != audit_entry(folder, drift):
+            if drift.get("audit") != audit_entry(folder, drift):
                 raise
             self.unlogged = error
             return drift
