@@ -202,14 +202,21 @@
       for (const source of kind.pictures) picture(known, source, "");
       button.addEventListener("click", once(() => answer(kind.name)));
     }
+    const last = classes.findLast((kind) => kind.key).key;
     const keys = [
-      [`${classes[0].key} to ${classes.findLast((kind) => kind.key).key}`, "the classes, as their buttons say"],
-      ["0", "none of these"], ["x", "cannot see"], ["u or Backspace", "undo the last label"],
-      ["n", "other cells of the same well"], ["?", "this help"],
+      [`${classes[0].key} to ${last}`, "the classes, as their buttons say"],
+      ["0", "none of these"],
+      ["x", "cannot see"],
+      ["u or Backspace", "undo the last label"],
+      ["n", "other cells of the same well"],
+      ["?", "this help"],
     ];
-    for (const [key, words] of keys) {
+    for (const [names, words] of keys) {
       const row = add(one("keys"), "tr");
-      add(add(row, "td"), "kbd", key);
+      const cell = add(row, "td");
+      for (const word of names.split(" "))
+        if (["to", "or"].includes(word)) cell.append(` ${word} `);
+        else add(cell, "kbd", word);
       add(row, "td", words);
     }
     one("none").addEventListener("click", once(() => answer(found.none)));
