@@ -72,7 +72,7 @@ def show_scores(scored: Scored) -> None:
     console.print(f"[bold]{escape(trust)}[/]")
     more = " ".join(filter(None, (error["reason"], error["off"])))
     title = f"{error['how_words']} balanced error"
-    if drift["audit"]:
+    if drift.get("audit"):
         title = f"balanced error {error['how_words']}"
     console.print(f"[bold]{title}:[/] {words}. {escape(more)}")
     if drift["controls"]:

@@ -40,8 +40,8 @@ def headline(drift: dict[str, Any]) -> dict[str, Any]:
     -------
     dict
         ``key`` (a CSS class), ``verdict``, ``reason``, ``trust`` (one sentence on whether to use
-        the labels, from labelled cells where there are any; before it one on the controls), ``advice`` (why, and what to look at) and
-        ``doubts`` (sentences on what no figure shows).
+        the labels, from labelled cells where there are any; before it one on the controls),
+        ``advice`` (why, and what to look at) and ``doubts`` (sentences on what no figure shows).
     """
     verdict = drift["verdict"]
     sentences = {IN_RANGE: _in_range, CANNOT_TELL: _cannot_tell, SHIFTED: _shifted}
