@@ -19,10 +19,12 @@ from coos_mlflow import __version__
 from coos_mlflow._utils.signals import raise_on_signals
 from coos_mlflow._utils.streams import lost_output, make_safe
 from coos_mlflow.cli import (
+    audit,
     crop,
     dataset,
     fields,
     history,
+    label,
     models,
     plates,
     score,
@@ -43,7 +45,7 @@ GROUPS = {
     ),
     "Training": ("weights", "train", "table3"),
     "Models": ("models",),
-    "Scoring": ("score", "drift"),
+    "Scoring": ("score", "label", "audit", "drift"),
     "Tracking store": ("sync",),
 }
 """The commands by topic, in the order in which they are used."""
@@ -78,6 +80,8 @@ train.register(app)
 table3.register(app)
 history.register(app)
 score.register(app)
+label.register(app)
+audit.register(app)
 sync.register(app)
 models.register(app)
 

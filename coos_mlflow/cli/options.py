@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,6 +47,31 @@ DropBad = Annotated[
 
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is random.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace results that are there already.")]
+
+Labeller = Annotated[
+    str | None, typer.Option(help="Name of who labels the cells; default: the login name.")
+]
+
+PlateFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--plate", metavar="FILE", help="Where the plate file is now, if it was moved since."
+    ),
+]
+
+
+def labeller_of(name: str | None) -> str:
+    """Return the name of who labels, by default that of the login."""
+    from coos_mlflow.audit.labels_file import named
+
+    if name is None:
+        try:
+            name = getpass.getuser()
+        except (OSError, KeyError, ImportError) as error:
+            raise DataError(
+                "no login name found, expected one for the labels; give it with --labeller."
+            ) from error
+    return named(name)
 
 
 def use_store(uri: str | None) -> None:

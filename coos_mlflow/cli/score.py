@@ -89,8 +89,8 @@ def score(
             metavar="CONDITION",
             help="End with exit code 4, all results written, when a file is shifted, or "
             "cannot-tell, or error>5: its balanced error is above 5 %, has no upper end, or is "
-            "unknown. "
-            "Repeat it for several.",
+            "unknown, or measured-error>5: its error, measured on labelled cells or control wells, "
+            "may be above 5 %, or was not measured. Repeat it for several.",
         ),
     ] = None,
     keep_going: Annotated[

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from coos_mlflow.drift.error_estimate import MEASURED
 from coos_mlflow.drift.image_quality import VIEWS
-from coos_mlflow.registry.scoring_runs import CONTROL_ERRORS, ESTIMATES
+from coos_mlflow.registry.scoring_runs import CONTROL_ERRORS, ESTIMATES, MEASURED_ERRORS
 from coos_mlflow.reports.plate import controls, wording
-from coos_mlflow.reports.plate.doubts import assumptions, doubts
+from coos_mlflow.reports.plate.doubts import doubts
 from coos_mlflow.reports.plate.headline import headline
+from coos_mlflow.reports.plate.labelled import first_error, labelled_section
 from coos_mlflow.reports.plate.wording import shown
 
 if TYPE_CHECKING:
@@ -66,12 +66,15 @@ def show_scores(scored: Scored) -> None:
     drift = scored.drift
     style = VERDICT_STYLES[drift["verdict"]]
     console.print(f"[{style}]{drift['verdict']}[/]  {escape(drift['reason'])}")
-    error = wording.estimate(drift["error"])
-    how = "measured" if error["how"] == MEASURED else "estimated"
-    words = ", ".join(filter(None, (error["words"], assumptions(drift))))
+    error = first_error(drift)
+    words = ", ".join(filter(None, (error["words"], error["assumptions"])))
     trust = headline(drift)["trust"]
     console.print(f"[bold]{escape(trust)}[/]")
-    console.print(f"[bold]{how} balanced error:[/] {words}. {escape(error['reason'])}")
+    more = " ".join(filter(None, (error["reason"], error["off"])))
+    title = f"{error['how_words']} balanced error"
+    if drift.get("audit"):
+        title = f"balanced error {error['how_words']}"
+    console.print(f"[bold]{title}:[/] {words}. {escape(more)}")
     if drift["controls"]:
         told = " ".join(said for said in controls.sentences(drift) if said not in trust)
         console.print(f"[bold]controls:[/] {escape(told)}")
@@ -91,6 +94,22 @@ def show_scores(scored: Scored) -> None:
     console.print(f"{_pace(scored)}, {scorer_line(scored)}")
     for path in scored.files:
         console.print(escape(str(path)))
+
+
+def show_audit(drift: dict[str, Any]) -> None:
+    """Print what labelled cells measure, as a table of figures with their intervals."""
+    section = labelled_section(drift)
+    assert section is not None
+    console = Console(soft_wrap=True)
+    error = first_error(drift)
+    table = Table(title=f"Balanced error and recalls, {error['how_words']}", title_justify="left")
+    table.add_column("")
+    table.add_column(f"with its {section['level']} % interval")
+    for row in (*section["overall"], *section["recalls"]):
+        table.add_row(Text(row["title"]), Text(row["words"]))
+    console.print(table)
+    console.print(escape(" ".join(section["sentences"])))
+    console.print(f"[bold]{escape(headline(drift)['trust'])}[/]")
 
 
 def _pace(scored: Scored) -> str:
@@ -155,16 +174,19 @@ def show_history(history: pd.DataFrame, asked: str) -> None:
     for view in VIEWS:
         table.add_column(view, justify="right", no_wrap=True)
     table.add_column("error (%)", justify="right", min_width=len("(10.0–20.0)"))
-    controlled = history[CONTROL_ERRORS[0]].notna().any()
-    if controlled:
-        table.add_column("controls (%)", justify="right", min_width=len("(10.0–20.0)"))
+    further = [
+        (title, keys)
+        for title, keys in (("controls (%)", CONTROL_ERRORS), ("measured (%)", MEASURED_ERRORS))
+        if history[keys[0]].notna().any()
+    ]
+    for title, _ in further:
+        table.add_column(title, justify="right", min_width=len("(10.0–20.0)"))
     simulated = history[["simulated_plate", "simulated_model"]].to_numpy().any()
     if simulated:
         table.add_column("", no_wrap=True)
     for _, row in history.iterrows():
-        cells = _history_cells(row)
-        shown_cells = cells if controlled else [*cells[:-2], cells[-1]]
-        table.add_row(*(shown_cells if simulated else shown_cells[:-1]))
+        cells = _history_cells(row, [keys for _, keys in further])
+        table.add_row(*(cells if simulated else cells[:-1]))
     console = Console(highlight=False)
     console.print(table)
     distances = ", ".join(VIEWS)
@@ -172,15 +194,17 @@ def show_history(history: pd.DataFrame, asked: str) -> None:
     console.print("error: estimated balanced error and its range, - where there is none")
     if (history[ESTIMATES[1]].notna() & history[ESTIMATES[2]].isna()).any():
         console.print("≥: the true error may be far higher")
-    if controlled:
+    if history[CONTROL_ERRORS[0]].notna().any():
         console.print("controls: balanced error measured in wells of known class, with its range")
+    if history[MEASURED_ERRORS[0]].notna().any():
+        console.print("measured: balanced error measured on labelled cells, with its range")
     if simulated:
         marks = "simulated: P the plate, M what the model was trained on"
         console.print(Text(marks, style="bold yellow"))
 
 
-def _history_cells(row: pd.Series) -> list[Text]:
-    """Return a row of the history as text; a missing figure is a dash."""
+def _history_cells(row: pd.Series, further: list[tuple[str, ...]]) -> list[Text]:
+    """Return a row of the history as text, with `further` errors; a missing figure is a dash."""
     distances = [(row[f"distance_{view}"], row[f"usual_{view}"]) for view in VIEWS]
     marks = [mark for mark, key in (("P", "simulated_plate"), ("M", "simulated_model")) if row[key]]
     return [
@@ -190,8 +214,7 @@ def _history_cells(row: pd.Series) -> list[Text]:
         Text(row["version"]),
         Text(row["verdict"], style=VERDICT_STYLES.get(row["verdict"], "")),
         *(Text(f"{figure(distance)}{'!' * (distance > usual)}") for distance, usual in distances),
-        Text(_with_range(*(row[key] for key in ESTIMATES))),
-        Text(_with_range(*(row[key] for key in CONTROL_ERRORS))),
+        *(Text(_with_range(*(row[key] for key in keys))) for keys in (ESTIMATES, *further)),
         Text("".join(marks), style="bold yellow"),
     ]
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
 from coos_mlflow.errors import DataError, OutputError
-from coos_mlflow.registry.scoring_runs import CONTROL_ERRORS, farthest
+from coos_mlflow.registry.scoring_runs import CONTROL_ERRORS, MEASURED_ERRORS, farthest
 from coos_mlflow.reports.plate.wording import shown
 from coos_mlflow.reports.style import COLOURS, LIGHT, Palette
 
@@ -31,9 +31,19 @@ MARKS: dict[str, dict[str, Any]] = {
 }
 """Shape and colour of each verdict; the shapes can be told apart without the colours."""
 
-_CONTROL_MARK: dict[str, Any] = {"marker": "D", "linestyle": "none", "markersize": 5}
-_BESIDE = 0.15
-"""Room between a plate's estimate and the error measured in its controls."""
+_MEASURED: dict[tuple[str, ...], tuple[str, float, dict[str, Any]]] = {
+    CONTROL_ERRORS: (
+        "measured in controls",
+        0.15,
+        {"marker": "D", "linestyle": "none", "markersize": 5},
+    ),
+    MEASURED_ERRORS: (
+        "measured on labelled cells",
+        0.3,
+        {"marker": "P", "linestyle": "none", "markersize": 7},
+    ),
+}
+"""Measured errors by their columns: words of the legend, place beside a plate's estimate, mark."""
 
 _MAX_NAMES = 24
 """Largest number of plates that are named below the axis; with more, days are written."""
@@ -182,7 +192,8 @@ def _draw_errors(ax: Axes, history: pd.DataFrame, palette: Palette) -> None:
         }
         ax.plot(unknown, np.zeros(len(unknown)), **on_axis)
     open_ended = np.flatnonzero(~np.isnan(error) & np.isnan(high))
-    ends = np.concatenate([error, high, _draw_controls(ax, history, palette)])
+    measured = [_draw_measured(ax, history, palette, names) for names in _MEASURED]
+    ends = np.concatenate([error, high, *measured])
     top = 1.08 * np.nanmax([_MIN_ERROR_TOP, *ends, *(error[open_ended] / _ROOM)])
     ax.set_ylim(0, top)
     for place in open_ended:
@@ -193,14 +204,17 @@ def _draw_errors(ax: Axes, history: pd.DataFrame, palette: Palette) -> None:
     ax.set_ylabel("balanced error (%)", color=palette.soft)
 
 
-def _draw_controls(ax: Axes, history: pd.DataFrame, palette: Palette) -> np.ndarray:
-    """Draw the errors measured in wells of known class; return their upper ends."""
-    error, low, high = (history[name].to_numpy(float) for name in CONTROL_ERRORS)
+def _draw_measured(
+    ax: Axes, history: pd.DataFrame, palette: Palette, names: tuple[str, ...]
+) -> np.ndarray:
+    """Draw errors measured in wells of known class or on labelled cells; return their ends."""
+    _, beside, mark = _MEASURED[names]
+    error, low, high = (history[name].to_numpy(float) for name in names)
     places = np.flatnonzero(~np.isnan(error))
     if len(places):
         sides = ((error - low)[places].clip(0), (high - error)[places].clip(0))
-        ax.errorbar(places + _BESIDE, error[places], yerr=sides, elinewidth=1.1, **_CONTROL_MARK,
-                    color=palette.ink)  # fmt: skip
+        style = {**mark, "elinewidth": 1.1, "color": palette.ink}
+        ax.errorbar(places + beside, error[places], yerr=sides, **style)
     return high
 
 
@@ -279,10 +293,9 @@ def _explain(figure: Figure, ax: Axes, history: pd.DataFrame, palette: Palette) 
         marks.append(
             Line2D([], [], linestyle="none", marker="x", color=palette.soft, label="no estimate")
         )
-    if history[CONTROL_ERRORS[0]].notna().any():
-        marks.append(
-            Line2D([], [], label="measured in controls", color=palette.ink, **_CONTROL_MARK)
-        )
+    for names, (words, _, mark) in _MEASURED.items():
+        if history[names[0]].notna().any():
+            marks.append(Line2D([], [], label=words, color=palette.ink, **mark))
     figure.legend(
         handles=marks,
         loc="outside lower center",

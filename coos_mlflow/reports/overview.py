@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
 from coos_mlflow.reports.plate import wording
-from coos_mlflow.reports.plate.doubts import ALWAYS_A_CLASS, assumptions
+from coos_mlflow.reports.plate.doubts import ALWAYS_A_CLASS
 from coos_mlflow.reports.plate.headline import far_outside, headline
+from coos_mlflow.reports.plate.labelled import first_error
 from coos_mlflow.reports.plate.wording import shown
 from coos_mlflow.reports.templating import environment
 
@@ -57,7 +58,7 @@ def rank(scored: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
 
 
 def _row(folder: str, drift: dict[str, Any]) -> dict[str, Any]:
-    plates, head = drift["plates"], headline(drift)
+    plates, head, error = drift["plates"], headline(drift), first_error(drift)
     return {
         "name": shown(drift["plate_file"]["name"]),
         "link": f"./{quote(folder, safe='')}/report.html",
@@ -65,8 +66,8 @@ def _row(folder: str, drift: dict[str, Any]) -> dict[str, Any]:
         "far_outside": far_outside(drift),
         "trust": head["trust"],
         "reason": " ".join([drift["reason"], *_own_doubts(head)]),
-        "error": wording.estimate(drift["error"]),
-        "assumptions": assumptions(drift),
+        "error": error,
+        "assumptions": error["how_words"] if drift.get("audit") else error["assumptions"],
         "n_plates": len(plates),
         "n_cells": drift["n_cells"],
         "simulated": _simulated(drift["simulated"]),

@@ -60,6 +60,38 @@ def test_a_measured_error_and_one_without_an_upper_end_are_named_as_such():
     assert said(drift_of(error=measured), "error>12.3") == []
 
 
+AUDIT = {"balanced_error": 3.0, "low": 1.0, "high": 8.0}
+
+
+def test_a_measured_error_is_compared_by_its_upper_end():
+    drift = drift_of("shifted", error=50.0) | {"audit": AUDIT}
+    assert said(drift, "measured-error>8", "measured-error>99.5") == []
+    assert said(drift, "measured-error>7.9") == [
+        "new_plate.h5: measured balanced error 3 %, with 1 to 8 % possible "
+        "(--fail-on measured-error>7.9)"
+    ]
+    assert said(drift, "error>20") != []  # as before: the estimate
+
+
+def test_labels_of_a_person_come_before_control_wells():
+    controls = {"balanced_error": 2.0, "low": 1.0, "high": 30.0, "answer": "measured"}
+    drift = drift_of(error=controls)
+    assert len(said(drift, "measured-error>29")) == 1
+    assert said(drift, "measured-error>30") == []
+    assert said(drift | {"audit": AUDIT}, "measured-error>29") == []
+
+
+def test_what_was_not_measured_does_not_pass():
+    unknown = AUDIT | {"balanced_error": None, "low": None, "high": None}
+    for drift in (
+        drift_of(error=1.0),
+        drift_of() | {"audit": unknown},
+        {**drift_of(), "error": None},
+    ):
+        (words,) = said(drift, "measured-error>100")
+        assert "was not measured" in words
+
+
 @given(st.floats(0, 100), st.integers(0, 1000))
 def test_errors_are_compared_strictly(error, tenths):
     most = tenths / 10
@@ -98,6 +130,7 @@ def test_several_conditions_are_each_named_once():
     [
         *("", "Shifted", "in-range", "cannot tell", "shifted,", "error", "error>", "error>=5"),
         *("error>-1", "error>100.1", "error>nan", "error>1e1", "error>5%", "error<5", "error>٥"),
+        *("measured-error", "measured-error>101", "measured>5", "measured-error>=5"),
     ],
 )
 def test_a_condition_that_is_not_understood_names_those_that_are(text):

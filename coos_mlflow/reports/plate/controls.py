@@ -27,9 +27,9 @@ def controls_section(drift: dict[str, Any]) -> dict[str, Any] | None:
     names = class_names(drift)
     return {
         "sentences": sentences(drift),
-        "overall": _overall(controls),
+        "overall": overall_rows(controls),
         "axis": min(max(controls["high"] or 0, controls["estimated"] or 0, 5.0) * 1.1, 100.0),
-        "recalls": [_recall_row(controls, label, names[label]) for label in controls["classes"]],
+        "recalls": [recall_row(controls, label, names[label]) for label in controls["classes"]],
     }
 
 
@@ -92,23 +92,31 @@ def _misread_words(misread: list[dict[str, Any]], names: list[str], several: boo
     return f"{noun} read wholly wrong: {', '.join(listed)}{rest}."
 
 
-def _overall(controls: dict[str, Any]) -> list[dict[str, Any]]:
-    if controls["balanced_error"] is None:
+def overall_rows(measured: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return rows of a measured balanced error and of the estimate for the same cells.
+
+    Parameters
+    ----------
+    measured : dict
+        `controls` or `audit` of drift.json.
+    """
+    if measured["balanced_error"] is None:
         return []
-    value, low, high = (controls[key] for key in ("balanced_error", "low", "high"))
+    value, low, high = (measured[key] for key in ("balanced_error", "low", "high"))
     words = f"{percent(value)} ({low:.1f} to {high:.1f}{NO_BREAK}%)"
     row = {"key": "new", "title": "Measured", "value": value, "low": low, "high": high}
     rows = [row | {"words": words}]
-    if controls["estimated"] is not None:
-        value = controls["estimated"]
+    if measured["estimated"] is not None:
+        value = measured["estimated"]
         row = {"key": "training", "title": "Estimated", "value": value, "low": None, "high": None}
         rows.append(row | {"words": percent(value)})
     return rows
 
 
-def _recall_row(controls: dict[str, Any], label: int, name: str) -> dict[str, Any]:
+def recall_row(measured: dict[str, Any], label: int, name: str) -> dict[str, Any]:
+    """Return the row of a class's measured recall in %; as `overall_rows`."""
     value, low, high = (
-        100 * controls[key][label] for key in ("recalls", "recall_lows", "recall_highs")
+        100 * measured[key][label] for key in ("recalls", "recall_lows", "recall_highs")
     )
     words = f"{value:.0f}{NO_BREAK}% ({low:.0f} to {high:.0f}{NO_BREAK}%)"
     row = {"key": "new", "title": name, "value": value, "low": low, "high": high}

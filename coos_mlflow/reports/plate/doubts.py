@@ -35,11 +35,12 @@ def assumptions(drift: dict[str, Any]) -> str:
 
 def doubts(drift: dict[str, Any]) -> list[str]:
     """Return sentences on classes that are missing, not judged or unknown, and missed shifts."""
-    found = [_missing(drift), _untold(drift), _not_judged(drift)]
+    found = [_missing(drift), "" if drift.get("audit") else _untold(drift), _not_judged(drift)]
     if drift["verdict"] != SHIFTED:
         titles = {key: split["title"] for key, split in splits(drift).items()}
         found.append(sensitivity.warning(drift["reference"]["sensitivity"], titles))
-    if drift["error"]["answer"] != MEASURED:
+    # A person has looked for cells of no known class.
+    if drift["error"]["answer"] != MEASURED and not drift.get("audit"):
         found.append(ALWAYS_A_CLASS)
     return [sentence for sentence in found if sentence]
 

@@ -12,7 +12,7 @@ from coos_mlflow.drift.error_estimate import AT_LEAST, MEASURED
 from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.reports.plate import wording
 from coos_mlflow.reports.plate.dataset import class_names, splits
-from coos_mlflow.reports.plate.doubts import assumptions
+from coos_mlflow.reports.plate.labelled import first_error
 from coos_mlflow.reports.plate.wording import NO_BREAK
 
 BASELINE = "baseline"
@@ -24,6 +24,8 @@ def error_figures(drift: dict[str, Any]) -> dict[str, Any]:
     estimate = wording.estimate(drift["error"])
     title = "This plate" if len(drift["plates"]) == 1 else "These plates"
     overall = [{"key": "new", "title": title, **estimate}]
+    if drift.get("audit"):
+        overall.insert(0, {"key": "new", "title": "Labelled cells", **first_error(drift)})
     overall += [
         {
             "key": split["mark"],
@@ -36,10 +38,10 @@ def error_figures(drift: dict[str, Any]) -> dict[str, Any]:
         for key, split in splits(drift).items()
         if key in drift["model_errors"]
     ]
-    ends = [row["value"] for row in overall[1:]] + [wording.axis_end(estimate) or 0.0]
+    ends = [row["high"] or row["value"] or 0.0 for row in overall]
+    ends.append(wording.axis_end(estimate) or 0.0)
     return {
         "estimate": estimate,
-        "assumptions": assumptions(drift),
         "overall": overall,
         "axis": min(max([*ends, 5.0]) * 1.1, 100.0),
         "recalls": _recalls(drift["error"], class_names(drift)),
@@ -95,8 +97,8 @@ def record(drift: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``splits``: title and measured error of each. ``rows``: one estimator each, the baseline
-        last.
+        ``splits``: title and measured error of each. ``measured``: that of labelled cells, or
+        None. ``rows``: one estimator each, the baseline last.
     """
     record = drift["error_record"]
     known = {
@@ -119,6 +121,7 @@ def record(drift: dict[str, Any]) -> dict[str, Any]:
             {"title": split["title"], "truth": truths[key], "key": split["mark"]}
             for key, split in known.items()
         ],
+        "measured": (drift.get("audit") or {}).get("balanced_error"),
         "rows": [
             {
                 "title": entry["title"],

@@ -11,10 +11,9 @@ from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
 from coos_mlflow.drift.error_estimate import AT_LEAST, MEASURED
 from coos_mlflow.reports.plate.controls import first_sentence
 from coos_mlflow.reports.plate.doubts import ALWAYS_A_CLASS, doubts
+from coos_mlflow.reports.plate.labelled import MAX_USABLE_ERROR
+from coos_mlflow.reports.plate.labelled import trust as measured_trust
 from coos_mlflow.reports.plate.wording import estimate, percent, plates_words
-
-MAX_USABLE_ERROR = 20.0
-"""Largest balanced error, or share of wrong labels, in % at which labels are called usable."""
 
 _KNOWN_PLATES = {
     "plates": "On Training plates that it was fitted without",
@@ -41,12 +40,13 @@ def headline(drift: dict[str, Any]) -> dict[str, Any]:
     -------
     dict
         ``key`` (a CSS class), ``verdict``, ``reason``, ``trust`` (one sentence on whether to use
-        the labels; before it one on the controls), ``advice`` (why, and what to look at) and
-        ``doubts`` (sentences on what no figure shows).
+        the labels, from labelled cells where there are any; before it one on the controls),
+        ``advice`` (why, and what to look at) and ``doubts`` (sentences on what no figure shows).
     """
     verdict = drift["verdict"]
     sentences = {IN_RANGE: _in_range, CANNOT_TELL: _cannot_tell, SHIFTED: _shifted}
-    trust, advice = sentences[verdict](drift)
+    told = measured_trust if drift.get("audit") else sentences[verdict]
+    trust, advice = told(drift)
     trust = f"{first_sentence(drift)} {trust}".strip()
     return {
         "key": verdict.replace(" ", "-"),

@@ -18,6 +18,7 @@ from coos_mlflow.reports.plate.dataset import class_names, class_styles, short_n
 from coos_mlflow.reports.plate.doubts import MIN_SHARE, compared_classes, not_judged_words
 from coos_mlflow.reports.plate.estimates import error_figures, record, split_errors
 from coos_mlflow.reports.plate.headline import far_outside, headline
+from coos_mlflow.reports.plate.labelled import first_error, labelled_section
 from coos_mlflow.reports.plate.moves import effects, raw_moves
 from coos_mlflow.reports.plate.wells import plate_maps
 from coos_mlflow.reports.plate.wording import shown
@@ -41,9 +42,7 @@ MAX_MAPS = 4
 """Largest number of plates whose maps are drawn; the farthest come first."""
 
 
-def summarise(
-    drift: dict[str, Any], pictures: Pictures, *, command: str | None = None
-) -> dict[str, Any]:
+def summarise(drift: dict[str, Any], pictures: Pictures) -> dict[str, Any]:
     """Collect all that a report shows. Every number in it is a number of drift.json.
 
     Parameters
@@ -52,8 +51,6 @@ def summarise(
         The content of drift.json, schema 6.
     pictures : Pictures
         Of the cells of drift.json and of reference cells.
-    command : str, optional
-        The command line, which drift.json does not hold.
 
     Returns
     -------
@@ -81,6 +78,8 @@ def summarise(
         "by_class": _by_class(drift),
         "sensitivity": _sensitivity(drift),
         "controls": controls_section(drift),
+        "first": first_error(drift),
+        "labelled": labelled_section(drift),
         "error": error_figures(drift),
         "record": record(drift),
         "errors": split_errors(drift),
@@ -90,7 +89,7 @@ def summarise(
         "cells": class_groups(drift, pictures),
         "moves": raw_moves(drift, plates),
         "effects": effects(drift, plates),
-        "provenance": _provenance(drift, command),
+        "provenance": _provenance(drift),
     }
 
 
@@ -231,7 +230,7 @@ def _shares(drift: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _provenance(drift: dict[str, Any], command: str | None) -> list[tuple[str, str]]:
+def _provenance(drift: dict[str, Any]) -> list[tuple[str, str]]:
     """Return names and values of the files, versions and settings behind a report."""
     keys = (
         "plate_file",
@@ -242,9 +241,9 @@ def _provenance(drift: dict[str, Any], command: str | None) -> list[tuple[str, s
         "seed",
         "settings",
         "schema_version",
+        "command",
     )
-    rows = _flat({key: drift[key] for key in keys if key in drift})
-    return rows if command is None else [*rows, ("command", wording.without_controls(command))]
+    return _flat({key: drift[key] for key in keys if key in drift})
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ MAX_SIDE = 128
 """Larger cells are drawn smaller: a page shows hundreds."""
 
 
-def cell_picture(image: np.ndarray) -> bytes:
+def cell_picture(image: np.ndarray, side: int | None = None) -> bytes:
     """Return a cell as WebP: protein in green, nucleus in magenta.
 
     Each channel is rescaled to [0, 1] by its own minimum and maximum: Lu et al. 2019 rescale
@@ -26,14 +26,25 @@ def cell_picture(image: np.ndarray) -> bytes:
     ----------
     image : ndarray, shape (2, crop, crop)
         Raw counts, [protein, nucleus].
+    side : int, optional
+        Height and width of the picture; by default those of the crop, at most `MAX_SIDE`.
     """
     protein, nucleus = (_rescaled(channel) for channel in image)
     rgb = np.stack([0.8 * nucleus, protein, 0.9 * nucleus], axis=2)
-    buffer = io.BytesIO()
-    drawn = Image.fromarray((rgb * 255).astype(np.uint8))
-    drawn.thumbnail((MAX_SIDE, MAX_SIDE))
-    drawn.save(buffer, format="WEBP", quality=QUALITY)
-    return buffer.getvalue()
+    return _webp(rgb, side)
+
+
+def channel_picture(channel: np.ndarray, side: int) -> bytes:
+    """Return one channel of a cell as WebP in grey, rescaled as in `cell_picture`.
+
+    Parameters
+    ----------
+    channel : ndarray, shape (crop, crop)
+        Raw counts.
+    side : int
+        Height and width of the picture.
+    """
+    return _webp(_rescaled(channel), side)
 
 
 def data_uri(picture: bytes, kind: str = "webp") -> str:
@@ -45,3 +56,17 @@ def _rescaled(channel: np.ndarray) -> np.ndarray:
     counts = channel.astype(np.float32)
     low, high = counts.min(), counts.max()
     return (counts - low) / max(high - low, np.float32(1e-9))
+
+
+def _webp(values: np.ndarray, side: int | None) -> bytes:
+    """Return values from 0 to 1 as WebP, smoothly enlarged to `side` pixels."""
+    drawn = Image.fromarray((values * 255).astype(np.uint8))
+    effort = 4
+    if side is None:
+        drawn.thumbnail((MAX_SIDE, MAX_SIDE))
+    else:
+        drawn = drawn.resize((side, side), Image.Resampling.BICUBIC)
+        effort = 1  # a person waits for it
+    buffer = io.BytesIO()
+    drawn.save(buffer, format="WEBP", quality=QUALITY, method=effort)
+    return buffer.getvalue()
