@@ -4,6 +4,7 @@ bundle/
   model.json          representation, parameters, layer, data set, version of the package
   classifier.skops    the fitted pipeline; missing if the representation classifies by itself
   reference/          the cells and figures that drift reports compare with
+  correction.npz      only of a version that was adapted to a plate
   digests.json        SHA-256 of every other file
   ...                 files of the representation, such as learned weights
 """
@@ -23,6 +24,7 @@ from coos_mlflow.classifiers.fit import step_types
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import DataError, RegistryError
 from coos_mlflow.model import _skops
+from coos_mlflow.model.correction import Correction
 from coos_mlflow.model.digests import check_digests, write_digests
 from coos_mlflow.plates.dataset import Dataset, coos7
 from coos_mlflow.representations import Representation
@@ -45,6 +47,7 @@ def save(
     layer: str,
     classifier: Pipeline | None,
     reference: Reference,
+    correction: Correction | None = None,
 ) -> str:
     """Write a model into `folder`, and return the digest of the whole folder."""
     description = {
@@ -62,6 +65,8 @@ def save(
     if classifier is not None:
         _skops.dump(classifier, folder / _CLASSIFIER)
     reference.save(folder / _REFERENCE)
+    if correction is not None:
+        correction.save(folder)
     return write_digests(folder)
 
 
