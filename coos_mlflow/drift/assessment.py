@@ -160,8 +160,8 @@ class Assessor:
             reference.calibration.margin[chosen],
             reference.confusions.get("training"),
         )
-        rounded: dict[str, Any] = _rounded(assessment)
-        return rounded
+        found: dict[str, Any] = rounded(assessment)
+        return found
 
 
 def assess(
@@ -407,12 +407,12 @@ def _reference_entry(known: verdict.ReferencePlates, training_predictions: str) 
     }
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Round every float, because the last bits of sums can differ between computers."""
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
+        return [rounded(item) for item in value]
     if isinstance(value, float):
         return float(f"{round(value, _PLACES):.{_DIGITS}g}")
     return value

@@ -47,7 +47,7 @@ from coos_mlflow.registry.runs import (
     store_name,
     training_experiment,
 )
-from coos_mlflow.registry.scoring_runs import find_run, log_results
+from coos_mlflow.registry.scoring_runs import find_run, log_results, update_run
 
 _MODELS, _FACTS, _LOGGED = "rows", "row.json", "logged.txt"
 _RUNS = "unsent"
@@ -380,7 +380,8 @@ def pending_model(fingerprint: str) -> PendingModel:
 def log_or_keep(results: Results, *, new: bool = False) -> str:
     """Return the id of the run of results; log the run first if there is none.
 
-    If logging fails, a file in the cache records the run for `coos sync`.
+    A run that is there is brought up to date with the labelled cells. If logging fails, a file in
+    the cache records the run for `coos sync`.
 
     Parameters
     ----------
@@ -402,7 +403,10 @@ def log_or_keep(results: Results, *, new: bool = False) -> str:
     lock = pending.lock() if kept_on_disk else nullcontext()
     try:
         with lock:
-            run_id = (None if new else find_run(results)) or log_results(results)
+            found = None if new else find_run(results)
+            if found and results.drift.get("audit"):
+                update_run(found, results)
+            run_id = found or log_results(results)
     except (RunNotLoggedError, MlflowException, OSError) as error:
         sync = "`coos sync`, or the same command," if kept_on_disk else "the same command"
         raise RunNotLoggedError(

@@ -23,7 +23,10 @@ RESULTS = PREDICTIONS, WELLS, WELLS_CSV, DRIFT, REPORT, REPORT_MD = (
 CENTRES = "centres.csv"
 """Name of the table that results of a plate have whose cells were cut out of images."""
 
-ALL_NAMES = (*RESULTS, CENTRES)
+AUDIT = "audit.csv"
+"""Name of the labels that people gave to cells of the plate (`coos_mlflow.audit.labels_file`)."""
+
+ALL_NAMES = (*RESULTS, CENTRES, AUDIT)
 """Names of all files that the folder of a plate's results may hold."""
 
 _FACTS = (

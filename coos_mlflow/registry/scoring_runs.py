@@ -13,7 +13,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelInput, Run
+from mlflow.entities import LoggedModelInput, Metric, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from coos_mlflow.drift.error_estimate import MEASURED
@@ -21,7 +21,15 @@ from coos_mlflow.drift.image_quality import VIEWS
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.artifacts import describe_dataset, log_input, metric_name
 from coos_mlflow.registry.notes import NOTE, top_of, version_link
-from coos_mlflow.registry.results import PREDICTIONS, REPORT, REPORT_MD, RESULTS, Results
+from coos_mlflow.registry.results import (
+    AUDIT,
+    DRIFT,
+    PREDICTIONS,
+    REPORT,
+    REPORT_MD,
+    RESULTS,
+    Results,
+)
 from coos_mlflow.registry.runs import SCORING_EXPERIMENT, prepare_store, run
 
 ESTIMATES = ("estimated_error", "estimated_error_low", "estimated_error_high")
@@ -30,6 +38,13 @@ ESTIMATES = ("estimated_error", "estimated_error_low", "estimated_error_high")
 CONTROL_ERRORS = ("control_error", "control_error_low", "control_error_high")
 """Metrics of a scoring run with a plate map: the balanced error measured in wells of known class in
 %, and its 95 % interval."""
+
+MEASURED_ERRORS = ("measured_error", "measured_error_low", "measured_error_high")
+"""Metrics of a scoring run with labelled cells: the balanced error that they measure in %, and its
+95 % interval."""
+
+LABELLED = "labelled_cells"
+"""Metric of a scoring run: number of cells that a person labelled."""
 
 COLUMNS = (
     "run_id",
@@ -44,11 +59,15 @@ COLUMNS = (
     *(f"usual_{view}" for view in VIEWS),
     *ESTIMATES,
     *CONTROL_ERRORS,
+    *MEASURED_ERRORS,
+    LABELLED,
     "simulated_plate",
     "simulated_model",
     "results",
 )
 """Columns of `read_history`; ``usual`` is the largest distance of an ordinary plate."""
+
+_FIGURES = (*ESTIMATES, *CONTROL_ERRORS, *MEASURED_ERRORS, LABELLED)
 
 _JOB_TAG = "coos_mlflow.job"
 
@@ -87,10 +106,36 @@ def log_results(results: Results) -> str:
         log_input(dataset, "scoring", {"sha256": sha256}, linked)
         # Without the model's id: MLflow's table of models would get columns for each plate.
         mlflow.log_metrics(_metrics(drift, results.seconds))
-        for name in RESULTS:
-            if name != PREDICTIONS:  # grows with the cells
+        for name in (*RESULTS, AUDIT):
+            if name != PREDICTIONS and (folder / name).is_file():  # predictions grow with the cells
                 mlflow.log_artifact(str(folder / name))
         return str(active.info.run_id)
+
+
+def update_run(run_id: str, results: Results) -> None:
+    """Give the run of results the error that labelled cells measure, and the pages with it."""
+    drift, folder, client = results.drift, results.folder, MlflowClient()
+    for name in (AUDIT, DRIFT, REPORT, REPORT_MD):
+        if (folder / name).is_file():
+            client.log_artifact(run_id, str(folder / name))
+    metrics = {key: value for key, value in _measured(drift).items() if value is not None}
+    moment = int(datetime.now(UTC).timestamp() * 1000)
+    model = drift["model"]
+    client.log_batch(
+        run_id,
+        metrics=[Metric(key, value, moment, 0) for key, value in metrics.items()],
+        tags=[RunTag(NOTE, _note(folder, model["name"], model["version"]))],
+    )
+
+
+def _measured(drift: dict[str, Any]) -> dict[str, float | None]:
+    """Return the metrics that come from labelled cells; none without any."""
+    audit = drift.get("audit")
+    if audit is None:
+        return {}
+    keys = ("balanced_error", "low", "high", "n_cells")
+    names = (*MEASURED_ERRORS, LABELLED)
+    return {name: audit[key] for name, key in zip(names, keys, strict=True)}
 
 
 def _note(folder: Path, name: str, version: str) -> str:
@@ -126,6 +171,7 @@ def _metrics(drift: dict[str, Any], seconds: float) -> dict[str, float]:
         metrics |= {name: found.get(key) for name, key in zip(ESTIMATES, keys, strict=True)}
     controls = drift.get("controls") or {}
     metrics |= {name: controls.get(key) for name, key in zip(CONTROL_ERRORS, keys, strict=True)}
+    metrics |= _measured(drift)
     return {name: value for name, value in metrics.items() if value is not None}
 
 
@@ -250,7 +296,7 @@ def _row(run: Run) -> dict[str, Any]:
             for figure in ("distance", "usual")
             for view in VIEWS
         },
-        **{key: metrics.get(key, math.nan) for key in (*ESTIMATES, *CONTROL_ERRORS)},
+        **{key: metrics.get(key, math.nan) for key in _FIGURES},
         **{key: tags.get(key) == "True" for key in ("simulated_plate", "simulated_model")},
         "results": tags.get("results", ""),
     }

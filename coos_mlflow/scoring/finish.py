@@ -5,7 +5,6 @@ The folder of results appears complete or not at all.
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,24 +13,28 @@ from typing import Any
 import numpy as np
 
 from coos_mlflow._utils.files import put_in_place
+from coos_mlflow.audit.lock import locked
 from coos_mlflow.drift.assessment import assess
 from coos_mlflow.drift.collect import Collected, Collector
 from coos_mlflow.drift.example_cells import ExamplePicker
-from coos_mlflow.drift.reference import Reference, ReferenceCells
+from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import CoosError, OutputError
 from coos_mlflow.plates.copies import CopyFinder
 from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.flags import USABLE, FlagCounter
 from coos_mlflow.plates.reader import Plate
-from coos_mlflow.registry.results import CENTRES, DRIFT, PREDICTIONS, REPORT, REPORT_MD
-from coos_mlflow.reports.plate.cells import Pictures, ReferencePicture
-from coos_mlflow.reports.plate.figures.cells import cell_picture
-from coos_mlflow.reports.plate.html import render
-from coos_mlflow.reports.plate.markdown import render_markdown
-from coos_mlflow.reports.plate.summary import summarise
+from coos_mlflow.registry.results import AUDIT, CENTRES, PREDICTIONS
+from coos_mlflow.scoring.audited import audit_entry
 from coos_mlflow.scoring.centres import write_centres
-from coos_mlflow.scoring.job import Job, check_replaceable, found_assessment, found_results
+from coos_mlflow.scoring.job import (
+    Job,
+    check_labels,
+    check_replaceable,
+    found_assessment,
+    found_results,
+)
 from coos_mlflow.scoring.layout_columns import LayoutColumns
+from coos_mlflow.scoring.pages import example_cells, write_pages
 from coos_mlflow.scoring.parts import WorkFolder
 from coos_mlflow.scoring.predictions import PredictionWriter, names_of, read_predictions
 from coos_mlflow.scoring.wells_table import wells_table, write_wells
@@ -78,10 +81,12 @@ def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, An
     new = None
     try:
         new = work.results()
-        drift = _write(plate, work, reference, new)
-        job.check_unchanged()
-        check_replaceable(job)
-        put_in_place(new, job.folder)
+        with locked(job.folder, make=False):
+            check_labels(job)
+            drift = _write(plate, work, reference, new)
+            job.check_unchanged()
+            check_replaceable(job)
+            put_in_place(new, job.folder)
     except CoosError:
         raise
     except OSError as error:
@@ -105,20 +110,17 @@ def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> d
             drift = _assess(plate, gathered, reference, job)
             examples = gathered.examples.thumbnails()
     write_centres(plate, new / PREDICTIONS, new / CENTRES)
-    drift |= job.facts
+    drift |= job.facts | {"plate_path": str(job.plate.absolute()), "command": job.command}
     for controls in (drift["controls"], *(entry["controls"] for entry in drift["plates"])):
         if controls and job.layout:
             controls["column"] = job.layout.class_column
     for well in drift["wells"]:
         well["layout"] = columns.values((well["plate"], well["well"]))
-    text = json.dumps(drift, indent=1, sort_keys=True) + "\n"
-    (new / DRIFT).write_text(text)
-    drift = json.loads(text)  # in the order of the file, as if it had been read from there
+    if (job.folder / AUDIT).is_file():
+        shutil.copyfile(job.folder / AUDIT, new / AUDIT)
+    drift["audit"] = audit_entry(new, drift)
+    drift = write_pages(new, drift, examples, reference.cells)
     write_wells(wells_table(drift, _empty_wells(plate, drift), columns), new, facts)
-    shown = _pictures(examples, reference.cells)
-    page = summarise(drift, shown, command=job.command)
-    (new / REPORT).write_text(render(page), encoding="utf-8")
-    (new / REPORT_MD).write_text(render_markdown(page), encoding="utf-8")
     new.chmod(0o755)
     return drift
 
@@ -150,9 +152,7 @@ def _taken_over(
         stop = start + len(flags)
         writer.add(plate.origins(start, stop), probabilities, flags)
         start = stop
-    indices = sorted({cell["index"] for cell in before["cells"]})
-    batches = (next(plate.batches(1, index, index + 1)) for index in indices)
-    return before, {cells.start: cells.images[0] for cells in batches}
+    return before, example_cells(plate, before)
 
 
 def _empty_wells(plate: Plate, drift: dict[str, Any]) -> list[tuple[str, str]]:
@@ -162,17 +162,6 @@ def _empty_wells(plate: Plate, drift: dict[str, Any]) -> list[tuple[str, str]]:
     there = set(zip(plates[placed].tolist(), wells[placed].tolist(), strict=True))
     counted = {(well["plate"], well["well"]) for well in drift["wells"]}
     return [pair for pair in there - counted if pair[1]]
-
-
-def _pictures(examples: dict[int, np.ndarray], reference: ReferenceCells) -> Pictures:
-    """Return the pictures of the chosen cells and of the reference cells."""
-    columns = (reference.images, reference.labels, reference.splits, reference.plates)
-    known = [
-        ReferencePicture(cell_picture(image), int(label), str(split), str(plate))
-        for image, label, split, plate in zip(*columns, strict=True)
-    ]
-    own = {index: cell_picture(thumbnail) for index, thumbnail in examples.items()}
-    return Pictures(own, known)
 
 
 def _gather(

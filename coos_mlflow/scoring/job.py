@@ -15,12 +15,14 @@ from typing import Any, NamedTuple
 
 from coos_mlflow._utils.files import check_folder
 from coos_mlflow._utils.versions import package_versions
+from coos_mlflow.audit.labels_file import read_labels, sample_of
+from coos_mlflow.audit.lock import locked
 from coos_mlflow.drift.assessment import SCHEMA_VERSION
-from coos_mlflow.errors import DataError
+from coos_mlflow.errors import DataError, OutputError
 from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.layout import Layout
 from coos_mlflow.plates.reader import file_digest, open_plate
-from coos_mlflow.registry.results import ALL_NAMES, DRIFT, RESULTS, key_of
+from coos_mlflow.registry.results import ALL_NAMES, AUDIT, DRIFT, RESULTS, key_of
 from coos_mlflow.registry.versions import ModelRef
 from coos_mlflow.scoring.predictions import BATCH
 
@@ -245,7 +247,7 @@ def _found(job: Job, facts: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def check_replaceable(job: Job) -> None:
-    """Refuse to replace other results than those of the same cells.
+    """Refuse to replace other results than those of the same cells, and labels of other results.
 
     Layout, classes of wells, and whether wells are mixed may change.
 
@@ -254,3 +256,24 @@ def check_replaceable(job: Job) -> None:
     OutputError
     """
     check_folder(job.folder, job.force or _found(job, job.cell_facts) is not None, ALL_NAMES)
+    with locked(job.folder, make=False):
+        check_labels(job)
+
+
+def check_labels(job: Job) -> None:
+    """Refuse results that the labels in their folder would not fit: they are a person's work.
+
+    Raises
+    ------
+    OutputError
+    """
+    path = job.folder / AUDIT
+    try:
+        labels = read_labels(path)
+    except DataError as error:
+        raise OutputError(str(error)) from error
+    if any(label.sample != sample_of(job.facts) for label in labels):
+        raise OutputError(
+            f"{path}: holds {len(labels):,} labels of another model version or plate, which the "
+            "new results would not fit; move the file elsewhere, or choose another --out folder."
+        )

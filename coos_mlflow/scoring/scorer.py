@@ -18,6 +18,7 @@ from coos_mlflow._utils.progress import progress, say
 from coos_mlflow._utils.signals import raise_swallowed_signal
 from coos_mlflow._utils.timings import Timings
 from coos_mlflow._utils.versions import check_fits
+from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import CoosError, OutputError, RegistryError, without_passwords
 from coos_mlflow.model import bundle as bundles
 from coos_mlflow.model.bundle import ARTIFACT, DESCRIPTION
@@ -40,7 +41,7 @@ from coos_mlflow.serving.decoding import as_images
 _MIN_FREE_BYTES = 2**20
 """If less free space than this remains, a failed write is reported as "disk full"."""
 
-MAX_COMMAND_LENGTH = 1000
+MAX_COMMAND_LENGTH = 990
 """Most characters of the command that the report repeats."""
 
 
@@ -100,11 +101,7 @@ class Scorer:
     def _of(cls, model: versions.ModelRef, files: Path, precision: str) -> Scorer:
         bundle = bundles.find(files)
         if bundle is None and model.ours:
-            raise RegistryError(
-                f"{model}: {versions.artifact_location(model)} holds no "
-                f"artifacts/{ARTIFACT}/{DESCRIPTION}; bring its files back; if they "
-                f"were deleted, {model.recovery_hint}."
-            )
+            raise _not_whole(model)
         if bundle is None:
             raise RegistryError(
                 f"{model} is no cell classifier of coos-mlflow; `coos models list` shows those."
@@ -261,6 +258,48 @@ class Scorer:
             for part in score_blocks(self.cell_model, plate, missing, advance, timings):
                 with timings.stage("write"):
                     work.write(part)
+
+
+def load_reference(name: str, version: str, model_id: str | None) -> Reference:
+    """Load what a registered version remembers of Training, without its classifier.
+
+    Parameters
+    ----------
+    name, version : str
+    model_id : str or None
+        Id that the version must have.
+
+    Raises
+    ------
+    RegistryError
+        When the store is away, the version was deleted or is another one, or cannot be read.
+    OutputError
+        When the disk is too full for a copy of its files.
+    """
+    prepare_store(make=False)
+    model = versions.resolve(f"{name}/{version}")
+    if model.model_id != model_id:
+        raise RegistryError(
+            f"{model} in {versions.registry_uri()} is not the one that is asked for (id "
+            f"{model.model_id}, expected {model_id}); name the store where that is registered."
+        )
+    copy = _copied(model)
+    try:
+        bundle = bundles.find(copy)
+        if bundle is None:
+            raise _not_whole(model)
+        description = bundles.read_description(bundle, model.digest)
+        return bundles.load_reference(bundle, bundles.dataset_of(description))
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
+
+
+def _not_whole(model: versions.ModelRef) -> RegistryError:
+    return RegistryError(
+        f"{model}: {versions.artifact_location(model)} holds no "
+        f"artifacts/{ARTIFACT}/{DESCRIPTION}; bring its files back; if they "
+        f"were deleted, {model.recovery_hint}."
+    )
 
 
 def _copied(model: versions.ModelRef) -> Path:

@@ -41,9 +41,7 @@ MAX_MAPS = 4
 """Largest number of plates whose maps are drawn; the farthest come first."""
 
 
-def summarise(
-    drift: dict[str, Any], pictures: Pictures, *, command: str | None = None
-) -> dict[str, Any]:
+def summarise(drift: dict[str, Any], pictures: Pictures) -> dict[str, Any]:
     """Collect all that a report shows. Every number in it is a number of drift.json.
 
     Parameters
@@ -52,8 +50,6 @@ def summarise(
         The content of drift.json, schema 6.
     pictures : Pictures
         Of the cells of drift.json and of reference cells.
-    command : str, optional
-        The command line, which drift.json does not hold.
 
     Returns
     -------
@@ -90,7 +86,7 @@ def summarise(
         "cells": class_groups(drift, pictures),
         "moves": raw_moves(drift, plates),
         "effects": effects(drift, plates),
-        "provenance": _provenance(drift, command),
+        "provenance": _provenance(drift),
     }
 
 
@@ -231,7 +227,7 @@ def _shares(drift: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _provenance(drift: dict[str, Any], command: str | None) -> list[tuple[str, str]]:
+def _provenance(drift: dict[str, Any]) -> list[tuple[str, str]]:
     """Return names and values of the files, versions and settings behind a report."""
     keys = (
         "plate_file",
@@ -242,9 +238,9 @@ def _provenance(drift: dict[str, Any], command: str | None) -> list[tuple[str, s
         "seed",
         "settings",
         "schema_version",
+        "command",
     )
-    rows = _flat({key: drift[key] for key in keys if key in drift})
-    return rows if command is None else [*rows, ("command", wording.without_controls(command))]
+    return _flat({key: drift[key] for key in keys if key in drift})
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -233,6 +233,7 @@ def scored(random_cells) -> Callable[..., tuple[dict[str, Any], Pictures]]:
             "wells": entries,
             "wells_have_classes": True,
             "controls": None,
+            "audit": None,
             "mixed_wells": False,
             "layout": None,
             "edge_wells": edge_against_inner(entries),

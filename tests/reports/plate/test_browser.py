@@ -171,7 +171,7 @@ def test_the_answer_fits_on_the_first_screen_of_a_phone(opened, scored, make_ent
 def test_hostile_names_come_out_as_text(opened, scored, make_entry, name):
     drift, pictures = scored([make_entry(name), make_entry("b")], wells=(name, "B02"))
     drift["plate_file"]["name"] = drift["model"]["name"] = name
-    page = opened(render(summarise(drift, pictures, command=name)))
+    page = opened(render(summarise(drift | {"command": name}, pictures)))
     seen = name[:20].replace("\0", "�").replace("\u202e", "�")
     assert seen in text_of(page, "header")
     ActionChains(page).move_to_element(wells(page, 0)[0]).perform()

@@ -171,7 +171,7 @@ def test_hostile_names_come_out_as_text(scored, make_entry, name):
         cells[0]["plate"] = name
     drift["dataset"]["classes"][2] |= {"name": name, "short": name}
     drift["dataset"]["splits"][1] |= {"title": name, "meaning": name}
-    page = Page(render(summarise(drift, pictures, command=name)))
+    page = Page(render(summarise(drift | {"command": name}, pictures)))
     harmless = page_of(scored([make_entry("a"), make_entry("b")], wells=("w", "w2")))
     assert {tag for tag, _ in page.elements} <= {tag for tag, _ in harmless.elements}
     for _, attributes in page.elements:

@@ -45,7 +45,8 @@ def test_tables_are_aligned_and_narrow(scored, make_entry, n):
     for entry in drift["error_record"]["estimators"] + drift["effects"]["statistics"]:
         entry["title"] += " under a title that goes on and on"
     drift["error_record"]["estimators"][0]["splits"]["test3"]["estimate"] = 0.1
-    text = render_markdown(summarise(drift, pictures, command="coos-score " + "plate.h5 " * 40))
+    drift["command"] = "coos-score " + "plate.h5 " * 40
+    text = render_markdown(summarise(drift, pictures))
     tables = tables_of(text)
     assert len(tables) == 9
     for lines in tables:
@@ -81,7 +82,7 @@ def test_hostile_names_are_text(scored, make_entry, name):
     drift, pictures = scored([make_entry(name, "shifted", 2.2), make_entry("b")], wells=(name,))
     drift["verdict"] = "in range"
     drift["plate_file"]["name"] = drift["model"]["trained_on"] = name
-    text = render_markdown(summarise(drift, pictures, command=name))
+    text = render_markdown(summarise(drift | {"command": name}, pictures))
     assert not [
         letter for letter in text if unicodedata.category(letter)[0] == "C" and letter != "\n"
     ]
@@ -106,7 +107,7 @@ def test_every_text_of_the_summary_is_escaped(scored, make_entry, n):
     plates = [make_entry(str(k), "shifted", 2.2) for k in range(n)]
     drift, pictures = scored(plates, simulated=(True, True))
     drift["left_out"]["nameless"] = 3
-    summary = summarise(drift, pictures, command="coos-score plate.h5")
+    summary = summarise(drift | {"command": "coos-score plate.h5"}, pictures)
     text = render_markdown(with_texts_replaced(summary, "<b>`a`|[c](d)\n#\0"))
     assert text.count("a\\`\\|") > 100
     assert not re.search(r"(?<!\\)[<`\[]|\n#\0", text)

@@ -14,8 +14,8 @@ from coos_mlflow.reports.plate.summary import MAX_PLATES, summarise
 from coos_mlflow.reports.plate.wording import LEFT_OUT, estimate, shown
 
 
-def summary_of(arguments, **more):
-    return summarise(*arguments, **more)
+def summary_of(arguments):
+    return summarise(*arguments)
 
 
 def test_the_estimate_has_a_figure_a_range_and_the_plain_share(scored):
@@ -340,7 +340,8 @@ def test_how_training_was_predicted_is_said(scored, how):
 
 
 def test_provenance_is_flat_text_and_tells_the_command(scored):
-    rows = summary_of(scored(), command="coos-score x\0")["provenance"]
+    drift, pictures = scored()
+    rows = summary_of((drift | {"command": "coos-score x\0"}, pictures))["provenance"]
     assert rows[:2] == [("plate file: name", "new_plate.h5"), ("plate file: sha256", "ab" * 32)]
     assert rows[-1] == ("command", "coos-score x\N{REPLACEMENT CHARACTER}")
     assert not any("seconds" in name for name, _ in rows)
