@@ -12,6 +12,7 @@ bundle/
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,6 @@ def save(
     layer: str,
     classifier: Pipeline | None,
     reference: Reference,
-    correction: Correction | None = None,
 ) -> str:
     """Write a model into `folder`, and return the digest of the whole folder."""
     description = {
@@ -65,8 +65,19 @@ def save(
     if classifier is not None:
         _skops.dump(classifier, folder / _CLASSIFIER)
     reference.save(folder / _REFERENCE)
-    if correction is not None:
-        correction.save(folder)
+    return write_digests(folder)
+
+
+def save_adapted(folder: Path, parent: Path, correction: Correction) -> str:
+    """Write the model in `parent` with a correction into `folder`, and return its digest.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written.
+    """
+    shutil.copytree(parent, folder)
+    correction.save(folder)
     return write_digests(folder)
 
 

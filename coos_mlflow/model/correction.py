@@ -95,7 +95,9 @@ class Correction:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in expected}
         except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-            raise RegistryError(f"{path}: cannot be read ({error}); adapt the model again.") from error
+            raise RegistryError(
+                f"{path}: cannot be read ({error}); adapt the model again."
+            ) from error
         for name, array in arrays.items():
             if array.shape != expected[name] or array.dtype.kind != "f":
                 raise RegistryError(

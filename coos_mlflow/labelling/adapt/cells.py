@@ -55,15 +55,24 @@ class LabelledCells:
         """Return the cells at `rows` (numbers or a mask)."""
         return LabelledCells(*(values[rows] for values in vars(self).values()))
 
-    def for_fit(self) -> LabelledCells:
-        """Return the cells with weights that a fit can bear: none is huge, their mean is 1."""
-        clipped = np.minimum(self.weights, MOST_WEIGHT * np.median(self.weights))
-        return replace(self, weights=clipped / clipped.mean())
 
+def for_fit(cells: LabelledCells, controls: LabelledCells | None = None) -> LabelledCells:
+    """Return cells with weights that a fit can bear, and those of control wells with them.
 
-def joined(first: LabelledCells, second: LabelledCells) -> LabelledCells:
-    """Return the cells of both."""
-    pairs = zip(vars(first).values(), vars(second).values(), strict=True)
+    The weights of labelled cells are clipped, and their mean is 1. Cells of control wells say
+    nothing of how common classes are, so those of a class weigh at most as much together as its
+    labelled cells do.
+    """
+    clipped = np.minimum(cells.weights, MOST_WEIGHT * np.median(cells.weights))
+    own = replace(cells, weights=clipped / clipped.mean())
+    if controls is None:
+        return own
+    labelled = np.bincount(own.truths, own.weights, own.n_classes)
+    there = np.bincount(controls.truths, minlength=own.n_classes)
+    shares = np.minimum(labelled / np.maximum(there, 1), 1.0)
+    known = replace(controls, weights=shares[controls.truths])
+    known = known.select(known.weights > 0)
+    pairs = zip(vars(own).values(), vars(known).values(), strict=True)
     return LabelledCells(*(np.concatenate(pair) for pair in pairs))
 
 

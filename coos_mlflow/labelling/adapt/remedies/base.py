@@ -31,9 +31,9 @@ class Remedy:
     needs_classifier : bool
         Whether it shifts the features, which a network that classifies by itself does not read.
     fit : callable
-        ``fit(model, cells, strength)`` takes a `CellModel` without a correction, and cells with
-        weights whose mean is 1 (`LabelledCells.for_fit`). It returns a `Correction`. The same
-        arguments must give the same correction.
+        ``fit(model, cells, strength)`` takes a `CellModel` without a correction, and cells whose
+        weights are about 1 (`coos_mlflow.labelling.adapt.cells.for_fit`). It returns a
+        `Correction`. The same arguments must give the same correction.
     """
 
     title: str

@@ -31,7 +31,7 @@ def _fit(model: CellModel, cells: LabelledCells, strength: float) -> Correction:
 REMEDY = Remedy(
     title="last layer",
     meaning="new weights of the model's main axes for each class",
-    strengths=(3.0, 10.0, 30.0),
+    strengths=(3.0, 10.0),
     needs_classifier=False,
     fit=_fit,
 )

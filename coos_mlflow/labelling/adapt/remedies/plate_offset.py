@@ -1,10 +1,10 @@
 """Plate offset: a shift of the features that all classes of the plate share, taken back.
 
 Focus, light or staining move the cells of a plate together. The shift is the mean difference
-between labelled cells and what the model knows of their classes, with every class counting alike.
-It is shrunk on each axis by how sure it is (empirical Bayes, Efron and Morris 1973, J. Am. Stat.
-Assoc. 68, 117-130): shifts as large as those between Training plates, or as the one that is seen,
-are kept. Class weights follow on the shifted features.
+between labelled cells and what the model knows of their classes. It is shrunk on each axis by how
+sure it is (empirical Bayes, Efron and Morris 1973, J. Am. Stat. Assoc. 68, 117-130): shifts as
+large as those between Training plates, or as the one that is seen, are kept. Class weights follow
+on the shifted features.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ def _shift(model: CellModel, cells: LabelledCells) -> np.ndarray:
     known = np.isfinite(around).all(axis=1)
     if not known.any():
         return np.zeros(around.shape[1])
-    around, truths, weights = around[known], cells.truths[known], cells.weights[known]
-    weights = weights / np.bincount(truths, weights)[truths] * np.bincount(truths)[truths]
+    around, weights = around[known], cells.weights[known]
     shift = np.average(around, axis=0, weights=weights)
     spread = np.average((around - shift) ** 2, axis=0, weights=weights)
     unsure = spread * (weights**2).sum() / weights.sum() ** 2
