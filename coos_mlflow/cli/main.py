@@ -19,6 +19,7 @@ from coos_mlflow import __version__
 from coos_mlflow._utils.signals import raise_on_signals
 from coos_mlflow._utils.streams import lost_output, make_safe
 from coos_mlflow.cli import (
+    adapt,
     audit,
     crop,
     dataset,
@@ -45,7 +46,7 @@ GROUPS = {
     ),
     "Training": ("weights", "train", "table3"),
     "Models": ("models",),
-    "Scoring": ("score", "label", "audit", "drift"),
+    "Scoring": ("score", "label", "audit", "adapt", "drift"),
     "Tracking store": ("sync",),
 }
 """The commands by topic, in the order in which they are used."""
@@ -79,6 +80,7 @@ simulate.register(app)
 train.register(app)
 table3.register(app)
 history.register(app)
+adapt.register(app)
 score.register(app)
 label.register(app)
 audit.register(app)

@@ -104,7 +104,7 @@ def show_versions(versions: list[Version], title: str) -> None:
         table.add_row(
             str(version.number),
             _plain("\n".join(_aliases(version)) or "-"),
-            _plain(version.model.tags.get("layer", "-")),
+            _plain("\n".join(_layer(version))),
             _data(version),
             figure(version.left_out_error),
             *_error_cells(version, splits),
@@ -113,6 +113,8 @@ def show_versions(versions: list[Version], title: str) -> None:
         )
     Console(highlight=False).print(table)
     _say("left out: on Training, each plate predicted by a fit without it")
+    if any(version.adapted for version in versions):
+        _say("from v1: adapted from version 1 to the plate of its alias, and good for that alone")
 
 
 def show_details(details: Details) -> None:
@@ -145,6 +147,12 @@ def _facts(details: Details) -> Iterable[tuple[str, object]]:
     version, files = details.version, details.files
     model, tags = version.model, version.model.tags
     yield "aliases", ", ".join(_aliases(version, " ")) or "none"
+    if made_for := version.adapted:
+        yield "adapted from", f"version {made_for.parent} by {made_for.labels} labelled cells"
+        yield "adapted to", f"{made_for.plate} alone, by {made_for.remedy}"
+        yield "plate SHA-256", made_for.sha256
+        yield "error before", _interval_words(made_for.before)
+        yield "error after", _interval_words(made_for.after)
     fitting = f", fits the installed {__version__}" if version.fits else ""
     made_by = f"coos-mlflow {_package(version, ', ')}{fitting}"
     yield "made", f"{version.made:%Y-%m-%d %H:%M} UTC by {made_by}"
@@ -250,6 +258,12 @@ def _data(version: Version) -> Text:
     return Text("SIMULATED" if name.lower() == "simulated" else f"{name} SIMULATED", style=_LOUD)
 
 
+def _layer(version: Version) -> list[str]:
+    """Return the layer of a version, and the version from which it was adapted to a plate."""
+    layer = version.model.tags.get("layer", "-")
+    return [layer] if version.adapted is None else [layer, f"from v{version.adapted.parent}"]
+
+
 def _aliases(version: Version, gap: str = "\n") -> list[str]:
     return [f"{a}{gap}(pinned)" if a in version.pinned else a for a in version.aliases]
 
@@ -260,6 +274,12 @@ def _package(version: Version, gap: str) -> Text:
     if version.fits:
         return Text(made_by)
     return Text(f"{made_by}{gap}unfit for{gap[-1]}{__version__}", style=_LOUD)
+
+
+def _interval_words(figures: tuple[float, float, float]) -> str:
+    """Return an error on left-out labelled cells with its 95 % interval."""
+    value, low, high = figures
+    return f"{figure(value)} % on left-out labelled cells, 95 % interval {_interval(low, high)}"
 
 
 def _interval(low: float, high: float) -> str:

@@ -54,6 +54,12 @@ class Projection:
     scale: np.ndarray
     components: np.ndarray
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of features and of axes."""
+        dims, d = self.components.shape
+        return d, dims
+
     def project(self, features: np.ndarray) -> np.ndarray:
         """Return features (n, D) on the axes, shape (n, dims), float32."""
         standardised = (np.asarray(features, dtype=np.float32) - self.mean) / self.scale

@@ -4,6 +4,7 @@ bundle/
   model.json          representation, parameters, layer, data set, version of the package
   classifier.skops    the fitted pipeline; missing if the representation classifies by itself
   reference/          the cells and figures that drift reports compare with
+  correction.npz      only of a version that was adapted to a plate
   digests.json        SHA-256 of every other file
   ...                 files of the representation, such as learned weights
 """
@@ -11,6 +12,7 @@ bundle/
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from coos_mlflow.classifiers.fit import step_types
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import DataError, RegistryError
 from coos_mlflow.model import _skops
+from coos_mlflow.model.correction import Correction
 from coos_mlflow.model.digests import check_digests, write_digests
 from coos_mlflow.plates.dataset import Dataset, coos7
 from coos_mlflow.representations import Representation
@@ -62,6 +65,19 @@ def save(
     if classifier is not None:
         _skops.dump(classifier, folder / _CLASSIFIER)
     reference.save(folder / _REFERENCE)
+    return write_digests(folder)
+
+
+def save_adapted(folder: Path, parent: Path, correction: Correction) -> str:
+    """Write the model in `parent` with a correction into `folder`, and return its digest.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written.
+    """
+    shutil.copytree(parent, folder)
+    correction.save(folder)
     return write_digests(folder)
 
 

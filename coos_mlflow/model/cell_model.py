@@ -17,6 +17,7 @@ from coos_mlflow.classifiers.fit import class_probabilities
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.model import bundle
+from coos_mlflow.model.correction import Correction
 from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.representations import PROBABILITIES, Representation, create
 from coos_mlflow.representations.nn.precision import AUTO, FP32
@@ -54,13 +55,14 @@ class CellModel:
     """A representation, one of its layers, a classifier on it, and the drift reference.
 
     Without a classifier the representation classifies by itself, and the layer is used for the
-    drift report only.
+    drift report only. A model that was adapted to a plate has a correction.
     """
 
     representation: Representation
     layer: str
     classifier: Pipeline | None
     reference: Reference
+    correction: Correction | None = None
 
     @classmethod
     def load(cls, folder: Path, digest: str | None = None) -> CellModel:
@@ -86,11 +88,13 @@ class CellModel:
         )
         _check_version(representation, description)
         representation.restore(folder)
+        reference = bundle.load_reference(folder, dataset)
         return cls(
             representation,
             description["layer"],
             bundle.load_classifier(folder) if description["classifier"] else None,
-            bundle.load_reference(folder, dataset),
+            reference,
+            Correction.load(folder, *reference.projection.shape, dataset.n_classes),
         )
 
     @property
@@ -121,13 +125,16 @@ class CellModel:
 
     def classify(self, features: dict[str, np.ndarray]) -> CellScores:
         """Turn the features that the representation computed for `layers` into scores."""
+        own, correction = features[self.layer], self.correction
+        projected = self.reference.projection.project(own)
+        if correction is not None and correction.shifts:
+            own = own + correction.offset
         if self.classifier is None:
             probabilities = features[PROBABILITIES]
         else:
-            probabilities = class_probabilities(
-                self.classifier, features[self.layer], self.dataset.n_classes
-            )
-        projected = self.reference.projection.project(features[self.layer])
+            probabilities = class_probabilities(self.classifier, own, self.dataset.n_classes)
+        if correction is not None:
+            probabilities = correction.apply(probabilities, projected)
         return CellScores(probabilities.astype(np.float32), projected)
 
     def score(self, images: np.ndarray) -> CellScores:

@@ -6,7 +6,7 @@ Open this to change the content of `coos models list` and `coos models show`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ from coos_mlflow.errors import RegistryError
 from coos_mlflow.metrics import Evaluation
 from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.registry import versions
+from coos_mlflow.registry.adapted import Adapted
 from coos_mlflow.registry.pins import pins
 from coos_mlflow.registry.ranking import tag_number
 from coos_mlflow.registry.relocation import check_there
@@ -99,6 +100,11 @@ class Version:
         """Balanced error in % on Training, each plate predicted by a fit without it."""
         return self.tag_number("left_out_error")
 
+    @property
+    def adapted(self) -> Adapted | None:
+        """To which plate it was adapted, and from what; None for a version that was trained."""
+        return Adapted.of(self.model.tags)
+
     def tag_number(self, tag: str, missing: float = math.nan) -> float:
         """Return the number in a tag, or `missing` if the tag is absent or no number."""
         return tag_number(self.model.tags, tag, missing)
@@ -121,6 +127,7 @@ class Version:
             "package_version": self.package_version or None,
             "fits": self.fits,
             "made": self.made.isoformat(timespec="seconds"),
+            "adapted": _adapted(self.adapted),
         }
 
 
@@ -270,7 +277,8 @@ def details_of(asked: str) -> Details:
     run, evaluations, files, requirements, missing = None, {}, None, "", []
     try:
         run = MlflowClient().get_run(version.model.run_id or "")
-        evaluations = read_evaluations(run.info.run_id)
+        if version.adapted is None:
+            evaluations = read_evaluations(run.info.run_id)
     except MlflowException:
         missing.append("The run that trained it is gone.")
     except RegistryError as error:
@@ -303,6 +311,14 @@ def _version(entry: ModelVersion, held: dict[str, str], pinned: dict[str, str]) 
         pinned=tuple(sorted(alias for alias, version in pinned.items() if version == number)),
         made=datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC),
     )
+
+
+def _adapted(adapted: Adapted | None) -> dict[str, Any] | None:
+    """Return what is known of an adapted version, JSON-ready, NaN as None."""
+    if adapted is None:
+        return None
+    ends = {name: [*map(_known, getattr(adapted, name))] for name in ("before", "after")}
+    return asdict(adapted) | ends
 
 
 def _known(figure: float) -> float | None:

@@ -29,11 +29,14 @@ from coos_mlflow.model.bundle import ARTIFACT
 from coos_mlflow.plates.dataset import Dataset, coos7
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry import versions
+from coos_mlflow.registry.adapted import give_alias
 from coos_mlflow.registry.artifacts import (
     CARD,
+    describe_dataset,
     describe_splits,
     log_data,
     log_evaluations,
+    log_input,
     log_model,
     resolved_path,
 )
@@ -320,7 +323,10 @@ def register(pending: PendingModel) -> versions.ModelRef:
             uri = pending.logged() or _log(pending)
             model = versions.register(name, uri, facts["tags"])
         versions.describe(model, for_page(pending.card, CARD))
-        versions.update_champion(name)
+        if versions.ADAPTED_FROM in facts["tags"]:
+            model = give_alias(model)
+        else:
+            versions.update_champion(name)
     except (RegistryError, MlflowException, OSError) as error:
         raise RunNotLoggedError(
             f"{pending}: fitted and kept in {pending.folder}, but it could not be logged in "
@@ -340,19 +346,23 @@ def _log(pending: PendingModel) -> str:
     with run(facts["run"], training_experiment(data.dataset), facts["run_tags"] | {NOTE: note}):
         log_new_params(facts["params"])
         log_data(data)
+        if plate := facts.get("plate"):
+            path, sha256 = Path(plate["path"]), plate["sha256"]
+            log_input(describe_dataset(path, path.name, sha256), "adapting", {"sha256": sha256})
         for file, content in facts["files"].items():
             mlflow.log_dict(content, file)
         mlflow.log_text(pending.card, CARD)
         # Before the metrics, which name it.
         model = log_model(pending.bundle, facts["requirements"], facts["name"], note)
-        log_evaluations(
-            pending.evaluations,
-            data.dataset,
-            describe_splits(data),
-            facts["title"],
-            data.simulated,
-            model.model_id,
-        )
+        if pending.evaluations:  # a version adapted to a plate was evaluated on its labels alone
+            log_evaluations(
+                pending.evaluations,
+                data.dataset,
+                describe_splits(data),
+                facts["title"],
+                data.simulated,
+                model.model_id,
+            )
         mlflow.log_metrics(facts["metrics"], model_id=model.model_id)
         # Written before the run ends, since ending it may fail if the store is lost. A full disk
         # must not keep the model from being registered.

@@ -31,6 +31,9 @@ CHAMPION = "champion"
 DIGEST = "bundle_sha256"
 """Tag of a version with the digest of its bundle."""
 
+ADAPTED_FROM = "adapted_from"
+"""Tag of a version that was adapted to one plate: the number of the version that it came from."""
+
 _LOOKS = 50
 """Attempts at setting aliases before an error says that another process moves them back."""
 
@@ -89,9 +92,10 @@ class ModelRef:
     @property
     def recovery_hint(self) -> str:
         """Advice for the case that its files are lost."""
+        made = "adapted" if ADAPTED_FROM in self.tags else "trained"
         return (
             f"`coos models prune {self.name}/{self.version}` deletes what is left, and the command "
-            "that trained it makes it again"
+            f"that {made} it makes it again"
         )
 
     def __str__(self) -> str:
@@ -320,17 +324,19 @@ def _wanted(name: str) -> dict[str, ModelVersion]:
 def best(name: str) -> dict[str, ModelVersion]:
     """Return, for each alias that training moves, the version that it would choose.
 
-    Of several versions with one fingerprint only the first counts.
+    Of several versions with one fingerprint only the first counts. Versions that were adapted to
+    one plate do not count.
 
     Raises
     ------
     RegistryError
-        When there is no version.
+        When there is no version that was trained.
     """
-    counted = {v.tags.get("fingerprint", v.version): v for v in reversed(versions(name))}
+    trained = [v for v in reversed(versions(name)) if ADAPTED_FROM not in v.tags]
+    counted = {v.tags.get("fingerprint", v.version): v for v in trained}
     ranked = sorted(counted.values(), key=rank_key)
     if not ranked:
-        raise RegistryError(f"Model {name!r} has no version left in {registry_uri()}.")
+        raise RegistryError(f"Model {name!r} has no trained version left in {registry_uri()}.")
     layers = {v.tags["layer"]: v for v in reversed(ranked) if v.tags.get("layer")}
     return layers | {CHAMPION: ranked[0]}
 
