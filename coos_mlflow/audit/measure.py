@@ -28,7 +28,7 @@ from coos_mlflow.plates.layout import NONE
 LEVEL = 0.95
 """Of the intervals."""
 
-DRAWS = 4000
+DRAWS = 1500
 
 UNLIKE, ALIKE = np.array([0.1, 0.3, 1.0, 3.0]), np.array([30.0])
 """Cells that the share of the group may count as in a stratum, where strata differ and where they

@@ -20,7 +20,7 @@ from coos_mlflow.audit.frame import Frame
 from coos_mlflow.plates.layout import NONE
 
 SIZES = {
-    "standard": Size("standard", 1.0, 4, 1, 1, wells=8, cells=30, base_wells=8, base_cells=30),
+    "standard": Size("standard", 1.0, 2, 1, 1, wells=8, cells=30, base_wells=8, base_cells=30),
     "small": Size("small", 0.34, 1, 0, 1, wells=6, cells=20, base_wells=6, base_cells=20),
     "tiny": Size("tiny", 0.0, 1, 0, 0, wells=3, cells=10, base_wells=3, base_cells=10),
 }
