@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from audit_validation import looks, plates, tables
+from audit_validation import adaptation, looks, plates, tables
 from drift_validation import digests, registries
 from drift_validation.bank import Bank
+from drift_validation.kinds import Entry
 from drift_validation.registries import Judging
 from drift_validation.seeds import JUDGING, SEEDS
 from joblib import Parallel, delayed
@@ -52,10 +53,11 @@ def main(argv: list[str] | None = None) -> None:
     _each("Plates", bank.make, [(one,) for one in bank.missing(entries)], options.jobs)
     judges = registries.judges(data, work, digest)
     found = _looks(judges, plates.planned(entries), bank, work, options.jobs)
+    gained = _gains(judges, entries, bank, work, options.jobs)
     console = Console(width=150)
-    tables.show(console, found)
+    tables.show(console, found, gained)
     facts = {"seeds": seeds.name, "size": size.name}
-    print(json.dumps(facts | tables.summary(found)))
+    print(json.dumps(facts | tables.summary(found) | tables.summary_of_gains(gained)))
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
@@ -85,6 +87,22 @@ def _looks(
     parts = [(j, some, f.with_stem(f"{f.stem}-{names[f]}")) for j, some, f in parts]
     missing = [(j, some, bank, file) for j, some, file in parts if not file.exists()]
     _each("Looks", looks.look, missing, jobs)
+    return pd.concat([pd.DataFrame(json.loads(f.read_text())) for _, _, f in parts])
+
+
+def _gains(
+    judges: Sequence[Judging], entries: Sequence[Entry], bank: Bank, work: Path, jobs: int
+) -> pd.DataFrame:
+    """Return what adapting gains on some plates of each kind, from files where it is there."""
+    sources = (digests.PACKAGE / "audit", digests.PACKAGE / "labelling" / "adapt")
+    own = digests.digest(*sources, Path(adaptation.__file__))
+    parts = [
+        (judge, entry, work / "gains" / own / judge.name / f"{entry.name}.json")
+        for judge in judges
+        for entry in plates.to_adapt(entries)
+    ]
+    missing = [(judge, entry, bank, file) for judge, entry, file in parts if not file.exists()]
+    _each("Adapted models", adaptation.write_gains, missing, jobs)
     return pd.concat([pd.DataFrame(json.loads(f.read_text())) for _, _, f in parts])
 
 

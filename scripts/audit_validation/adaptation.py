@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
-from drift_validation.bank import Described
+from drift_validation.bank import Bank, Described
+from drift_validation.kinds import Entry
+from drift_validation.registries import Judging
 
+from coos_mlflow._utils.files import write_whole
 from coos_mlflow.audit.frame import Frame
 from coos_mlflow.audit.sequence import inclusion, sequence
 from coos_mlflow.labelling.adapt.cells import LabelledCells, corrected
@@ -48,6 +53,14 @@ class Gained:
     said_after: float = float("nan")
     said_low: float = float("nan")
     said_high: float = float("nan")
+
+
+def write_gains(judging: Judging, entry: Entry, bank: Bank, file: Path) -> None:
+    """Adapt one model to one plate, and write what is gained into a file."""
+    found = gains(judging.load(), bank.load(entry), entry.kind.name, seed=entry.seed)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = [asdict(one) | {"model": judging.name, "group": judging.group} for one in found]
+    write_whole(file, json.dumps(rows).encode())
 
 
 def gains(

@@ -125,6 +125,21 @@ def planned(entries: Sequence[Entry]) -> list[Plate]:
     return own + edited
 
 
+ADAPTED = (UNSHIFTED, TWO, "like Test3", TEST4, TEST4_TWO, "defocus")
+"""Kinds to which models are adapted, and the number of plates of each."""
+
+ADAPTED_PLATES = 3
+
+
+def to_adapt(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the plates to which models are adapted."""
+    return [
+        one
+        for kind in ADAPTED
+        for one in [entry for entry in entries if entry.kind.name == kind][:ADAPTED_PLATES]
+    ]
+
+
 def frame_of(cells: Scored) -> Frame:
     """Return the cells of a plate as `coos label` draws from them."""
     n = len(cells.labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
@@ -70,8 +71,47 @@ def summary(looks: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def show(console: Console, looks: pd.DataFrame) -> None:
+WORSE = 1.0
+"""Points by which an adapted model counts as worse."""
+
+
+def gains(gained: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each kind of plate and number of labels, with true errors."""
+    told = gained.said_low.notna()
+    both = gained.assign(
+        adapted=gained.remedy != "",
+        worse=gained.after > gained.before + WORSE,
+        change=gained.after - gained.before,
+        said_change=gained.said_after - gained.said_before,
+        held=np.where(
+            told,
+            _inside(gained.after - gained.before, gained.said_low, gained.said_high),
+            np.nan,
+        ),
+    )
+    grouped = both.groupby(["kind", "n_labels"], sort=False)
+    means = ["before", "after", "adapted", "worse", "said_change", "held"]
+    table = grouped[means].mean()
+    table["gain"] = 1 - table.after / table.before
+    table["most_worse"] = grouped["change"].max()
+    table["plates"] = grouped.size()
+    return table.reset_index()
+
+
+def summary_of_gains(gained: pd.DataFrame) -> dict[str, Any]:
+    """Return the figures of adapted models for the last line."""
+    hundred = gained[gained.n_labels == 100]
+    far = hundred[hundred.kind.isin((plates.TEST4, plates.TEST4_TWO))]
+    return {
+        "adapt_gain_test4": round(1 - far.after.mean() / far.before.mean(), 4),
+        "adapt_worse_share": round(float((gained.after > gained.before + WORSE).mean()), 4),
+        "adapt_most_worse": round(float((gained.after - gained.before).max()), 2),
+    }
+
+
+def show(console: Console, looks: pd.DataFrame, gained: pd.DataFrame) -> None:
     """Print the tables."""
+    console.print(_gains(gains(gained)))
     table = rows(looks)
     console.print(_coverage(table[table.slips == 0], "kind", "Plates, labels without mistakes"))
     console.print(_coverage(by_group(looks), "group", "Models"))
@@ -114,6 +154,31 @@ def _slips(table: pd.DataFrame) -> Table:
     for _, row in table.iterrows():
         measured = f"{row.truth + row.off:.1f}"
         shown.add_row(row.kind, f"{row.slips:.0%}", f"{row.truth:.1f}", measured, f"{row.held:.1%}")
+    return shown
+
+
+def _gains(table: pd.DataFrame) -> Table:
+    shown = Table(title="Adapted models")
+    headings = ("", "labels", "before", "after", "gain", "adapted", "said", "held", "worse") + (
+        "worst change",
+        "plates",
+    )
+    for heading in headings:
+        shown.add_column(heading, justify="right" if heading else "left")
+    for _, row in table.iterrows():
+        shown.add_row(
+            row.kind,
+            str(row.n_labels),
+            f"{row.before:.1f}",
+            f"{row.after:.1f}",
+            f"{row.gain:.0%}",
+            f"{row.adapted:.0%}",
+            f"{row.said_change:+.1f}",
+            f"{row.held:.0%}",
+            f"{row.worse:.0%}",
+            f"{row.most_worse:+.1f}",
+            str(row.plates),
+        )
     return shown
 
 
