@@ -159,10 +159,8 @@ def _slips(table: pd.DataFrame) -> Table:
 
 def _gains(table: pd.DataFrame) -> Table:
     shown = Table(title="Adapted models")
-    headings = ("", "labels", "before", "after", "gain", "adapted", "said", "held", "worse") + (
-        "worst change",
-        "plates",
-    )
+    headings = ["", "labels", "before", "after", "gain", "adapted", "said", "held", "worse"]
+    headings += ["worst change", "plates"]
     for heading in headings:
         shown.add_column(heading, justify="right" if heading else "left")
     for _, row in table.iterrows():
