@@ -1,0 +1,74 @@
+"""Which cells are drawn: strata, inclusion probabilities, samples that contain shorter ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from plates_to_label import simulated_frame
+
+from coos_mlflow.audit.frame import CONFIDENT, CONFIDENTLY_ODD, GROUPS, ODD, UNSURE, Frame
+from coos_mlflow.audit.sequence import inclusion, sequence
+
+
+def test_a_cell_is_grouped_by_its_well_and_its_confidence():
+    probabilities = np.array([[0.95, 0.05], [0.6, 0.4], [0.95, 0.05], [0.1, 0.9], [0.3, 0.7]])
+    frame = Frame(np.arange(5), np.full(5, "p"), np.full(5, "A01"), probabilities, True)
+    assert frame.guesses.tolist() == [0, 0, 0, 0, 0]
+    assert frame.groups.tolist() == [CONFIDENT, UNSURE, CONFIDENT, CONFIDENTLY_ODD, ODD]
+    mixed = Frame(np.arange(5), np.full(5, "p"), np.full(5, "A01"), probabilities, False)
+    assert mixed.guesses.tolist() == [0, 0, 0, 1, 1]
+    nameless = Frame(np.arange(5), np.full(5, ""), np.full(5, ""), probabilities, True)
+    assert nameless.guesses.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_wells_of_the_same_name_on_two_plates_are_two():
+    probabilities = np.array([[0.9, 0.1]] * 3 + [[0.1, 0.9]] * 3)
+    plates = np.repeat(["p", "q"], 3)
+    frame = Frame(np.arange(6), plates, np.full(6, "A01"), probabilities, True)
+    assert frame.guesses.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_every_cell_comes_once_and_longer_samples_contain_shorter_ones():
+    frame, _ = simulated_frame()
+    order = sequence(frame, 3)
+    assert sorted(order.tolist()) == list(range(len(frame)))
+    assert (sequence(frame, 3) == order).all()
+    assert (sequence(frame, 4) != order).any()
+
+
+def test_every_cell_of_a_stratum_is_drawn_as_often_as_its_probability_says():
+    frame, _ = simulated_frame(wells=4, cells=10)
+    n, runs = 30, 2000
+    hits = np.zeros(len(frame))
+    for seed in range(runs):
+        hits[sequence(frame, seed)[:n]] += 1
+    drawn = sequence(frame, 0)[:n]
+    expected = np.zeros(len(frame))
+    for row, share in zip(drawn, inclusion(frame, drawn), strict=True):
+        expected[frame.strata == frame.strata[row]] = share
+    # Each count is binomial: 5 standard deviations are exceeded once in a million.
+    limit = 5 * np.sqrt(np.maximum(expected * (1 - expected), 1e-9) / runs)
+    assert (np.abs(hits / runs - expected) <= limit + 1e-12).all()
+
+
+def test_every_group_is_looked_at_and_confident_cells_too():
+    frame, _ = simulated_frame()
+    drawn = frame.groups[sequence(frame, 0)[:50]]
+    assert set(drawn) == set(range(GROUPS))
+    assert np.count_nonzero(drawn == CONFIDENT) >= 10
+
+
+def test_the_drawn_cells_are_spread_over_the_wells():
+    frame, _ = simulated_frame(wells=8, cells=30)
+    spread = [len(np.unique(frame.wells[sequence(frame, seed)[:50]])) for seed in range(20)]
+    random = [
+        len(np.unique(frame.wells[np.random.default_rng(seed).permutation(len(frame))[:50]]))
+        for seed in range(20)
+    ]
+    assert np.mean(spread) > np.mean(random)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_tiny_plates(n):
+    frame = Frame(np.arange(n), np.full(n, ""), np.full(n, ""), np.full((n, 3), 1 / 3), True)
+    assert sorted(sequence(frame, 0).tolist()) == list(range(n))
