@@ -55,10 +55,11 @@ def audit(
     ] = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Show the error that labelled cells measure, with its interval, and renew the report.
+    """Show the error that labelled cells measure.
 
-    Labels come from `coos label`, or from a spreadsheet by --export and --import. drift.json,
-    report.html, report.md and the MLflow run are brought up to date.
+    Its interval holds whatever happened to the plate, since the cells were drawn at random. Labels
+    come from `coos label`, or from a spreadsheet by --export and --import. drift.json, report.html,
+    report.md and the MLflow run are brought up to date.
 
     Example: coos audit scores/new_plate
 

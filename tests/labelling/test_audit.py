@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -33,6 +34,7 @@ from coos_mlflow.registry import outbox
 from coos_mlflow.registry.scoring_runs import read_history
 from coos_mlflow.scoring import scorer as scoring
 from coos_mlflow.scoring.audited import audit_entry, frame_of, order_of
+from coos_mlflow.scoring.record import Scored
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +44,19 @@ def scorer(trained):
 
 @pytest.fixture(scope="module")
 def scored(scorer, new_plate, tmp_path_factory):
-    return scorer.score(new_plate, tmp_path_factory.mktemp("scores"))
+    scored = scorer.score(new_plate, tmp_path_factory.mktemp("scores"))
+    shutil.copytree(scored.folder, unlabelled(scored))
+    return scored
+
+
+def unlabelled(scored: Scored) -> Path:
+    return scored.folder.parent / "as it was"
 
 
 @pytest.fixture
 def folder(scored, tmp_path):
-    """A copy of the results, of which no run was logged."""
-    return Path(shutil.copytree(scored.folder, tmp_path / "scores" / scored.folder.name))
+    """A copy of the results without labels, of which no run was logged."""
+    return Path(shutil.copytree(unlabelled(scored), tmp_path / "scores" / scored.folder.name))
 
 
 @pytest.fixture(scope="module")
@@ -107,16 +115,18 @@ def test_the_cells_that_can_be_drawn_are_those_of_the_figures(scored):
 def test_unusable_cells_copies_and_cells_without_ids_are_not_drawn(
     scorer, make_plate, random_cells, tmp_path
 ):
-    images = random_cells(60)
-    images[3, 0], images[5] = 7, images[4]
-    wells = np.array(["" if n == 9 else f"B{1 + n // 10:02d}" for n in range(60)])
+    images = random_cells(200)
+    images[5] = images[4]
+    wells = np.array(["" if n == 9 else f"B{1 + n // 10:02d}" for n in range(200)])
     plate = make_plate("odd.h5", images=images, wells=wells)
+    with h5py.File(plate, "r+") as file:
+        file["data"][3, 0] = 7
     scored = scorer.score(plate, tmp_path / "odd", log=False)
     left = {3, 5, 9}
-    assert set(frame_of(scored.folder, scored.drift).cells) == set(range(60)) - left
+    assert set(frame_of(scored.folder, scored.drift).cells) == set(range(200)) - left
     sheet = tmp_path / "sheet.csv"
-    rows = sheet_of(scored.folder, sheet, 60)
-    assert {int(row["cell"]) for row in rows} == set(range(60)) - left
+    rows = sheet_of(scored.folder, sheet, 200)
+    assert {int(row["cell"]) for row in rows} == set(range(200)) - left
     write_sheet(sheet, [*rows, rows[0] | {"cell": "9", "label": "cannot see"}])
     with pytest.raises(DataError, match="cell 9 is not in the sample"):
         coos("audit", scored.folder, "--import", sheet)
@@ -281,7 +291,8 @@ def test_labels_are_never_overwritten_and_not_added_twice(folder, names, truths,
     drift = json.loads((folder / "drift.json").read_text())
     assert import_sheet(folder, drift, sheet, "Ada") == Imported(0, 0, 10)
     kept = (folder / "audit.csv").read_bytes()
-    rows = list(csv.DictReader(sheet.open()))
+    with sheet.open() as file:
+        rows = list(csv.DictReader(file))
     more = sheet_of(folder, tmp_path / "more.csv", 3)
     other = next(name for name in names if name != truths[int(rows[4]["cell"])])
     changed = spoilt(rows, 4, label=other) + [row | {"label": "1"} for row in more]

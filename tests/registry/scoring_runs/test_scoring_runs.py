@@ -18,7 +18,14 @@ from coos_mlflow._utils.timings import Timings
 from coos_mlflow.errors import DataError, OutputError, RegistryError
 from coos_mlflow.registry import scoring_runs
 from coos_mlflow.registry.results import RESULTS
-from coos_mlflow.registry.scoring_runs import COLUMNS, CONTROL_ERRORS, farthest, read_history
+from coos_mlflow.registry.scoring_runs import (
+    COLUMNS,
+    CONTROL_ERRORS,
+    LABELLED,
+    MEASURED_ERRORS,
+    farthest,
+    read_history,
+)
 from coos_mlflow.registry.versions import ModelRef
 from coos_mlflow.reports.history_figure import DPI, INCHES, MARKS, history_figure, write
 from coos_mlflow.scoring import record
@@ -203,7 +210,7 @@ def history(n: int = 6, **columns: object) -> pd.DataFrame:
         "estimated_error": 5.0 + place,
         "estimated_error_low": 4.0 + place,
         "estimated_error_high": 8.0 + place,
-        **dict.fromkeys(CONTROL_ERRORS, np.nan),
+        **dict.fromkeys((*CONTROL_ERRORS, *MEASURED_ERRORS), np.nan),
         "simulated_plate": place % 2 == 0,
         "simulated_model": False,
     }
@@ -234,16 +241,30 @@ def test_every_plate_stands_at_its_error_and_distance():
     assert len({mark["marker"] for mark in MARKS.values()}) == len(MARKS)
 
 
-def test_errors_measured_in_controls_stand_beside_the_estimates():
-    measured = dict(
-        zip(CONTROL_ERRORS, ([np.nan] * 5 + [end] for end in (20, 15, 30)), strict=True)
-    )
-    upper, _ = history_figure(history(**measured), "shelf").axes
-    (marks,) = [line for line in upper.lines if line.get_marker() == "D"]
+@pytest.mark.parametrize(
+    ("names", "mark", "words"),
+    [(CONTROL_ERRORS, "D", "in controls"), (MEASURED_ERRORS, "P", "on labelled cells")],
+)
+def test_measured_errors_stand_beside_the_estimates(names, mark, words):
+    measured = dict(zip(names, ([np.nan] * 5 + [end] for end in (20, 15, 30)), strict=True))
+    figure = history_figure(history(**measured), "shelf")
+    upper = figure.axes[0]
+    (marks,) = [line for line in upper.lines if line.get_marker() == mark]
     assert marks.get_ydata().tolist() == [20] and 5 < marks.get_xdata()[0] < 5.5
     assert upper.get_ylim()[1] > 30
+    assert figure.legends[0].get_texts()[-1].get_text() == f"measured {words}"
     none, _ = history_figure(history(), "shelf").axes
-    assert not [line for line in none.lines if line.get_marker() == "D"]
+    assert not [line for line in none.lines if line.get_marker() in "DP"]
+
+
+def test_what_labelled_cells_measure_is_read_back(put, model):
+    put("estimated.h5")
+    run = put("labelled.h5", "2026-01-02")
+    for name, value in zip((*MEASURED_ERRORS, LABELLED), (5.0, 2.0, 9.0, 50), strict=True):
+        MlflowClient().log_metric(run, name, value)
+    without, with_labels = read_history(model).to_dict("records")
+    assert [with_labels[name] for name in (*MEASURED_ERRORS, LABELLED)] == [5.0, 2.0, 9.0, 50]
+    assert np.isnan([without[name] for name in (*MEASURED_ERRORS, LABELLED)]).all()
 
 
 def test_a_plate_without_an_estimate_is_marked_as_such():

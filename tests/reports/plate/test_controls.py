@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from drift_json import controls_of
 
 from coos_mlflow.reports.plate.controls import sentences
 from coos_mlflow.reports.plate.headline import headline
@@ -14,31 +13,6 @@ from coos_mlflow.reports.plate.summary import summarise
 from coos_mlflow.reports.plate.wording import estimate, notes
 
 RIGHT = "The 16 control wells are read right in 96 % (92 to 98 %)."
-
-
-def controls_of(**changes: Any) -> dict[str, Any]:
-    recalls = [0.97, None, 0.95, None, None, None, None]
-    return {
-        "column": "class",
-        "n_wells": 16,
-        "n_cells": 150,
-        "covers": 0.5,
-        "balanced_error": 4.0,
-        "low": 2.0,
-        "high": 8.0,
-        "wrong_labels": 4.2,
-        "classes": [0, 2],
-        "recalls": recalls,
-        "recall_lows": [r and r - 0.06 for r in recalls],
-        "recall_highs": [r and r + 0.02 for r in recalls],
-        "none": {"n_wells": 0, "n_cells": 0},
-        "misread": [],
-        "missing": [],
-        "estimated": 5.1,
-        "agrees": True,
-        "usual": 5.0,
-        "worse": False,
-    } | changes
 
 
 @pytest.mark.parametrize("verdict", ["in range", "shifted", "cannot tell"])
@@ -93,7 +67,7 @@ def test_a_measured_error_is_not_called_estimated(scored):
     assert "Balanced error, measured" in render(page)
     assert "Balanced error, measured" in render_markdown(page)
     assert "measured to be wrong" in page["headline"]["trust"]
-    assert page["error"]["assumptions"] == ""
+    assert page["first"]["assumptions"] == ""
 
 
 def test_wells_of_none_of_the_classes_alone_say_only_that(scored):

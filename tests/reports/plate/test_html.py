@@ -10,6 +10,7 @@ import re
 
 import numpy as np
 import pytest
+from drift_json import NUMBER, numbers_in
 from PIL import Image
 
 from coos_mlflow.plates.dataset import coos7
@@ -82,22 +83,6 @@ def test_every_section_is_there(scored, make_entry):
     assert ids == [
         "comparison", "plates", "error", "shares", "maps", "cells", "moves", "provenance",
     ]  # fmt: skip
-
-
-NUMBER = re.compile(r"(?<![\w.])[-+×]?\d[\d,]*(?:\.\d+)?(?![\w])")
-
-
-def numbers_in(value) -> set[float]:
-    """Return every number of a JSON tree, those within its texts and the lengths of its lists."""
-    if isinstance(value, bool) or value is None:
-        return set()
-    if isinstance(value, int | float):
-        return {float(value)}
-    if isinstance(value, str):
-        return {float(n.lstrip("+×").replace(",", "")) for n in NUMBER.findall(value)}
-    parts = list(value.values()) if isinstance(value, dict) else value
-    own = {float(len(value))} if isinstance(value, list) else set()
-    return own.union(*(numbers_in(part) for part in parts))
 
 
 def test_every_number_on_the_page_is_in_drift_json(scored, make_entry):

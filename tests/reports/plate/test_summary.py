@@ -23,7 +23,9 @@ def test_the_estimate_has_a_figure_a_range_and_the_plain_share(scored):
     assert error["estimate"]["value_words"] == "6\xa0%"
     assert error["estimate"]["range_words"] == "4 to 10\xa0%"
     assert error["estimate"]["wrong_words"] == "5\xa0%"
-    assert error["assumptions"].startswith("if each well holds one protein and all cells")
+    first = summary_of(scored())["first"]
+    assert first["how_words"] == "estimated" and first["off"] == ""
+    assert first["assumptions"].startswith("if each well holds one protein and all cells")
 
 
 def test_cannot_tell_shows_no_p_and_no_mark(scored, make_entry):
