@@ -44,7 +44,7 @@ def label(
     ] = 0,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Label cells of a scored plate on a page, and get its error measured.
+    """Label cells of a plate on a page, to measure its error.
 
     A page, which this machine alone can open, shows one cell at a time. Fifty cells take some five
     minutes. Each label is kept in FOLDER/audit.csv at once, so the page can be left at any time and

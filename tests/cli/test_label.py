@@ -24,6 +24,11 @@ from coos_mlflow.cli.main import app
 from coos_mlflow.errors import DataError
 from coos_mlflow.scoring.scorer import Scorer
 
+IMPORTED = [
+    *("coos_mlflow.cli.main", "coos_mlflow.cli.tables", "coos_mlflow.labelling.app"),
+    *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
+]
+
 LINK = re.compile(r"http://127\.0\.0\.1:(\d+)/\?token=(\S+)")
 
 
@@ -150,7 +155,7 @@ def test_what_is_not_there_is_said_before_anything_heavy_is_imported(tmp_path):
 
 @pytest.fixture(scope="module")
 def processes() -> Iterator[Forks]:
-    with Forks(["coos_mlflow.cli.main", "coos_mlflow.labelling.app"]) as forks:
+    with Forks(IMPORTED) as forks:
         yield forks
 
 
@@ -163,10 +168,10 @@ def test_a_kill_loses_no_label_and_a_second_page_is_refused(processes, folder, t
         return processes.start(code, words, folder=tmp_path, **files)
 
     def link_of(name: str, process: Forked) -> str:
-        file, errors = tmp_path / f"{name}.said", tmp_path / f"{name}.errors"
-        wait_until(lambda: process.poll() is not None or bool(LINK.search(file.read_text())))
+        said, errors = tmp_path / f"{name}.said", tmp_path / f"{name}.errors"
+        wait_until(lambda: said.exists() and bool(LINK.search(said.read_text()) or process.poll()))
         assert process.poll() is None, errors.read_text()
-        return file.read_text()
+        return said.read_text()
 
     first = start("first")
     link = link_of("first", first)
