@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from plates_to_label import simulated_frame
 
-from coos_mlflow.audit.frame import CONFIDENT, CONFIDENTLY_ODD, GROUPS, ODD, UNSURE, Frame
+from coos_mlflow.audit.frame import CONFIDENT, CONFIDENTLY_ODD, ODD, UNSURE, Frame
 from coos_mlflow.audit.sequence import inclusion, sequence
 
 
@@ -51,10 +51,10 @@ def test_every_cell_of_a_stratum_is_drawn_as_often_as_its_probability_says():
     assert (np.abs(hits / runs - expected) <= limit + 1e-12).all()
 
 
-def test_every_group_is_looked_at_and_confident_cells_too():
+def test_doubtful_cells_are_looked_at_and_confident_ones_too():
     frame, _ = simulated_frame()
     drawn = frame.groups[sequence(frame, 0)[:50]]
-    assert set(drawn) == set(range(GROUPS))
+    assert set(drawn.tolist()) >= {CONFIDENT, UNSURE, ODD}
     assert np.count_nonzero(drawn == CONFIDENT) >= 10
 
 
