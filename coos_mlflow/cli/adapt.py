@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,9 +73,9 @@ def _lines(folder: Path, found: Outcome) -> list[str]:
         f"All labelled cells of {name} are in one well; its error may look too small."
         for name in found.in_one_well
     ]
+    lines.append("Balanced error on left-out wells:")
     lines += [
-        f"  tried {trial.remedy.title} ({trial.remedy.meaning}), penalty {trial.strength:g}: "
-        f"{trial.error:.1f} % balanced error on left-out wells"
+        f"  {trial.remedy.title}, penalty {trial.strength:g}: {trial.error:.1f} %"
         for trial in found.choice.trials
     ]
     gain = found.choice.gain
@@ -89,13 +90,13 @@ def _lines(folder: Path, found: Outcome) -> list[str]:
     ]
     if chosen is None:
         return [*lines, "Nothing helped more than chance would, so no version was registered."]
-    lines.append(f"Chosen: {chosen.remedy.title}")
+    lines.append(f"Chosen: {chosen.remedy.title}, {chosen.remedy.meaning}")
     if found.model is None:
         return [*lines, "Nothing was registered (--dry-run)."]
     named = f"{found.model.name}@{found.model.alias}"
+    options = (found.plate, "--model", named, "--out", folder.parent / "adapted")
     return [
         *lines,
         f"Registered as {found.model.name} version {found.model.version}, {named}",
-        f"Score the plate with it: coos-score {found.plate} --model {named} "
-        f"--out {folder.parent / 'adapted'}",
+        f"Score the plate with it: {shlex.join(['coos-score', *map(str, options)])}",
     ]

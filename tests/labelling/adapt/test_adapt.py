@@ -109,7 +109,7 @@ def test_a_version_for_the_plate_is_registered_and_scores_it_better(labelled, ne
     said = coos("adapt", folder)
     assert "60 cells of new_plate.h5 labelled by Ada" in said
     for title in ("class weights", "plate offset", "last layer"):
-        assert f"tried {title}" in said
+        assert f"  {title}, penalty" in said
     command = next(line for line in said.splitlines() if "coos-score" in line)
     assert "--model texture-lr@plate-new_plate" in command
 

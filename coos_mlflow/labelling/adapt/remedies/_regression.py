@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 from coos_mlflow.labelling.adapt.cells import LabelledCells
 from coos_mlflow.model.correction import FLOOR
 
-BIAS_PENALTY = 0.3
+BIAS_PENALTY = 1.0
 """Usual penalty of the squared biases; chosen on development plates."""
 
 
