@@ -79,6 +79,8 @@ def measure(frame: Frame, rows: np.ndarray, truths: np.ndarray, seed: int = 0) -
         errors = _figures(*(100 * (1 - np.nanmean(own, axis=1)) for own in by_class))
     wrong_labels = _figures(*(100 * parts.wrong_labels(c) for c in (point, *drawn)))
     none = _figures(*(parts.strangers(c) for c in (point, *drawn)))
+    if not np.isin(NONE, truths):
+        none[1] = 0  # nothing says that there is such a cell
     return {
         **dict(zip(("balanced_error", "low", "high"), nan_to_none(errors), strict=True)),
         **dict(
