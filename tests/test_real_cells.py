@@ -114,6 +114,34 @@ def test_few_plates_never_give_a_verdict(dyes: Path, real: Path, plate: str) -> 
     assert set(table["class_name"].dropna()) <= {"ER", "AGP", "Mitochondria", "RNA"}
 
 
+def test_fifty_labels_measure_the_error_of_a_real_plate(dyes: Path, real: Path) -> None:
+    """Cells of another project, labelled in a sheet by their own labels: which dye is it?"""
+    import h5py
+
+    plate, out = real / "cells" / "broad_BR00121482.h5", real / "labelled"
+    run("score", plate, "--model", "dyes.texture-lr", "--out", out)
+    folder, sheet = out / plate.stem, real / "sheet.csv"
+    run("audit", folder, "--export", sheet, "--cells", 50, "--labeller", "own labels")
+    with h5py.File(plate) as file:
+        truths = file["labels"][:]
+    cells = pd.read_csv(sheet)
+    names = [one.name for one in read_dataset(dyes).classes]
+    cells["label"] = [names[truths[cell]] for cell in cells["cell"]]
+    cells.to_csv(sheet, index=False)
+    assert "50" in run("audit", folder, "--import", sheet, "--labeller", "own labels")
+    audit = json.loads((folder / "drift.json").read_text())["audit"]
+    table = pd.read_parquet(folder / "predictions.parquet")
+    right = table["label"].to_numpy() == truths
+    exact = 100 * (
+        1 - sum(right[truths == c].mean() for c in audit["classes"]) / len(audit["classes"])
+    )
+    assert audit["n_cells"] == 50
+    assert audit["low"] <= exact <= audit["high"]
+    assert "measured on 50 cells" in (folder / "report.html").read_text().replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
+
+
 def test_the_table_shows_the_drop_between_projects(dyes: Path, real: Path) -> None:
     out = real / "table"
     run("table3", "--data", dyes, "--rows", "texture-*", "--preset", "quick", "--out", out)
