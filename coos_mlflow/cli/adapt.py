@@ -30,7 +30,7 @@ def adapt(
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Adapt the model that scored a plate, by the cells that were labelled on it.
+    """Adapt the model of a scored plate by labelled cells.
 
     Registers a version for this plate alone, unless nothing helps. It never becomes champion by
     itself.
