@@ -30,7 +30,7 @@ def adapt(
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Adapt a model to a plate by the cells labelled on it.
+    """Adapt the model of a scored plate by labelled cells.
 
     Registers a version for this plate alone, unless nothing helps. It never becomes champion by
     itself.
