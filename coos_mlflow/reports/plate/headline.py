@@ -182,8 +182,8 @@ def _shifted(drift: dict[str, Any]) -> tuple[str, str]:
         )
     if estimate(drift["error"])["value"] is None and first_sentence(drift):
         return "Check the labels before using them.", (
-            "Elsewhere the error may be that of the controls, or larger. Look at the "
-            "cells below, class by class."
+            "Elsewhere the error may be that of the controls, or larger. Look at the cells in "
+            "report.html, class by class."
         )
     if estimate(drift["error"])["value"] is None:
         return "Check the labels before using them.", (
