@@ -18,6 +18,9 @@ RISKS = {CONFIDENT: 0.1, UNSURE: 0.3, ODD: 0.3, CONFIDENTLY_ODD: 0.5}
 """Least assumed share of wrong guesses by group, by which strata share the cells. That of confident
 labels is high, so that confident mistakes are met; chosen on development plates."""
 
+BLOCK = 10
+"""Cells of the order that are shuffled before a person sees them (`shuffled`)."""
+
 
 def sequence(frame: Frame, seed: int) -> np.ndarray:
     """Return all cells of a plate in the order in which they are asked for.
@@ -41,6 +44,19 @@ def sequence(frame: Frame, seed: int) -> np.ndarray:
         turns.append((2 * np.arange(len(own)) + 1) / weight)
     order = np.argsort(np.concatenate(turns), kind="stable")
     return np.concatenate(rows)[order]
+
+
+def shuffled(n: int, seed: int) -> np.ndarray:
+    """Return the places 0 to n - 1 with each ten of them shuffled, int64, shape (n,).
+
+    The order of the cells goes through the strata, which hold one predicted class each, and so
+    would tell what the model has said.
+    """
+    blocks = [
+        start + np.random.default_rng([seed, start]).permutation(min(BLOCK, n - start))
+        for start in range(0, n, BLOCK)
+    ]
+    return np.concatenate(blocks)
 
 
 def inclusion(frame: Frame, rows: np.ndarray) -> np.ndarray:

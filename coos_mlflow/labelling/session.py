@@ -1,9 +1,8 @@
 """One person labels the cells of a plate: which cell is asked for, and what was said of each.
 
 Nothing that a session gives away before the end depends on the model's label of a cell. The cells
-are those of `coos_mlflow.audit.sequence`. Since its order goes through the strata, which hold one
-predicted class each, every ten of its cells are shuffled. The width of the interval is told after
-every tenth cell alone: after each, it would tell whether the model had said the same.
+are those of `coos_mlflow.audit.sequence`, every ten of them shuffled. The width of the interval is
+told after every tenth cell alone: after each, it would tell whether the model had said the same.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from coos_mlflow.audit.labels_file import (
 )
 from coos_mlflow.audit.lock import locked
 from coos_mlflow.audit.measure import measure
+from coos_mlflow.audit.sequence import BLOCK, shuffled
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import DataError
 from coos_mlflow.labelling.publish import drift_of, plate_file, reference_of
@@ -36,9 +36,6 @@ from coos_mlflow.plates.reader import Plate, open_plate
 from coos_mlflow.registry.results import AUDIT
 from coos_mlflow.reports.plate.figures.cells import cell_picture, channel_picture
 from coos_mlflow.scoring.audited import frame_of, new_label, order_of
-
-BLOCK = 10
-"""Cells of the sequence that are shuffled, and after which the interval's width is told."""
 
 NEIGHBOURS = 12
 """Most other cells of the same well that are shown."""
@@ -110,7 +107,7 @@ class Session:
     def ask_for(self, n_cells: int) -> None:
         """Ask for so many cells in all, or for as many as there are."""
         n_cells = min(n_cells, len(self.frame))
-        places = shuffled(n_cells)
+        places = shuffled(n_cells, SEED)
         cells = self.frame.cells[self._order[places]]
         with self._lock:
             self._places = dict(zip(cells.tolist(), places.tolist(), strict=True))
@@ -257,15 +254,6 @@ class Session:
         if found["high"] is None:
             return ""
         return f"range so far: {found['high'] - found['low']:.0f} points wide"
-
-
-def shuffled(n: int) -> np.ndarray:
-    """Return the places 0 to n - 1 with each ten of them shuffled, int64, shape (n,)."""
-    blocks = [
-        start + np.random.default_rng([SEED, start]).permutation(min(BLOCK, n - start))
-        for start in range(0, n, BLOCK)
-    ]
-    return np.concatenate(blocks)
 
 
 @contextmanager

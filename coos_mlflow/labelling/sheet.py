@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from coos_mlflow._utils.files import write_whole
 from coos_mlflow.audit.labels_file import (
     CANNOT_SEE,
     NONE_WORDS,
+    SEED,
     Label,
     append,
     read_labels,
     sample_of,
 )
+from coos_mlflow.audit.sequence import shuffled
 from coos_mlflow.errors import DataError, OutputError
 from coos_mlflow.plates.cells_csv import csv_table, reading_csv
 from coos_mlflow.registry.results import AUDIT, CENTRES
@@ -79,15 +82,17 @@ def export_sheet(folder: Path, drift: dict[str, Any], path: Path, labeller: str,
     sample, frame = sample_of(drift), frame_of(folder, drift)
     done = _labels_of(folder, sample, labeller)
     order = order_of(frame)
-    rows = [row for row in order.tolist() if int(frame.cells[row]) not in done][:n]
-    if not rows:
+    missing = np.flatnonzero(~np.isin(frame.cells[order], list(done)))[:n]
+    if not len(missing):
         raise DataError(f"{folder}: {labeller} has labelled all {len(frame):,} cells already.")
+    places = shuffled(int(missing[-1]) + 1, SEED)
+    rows = order[places[np.isin(places, missing)]]
     cells = frame.cells[rows]
     table = pd.DataFrame({"cell": cells, "plate": frame.plates[rows], "well": frame.wells[rows]})
     if (folder / CENTRES).is_file():
-        places = pd.read_csv(folder / CENTRES, dtype=str).set_index("Metadata_Index")
+        centres = pd.read_csv(folder / CENTRES, dtype=str).set_index("Metadata_Index")
         for name in PLACES.values():
-            table[name] = places.loc[cells.astype(str), name].to_numpy()
+            table[name] = centres.loc[cells.astype(str), name].to_numpy()
     text = io.StringIO()
     table.assign(label="", sample=sample).to_csv(text, index=False, lineterminator="\n")
     try:

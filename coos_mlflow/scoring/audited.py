@@ -23,7 +23,7 @@ from coos_mlflow.audit.labels_file import (
     sample_of,
 )
 from coos_mlflow.audit.measure import LEVEL, measure
-from coos_mlflow.audit.sequence import inclusion, sequence
+from coos_mlflow.audit.sequence import BLOCK, inclusion, sequence
 from coos_mlflow.drift import CANNOT_TELL
 from coos_mlflow.drift.assessment import rounded
 from coos_mlflow.drift.error_estimate import MEASURED
@@ -135,7 +135,7 @@ def audit_entry(folder: Path, drift: dict[str, Any]) -> dict[str, Any] | None:
         {
             "sample": sample,
             "seed": SEED,
-            "asked": int(np.flatnonzero(np.isin(order_of(frame), rows)).max()) + 1,
+            "skipped": _skipped(np.flatnonzero(np.isin(order_of(frame), rows))),
             "n_cells": int(seen.sum()),
             "cannot_see": int((~seen).sum()),
             "labeller": labeller,
@@ -148,6 +148,15 @@ def audit_entry(folder: Path, drift: dict[str, Any]) -> dict[str, Any] | None:
         }
     )
     return entry
+
+
+def _skipped(places: np.ndarray) -> int:
+    """Return how many cells have no label though later ones have, from the labelled places.
+
+    Every `BLOCK` cells are shown in any order, so those of the last one do not count.
+    """
+    before = int(places.max()) // BLOCK * BLOCK
+    return before - int((places < before).sum())
 
 
 def _estimated(error: dict[str, Any]) -> float | None:

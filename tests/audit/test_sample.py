@@ -7,7 +7,7 @@ import pytest
 from plates_to_label import simulated_frame
 
 from coos_mlflow.audit.frame import CONFIDENT, CONFIDENTLY_ODD, ODD, UNSURE, Frame
-from coos_mlflow.audit.sequence import inclusion, sequence
+from coos_mlflow.audit.sequence import BLOCK, inclusion, sequence, shuffled
 
 
 def test_a_cell_is_grouped_by_its_well_and_its_confidence():
@@ -76,3 +76,13 @@ def test_the_drawn_cells_are_spread_over_the_wells():
 def test_tiny_plates(n):
     frame = Frame(np.arange(n), np.full(n, ""), np.full(n, ""), np.full((n, 3), 1 / 3), True)
     assert sorted(sequence(frame, 0).tolist()) == list(range(n))
+
+
+@pytest.mark.parametrize("n", [1, 9, 10, 25, 200])
+def test_every_ten_places_are_shuffled(n):
+    places = shuffled(n, 0)
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        assert sorted(places[start:stop]) == list(range(start, stop))
+    orders = {tuple(places[start : start + BLOCK] % BLOCK) for start in range(0, n, BLOCK)}
+    assert len(orders) == -(-n // BLOCK)  # no order comes twice, so it tells of no stratum

@@ -12,13 +12,7 @@ from PIL import Image
 
 from coos_mlflow.audit.labels_file import CANNOT_SEE, NONE_WORDS, read_labels
 from coos_mlflow.errors import DataError
-from coos_mlflow.labelling.session import (
-    BLOCK,
-    NEIGHBOURS,
-    REFERENCES,
-    NotAskedError,
-    shuffled,
-)
+from coos_mlflow.labelling.session import NEIGHBOURS, REFERENCES, NotAskedError
 from coos_mlflow.scoring.audited import order_of
 
 
@@ -30,16 +24,6 @@ def kept(session) -> list[tuple[int, str, str]]:
 def untold(state: dict[str, Any]) -> dict[str, Any]:
     """Return what a state tells beside the person's own last label."""
     return {key: value for key, value in state.items() if key != "last"}
-
-
-@pytest.mark.parametrize("n", [1, 9, 10, 25, 200])
-def test_every_ten_places_are_shuffled(n):
-    places = shuffled(n)
-    for start in range(0, n, BLOCK):
-        stop = min(start + BLOCK, n)
-        assert sorted(places[start:stop]) == list(range(start, stop))
-    orders = {tuple(places[start : start + BLOCK] % BLOCK) for start in range(0, n, BLOCK)}
-    assert len(orders) == -(-n // BLOCK)  # no order comes twice, so it tells of no stratum
 
 
 def test_the_cells_are_the_beginning_of_the_sequence(begin, label):

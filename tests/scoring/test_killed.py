@@ -13,8 +13,7 @@ import mlflow
 import pandas as pd
 import pytest
 from forks import Forked, Forks
-
-from coos_mlflow.registry.results import RESULTS
+from result_files import result_files
 
 KILLS = int(os.environ.get("COOS_KILLS", "1"))
 """How often to kill; with `COOS_KILLS=50` this file takes ten minutes."""
@@ -96,9 +95,9 @@ def finish(start: Start) -> Callable[[Path], str]:
 
 def results(folder: Path) -> dict[str, bytes]:
     return {
-        f"{name}/{file}": (folder / "out" / name / file).read_bytes()
+        f"{name}/{file}": content
         for name in PLATES
-        for file in RESULTS
+        for file, content in result_files(folder / "out" / name).items()
     }
 
 

@@ -112,13 +112,12 @@ def sentences(drift: dict[str, Any]) -> list[str]:
 
 
 def gap_words(audit: dict[str, Any]) -> str:
-    """Return how many cells of the sample have no label, or an empty string."""
-    gaps = audit["asked"] - audit["n_cells"] - audit["cannot_see"]
-    if not gaps:
+    """Return how many cells were passed over in labelling, or an empty string."""
+    if not audit["skipped"]:
         return ""
-    have = "has" if gaps == 1 else "have"
+    have = "has" if audit["skipped"] == 1 else "have"
     return (
-        f"{gaps:,} of the first {counted(audit['asked'], 'cell')} {have} no label yet; leave none "
+        f"{counted(audit['skipped'], 'cell')} {have} no label though later ones have; leave none "
         "out on purpose."
     )
 

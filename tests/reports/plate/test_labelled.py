@@ -25,7 +25,7 @@ def audit_of(**changes: Any) -> dict[str, Any]:
     return {
         "sample": "0123456789ab",
         "seed": 0,
-        "asked": 52,
+        "skipped": 0,
         "n_cells": 50,
         "cannot_see": 2,
         "labeller": "Ada",
@@ -126,7 +126,7 @@ def test_a_plate_of_strangers_alone_has_no_balanced_error(scored, capsys):
 def test_the_section_has_recalls_people_and_agreement(scored):
     drift, pictures = scored()
     drift["audit"] = audit_of(
-        asked=55,
+        skipped=3,
         labellers=[{"name": "Ada", "n_cells": 52}, {"name": "<b>Bo", "n_cells": 21}],
         agreement={"n_cells": 20, "agree": 0.95, "kappa": 0.93},
     )
@@ -168,7 +168,7 @@ def test_how_far_the_estimate_was_off(off, words):
 
 def test_gaps_are_told_only_where_there_are_some():
     assert gap_words(audit_of()) == ""
-    assert gap_words(audit_of(asked=53)).startswith("1 of the first 53 cells has no label yet")
+    assert gap_words(audit_of(skipped=1)).startswith("1 cell has no label though later ones")
 
 
 def test_numbers_of_the_section_are_numbers_of_drift_json(scored):

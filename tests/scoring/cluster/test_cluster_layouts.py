@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from result_files import result_files
 
 from coos_mlflow._utils.cluster import connect
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.layout import Layout, read_layout
-from coos_mlflow.registry.results import RESULTS
 from coos_mlflow.scoring.cluster import score_on
 from coos_mlflow.scoring.scorer import Scorer
 
@@ -27,10 +27,6 @@ def layout(folder: Path, well: str) -> Layout:
     return read_layout(path)
 
 
-def contents(folder: Path) -> list[bytes]:
-    return [(folder / name).read_bytes() for name in RESULTS]
-
-
 def test_workers_join_a_layout_and_replace_another(machines, scorer, make_plate, tmp_path):
     plate, treated = make_plate("a.h5", 100), layout(tmp_path, "B03")
     alone = scorer.score(plate, tmp_path / "alone", layout=treated)
@@ -41,7 +37,7 @@ def test_workers_join_a_layout_and_replace_another(machines, scorer, make_plate,
         (joined,) = score_on(client, scorer, [plate], tmp_path / "out", layout=treated)
         wrong = layout(tmp_path, "H12")
         (refused,) = score_on(client, scorer, [plate], tmp_path / "none", layout=wrong)
-    assert contents(joined.folder) == contents(alone.folder)
+    assert result_files(joined.folder) == result_files(alone.folder)
     assert joined.drift["layout"]["columns"] == ["compound"]
     assert isinstance(refused, DataError)
     assert "well H12 found" in str(refused)

@@ -12,11 +12,11 @@ from pathlib import Path
 import h5py
 import pandas as pd
 import pytest
+from result_files import result_files
 from waiting import wait_until
 
 from coos_mlflow._utils.cluster import connect
 from coos_mlflow.errors import ClusterError, CoosError, DataError
-from coos_mlflow.registry.results import RESULTS
 from coos_mlflow.scoring import job
 from coos_mlflow.scoring.cluster import score_on
 from coos_mlflow.scoring.record import Scored
@@ -50,7 +50,9 @@ def plates(make_plate) -> list[Path]:
 
 def results(out: Path) -> dict[str, bytes]:
     return {
-        f"{name}/{file}": (out / name / file).read_bytes() for name in PLATES for file in RESULTS
+        f"{name}/{file}": content
+        for name in PLATES
+        for file, content in result_files(out / name).items()
     }
 
 
@@ -169,8 +171,8 @@ def test_a_bad_plate_does_not_keep_the_others(machines, scorer, plates, wanted, 
     assert isinstance(bad, DataError) and "cell 230" in str(bad)
     left = {path.name for path in (tmp_path / "out").iterdir()}
     assert left == {"a", "c"}
-    for file in RESULTS:
-        assert (tmp_path / "out" / "a" / file).read_bytes() == wanted[f"a/{file}"]
+    for file, content in result_files(tmp_path / "out" / "a").items():
+        assert content == wanted[f"a/{file}"]
 
 
 WITHOUT_PACKAGE = """
