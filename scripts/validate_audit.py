@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     _each("Plates", bank.make, [(one,) for one in bank.missing(entries)], options.jobs)
     judges = registries.judges(data, work, digest)
     found = _looks(judges, plates.planned(entries), bank, work, options.jobs)
-    gained = _gains(judges, entries, bank, work, options.jobs)
+    gained = _gains(judges, entries, bank, work / "gains" / size.name, options.jobs)
     console = Console(width=150)
     tables.show(console, found, gained)
     facts = {"seeds": seeds.name, "size": size.name}
@@ -91,13 +91,13 @@ def _looks(
 
 
 def _gains(
-    judges: Sequence[Judging], entries: Sequence[Entry], bank: Bank, work: Path, jobs: int
+    judges: Sequence[Judging], entries: Sequence[Entry], bank: Bank, folder: Path, jobs: int
 ) -> pd.DataFrame:
     """Return what adapting gains on some plates of each kind, from files where it is there."""
-    sources = (digests.PACKAGE / "audit", digests.PACKAGE / "labelling" / "adapt")
+    sources = [digests.PACKAGE / name for name in ("audit", "labelling/adapt", "model")]
     own = digests.digest(*sources, Path(adaptation.__file__))
     parts = [
-        (judge, entry, work / "gains" / own / judge.name / f"{entry.name}.json")
+        (judge, entry, folder / own / judge.name / f"{entry.name}.json")
         for judge in judges
         for entry in plates.to_adapt(entries)
     ]

@@ -125,7 +125,7 @@ def test_fifty_labels_measure_the_error_of_a_real_plate(dyes: Path, real: Path) 
     with h5py.File(plate) as file:
         truths = file["labels"][:]
     cells = pd.read_csv(sheet)
-    names = [one.name for one in read_dataset(dyes).classes]
+    names = [one.name for one in read_dataset(dyes / "dataset.yaml").classes]
     cells["label"] = [names[truths[cell]] for cell in cells["cell"]]
     cells.to_csv(sheet, index=False)
     assert "50" in run("audit", folder, "--import", sheet, "--labeller", "own labels")

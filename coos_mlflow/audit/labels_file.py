@@ -243,7 +243,10 @@ def _parsed(line: bytes) -> Label | None:
 
 
 def _cells_of(line: bytes) -> list[str]:
-    return next(csv.reader([line.decode(errors="replace").rstrip("\r\n")]), [])
+    try:
+        return next(csv.reader([line.decode(errors="replace").rstrip("\r\n")]), [])
+    except csv.Error:  # a field longer than the parser takes
+        return []
 
 
 def _line(row: Label | tuple[str, ...]) -> bytes:

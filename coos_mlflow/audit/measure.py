@@ -80,7 +80,7 @@ def measure(frame: Frame, rows: np.ndarray, truths: np.ndarray, seed: int = 0) -
     wrong_labels = _figures(*(100 * parts.wrong_labels(c) for c in (point, *drawn)))
     none = _figures(*(parts.strangers(c) for c in (point, *drawn)))
     if not np.isin(NONE, truths):
-        none[1] = 0  # nothing says that there is such a cell
+        none[:2] = 0  # nothing says that there is such a cell
     return {
         **dict(zip(("balanced_error", "low", "high"), nan_to_none(errors), strict=True)),
         **dict(
@@ -217,8 +217,8 @@ class _Parts:
     ) -> np.ndarray:
         """Return what the cells of a part are whose guess is wrong, shape (draws or 1, classes).
 
-        The rest of each row is of no known class. What wrongly guessed cells of the stratum's other
-        parts are counts as one cell.
+        The rest of each row is of no known class. What wrongly guessed cells of the whole stratum
+        are counts as one cell.
         """
         own = self._counts(self.is_wrong & (self.part == part))
         stratum = self._counts(self.is_wrong & (self.strata[self.part] == self.strata[part]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coos_mlflow.cli.options import TrackingUri, use_store
+from coos_mlflow.cli.options import PlateFile, TrackingUri, use_store
 from coos_mlflow.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def adapt(
     folder: Annotated[Path, typer.Argument(help="Results of coos-score, with labelled cells.")],
-    plate: Annotated[
-        Path | None, typer.Option(help="The plate file, if it is no longer where it was scored.")
-    ] = None,
+    plate: PlateFile = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Try and say, register nothing.")
     ] = False,
@@ -55,25 +53,28 @@ def adapt(
 def _lines(folder: Path, found: Outcome) -> list[str]:
     """Return what the command prints."""
     from coos_mlflow.labelling.adapt.register import interval_words
+    from coos_mlflow.reports.plate.wording import counted
 
     labels, chosen = found.labels, found.choice.chosen
     lines = [
-        f"{found.parent}: {len(labels.rows)} cells of {found.plate.name} labelled by "
+        f"{found.parent}: {counted(len(labels.rows), 'cell')} of {found.plate.name} labelled by "
         f"{labels.labeller}"
     ]
     if labels.strangers:
-        lines.append(f"{labels.strangers} cells of no known class cannot teach and are left out.")
+        strangers = counted(labels.strangers, "labelled cell")
+        lines.append(f"Left out, since of no known class: {strangers}.")
     if found.n_controls:
-        lines.append(f"{found.n_controls} cells of control wells teach too, and are not judged.")
+        controls = counted(found.n_controls, "cell")
+        lines.append(f"Of control wells, which teach too and are not judged: {controls}.")
     lines += [
         f"Only one labelled cell is {name}; it teaches, and is not judged."
         for name in found.not_judged
     ]
     lines += [
-        f"All labelled cells of {name} are in one well; its error may look too small."
+        f"All labelled cells of {name} are in one well; there cells are left out, not wells."
         for name in found.in_one_well
     ]
-    lines.append("Balanced error on left-out wells:")
+    lines.append("Balanced error on left-out wells, by which the best is chosen:")
     lines += [
         f"  {trial.remedy.title}, penalty {trial.strength:g}: {trial.error:.1f} %"
         for trial in found.choice.trials
@@ -82,11 +83,10 @@ def _lines(folder: Path, found: Outcome) -> list[str]:
     if gain is None:
         return [*lines, "No class has two labelled cells, so nothing can be judged."]
     change = gain.change
-    ends = "" if change.low is None else f" ({change.low:+.1f} to {change.high:+.1f})"
     lines += [
-        f"Balanced error on labelled cells that had no part in the choice, with 95 % intervals: "
-        f"{interval_words(gain.before)} before, {interval_words(gain.after)} after, "
-        f"{change.value:+.1f} points{ends}"
+        "Balanced error on labelled cells that were left out of choice and fit, with 95 % "
+        f"intervals: {interval_words(gain.before)} before, {interval_words(gain.after)} after, "
+        f"{change.value:+.1f} points ({change.low:+.1f} to {change.high:+.1f})"
     ]
     if chosen is None:
         return [*lines, "Nothing helped more than chance would, so no version was registered."]
@@ -94,7 +94,8 @@ def _lines(folder: Path, found: Outcome) -> list[str]:
     if found.model is None:
         return [*lines, "Nothing was registered (--dry-run)."]
     named = f"{found.model.name}@{found.model.alias}"
-    options = (found.plate, "--model", named, "--out", folder.parent / "adapted")
+    options = [found.plate, "--model", named, "--out", folder.parent / "adapted"]
+    options += ["--wells", "mixed"] if found.mixed_wells else []
     return [
         *lines,
         f"Registered as {found.model.name} version {found.model.version}, {named}",

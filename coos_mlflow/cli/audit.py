@@ -57,8 +57,8 @@ def audit(
 ) -> None:
     """Show the error that labelled cells measure.
 
-    Its interval holds whatever happened to the plate, since the cells were drawn at random. Labels
-    come from `coos label`, or from a spreadsheet by --export and --import. drift.json, report.html,
+    The cells were drawn at random, so nothing is assumed of how the plate has shifted. Labels come
+    from `coos label`, or from a spreadsheet by --export and --import. drift.json, report.html,
     report.md and the MLflow run are brought up to date.
 
     Example: coos audit scores/new_plate
@@ -79,8 +79,9 @@ def audit(
         from coos_mlflow.audit.lock import locked
         from coos_mlflow.labelling.publish import drift_of
 
-    drift = drift_of(folder)
+    drift_of(folder)  # refuses other folders, beside which no file of a lock is to be made
     with locked(folder):
+        drift = drift_of(folder)
         if export is not None:
             _export(folder, drift, export, who, cells or CELLS)
             return
@@ -105,12 +106,11 @@ def _check(folder: Path, sheet: Path | None, export: Path | None, cells: int | N
 
 
 def _export(folder: Path, drift: dict[str, Any], path: Path, labeller: str, n: int) -> None:
-    from coos_mlflow.labelling.sheet import export_sheet
+    from coos_mlflow.labelling.sheet import answer_words, export_sheet
 
     written = export_sheet(folder, drift, path, labeller, n)
-    names = (one["name"] for one in drift["dataset"]["classes"])
     typer.echo(f"{path}  {written:,} cells for {labeller}; fill in the column label:")
-    typer.echo(", ".join(f"{key} {name}" for key, name in enumerate(names, start=1)))
+    typer.echo(answer_words(drift))
     typer.echo("or none of these, cannot see, or nothing; keep all lines and columns.")
 
 
@@ -149,6 +149,6 @@ def _show(drift: dict[str, Any]) -> None:
     from coos_mlflow.cli import tables
 
     if drift["audit"] is None:
-        typer.echo("No labelled cell could be judged, so nothing is measured.")
+        typer.echo("No labelled cell that could be judged is there, so nothing is measured.")
     else:
         tables.show_audit(drift)

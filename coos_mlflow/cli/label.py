@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,13 +98,12 @@ def _check(folder: Path, plate: Path | None) -> None:
 def _wait(page: Page, browser: bool) -> None:
     """Show the link and the progress until the page is closed, or Ctrl-C."""
     typer.echo(f"{page.address}  labels cells as {page.session.labeller}; Ctrl-C ends it")
-    if browser:
-        _open(page.address)
-    try:
-        while not page.closed.is_set():
-            _show_progress(page)
-    except KeyboardInterrupt:
-        typer.echo("", err=True)
+    with _opened(page) if browser and _has_windows() else nullcontext():
+        try:
+            while not page.closed.is_set():
+                _show_progress(page)
+        except KeyboardInterrupt:
+            typer.echo("", err=True)
 
 
 def _show_progress(page: Page) -> None:
@@ -120,13 +121,30 @@ def _show_progress(page: Page) -> None:
             state = page.session.progress()
 
 
-def _open(address: str) -> None:
-    """Open a page in a browser with windows; one in the terminal would hide what is said there."""
-    windows = sys.platform in ("win32", "darwin") or {"DISPLAY", "WAYLAND_DISPLAY"} & {*os.environ}
-    if windows:
-        import webbrowser
+def _has_windows() -> bool:
+    """Whether a browser has windows; one in the terminal would hide what is said there."""
+    displays = {"DISPLAY", "WAYLAND_DISPLAY"} & {*os.environ}
+    return sys.platform in ("win32", "darwin") or bool(displays)
 
-        webbrowser.open(address)
+
+@contextmanager
+def _opened(page: Page) -> Iterator[None]:
+    """Open a page in the browser by a file that leads to it, and that its owner alone can read.
+
+    All users of a machine see the arguments of its programs, such as the link with its token.
+    """
+    import webbrowser
+
+    results = page.session.folder.resolve()
+    file = results.with_name(f".{results.name}.page.html")
+    try:
+        file.unlink(missing_ok=True)
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as text:
+            text.write(f'<meta http-equiv="refresh" content="0; url={page.address}">')
+        webbrowser.open(file.as_uri())
+        yield
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def _end(page: Page) -> None:

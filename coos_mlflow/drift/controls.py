@@ -19,6 +19,7 @@ from coos_mlflow.drift.error_estimate import (
     MIN_CLASS_SHARE,
     MIN_MARGIN,
     nan_to_none,
+    without_figures,
 )
 from coos_mlflow.drift.recall_intervals import intervals
 from coos_mlflow.metrics import balanced_error, recalls
@@ -255,12 +256,11 @@ def checked_error(
         f"{controls['high']:.1f} %), but is estimated to be {estimated:.1f} %: the estimate is too "
         f"{'low' if measured > estimated else 'high'} on this plate map."
     )
-    unknown = dict.fromkeys(("balanced_error", "low", "high", "wrong_labels"))
-    none = [None] * len(error["recalls"])
+    n_classes = len(error["recalls"])
     if measured > estimated:
-        return error | {"answer": AT_LEAST, "high": None, "recall_lows": none, "reason": reason}
-    classes = dict.fromkeys(("recalls", "recall_lows", "recall_highs"), none)
-    return error | unknown | classes | {"answer": CANNOT_TELL, "reason": reason}
+        lows = [None] * n_classes
+        return error | {"answer": AT_LEAST, "high": None, "recall_lows": lows, "reason": reason}
+    return without_figures(error, n_classes, reason)
 
 
 def _measured(controls: dict[str, Any], n_cells: int) -> dict[str, Any]:

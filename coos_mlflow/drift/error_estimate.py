@@ -260,9 +260,7 @@ def estimate(
         no_upper_end = no_upper_end or _unsure_classes(untold, missing, len(total))
     entry |= {"untold": untold, "missing": missing}
     if obstacle:
-        figures = dict.fromkeys(("balanced_error", "low", "high", "wrong_labels"))
-        classes = {key: [None] * len(total) for key in ("recalls", "recall_lows", "recall_highs")}
-        return entry | figures | classes | {"answer": CANNOT_TELL, "reason": obstacle}
+        return without_figures(entry, len(total), obstacle)
     figures = {
         "balanced_error": _error(total),
         "wrong_labels": float(100 * (1 - np.trace(total) / total.sum())),
@@ -276,6 +274,13 @@ def estimate(
         return entry | figures | spread | {"answer": AT_LEAST, "reason": no_upper_end}
     reason = f"{estimators()[chosen].title} {estimators()[chosen].meaning}."
     return entry | figures | spread | {"answer": ESTIMATED, "reason": reason}
+
+
+def without_figures(entry: dict[str, Any], n_classes: int, reason: str) -> dict[str, Any]:
+    """Return the entry of an error that cannot be told, and why."""
+    figures = dict.fromkeys(("balanced_error", "low", "high", "wrong_labels"))
+    classes = {key: [None] * n_classes for key in ("recalls", "recall_lows", "recall_highs")}
+    return entry | figures | classes | {"answer": CANNOT_TELL, "reason": reason}
 
 
 def _range(

@@ -193,12 +193,17 @@ def make_app(page: Page) -> FastAPI:
     def refuse(_: Request, error: CoosError) -> Response:
         status = 409 if isinstance(error, NotAskedError) else 500
         status = 400 if type(error) is DataError else status
-        return JSONResponse({"error": str(error), "state": page.state()}, status)
+        return JSONResponse({"error": str(error)} | _state_of(page), status)
 
     @app.exception_handler(RequestValidationError)
     def misread(_: Request, __: RequestValidationError) -> Response:
         error = "Something else found, expected the number of a cell and an answer."
-        return JSONResponse({"error": error, "state": page.state()}, 400)
+        return JSONResponse({"error": error} | _state_of(page), 400)
+
+    @app.exception_handler(Exception)
+    def failed(_: Request, error: Exception) -> Response:
+        said = f"The program failed ({type(error).__name__}: {error}). Your labels are kept."
+        return JSONResponse({"error": said}, 500)
 
     @app.get("/")
     def first() -> Response:
@@ -225,6 +230,14 @@ def make_app(page: Page) -> FastAPI:
     app.post("/api/more")(page.more)
     app.post("/api/finish")(page.finish)
     return app
+
+
+def _state_of(page: Page) -> dict[str, Any]:
+    """Return the state under its name; nothing where a picture cannot be read."""
+    try:
+        return {"state": page.state()}
+    except CoosError:
+        return {}
 
 
 def _refusal(request: Request, page: Page) -> str | None:

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from coos_mlflow.audit.labels_file import CANNOT_SEE, NONE_WORDS
+from coos_mlflow.audit.labels_file import NONE_WORDS
 from coos_mlflow.labelling.session import Session
 from coos_mlflow.metrics import confusion_matrix
+from coos_mlflow.plates.layout import NONE
 from coos_mlflow.reports.plate.labelled import first_error, sentences
+from coos_mlflow.scoring.audited import judged_rows
 
 
 def outcome(session: Session, drift: dict[str, Any]) -> dict[str, Any]:
@@ -56,10 +58,8 @@ def confusion(session: Session) -> dict[str, Any]:
         seen have no row.
     """
     names = session.dataset.class_names
-    numbers = {name: label for label, name in enumerate(names)} | {NONE_WORDS: len(names)}
-    said = {cell: numbers[one] for cell, one in session.said.items() if one != CANNOT_SEE}
-    rows = np.flatnonzero(np.isin(session.frame.cells, list(said)))
-    people = np.array([said[cell] for cell in session.frame.cells[rows].tolist()], np.int64)
+    rows, truths = judged_rows(session.frame, session.said, names)
+    people = np.where(truths == NONE, len(names), truths)
     counts = confusion_matrix(people, session.frame.labels[rows], len(names) + 1)
     shown = [k for k in range(len(names)) if counts[k].any() or counts[:, k].any()]
     lines = [(k, names[k]) for k in shown] + [(None, NONE_WORDS)] * bool(counts[-1].any())

@@ -31,11 +31,10 @@ from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import DataError
 from coos_mlflow.labelling.publish import drift_of, plate_file, reference_of
 from coos_mlflow.plates.dataset import TRAINING
-from coos_mlflow.plates.layout import NONE
 from coos_mlflow.plates.reader import Plate, open_plate
 from coos_mlflow.registry.results import AUDIT
 from coos_mlflow.reports.plate.figures.cells import cell_picture, channel_picture
-from coos_mlflow.scoring.audited import frame_of, new_label, order_of
+from coos_mlflow.scoring.audited import frame_of, judged_rows, new_label, order_of
 
 NEIGHBOURS = 12
 """Most other cells of the same well that are shown."""
@@ -242,14 +241,10 @@ class Session:
         return self._widths.get(done, "")
 
     def _measured_width(self, done: int) -> str:
-        numbers = {name: label for label, name in enumerate(self.dataset.class_names)}
-        numbers[NONE_WORDS] = NONE
-        some = [*self._said.items()][:done]
-        judged = {cell: numbers[answer] for cell, answer in some if answer != CANNOT_SEE}
-        rows = np.flatnonzero(np.isin(self.frame.cells, list(judged)))
+        some = dict([*self._said.items()][:done])
+        rows, truths = judged_rows(self.frame, some, self.dataset.class_names)
         if not len(rows):
             return ""
-        truths = np.array([judged[cell] for cell in self.frame.cells[rows].tolist()], np.int64)
         found = measure(self.frame, rows, truths, SEED)
         if found["high"] is None:
             return ""
@@ -278,8 +273,9 @@ def open_session(folder: Path, plate: Path | None, labeller: str) -> Iterator[Se
     RunNotLoggedError
         When the model cannot be loaded.
     """
-    drift = drift_of(folder)
+    drift_of(folder)  # refuses other folders, beside which no file of a lock is to be made
     with locked(folder):
+        drift = drift_of(folder)
         read_labels(folder / AUDIT, sample_of(drift))  # refuses those of another plate or model
         path = plate_file(folder, drift, plate)
         reference = reference_of(folder, drift)

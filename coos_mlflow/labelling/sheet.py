@@ -213,20 +213,28 @@ def _cell(text: str, where: str, n_cells: int) -> int:
 def _answers(drift: dict[str, Any]) -> dict[str, str]:
     """Return the labels that a sheet may have, by their spelling in lower case."""
     classes = drift["dataset"]["classes"]
-    known = {str(key): one["name"] for key, one in enumerate(classes, start=1)}
-    known |= {one["short"].casefold(): one["name"] for one in classes}
+    known = {one["short"].casefold(): one["name"] for one in classes}
     known |= {one["name"].casefold(): one["name"] for one in classes}  # where they collide
+    if not any(word.isdigit() for word in known):
+        known |= {str(key): one["name"] for key, one in enumerate(classes, start=1)}
     return known | {NONE_WORDS: NONE_WORDS, CANNOT_SEE: CANNOT_SEE}
+
+
+def answer_words(drift: dict[str, Any]) -> str:
+    """Return the classes that a sheet may name, with their numbers where those can stand too."""
+    names = [one["name"] for one in drift["dataset"]["classes"]]
+    if "1" in _answers(drift).keys() - {name.casefold() for name in names}:
+        names = [f"{key} {name}" for key, name in enumerate(names, start=1)]
+    return ", ".join(names)
 
 
 def _answer(text: str, where: str, answers: dict[str, str], drift: dict[str, Any]) -> str:
     folded = " ".join(text.split()).casefold()
     folded = folded if folded in answers else folded.removesuffix(".0")
     if folded and folded not in answers:
-        names = enumerate((one["name"] for one in drift["dataset"]["classes"]), start=1)
-        listed = ", ".join(f"{key} {name}" for key, name in names)
         raise DataError(
-            f"{where}: label {text!r:.60} found, expected a class or its number ({listed}), "
+            f"{where}: label {text!r:.60} found, expected a class or its number "
+            f"({answer_words(drift)}), "
             f"{NONE_WORDS}, {CANNOT_SEE}, or nothing where the cell was left out."
         )
     return answers.get(folded, "")
@@ -243,7 +251,7 @@ def _place(line: _Line, place_of: dict[int, int], reach: int) -> int:
     if place >= reach:
         raise DataError(
             f"{line.where}: cell {line.cell} is number {place + 1:,} of the sample, of which only "
-            f"{reach:,} cells are labelled or in the sheet; bring back the lines that were taken "
-            "out of it, with an empty label where a cell was left out."
+            f"{reach:,} cells are labelled or in the sheet; import an earlier sheet first, or "
+            "bring back lines that were taken out, with an empty label where a cell was left out."
         )
     return place

@@ -29,6 +29,9 @@ the same names with `ENDS`."""
 
 ENDS = ("", "_low", "_high")
 
+ALIAS = "plate-"
+"""First part of the alias of a plate."""
+
 _MOST = 100
 """Characters of a plate's name in an alias; MLflow takes 255."""
 
@@ -91,7 +94,7 @@ def give_alias(model: ModelRef) -> ModelRef:
 def _give_once(model: ModelRef) -> ModelRef:
     client, tags = MlflowClient(), model.tags
     stem = tags[PLATE].rpartition(".")[0] or tags[PLATE]
-    alias = f"plate-{re.sub(r'[^A-Za-z0-9_-]+', '-', stem)[:_MOST]}"
+    alias = f"{ALIAS}{re.sub(r'[^A-Za-z0-9_-]+', '-', stem)[:_MOST]}"
     holder = client.get_registered_model(model.name).aliases.get(alias)
     if holder is not None:
         held = client.get_model_version(model.name, str(holder)).tags.get(SHA256)

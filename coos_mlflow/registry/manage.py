@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from coos_mlflow._utils.versions import PACKAGE, check_fits
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.registry import versions
+from coos_mlflow.registry.adapted import ALIAS, Adapted
 from coos_mlflow.registry.inspect import (
     Version,
     read_files,
@@ -175,13 +176,19 @@ def prunable_version(asked: str) -> Version:
     Raises
     ------
     RegistryError
-        When it does not exist, is not of this package, or has an alias.
+        When it does not exist, is not of this package, or has an alias. The alias of the plate to
+        which a version was adapted goes with it.
     """
     version = version_of(asked)
     _check_ours(version)
-    if version.held_by:
-        raise RegistryError(_held_words(version))
+    if held := [alias for alias in version.held_by if not _is_own(version, alias)]:
+        raise RegistryError(_held_words(version, held))
     return version
+
+
+def _is_own(version: Version, alias: str) -> bool:
+    """Whether an alias is that of the plate to which a version was adapted."""
+    return versions.ADAPTED_FROM in version.model.tags and alias.startswith(ALIAS)
 
 
 def delete(version: Version, *, with_run: bool = False) -> Pruned:
@@ -193,6 +200,7 @@ def delete(version: Version, *, with_run: bool = False) -> Pruned:
     Parameters
     ----------
     version : Version
+        Aliases that it has go with it; one that it got since then keeps it.
     with_run : bool
         Delete the run that trained it too.
     """
@@ -201,10 +209,11 @@ def delete(version: Version, *, with_run: bool = False) -> Pruned:
     now = before.get(version.number)
     if now is None:
         return Pruned(version, False, ("Another process or user has deleted it.",))
-    if now.held_by:
-        return Pruned(now, False, (_held_words(now),))
+    if held := sorted({*now.held_by} - {*version.held_by}):
+        return Pruned(now, False, (_held_words(now, held),))
     client.delete_model_version(model.name, model.version)
-    notes = [_given_back(*lost) for lost in _lost(model.name, before.values())]
+    others = [v for v in before.values() if v.number != version.number]
+    notes = [_given_back(*lost) for lost in _lost(model.name, others)]
     if model.model_id:
         with _or_note(notes, f"Its files, those of model {model.model_id}, stay"):
             if _used(f"source_path='models:/{model.model_id}'", f"source_path='{model.uri}'"):
@@ -258,6 +267,9 @@ def _doubts(chosen: Version, holder: Version | None, alias: str) -> list[str]:
     layer = chosen.model.tags.get("layer")
     if alias in versions.best(chosen.model.name) and alias not in (versions.CHAMPION, layer):
         doubts.append(f"the alias stands for a layer, and its layer is {layer}")
+    adapted = Adapted.of(chosen.model.tags)
+    if adapted is not None and not _is_own(chosen, alias):
+        doubts.append(f"it was adapted to {adapted.plate}, and is for that plate alone")
     if holder is None:
         return doubts
     present = f"version {holder.number}, which holds the alias,"
@@ -283,9 +295,9 @@ def _check_holds(name: str, alias: str, number: str) -> None:
         )
 
 
-def _held_words(version: Version) -> str:
+def _held_words(version: Version, aliases: list[str]) -> str:
     """Name the aliases that keep a version, and the commands that move them."""
-    name, aliases = version.model.name, version.held_by
+    name = version.model.name
     commands = " and ".join(f"`coos models promote {name}/VERSION --alias {a}`" for a in aliases)
     one = len(aliases) == 1
     return (

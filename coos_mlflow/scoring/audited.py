@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +107,12 @@ def audit_entry(folder: Path, drift: dict[str, Any]) -> dict[str, Any] | None:
     """
     sample, path = sample_of(drift), folder / AUDIT
     labels = read_labels(path, sample)
-    numbers = {one["name"]: n for n, one in enumerate(drift["dataset"]["classes"])}
-    numbers |= {NONE_WORDS: NONE}
+    names = [one["name"] for one in drift["dataset"]["classes"]]
     for label in labels:
-        if label.label not in {*numbers, CANNOT_SEE}:
+        if label.label not in (known := [*names, NONE_WORDS, CANNOT_SEE]):
             raise DataError(
-                f"{path}: label {label.label!r:.80} of cell {label.cell} found, expected a class "
-                f"of the model ({', '.join(numbers)}) or {CANNOT_SEE}; mend it."
+                f"{path}: label {label.label!r:.80} of cell {label.cell} found, expected one of "
+                f"{', '.join(known)}; mend it."
             )
     judged = Counter(label.labeller for label in labels if label.label != CANNOT_SEE)
     if not judged:
@@ -120,34 +120,56 @@ def audit_entry(folder: Path, drift: dict[str, Any]) -> dict[str, Any] | None:
     labeller = max(judged, key=lambda name: judged[name])  # the first of several
     frame = frame_of(folder, drift)
     own = {label.cell: label.label for label in labels if label.labeller == labeller}
-    rows = np.flatnonzero(np.isin(frame.cells, list(own)))
-    answers = [own[cell] for cell in frame.cells[rows].tolist()]
-    seen = np.array([answer != CANNOT_SEE for answer in answers], dtype=bool)
-    if not seen.any():
+    rows, truths = judged_rows(frame, own, names)
+    if not len(rows):
         return None
-    truths = np.array([numbers[answer] for answer in answers if answer != CANNOT_SEE], np.int64)
-    figures = measure(frame, rows[seen], truths, SEED)
+    figures = measure(frame, rows, truths, SEED)
+    has_label = np.isin(frame.cells[order_of(frame)], list(own))
     estimated = _estimated(drift["error"])
     measured = figures["balanced_error"]
-    known = estimated is not None and measured is not None
+    both = estimated is not None and measured is not None
     everyone = Counter(label.labeller for label in labels)
     entry: dict[str, Any] = rounded(
         {
             "sample": sample,
             "seed": SEED,
-            "skipped": _skipped(np.flatnonzero(np.isin(order_of(frame), rows))),
-            "n_cells": int(seen.sum()),
-            "cannot_see": int((~seen).sum()),
+            "skipped": _skipped(np.flatnonzero(has_label)),
+            "n_cells": len(rows),
+            "cannot_see": int(has_label.sum()) - len(rows),
             "labeller": labeller,
             "labellers": [{"name": name, "n_cells": n} for name, n in everyone.items()],
             "agreement": agreement(labels, labeller),
             **figures,
             "estimated": estimated,
-            "off": estimated - measured if known else None,
+            "off": estimated - measured if both else None,
             "level": LEVEL,
         }
     )
     return entry
+
+
+def judged_rows(
+    frame: Frame, said: Mapping[int, str], names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labelled cells that could be judged.
+
+    Parameters
+    ----------
+    frame : Frame
+    said : mapping of int to str
+        What was said of each cell, by its index in the plate file.
+    names : sequence of str
+        Of the classes.
+
+    Returns
+    -------
+    rows, truths : ndarray of int64, shape (n,)
+        Of the frame, and the class of each or `NONE`.
+    """
+    numbers = {name: label for label, name in enumerate(names)} | {NONE_WORDS: NONE}
+    judged = {cell: numbers[answer] for cell, answer in said.items() if answer != CANNOT_SEE}
+    rows = np.flatnonzero(np.isin(frame.cells, list(judged)))
+    return rows, np.array([judged[cell] for cell in frame.cells[rows].tolist()], np.int64)
 
 
 def _skipped(places: np.ndarray) -> int:

@@ -24,6 +24,7 @@ from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.flags import USABLE, FlagCounter
 from coos_mlflow.plates.reader import Plate
 from coos_mlflow.registry.results import AUDIT, CENTRES, PREDICTIONS
+from coos_mlflow.scoring.adapted import without_estimate
 from coos_mlflow.scoring.audited import audit_entry
 from coos_mlflow.scoring.centres import write_centres
 from coos_mlflow.scoring.job import (
@@ -86,6 +87,7 @@ def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, An
             drift = _write(plate, work, reference, new)
             job.check_unchanged()
             check_replaceable(job)
+            _check_same_labels(job.folder, new)
             put_in_place(new, job.folder)
     except CoosError:
         raise
@@ -95,6 +97,18 @@ def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, An
         if new:
             shutil.rmtree(new, ignore_errors=True)
     return drift
+
+
+def _check_same_labels(folder: Path, new: Path) -> None:
+    """Refuse to replace labels that were given while the new results were written."""
+    there, copied = (
+        path.read_bytes() if path.is_file() else b"" for path in (folder / AUDIT, new / AUDIT)
+    )
+    if there != copied:
+        raise OutputError(
+            f"{folder}: cells were labelled while the plate was scored; the labels are kept, and "
+            "the same command scores the plate again."
+        )
 
 
 def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> dict[str, Any]:
@@ -118,6 +132,7 @@ def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> d
         well["layout"] = columns.values((well["plate"], well["well"]))
     if (job.folder / AUDIT).is_file():
         shutil.copyfile(job.folder / AUDIT, new / AUDIT)
+    drift = without_estimate(drift)
     drift["audit"] = audit_entry(new, drift)
     drift = write_pages(new, drift, examples, reference.cells)
     write_wells(wells_table(drift, _empty_wells(plate, drift), columns), new, facts)

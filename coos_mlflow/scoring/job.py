@@ -24,6 +24,7 @@ from coos_mlflow.plates.layout import Layout
 from coos_mlflow.plates.reader import file_digest, open_plate
 from coos_mlflow.registry.results import ALL_NAMES, AUDIT, DRIFT, RESULTS, key_of
 from coos_mlflow.registry.versions import ModelRef
+from coos_mlflow.scoring.adapted import adapted_entry
 from coos_mlflow.scoring.predictions import BATCH
 
 BLOCK = 8 * BATCH
@@ -178,6 +179,7 @@ class Job:
                 "id": self.model.model_id,
                 "trained_on": self.model.tags.get("dataset"),
                 "dataset_sha256": self.model.tags.get("dataset_digest"),
+                **({"adapted": adapted} if (adapted := adapted_entry(self.model)) else {}),
             },
             "precision": self.precision,
             "versions": package_versions(),

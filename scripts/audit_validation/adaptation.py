@@ -39,6 +39,8 @@ class Gained:
     before, after : float
         True balanced error in % of the cells that were not labelled, weighted to stand for the
         whole plate.
+    unsure : float
+        Standard error of the true change in points, over the cells that were not labelled.
     said_before, said_after, said_low, said_high : float
         What `coos adapt` says of the labelled cells: balanced error in % before and after, and the
         interval of the change in points. NaN without.
@@ -49,6 +51,7 @@ class Gained:
     remedy: str
     before: float
     after: float
+    unsure: float
     said_before: float = float("nan")
     said_after: float = float("nan")
     said_low: float = float("nan")
@@ -105,21 +108,20 @@ def gains(
         own = own.select(known[drawn])
         others = _weights_of_others(frame, drawn) * known
         before = _balanced_error(plate.labels, frame.labels, others)
-        found, after = choose(model, own), before
+        found, labels = choose(model, own), frame.labels
         if found.chosen:
             labels = corrected(model, fit(model, found.chosen, own), whole).argmax(axis=1)
-            after = _balanced_error(plate.labels, labels, others)
+        after = _balanced_error(plate.labels, labels, others)
+        unsure = _unsure(plate.labels, frame.labels, labels, others)
         key = found.chosen.key if found.chosen else ""
-        rows.append(Gained(kind, number, key, before, after, *_said(found.gain)))
+        rows.append(Gained(kind, number, key, before, after, unsure, *_said(found.gain)))
     return rows
 
 
 def _said(gain: Gain | None) -> tuple[float, ...]:
     if gain is None:
         return ()
-    ends = (gain.change.low, gain.change.high)
-    low, high = (float("nan") if end is None else end for end in ends)
-    return gain.before.value, gain.after.value, low, high
+    return gain.before.value, gain.after.value, gain.change.low, gain.change.high
 
 
 def _weights_of_others(frame: Frame, drawn: np.ndarray) -> np.ndarray:
@@ -138,3 +140,17 @@ def _balanced_error(truths: np.ndarray, labels: np.ndarray, weights: np.ndarray)
         for label in there
     ]
     return float(100 * np.mean(errors))
+
+
+def _unsure(
+    truths: np.ndarray, before: np.ndarray, after: np.ndarray, weights: np.ndarray
+) -> float:
+    """Return the standard error of the change of the balanced error in points."""
+    change = (after != truths).astype(float) - (before != truths)
+    variances = []
+    for label in np.unique(truths[weights > 0]):
+        own = (truths == label) & (weights > 0)
+        shares = weights[own] / weights[own].sum()
+        around = change[own] - shares @ change[own]
+        variances.append(np.sum((shares * around) ** 2))
+    return float(100 * np.sqrt(np.sum(variances)) / len(variances))

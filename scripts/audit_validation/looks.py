@@ -51,8 +51,9 @@ class Look:
         Cells of no known class, a share.
     recalls, recalls_held : int
         Classes with an interval of their recall, and those whose true recall is in it.
-    plain_low, plain_high : float
-        Interval of the balanced error from a plain random sample of as many cells.
+    plain_truth, plain_low, plain_high : float
+        Balanced error in % over the classes that a plain random sample of as many cells finds, and
+        its interval from that sample.
     """
 
     model: str
@@ -74,6 +75,7 @@ class Look:
     none_high: float
     recalls: int
     recalls_held: int
+    plain_truth: float
     plain_low: float
     plain_high: float
 
@@ -124,7 +126,7 @@ def _look(
         ]
     )
     plain = rng.permutation(len(frame))[: len(rows)]
-    plain_low, plain_high = _plain_interval(frame.labels[plain], truths[plain], rng)
+    plain_classes, plain_low, plain_high = _plain_interval(frame.labels[plain], truths[plain], rng)
     return Look(
         model=judging.name,
         group=judging.group,
@@ -145,6 +147,7 @@ def _look(
         none_high=found["none"]["high"],
         recalls=len(held),
         recalls_held=int(held.sum()),
+        plain_truth=100 * (1 - float(np.nanmean(of_class[plain_classes]))),
         plain_low=plain_low,
         plain_high=plain_high,
     )
@@ -158,12 +161,15 @@ def _said(truths: np.ndarray, slips: float, n_classes: int, rng: np.random.Gener
 
 def _plain_interval(
     labels: np.ndarray, truths: np.ndarray, rng: np.random.Generator
-) -> tuple[float, float]:
-    """Return the interval of a plain random sample: recalls by Jeffreys' prior, then their mean."""
+) -> tuple[np.ndarray, float, float]:
+    """Return the classes of a plain random sample, and the interval of its balanced error.
+
+    Recalls have Jeffreys' prior.
+    """
     classes = np.unique(truths[truths != NONE])
     right = np.array([np.count_nonzero((truths == c) & (labels == c)) for c in classes])
     cells = np.array([np.count_nonzero(truths == c) for c in classes])
     drawn = rng.beta(right + 0.5, cells - right + 0.5, (DRAWS, len(classes)))
     tail = 50 * (1 - LEVEL)
     low, high = np.percentile(100 * (1 - drawn.mean(axis=1)), [tail, 100 - tail])
-    return float(low), float(high)
+    return classes, float(low), float(high)

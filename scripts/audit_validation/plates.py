@@ -82,10 +82,8 @@ def registries(seeds: Seeds, size: Size) -> list[Data]:
 
 
 def digest_of_models() -> str:
-    """Return the digest of what the models' answers depend on."""
-    package = digests.PACKAGE
-    names = ("simulate", "representations", "classifiers", "plates", "training/features.py")
-    return digests.digest(*(package / name for name in names))
+    """Return the digest of what the models' answers and their references depend on."""
+    return digests.of_registries()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
@@ -33,7 +32,7 @@ def _grouped(looks: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         held_all=_inside(looks.all_classes, looks.low, looks.high),
         wrong_held=_inside(looks.wrong, looks.wrong_low, looks.wrong_high),
         none_held=_inside(looks.none, looks.none_low, looks.none_high),
-        plain_held=_inside(looks.all_classes, looks.plain_low, looks.plain_high),
+        plain_held=_inside(looks.plain_truth, looks.plain_low, looks.plain_high),
         width=looks.high - looks.low,
         plain_width=looks.plain_high - looks.plain_low,
         off=looks.estimate - looks.truth,
@@ -71,26 +70,26 @@ def summary(looks: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-WORSE = 1.0
-"""Points by which an adapted model counts as worse."""
+SURELY = 1.96
+"""Standard errors by which the true error of an adapted model is larger, where it is worse."""
 
 
 def gains(gained: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each kind of plate and number of labels, with true errors."""
-    told = gained.said_low.notna()
+    adapted, change = gained.remedy != "", gained.after - gained.before
+    # What is said where nothing was chosen is of a remedy that was not used.
+    said = (gained.said_after - gained.said_before).where(adapted)
+    held = _inside(change, gained.said_low, gained.said_high).astype(float).where(adapted)
     both = gained.assign(
-        adapted=gained.remedy != "",
-        worse=gained.after > gained.before + WORSE,
-        change=gained.after - gained.before,
-        said_change=gained.said_after - gained.said_before,
-        held=np.where(
-            told,
-            _inside(gained.after - gained.before, gained.said_low, gained.said_high),
-            np.nan,
-        ),
+        adapted=adapted,
+        worse=_worse(gained),
+        change=change,
+        true_change=change.where(adapted),
+        said_change=said,
+        held=held,
     )
     grouped = both.groupby(["kind", "n_labels"], sort=False)
-    means = ["before", "after", "adapted", "worse", "said_change", "held"]
+    means = ["before", "after", "adapted", "worse", "true_change", "said_change", "held"]
     table = grouped[means].mean()
     table["gain"] = 1 - table.after / table.before
     table["most_worse"] = grouped["change"].max()
@@ -104,9 +103,14 @@ def summary_of_gains(gained: pd.DataFrame) -> dict[str, Any]:
     far = hundred[hundred.kind.isin((plates.TEST4, plates.TEST4_TWO))]
     return {
         "adapt_gain_test4": round(1 - far.after.mean() / far.before.mean(), 4),
-        "adapt_worse_share": round(float((gained.after > gained.before + WORSE).mean()), 4),
+        "adapt_worse_share": round(float(_worse(gained).mean()), 4),
         "adapt_most_worse": round(float((gained.after - gained.before).max()), 2),
     }
+
+
+def _worse(gained: pd.DataFrame) -> pd.Series:
+    """Return where the true error is surely larger after adapting."""
+    return gained.after - gained.before > SURELY * gained.unsure
 
 
 def show(console: Console, looks: pd.DataFrame, gained: pd.DataFrame) -> None:
@@ -159,7 +163,18 @@ def _slips(table: pd.DataFrame) -> Table:
 
 def _gains(table: pd.DataFrame) -> Table:
     shown = Table(title="Adapted models")
-    headings = ["", "labels", "before", "after", "gain", "adapted", "said", "held", "worse"]
+    headings = [
+        "",
+        "labels",
+        "before",
+        "after",
+        "gain",
+        "adapted",
+        "change",
+        "said",
+        "held",
+        "worse",
+    ]
     headings += ["worst change", "plates"]
     for heading in headings:
         shown.add_column(heading, justify="right" if heading else "left")
@@ -171,6 +186,7 @@ def _gains(table: pd.DataFrame) -> Table:
             f"{row.after:.1f}",
             f"{row.gain:.0%}",
             f"{row.adapted:.0%}",
+            f"{row.true_change:+.1f}",
             f"{row.said_change:+.1f}",
             f"{row.held:.0%}",
             f"{row.worse:.0%}",

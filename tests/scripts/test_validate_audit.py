@@ -45,7 +45,7 @@ def test_a_tiny_run_ends_with_its_json_and_resumes(script, tmp_path, capsys, mon
     monkeypatch.setattr(script.looks, "REPEATS", 1)
     monkeypatch.setattr(script.looks, "LABELS", (20,))
     monkeypatch.setattr(script.looks, "SLIPS", {0.0: (20,), 0.05: (20,)})
-    monkeypatch.setattr(script.plates, "ADAPTED_PLATES", 1)
+    monkeypatch.setattr(script.plates, "ADAPTED", (script.plates.TEST4,))
     monkeypatch.setenv("COOS_CACHE", os.environ.get("COOS_CACHE", ""))
     asked = ["--work", str(tmp_path), "--size", "tiny", "--jobs", "1"]
     script.main(asked)

@@ -60,8 +60,8 @@ def for_fit(cells: LabelledCells, controls: LabelledCells | None = None) -> Labe
     """Return cells with weights that a fit can bear, and those of control wells with them.
 
     The weights of labelled cells are clipped, and their mean is 1. Cells of control wells say
-    nothing of how common classes are, so those of a class weigh at most as much together as its
-    labelled cells do.
+    nothing of how common classes are. So the cells of a class weigh as much with them as its
+    labelled cells alone, and those of control wells are at most half of that.
     """
     clipped = np.minimum(cells.weights, MOST_WEIGHT * np.median(cells.weights))
     own = replace(cells, weights=clipped / clipped.mean())
@@ -69,8 +69,10 @@ def for_fit(cells: LabelledCells, controls: LabelledCells | None = None) -> Labe
         return own
     labelled = np.bincount(own.truths, own.weights, own.n_classes)
     there = np.bincount(controls.truths, minlength=own.n_classes)
-    shares = np.minimum(labelled / np.maximum(there, 1), 1.0)
-    known = replace(controls, weights=shares[controls.truths])
+    each = np.minimum(labelled / np.maximum(there, 1), 1.0)
+    kept = labelled / np.maximum(labelled + each * there, 1e-12)
+    own = replace(own, weights=own.weights * kept[own.truths])
+    known = replace(controls, weights=(each * kept)[controls.truths])
     known = known.select(known.weights > 0)
     pairs = zip(vars(own).values(), vars(known).values(), strict=True)
     return LabelledCells(*(np.concatenate(pair) for pair in pairs))

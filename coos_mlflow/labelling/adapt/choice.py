@@ -4,19 +4,21 @@ Every remedy is fitted without a tenth of the wells and judged on them. The one 
 left-out loss is best. The loss is the negative log probability of the true class, with every class
 counting alike: on fifty cells it tells more than mistakes, of which there are few.
 
-What the best remedy gains is measured on labelled cells that had no part in its fit or its choice:
-both are repeated without each tenth of the cells. There its loss must be smaller than that of none
-by more than chance, and it must make fewer mistakes. Otherwise nothing is chosen. Here cells are
-left out, not wells: the labelled cells are a random sample of the plate, so what befalls a left-out
-one befalls the cells that nobody looked at, which lie in the same wells as labelled ones.
+What the best remedy gains is measured on labelled cells that were left out: the choice among the
+remedies and the fit are repeated without each tenth of the cells. There its loss must be smaller
+than that of none by more than chance, and it must make fewer mistakes. Otherwise nothing is chosen.
+Here cells are left out, not wells: the labelled cells are a random sample of the plate, so what
+befalls a left-out one befalls the cells that nobody looked at, which lie in the same wells as
+labelled ones. For the same reason intervals come from cells drawn anew within each class.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import GroupKFold
+from sklearn.model_selection import StratifiedGroupKFold
 
 from coos_mlflow.labelling.adapt.cells import LabelledCells, corrected, for_fit
 from coos_mlflow.labelling.adapt.remedies import Remedy, remedies
@@ -34,7 +36,7 @@ LEAST_PROBABILITY = 1e-3
 """Of a true class in the loss, so that a single mislabelled cell does not decide."""
 
 LEVEL, DRAWS = 0.95, 1000
-"""Of the intervals, and draws of wells for each."""
+"""Of the intervals, and draws of cells for each."""
 
 PRIOR_CELLS = 0.5
 """Imaginary cells of each kind, right and wrong, in every draw, as with Jeffreys' prior: sixty
@@ -69,17 +71,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class Figure:
-    """A value in % with its 95 % interval over wells; None where there are fewer than two.
+    """A value in % with its 95 % interval.
 
     Parameters
     ----------
-    value : float
-    low, high : float or None
+    value, low, high : float
     """
 
     value: float
-    low: float | None
-    high: float | None
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -202,12 +203,20 @@ def in_one_well(cells: LabelledCells) -> np.ndarray:
 
 
 def _by_well(cells: LabelledCells, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Divide cells by well; those of a class that is in one well alone are divided by cell."""
+    """Divide cells by well, the wells of each class evenly, so that each class stays taught.
+
+    Cells of a class that is in one well alone are divided by cell.
+    """
     groups = cells.wells.copy()
     single = np.isin(cells.truths, in_one_well(cells))
     groups[single] = groups.max() + 1 + np.arange(np.count_nonzero(single))
     count = min(n_folds, len(np.unique(groups)))
-    return list(GroupKFold(count).split(groups, groups=groups)) if count > 1 else []
+    if count < 2:
+        return []
+    with warnings.catch_warnings():
+        # A class may have fewer cells than there are folds.
+        warnings.filterwarnings("ignore", "The least populated class")
+        return list(StratifiedGroupKFold(count).split(groups, cells.truths, groups))
 
 
 def _by_cell(cells: LabelledCells, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -253,26 +262,22 @@ def _balanced_of(
         imagined = rng.standard_gamma(PRIOR_CELLS / len(classes), (len(times), len(levels)))
         imagined *= cells.weights[own].mean()
         total = weights.sum(axis=1) + imagined.sum(axis=1)
-        there = np.where(total > 0, total, np.nan)
-        means.append((weights @ values[own] + imagined @ np.array(levels)) / there)
-    stacked = np.stack(means)
-    known = np.isfinite(stacked)
-    found: np.ndarray = np.where(known, stacked, 0).sum(axis=0) / known.sum(axis=0)
+        means.append((weights @ values[own] + imagined @ np.array(levels)) / total)
+    found: np.ndarray = np.mean(means, axis=0)
     return found
 
 
 def _drawn(cells: LabelledCells, values: np.ndarray, levels: tuple[float, ...] = ()) -> np.ndarray:
-    """Return the balanced mean of wells drawn with replacement, shape (DRAWS,)."""
-    _, well = np.unique(cells.wells, return_inverse=True)
-    n = int(well.max()) + 1
-    times = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), DRAWS)
-    return _balanced_of(cells, values, times[:, well], levels)
+    """Return the balanced mean of cells drawn with replacement in each class, shape (DRAWS,)."""
+    rng, times = np.random.default_rng(0), np.zeros((DRAWS, len(cells)))
+    for label in np.unique(cells.truths):
+        own = np.flatnonzero(cells.truths == label)
+        times[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), DRAWS)
+    return _balanced_of(cells, values, times, levels)
 
 
 def _figure(cells: LabelledCells, values: np.ndarray, levels: tuple[float, ...]) -> Figure:
     value = 100 * _balanced(cells, values)
-    if len(np.unique(cells.wells)) < 2:
-        return Figure(value, None, None)
     tail = 50 * (1 - LEVEL)
     low, high = np.percentile(100 * _drawn(cells, values, levels), [tail, 100 - tail])
     return Figure(value, float(min(low, value)), float(max(high, value)))

@@ -21,6 +21,7 @@ from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.layout import NONE, PREFIX, Layout, LayoutColumn
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.registry.results import AUDIT, PREDICTIONS
+from coos_mlflow.reports.plate.wording import counted
 from coos_mlflow.scoring.audited import audit_entry, frame_of
 from coos_mlflow.scoring.predictions import BATCH
 
@@ -68,8 +69,8 @@ def labels_in(folder: Path, drift: dict[str, Any]) -> Labels:
     entry = audit_entry(folder, drift)
     if entry is None:
         raise DataError(
-            f"{folder}: no labels found in {AUDIT}, expected at least {FEWEST}; `coos label "
-            f"{folder}` asks for some."
+            f"{folder}: no cell has a label that says what it is, expected at least {FEWEST}; "
+            f"`coos label {folder}` asks for some."
         )
     frame = frame_of(folder, drift)
     numbers = {one["name"]: n for n, one in enumerate(drift["dataset"]["classes"])}
@@ -84,8 +85,8 @@ def labels_in(folder: Path, drift: dict[str, Any]) -> Labels:
     known = truths != NONE
     if (n := int(known.sum())) < FEWEST:
         raise DataError(
-            f"{folder}: {n} cells of known classes labelled by {entry['labeller']}, expected at "
-            f"least {FEWEST}; `coos label {folder}` asks for more."
+            f"{folder}: {counted(n, 'cell')} of known classes labelled by {entry['labeller']}, "
+            f"expected at least {FEWEST}; `coos label {folder}` asks for more."
         )
     return Labels(
         frame=frame,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,8 @@ class Outcome:
         Classes with a single labelled cell, and classes whose labelled cells are in one well.
     model : ModelRef or None
         The version that was registered.
+    mixed_wells : bool
+        Whether the plate was scored with wells that may hold several classes.
     """
 
     parent: versions.ModelRef
@@ -46,6 +49,7 @@ class Outcome:
     not_judged: tuple[str, ...]
     in_one_well: tuple[str, ...]
     model: versions.ModelRef | None
+    mixed_wells: bool
 
 
 def adapt(folder: Path, plate: Path | None = None, *, dry_run: bool = False) -> Outcome:
@@ -63,14 +67,15 @@ def adapt(folder: Path, plate: Path | None = None, *, dry_run: bool = False) -> 
     Raises
     ------
     DataError
-        For a folder without results or with too few labels, and a plate file that is gone or
-        another one.
+        For a folder without results or with too few labels, a plate file that is gone or another
+        one, and results of a version that was itself adapted to a plate.
     RegistryError
-        When the version that scored the plate is gone, or was itself adapted to a plate.
+        When the version that scored the plate is gone.
     RunNotLoggedError
         When the store does not take the new version, which is kept for `coos sync`.
     """
     drift = drift_of(folder)
+    _check_trained(folder, drift["model"])
     with locked(folder, make=False):
         labels = labels_in(folder, drift)
     path = plate_file(folder, drift, plate)
@@ -108,10 +113,21 @@ def adapt(folder: Path, plate: Path | None = None, *, dry_run: bool = False) -> 
         not_judged=tuple(names[np.unique(cells.truths[~judged(cells)])].tolist()),
         in_one_well=tuple(names[in_one_well(cells)].tolist()),
         model=new,
+        mixed_wells=drift["mixed_wells"],
     )
 
 
-def _scorer(folder: Path, entry: dict[str, str], precision: str) -> Scorer:
+def _check_trained(folder: Path, entry: dict[str, Any]) -> None:
+    if "adapted" in entry:
+        name, parent = entry["name"], entry["adapted"]["version"]
+        raise DataError(
+            f"{folder}: was scored with {name} version {entry['version']}, which was adapted from "
+            f"version {parent}, expected a version that was trained; score the plate with "
+            f"{name}/{parent} and label cells there."
+        )
+
+
+def _scorer(folder: Path, entry: dict[str, Any], precision: str) -> Scorer:
     """Load the version that scored a plate, prepared to score."""
     name, version = entry["name"], entry["version"]
     scorer = Scorer.load(f"{name}/{version}", precision)
@@ -120,13 +136,6 @@ def _scorer(folder: Path, entry: dict[str, str], precision: str) -> Scorer:
             f"{folder}: was scored with another {name} version {version} than the one in "
             f"{versions.registry_uri()} (id {entry['id']}, found {scorer.model.model_id}); name "
             "the store where that is registered."
-        )
-    parent = scorer.model.tags.get(versions.ADAPTED_FROM)
-    if parent is not None:
-        raise DataError(
-            f"{folder}: was scored with {scorer.model}, which was adapted from version {parent} to "
-            f"a plate, expected a version that was trained; score with {name}/{parent}, and label "
-            "or import the labels there."
         )
     scorer.cell_model.prepare(precision)
     return scorer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -84,28 +83,35 @@ def register(
         When the store is away. The version is kept for `coos sync`.
     """
     parent = scorer.model
-    fingerprint = _fingerprint(parent, sha256, pairs, trial)
+    fingerprint = _fingerprint(parent, sha256, pairs, trial, correction)
     pending = outbox.pending_model(fingerprint)
     with pending.lock():
         if not pending.is_whole:
             found = _registered(parent.name, fingerprint)
             if found is not None:
+                with versions.registry_errors():
+                    found = adapted.give_alias(found)
                 outbox.forget(pending)
-                return adapted.give_alias(found)
+                return found
             facts = _facts(scorer, plate, sha256, pairs, n_labels, trial, gain, fingerprint)
             pending = _kept(scorer.bundle, correction, facts)
         return outbox.register(pending)
 
 
 def _fingerprint(
-    parent: versions.ModelRef, sha256: str, pairs: list[tuple[int, int]], trial: Trial
+    parent: versions.ModelRef,
+    sha256: str,
+    pairs: list[tuple[int, int]],
+    trial: Trial,
+    correction: Correction,
 ) -> str:
-    """Return the hash of all that an adapted version depends on."""
+    """Return the hash of an adapted version and all that it depends on."""
     dependencies = {
         "parent": parent.tags["fingerprint"],
         "plate": sha256,
         "labels": pairs,
         "remedy": [trial.key, trial.strength],
+        "correction": [values.tolist() for values in vars(correction).values()],
         "package": __version__,
     }
     return hashlib.sha256(json.dumps(dependencies, sort_keys=True).encode()).hexdigest()[:32]
@@ -190,10 +196,7 @@ def _facts(
 def _named(name: str, figure: Figure) -> dict[str, float]:
     """Return a figure and its ends under the names of tags and metrics, without unknown ones."""
     values = (figure.value, figure.low, figure.high)
-    named = {name + end: value for end, value in zip(adapted.ENDS, values, strict=True)}
-    return {
-        key: value for key, value in named.items() if value is not None and math.isfinite(value)
-    }
+    return {name + end: value for end, value in zip(adapted.ENDS, values, strict=True)}
 
 
 def _card(
@@ -223,6 +226,4 @@ def _card(
 
 def interval_words(figure: Figure) -> str:
     """Return a figure in % with its interval: ``12.3 % (8.1 to 17.0)``."""
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.1f} %"
     return f"{figure.value:.1f} % ({figure.low:.1f} to {figure.high:.1f})"

@@ -4,6 +4,7 @@
   const token = new URLSearchParams(location.search).get("token") ?? "";
   const screens = ["work", "all-done", "result", "closed"];
   const NOTHING_THERE = "The program has ended. Your labels are kept: start coos label again.";
+  const NOT_UNDERSTOOD = "The program answered in another way than expected. Your labels are kept.";
   let state = null; // what the server said last
   let classes = []; // by key, name, short, fill, ink
   let busy = false; // a key pressed while an answer travels was meant for the cell before
@@ -25,16 +26,17 @@
   async function ask(path, body) {
     if (busy) return null;
     busy = true;
+    let answer;
     try {
       const headers = { "X-Token": token, "Content-Type": "application/json" };
       const method = body === undefined ? "GET" : "POST";
-      const answer = await fetch(`/api/${path}`, { method, headers, body: JSON.stringify(body) });
+      answer = await fetch(`/api/${path}`, { method, headers, body: JSON.stringify(body) });
       const said = await answer.json();
       if (!answer.ok && said.state) show(said.state);
       say(answer.ok ? "" : said.error);
       return answer.ok ? said : null;
     } catch {
-      say(NOTHING_THERE);
+      say(answer ? NOT_UNDERSTOOD : NOTHING_THERE);
       return null;
     } finally {
       busy = false;
@@ -74,9 +76,9 @@
 
   function allDone() {
     one("all-done-title").textContent = `All ${state.target} cells are labelled`;
-    one("all-done-text").textContent = state.all
-      ? "These are all cells of the plate that can be labelled. The last label can still be undone."
-      : "The last label can still be undone.";
+    const all = state.all ? "These are all cells of the plate that can be labelled. " : "";
+    const last = state.last === null ? "" : "The last label can still be undone.";
+    one("all-done-text").textContent = all + last;
     one("more-cells").hidden = state.all;
     screen("all-done");
     one("measure").focus();
@@ -236,6 +238,8 @@
   };
 
   document.addEventListener("keydown", (event) => {
+    // A held Enter would click a button again and again.
+    if (event.repeat && event.target.tagName === "BUTTON") event.preventDefault();
     if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
     if (document.querySelector("dialog[open]")) return;
     const act = byKey.get(event.key.length === 1 ? event.key.toLowerCase() : event.key);

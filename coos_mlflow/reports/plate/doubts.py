@@ -12,7 +12,7 @@ from coos_mlflow.drift.error_estimate import AT_LEAST, MEASURED, lacks_some
 from coos_mlflow.drift.estimators import estimators
 from coos_mlflow.reports.plate import sensitivity
 from coos_mlflow.reports.plate.dataset import class_names, splits
-from coos_mlflow.reports.plate.wording import MAX_NAMED, counted, estimate, plate_words
+from coos_mlflow.reports.plate.wording import MAX_NAMED, counted, estimate, plate_words, shown
 
 ALWAYS_A_CLASS = (
     "The model gives every cell one of the classes that it knows, even a cell of none of them."
@@ -35,7 +35,12 @@ def assumptions(drift: dict[str, Any]) -> str:
 
 def doubts(drift: dict[str, Any]) -> list[str]:
     """Return sentences on classes that are missing, not judged or unknown, and missed shifts."""
-    found = [_missing(drift), "" if drift.get("audit") else _untold(drift), _not_judged(drift)]
+    found = [
+        _adapted(drift),
+        _missing(drift),
+        "" if drift.get("audit") else _untold(drift),
+        _not_judged(drift),
+    ]
     if drift["verdict"] != SHIFTED:
         titles = {key: split["title"] for key, split in splits(drift).items()}
         found.append(sensitivity.warning(drift["reference"]["sensitivity"], titles))
@@ -43,6 +48,20 @@ def doubts(drift: dict[str, Any]) -> list[str]:
     if drift["error"]["answer"] != MEASURED and not drift.get("audit"):
         found.append(ALWAYS_A_CLASS)
     return [sentence for sentence in found if sentence]
+
+
+def _adapted(drift: dict[str, Any]) -> str:
+    """Say that the model was adapted, and what is told of the version before instead."""
+    adapted = drift["model"].get("adapted")
+    if adapted is None:
+        return ""
+    name, version = drift["model"]["name"], drift["model"]["version"]
+    own = adapted["sha256"] == drift["plate_file"]["sha256"]
+    plate = "this plate" if own else f"another plate, {shown(adapted['plate'])}"
+    return (
+        f"{name} version {version} was adapted to {plate}. Its errors on known plates are those of "
+        f"version {adapted['version']}, with whose labels on known plates the labels are compared."
+    )
 
 
 def _missing(drift: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ _MORE = "More labelled cells narrow the range: `coos label --more 50`."
 _HOLDS = {
     IN_RANGE: "",
     SHIFTED: "The shift does not matter for this figure: the cells were drawn at random.",
-    CANNOT_TELL: "This figure holds for any plate: the cells were drawn at random.",
+    CANNOT_TELL: "This figure needs no verdict: the cells were drawn at random.",
 }
 
 
@@ -52,10 +52,13 @@ def off_words(audit: dict[str, Any]) -> str:
     """Return by how many points the estimate was off, or an empty string where it is not known."""
     if audit["off"] is None:
         return ""
-    points = round(audit["off"], 1)
+    points, estimated = round(audit["off"], 1), percent(audit["estimated"])
     if not points:
-        return "The estimate was right."
-    return f"The estimate was {abs(points):.1f} points too {'high' if points > 0 else 'low'}."
+        return f"The estimate was {estimated} too."
+    off = f"The estimate was {estimated}, {abs(points):.1f} points"
+    if audit["low"] <= audit["estimated"] <= audit["high"]:
+        return f"{off} {'higher' if points > 0 else 'lower'} but within this range."
+    return f"{off} too {'high' if points > 0 else 'low'}."
 
 
 def trust(drift: dict[str, Any]) -> tuple[str, str]:
@@ -107,7 +110,7 @@ def sentences(drift: dict[str, Any]) -> list[str]:
     wrong = _share(audit["wrong_labels"], audit["wrong_low"], audit["wrong_high"])
     found = [_who(audit), _no_class(audit), _cannot_see(audit)]
     found += [f"Wrong labels: {wrong}.", _strangers(audit, drift), off_words(audit)]
-    found += [_agreement(audit), gap_words(audit)]
+    found += [_not_counted(audit, class_names(drift)), _agreement(audit), gap_words(audit)]
     return [sentence for sentence in found if sentence]
 
 
@@ -157,6 +160,14 @@ def _strangers(audit: dict[str, Any], drift: dict[str, Any]) -> str:
         share = _share(*(100 * none[key] for key in ("share", "low", "high")))
         return f"Of all cells, {share} are {known}."
     return f"No labelled cell is {known}; up to {percent(100 * none['high'])} of all cells may be."
+
+
+def _not_counted(audit: dict[str, Any], names: list[str]) -> str:
+    """Name the classes that the measured balanced error leaves out."""
+    others = [name for label, name in enumerate(names) if label not in audit["classes"]]
+    if not others or audit["balanced_error"] is None:
+        return ""
+    return f"Not in the balanced error, for want of labelled cells: {', '.join(others)}."
 
 
 def _agreement(audit: dict[str, Any]) -> str:

@@ -93,9 +93,12 @@ def test_rare_cells_do_not_decide_alone(world):
     assert weights.mean() == pytest.approx(1) and weights.max() < 6
 
 
-def test_control_cells_weigh_no_more_than_labelled_ones_of_their_class(world):
+def test_control_cells_do_not_change_how_common_a_class_is(world):
     cells = world.plate(40, 12, classes=(0, 1))
     controls = world.plate(300, 13, classes=(0, 2))
-    known = for_fit(cells, controls).select(np.arange(40, 190))
+    both = for_fit(cells, controls)
+    known = both.select(np.arange(40, 190))
     assert set(known.truths) == {0}
-    assert known.weights.sum() == pytest.approx(20)
+    assert known.weights.sum() == pytest.approx(10)
+    shares = [np.bincount(one.truths, one.weights, 7) for one in (for_fit(cells), both)]
+    np.testing.assert_allclose(*shares)
