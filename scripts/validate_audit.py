@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     # Features and searches of the simulated registries stay out of the user's own cache.
     os.environ["COOS_CACHE"] = str(work / "cache")
     seeds, size = SEEDS[options.seeds], plates.SIZES[options.size]
-    data, digest = plates.registries(seeds, size), plates.digest_of_models()
+    data, digest = plates.registries(seeds, size), digests.of_registries()
     _each("Registries", registries.make, [(one, work, digest) for one in data], options.jobs)
     representation = create(registries.REPRESENTATION)
     bank = Bank(work, representation, representation.layers[-1:], size)

@@ -118,7 +118,7 @@ def test_fifty_labels_measure_the_error_of_a_real_plate(dyes: Path, real: Path) 
     """Cells of another project, labelled in a sheet by their own labels: which dye is it?"""
     import h5py
 
-    plate, out = real / "cells" / "broad_BR00121482.h5", real / "labelled"
+    plate, out = real / "cells" / "jump_BR00117006.h5", real / "labelled"
     run("score", plate, "--model", "dyes.texture-lr", "--out", out)
     folder, sheet = out / plate.stem, real / "sheet.csv"
     run("audit", folder, "--export", sheet, "--cells", 50, "--labeller", "own labels")

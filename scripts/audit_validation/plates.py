@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from drift_validation import digests, kinds
+from drift_validation import kinds
 from drift_validation import plates as drift_plates
 from drift_validation.causes import Cause
 from drift_validation.kinds import UNSEEN, Entry, Kind
@@ -79,11 +79,6 @@ def registries(seeds: Seeds, size: Size) -> list[Data]:
         ),
         *(Data(FULL, 0.3, seeds.full + i, ("lr",)) for i in range(size.full)),
     ]
-
-
-def digest_of_models() -> str:
-    """Return the digest of what the models' answers and their references depend on."""
-    return digests.of_registries()
 
 
 @dataclass(frozen=True)

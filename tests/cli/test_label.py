@@ -31,7 +31,7 @@ IMPORTED = [
     *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
 ]
 
-LINK = re.compile(r"http://127\.0\.0\.1:(\d+)/\?token=(\S+)")
+LINK = re.compile(r"http://127\.0\.0\.1:(\d+)/\?token=([\w-]+)")
 
 
 @pytest.fixture(scope="module")

@@ -60,8 +60,8 @@ def for_fit(cells: LabelledCells, controls: LabelledCells | None = None) -> Labe
     """Return cells with weights that a fit can bear, and those of control wells with them.
 
     The weights of labelled cells are clipped, and their mean is 1. Cells of control wells say
-    nothing of how common classes are. So the cells of a class weigh as much with them as its
-    labelled cells alone, and those of control wells are at most half of that.
+    nothing of how common classes are. So they weigh at most as much as the labelled cells of their
+    class, and the sums of the classes keep the ratios of labelled cells alone.
     """
     clipped = np.minimum(cells.weights, MOST_WEIGHT * np.median(cells.weights))
     own = replace(cells, weights=clipped / clipped.mean())
@@ -70,7 +70,8 @@ def for_fit(cells: LabelledCells, controls: LabelledCells | None = None) -> Labe
     labelled = np.bincount(own.truths, own.weights, own.n_classes)
     there = np.bincount(controls.truths, minlength=own.n_classes)
     each = np.minimum(labelled / np.maximum(there, 1), 1.0)
-    kept = labelled / np.maximum(labelled + each * there, 1e-12)
+    total = labelled + each * there
+    kept = labelled / np.maximum(total, 1e-12) * total.sum() / labelled.sum()
     own = replace(own, weights=own.weights * kept[own.truths])
     known = replace(controls, weights=(each * kept)[controls.truths])
     known = known.select(known.weights > 0)

@@ -210,7 +210,8 @@ def _by_well(cells: LabelledCells, n_folds: int) -> list[tuple[np.ndarray, np.nd
     groups = cells.wells.copy()
     single = np.isin(cells.truths, in_one_well(cells))
     groups[single] = groups.max() + 1 + np.arange(np.count_nonzero(single))
-    count = min(n_folds, len(np.unique(groups)))
+    # No more parts than the commonest class has cells, as the library asks.
+    count = min(n_folds, len(np.unique(groups)), int(np.bincount(cells.truths).max()))
     if count < 2:
         return []
     with warnings.catch_warnings():
