@@ -59,8 +59,8 @@ def _adapted(drift: dict[str, Any]) -> str:
     own = adapted["sha256"] == drift["plate_file"]["sha256"]
     plate = "this plate" if own else f"another plate, {shown(adapted['plate'])}"
     return (
-        f"{name} version {version} was adapted to {plate}. Its errors on known plates are those of "
-        f"version {adapted['version']}, with whose labels on known plates the labels are compared."
+        f"{name} version {version} was adapted to {plate}. Errors on known plates, and the labels "
+        f"with which distances compare, are those of version {adapted['version']}."
     )
 
 

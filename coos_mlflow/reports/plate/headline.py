@@ -11,7 +11,7 @@ from coos_mlflow.drift import CANNOT_TELL, IN_RANGE, SHIFTED
 from coos_mlflow.drift.error_estimate import AT_LEAST, MEASURED
 from coos_mlflow.reports.plate.controls import first_sentence
 from coos_mlflow.reports.plate.doubts import ALWAYS_A_CLASS, doubts
-from coos_mlflow.reports.plate.labelled import MAX_USABLE_ERROR
+from coos_mlflow.reports.plate.labelled import MAX_USABLE_ERROR, adapted_trust
 from coos_mlflow.reports.plate.labelled import trust as measured_trust
 from coos_mlflow.reports.plate.wording import estimate, percent, plates_words
 
@@ -45,8 +45,8 @@ def headline(drift: dict[str, Any]) -> dict[str, Any]:
     """
     verdict = drift["verdict"]
     sentences = {IN_RANGE: _in_range, CANNOT_TELL: _cannot_tell, SHIFTED: _shifted}
-    told = measured_trust if drift.get("audit") else sentences[verdict]
-    trust, advice = told(drift)
+    told = measured_trust(drift) if drift.get("audit") else adapted_trust(drift)
+    trust, advice = told or sentences[verdict](drift)
     trust = f"{first_sentence(drift)} {trust}".strip()
     return {
         "key": verdict.replace(" ", "-"),

@@ -68,16 +68,37 @@ def trust(drift: dict[str, Any]) -> tuple[str, str]:
     more = ""
     if error["value"] is None:
         said = f"Do not use the labels: {error['reason'][0].lower()}{error['reason'][1:]}"
-    elif max(audit["high"], audit["wrong_high"]) <= MAX_USABLE_ERROR:
-        said = f"The labels can be used: {found} was measured."
-    elif max(audit["low"], audit["wrong_low"]) > MAX_USABLE_ERROR:
-        said = f"Do not use the labels as they are: {found} was measured."
     else:
-        said = f"Check the labels before using them: {found} was measured."
-        more = _MORE
+        ends = [max(audit[end], audit[f"wrong_{end}"]) for end in ("low", "high")]
+        said, more = _usable(*ends), _MORE if ends[0] <= MAX_USABLE_ERROR < ends[1] else ""
+        said = f"{said}: {found} was measured."
     strangers = _strangers(audit, drift) if audit["none"]["share"] > 0 else ""
     advice = (_HOLDS[drift["verdict"]], strangers, more)
     return said, " ".join(filter(None, advice))
+
+
+def adapted_trust(drift: dict[str, Any]) -> tuple[str, str] | None:
+    """Return the same of a model that was adapted to the plate, None of others."""
+    adapted = drift["model"].get("adapted")
+    if adapted is None or adapted["sha256"] != drift["plate_file"]["sha256"]:
+        return None
+    value, low, high = adapted["error"]
+    if value is None:
+        return None
+    said = (
+        f"{_usable(low, high)}: a balanced error of {_share(value, low, high)} was measured on "
+        "labelled cells of this plate, left out when the model was adapted."
+    )
+    return said, _HOLDS[drift["verdict"]]
+
+
+def _usable(low: float, high: float) -> str:
+    """Return what to do with labels of which so many % are wrong."""
+    if high <= MAX_USABLE_ERROR:
+        return "The labels can be used"
+    if low > MAX_USABLE_ERROR:
+        return "Do not use the labels as they are"
+    return "Check the labels before using them"
 
 
 def labelled_section(drift: dict[str, Any]) -> dict[str, Any] | None:

@@ -152,6 +152,7 @@ def test_a_version_for_the_plate_is_registered_and_scores_it_better(labelled, ne
     report = (again.job.folder / "report.md").read_text()
     assert f"{after:.1f} %" in report
     assert "texture-lr version 2 was adapted to this plate" in report
+    assert "was measured on labelled cells of this plate, left out when the model" in report
 
 
 def test_another_plate_is_told_that_the_model_is_not_for_it(labelled, make_plate, tmp_path):
