@@ -135,6 +135,29 @@ def test_a_label_that_cannot_be_written_is_said(client, monkeypatch):
     assert said.json()["state"]["cell"]["number"] == cell
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (DataError("plate.h5: cannot be read."), 400, "plate.h5: cannot be read."),
+        (KeyError("all"), 500, "The program failed (KeyError: 'all'). Your labels are kept."),
+    ],
+)
+def test_a_picture_that_cannot_be_read_is_said_and_its_label_kept(
+    client, monkeypatch, error, status, words
+):
+    cell = client.ask("start").json()["state"]["cell"]["number"]
+
+    def broken(_: int) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client.page.session, "picture", broken)
+        said = client.label(cell, "Golgi")
+    assert said.status_code == status and said.json() == {"error": words}
+    assert client.page.session.said == {cell: "Golgi"}
+    assert client.ask("start").json()["state"]["done"] == 1
+
+
 def test_the_end_without_a_label_is_refused(client):
     said = client.ask("finish", {})
     assert said.status_code == 409 and "No cell is labelled yet" in said.json()["error"]

@@ -15,7 +15,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 from waiting import PATIENCE
 
-from coos_mlflow.audit.labels_file import read_labels
+from coos_mlflow.audit.labels_file import CANNOT_SEE, NONE_WORDS, read_labels
 from coos_mlflow.labelling.app import Page, served
 from coos_mlflow.plates.dataset import coos7
 
@@ -238,6 +238,24 @@ def test_finish_asks_before_it_shows_the_models_labels(browser, page, truths):
     until(browser, lambda: browser.find_element(By.ID, "work").is_displayed())
     label(browser, page, truths, 1)
     assert text_of(browser, "progress") == "5 of 50"
+
+
+def test_other_answers_have_keys_and_more_cells_and_the_end_have_buttons(browser, page, label_fast):
+    for key, done in (("0", 1), ("x", 2), (Keys.BACKSPACE, 1), ("x", 2)):
+        press(browser, key)
+        until(browser, lambda done=done: text_of(browser, "progress") == f"{done} of 50")
+    assert [*page.session.said.values()] == [NONE_WORDS, CANNOT_SEE]
+    label_fast(48)
+    browser.refresh()
+    until(browser, lambda: browser.find_element(By.ID, "all-done").is_displayed())
+    browser.find_element(By.ID, "more-cells").click()
+    until(browser, lambda: text_of(browser, "progress") == "50 of 100")
+    browser.find_element(By.ID, "finish").click()
+    browser.find_element(By.CSS_SELECTOR, "#sure [value=yes]").click()
+    until(browser, lambda: browser.find_element(By.ID, "result").is_displayed())
+    browser.find_element(By.ID, "close").click()
+    until(browser, lambda: browser.find_element(By.ID, "closed").is_displayed())
+    assert page.closed.is_set()
 
 
 def test_a_page_whose_program_has_ended_says_so(chromium, session):
