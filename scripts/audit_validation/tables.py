@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
@@ -186,14 +187,19 @@ def _gains(table: pd.DataFrame) -> Table:
             f"{row.after:.1f}",
             f"{row.gain:.0%}",
             f"{row.adapted:.0%}",
-            f"{row.true_change:+.1f}",
-            f"{row.said_change:+.1f}",
-            f"{row.held:.0%}",
+            _known("{:+.1f}", row.true_change),
+            _known("{:+.1f}", row.said_change),
+            _known("{:.0%}", row.held),
             f"{row.worse:.0%}",
             f"{row.most_worse:+.1f}",
             str(row.plates),
         )
     return shown
+
+
+def _known(form: str, value: float) -> str:
+    """Return a formatted figure, nothing where no model was adapted."""
+    return "" if np.isnan(value) else form.format(value)
 
 
 def _text(key: str, value: Any) -> str:
