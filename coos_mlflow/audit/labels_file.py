@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
@@ -33,7 +34,8 @@ SEED = 0
 MAX_LABELLER = 60
 """Characters of a labeller's name."""
 
-_SAMPLE_DIGITS = 12
+_SAMPLE = re.compile(r"s[0-9a-f]{12}")
+"""A sample's name. Its first letter keeps spreadsheets from reading digits and an e as a number."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def sample_of(facts: dict[str, Any]) -> str:
     Returns
     -------
     str
-        Twelve hex digits.
+        An s and twelve hex digits.
     """
     model = facts["model"]
     parts = [
@@ -94,7 +96,7 @@ def sample_of(facts: dict[str, Any]) -> str:
         facts["mixed_wells"],
         SEED,
     ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:_SAMPLE_DIGITS]
+    return f"s{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]}"
 
 
 def now() -> str:
@@ -235,7 +237,7 @@ def _parsed(line: bytes) -> Label | None:
     cells = _cells_of(line)
     try:
         cell, plate, well, label, labeller, time, probability, sample = cells
-        whole = len(sample) == _SAMPLE_DIGITS and int(sample, 16) >= 0 and int(cell) >= 0
+        whole = bool(_SAMPLE.fullmatch(sample)) and int(cell) >= 0
         found = Label(int(cell), plate, well, label, labeller, time, float(probability), sample)
     except ValueError:
         return None

@@ -171,7 +171,7 @@ def test_labels_of_another_model_are_refused(begin, label, folder):
     session = begin()
     label(session, 2)
     path = folder / "audit.csv"
-    path.write_text(path.read_text().replace(kept_sample(folder), "0" * 12))
+    path.write_text(path.read_text().replace(kept_sample(folder), "s" + "0" * 12))
     with pytest.raises(DataError, match="another model version or plate"):
         begin()
 
