@@ -149,6 +149,6 @@ def _show(drift: dict[str, Any]) -> None:
     from coos_mlflow.cli import tables
 
     if drift["audit"] is None:
-        typer.echo("No labelled cell that could be judged is there, so nothing is measured.")
+        typer.echo("There is no labelled cell that could be judged, so nothing is measured.")
     else:
         tables.show_audit(drift)

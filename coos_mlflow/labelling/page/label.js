@@ -4,7 +4,7 @@
   const token = new URLSearchParams(location.search).get("token") ?? "";
   const screens = ["work", "all-done", "result", "closed"];
   const NOTHING_THERE = "The program has ended. Your labels are kept: start coos label again.";
-  const NOT_UNDERSTOOD = "The program answered in another way than expected. Your labels are kept.";
+  const NOT_UNDERSTOOD = "The answer of coos label cannot be read. Your labels are kept; look at its terminal.";
   let state = null; // what the server said last
   let classes = []; // by key, name, short, fill, ink
   let busy = false; // a key pressed while an answer travels was meant for the cell before
