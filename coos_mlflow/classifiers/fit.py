@@ -1,30 +1,24 @@
-"""Pipelines of the paper's three classifiers, their fits and their cross-validation."""
+"""Fits of classifiers, their cross-validation, and predictions of left-out plates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.multiclass import OneVsRestClassifier
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 
 from coos_mlflow._utils.progress import progress
-from coos_mlflow.classifiers.forest_search import (
-    Fold,
-    Search,
-    search_forest,
-)
-from coos_mlflow.classifiers.protocol import TITLES, Protocol
-from coos_mlflow.errors import DataError
+from coos_mlflow.classifiers.forest_search import Fold, Search, search_forest
+from coos_mlflow.classifiers.kinds import Kind, kind_of, kinds
+from coos_mlflow.classifiers.plate_offsets import PlateOffsets
+from coos_mlflow.classifiers.protocol import Protocol
 from coos_mlflow.metrics import balanced_error, confusion_matrix
 
 VERSION = "2"
@@ -32,6 +26,27 @@ VERSION = "2"
 
 _CELL_FOLDS = 5
 """Folds of cells where all are of one plate, as in the paper's cross-validation."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where cells were imaged.
+
+    Parameters
+    ----------
+    plates, wells : ndarray of str, shape (n,)
+        Empty for a cell whose well is not known.
+    pure : bool
+        Whether each well holds one class.
+    """
+
+    plates: np.ndarray
+    wells: np.ndarray
+    pure: bool = True
+
+    def select(self, rows: np.ndarray) -> Places:
+        """Return the places of the cells at `rows`."""
+        return Places(self.plates[rows], self.wells[rows], self.pure)
 
 
 @dataclass(frozen=True)
@@ -58,7 +73,7 @@ def fit(
     kind: str,
     X: np.ndarray,
     y: np.ndarray,
-    plates: np.ndarray,
+    places: Places,
     protocol: Protocol,
     journal: Path | None = None,
 ) -> Fitted:
@@ -67,11 +82,11 @@ def fit(
     Parameters
     ----------
     kind : str
-        A key of `coos_mlflow.classifiers.protocol.TITLES`.
+        A key of `coos_mlflow.classifiers.kinds.kinds`.
     X : ndarray of float32, shape (n, d)
     y : ndarray of int64, shape (n,)
-    plates : ndarray of str, shape (n,)
-        Plate of each cell, for folds of whole plates.
+    places : Places
+        Of each cell.
     protocol : Protocol
     journal : Path, optional
         File of the forest search's finished fits, with which an interrupted search resumes.
@@ -81,19 +96,19 @@ def fit(
     DataError
         For an unknown classifier, or too few cells for the protocol.
     """
-    protocol.check(y, plates)
-    folds = list(_folds(X, y, plates, protocol))
+    protocol.check(y, places.plates)
+    folds = list(_folds(X, y, places.plates, protocol))
+    cells = _Cells(kind_of(kind), X, y, places)
     pipeline = build_pipeline(kind, protocol)
-    if kind == "rf":
-        search = Search(
-            pipeline, X, y, folds, protocol.search_samples, protocol.seed, protocol.search
-        )
-        chosen, cv_error = search_forest(search, journal)
+    if cells.kind.searched:
+        samples = protocol.search_samples
+        search = Search(pipeline, X, y, folds, samples, protocol.seed, protocol.search)
+        chosen, cv_error = search_forest(replace(search, weights=cells.weights), journal)
         pipeline[-1].set_params(**chosen)
     else:
-        cv_error = _cv_error(kind, pipeline, X, y, folds)
+        cv_error = _cv_error(pipeline, cells, folds)
     all_rows = [(np.arange(len(y)), np.arange(0))]
-    (fitted,) = _fits(pipeline, X, y, all_rows, f"{TITLES[kind]} on all of Training")
+    (fitted,) = _fits(pipeline, cells, all_rows, f"{cells.kind.title} on all of Training")
     params = {k: v for k, v in fitted[-1].get_params(deep=False).items() if _is_scalar(v)}
     return Fitted(fitted, params, cv_error)
 
@@ -106,43 +121,60 @@ def build_pipeline(kind: str, protocol: Protocol) -> Pipeline:
     DataError
         For an unknown classifier.
     """
-    if kind == "knn":
-        # With 69 dimensions and more, trees of neighbours are slower than matrix products.
-        classifier = KNeighborsClassifier(protocol.neighbours, algorithm="brute")
-    elif kind == "lr":
-        # scikit-learn's default when the paper was written; `logistic_l1` solves it.
-        classifier = OneVsRestClassifier(
-            LogisticRegression(C=protocol.inverse_penalty, l1_ratio=1, solver="liblinear")
-        )
-    elif kind == "rf":
-        classifier = RandomForestClassifier(random_state=protocol.seed)
-    else:
-        raise DataError(f"Classifier {kind!r} is not known; there are {', '.join(TITLES)}.")
-    return Pipeline([("scale", StandardScaler()), ("classify", classifier)])
+    return kind_of(kind).build(protocol)
 
 
 def step_types() -> set[type]:
     """Return the types of the steps of all pipelines from `build_pipeline`."""
-    return {type(step) for kind in TITLES for _, step in build_pipeline(kind, Protocol()).steps}
+    built = [kind.build(Protocol()) for kind in kinds().values()]
+    return {type(step) for pipeline in built for _, step in pipeline.steps}
+
+
+def even_weights(y: np.ndarray, plates: np.ndarray) -> np.ndarray:
+    """Return weights, with mean 1, by which all plates of a class weigh the same, shape (n,).
+
+    Classes weigh as much as they have cells.
+    """
+    units, unit = np.unique(np.stack([y.astype(str), plates]), axis=1, return_inverse=True)
+    of_class = {label: (y.astype(str) == label).sum() for label in np.unique(units[0])}
+    plates_of_class = dict(zip(*np.unique(units[0], return_counts=True), strict=True))
+    targets = np.array([of_class[label] / plates_of_class[label] for label in units[0]])
+    weights: np.ndarray = (targets / np.bincount(unit.ravel()))[unit.ravel()]
+    return weights
 
 
 def left_out_probabilities(
-    pipeline: Pipeline, X: np.ndarray, y: np.ndarray, plates: np.ndarray, n_classes: int
+    kind: str,
+    pipeline: Pipeline,
+    X: np.ndarray,
+    y: np.ndarray,
+    places: Places,
+    n_classes: int,
 ) -> np.ndarray:
     """Predict each plate by a classifier fitted without it.
 
     A classifier predicts the cells of its fit, and other cells of their plates, better than those
     of new plates. These predictions are as good as those of a new plate.
 
+    Parameters
+    ----------
+    kind : str
+    pipeline : Pipeline
+        Of this kind, with the parameters of the fits.
+    X, y, places
+        See `fit`.
+    n_classes : int
+
     Returns
     -------
     ndarray of float64, shape (n, classes)
         Class probabilities. Where all cells are of one plate, fifths of its cells are left out.
     """
-    splits = left_out_plates(y, plates)
+    splits = left_out_plates(y, places.plates)
     if len(splits) < 2:
         splits = list(StratifiedKFold(_CELL_FOLDS, shuffle=True, random_state=0).split(X, y))
-    return _held_out_probabilities(pipeline, X, y, splits, "left-out plates", n_classes)
+    cells = _Cells(kind_of(kind), X, y, places)
+    return _held_out_probabilities(pipeline, cells, splits, "left-out plates", n_classes)
 
 
 def left_out_plates(y: np.ndarray, plates: np.ndarray) -> list[Fold]:
@@ -184,52 +216,91 @@ def left_out_plates(y: np.ndarray, plates: np.ndarray) -> list[Fold]:
     return [(np.flatnonzero(~rows), np.flatnonzero(rows)) for rows in held_out]
 
 
-def class_probabilities(pipeline: Pipeline, X: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return probabilities (n, classes), zero for classes that are not in Training."""
+def class_probabilities(
+    pipeline: Pipeline, X: np.ndarray, n_classes: int, places: Places | None = None
+) -> np.ndarray:
+    """Return probabilities (n, classes), zero for classes that are not in Training.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+    X : ndarray, shape (n, d)
+    n_classes : int
+    places : Places, optional
+        Of each cell. `PlateOffsets` uses them; without, it takes each cell by itself.
+    """
     probabilities = np.zeros((len(X), n_classes))
-    probabilities[:, pipeline.classes_] = pipeline.predict_proba(X)
+    classes = pipeline.classes_
+    if places is None or not isinstance(pipeline[-1], PlateOffsets):
+        probabilities[:, classes] = pipeline.predict_proba(X)
+        return probabilities
+    z = plate_axes(pipeline, X)
+    for plate in np.unique(places.plates):
+        rows = np.flatnonzero(places.plates == plate)
+        offset = pipeline[-1].offset(z[rows], places.wells[rows], pure=places.pure)
+        probabilities[np.ix_(rows, classes)] = pipeline[-1].probabilities(z[rows], offset)
     return probabilities
 
 
-def _cv_error(
-    kind: str, pipeline: Pipeline, X: np.ndarray, y: np.ndarray, folds: Sequence[Fold]
-) -> float:
+def plate_axes(pipeline: Pipeline, X: np.ndarray) -> np.ndarray:
+    """Return features (n, d) on the axes of a pipeline's `PlateOffsets`, (n, axes), float32."""
+    z: np.ndarray = pipeline[-1].project(pipeline[:-1].transform(X)).astype(np.float32)
+    return z
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """The cells of Training, and the kind of classifier that is fitted on them."""
+
+    kind: Kind
+    X: np.ndarray
+    y: np.ndarray
+    places: Places
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """Weights of the cells in the fit, shape (n,); None where all weigh the same."""
+        return even_weights(self.y, self.places.plates) if self.kind.even else None
+
+    def select(self, rows: np.ndarray) -> _Cells:
+        return _Cells(self.kind, self.X[rows], self.y[rows], self.places.select(rows))
+
+
+def _cv_error(pipeline: Pipeline, cells: _Cells, folds: Sequence[Fold]) -> float:
     """Return the balanced error in %, averaged over the folds."""
-    title = f"{TITLES[kind]} cross-validation"
+    y, title = cells.y, f"{cells.kind.title} cross-validation"
     n_classes = int(y.max()) + 1
-    predicted = _held_out_probabilities(pipeline, X, y, folds, title, n_classes).argmax(axis=1)
+    predicted = _held_out_probabilities(pipeline, cells, folds, title, n_classes).argmax(axis=1)
     errors = [balanced_error(confusion_matrix(y[held], predicted[held])) for _, held in folds]
     return float(np.mean(errors))
 
 
 def _held_out_probabilities(
-    pipeline: Pipeline,
-    X: np.ndarray,
-    y: np.ndarray,
-    folds: Sequence[Fold],
-    title: str,
-    n_classes: int,
+    pipeline: Pipeline, cells: _Cells, folds: Sequence[Fold], title: str, n_classes: int
 ) -> np.ndarray:
     """Return probabilities of each fold's held-out rows by the fit on its other rows."""
-    probabilities = np.zeros((len(y), n_classes))
-    for fitted, (_, held) in zip(_fits(pipeline, X, y, folds, title), folds, strict=True):
-        probabilities[held] = class_probabilities(fitted, X[held], n_classes)
+    probabilities = np.zeros((len(cells.y), n_classes))
+    for fitted, (_, held) in zip(_fits(pipeline, cells, folds, title), folds, strict=True):
+        places = cells.places.select(held)
+        probabilities[held] = class_probabilities(fitted, cells.X[held], n_classes, places)
     return probabilities
 
 
 def _fits(
-    pipeline: Pipeline, X: np.ndarray, y: np.ndarray, folds: Sequence[Fold], title: str
+    pipeline: Pipeline, cells: _Cells, folds: Sequence[Fold], title: str
 ) -> Iterator[Pipeline]:
     """Yield the pipeline fitted on the rows of each fold."""
     if isinstance(pipeline[-1], OneVsRestClassifier):
         # Imported here: a served model fits nothing.
         from coos_mlflow.classifiers.logistic_l1 import fit_in_parallel
 
-        yield from fit_in_parallel(pipeline, X, y, [rows for rows, _ in folds], title)
+        subsets = [rows for rows, _ in folds]
+        weights = [cells.select(rows).weights for rows in subsets] if cells.kind.even else None
+        yield from fit_in_parallel(pipeline, cells.X, cells.y, subsets, title, weights)
         return
     with progress(title, total=len(folds), unit="fits") as advance:
         for rows, _ in folds:
-            yield _fit_on_all_cores(clone(pipeline), X[rows], y[rows])
+            yield _fit_on_all_cores(clone(pipeline), cells.select(rows))
             advance(1)
 
 
@@ -240,15 +311,20 @@ def _folds(X: np.ndarray, y: np.ndarray, plates: np.ndarray, protocol: Protocol)
     return StratifiedKFold(**settings).split(X, y)
 
 
-def _fit_on_all_cores(pipeline: Pipeline, X: np.ndarray, y: np.ndarray) -> Pipeline:
+def _fit_on_all_cores(pipeline: Pipeline, cells: _Cells) -> Pipeline:
     """Fit on all cores where the classifier is a forest, but let it predict on one core.
 
     Threads add up the trees' votes in the order in which they end, so the last digit of a
     probability would differ from one prediction to the next.
     """
+    X, y = cells.X, cells.y
+    if isinstance(pipeline[-1], PlateOffsets):
+        return pipeline.fit(X, y, classify__plates=cells.places.plates)
     if not isinstance(pipeline[-1], RandomForestClassifier):
         return pipeline.fit(X, y)
-    return pipeline.set_params(classify__n_jobs=-1).fit(X, y).set_params(classify__n_jobs=None)
+    forest = pipeline.set_params(classify__n_jobs=-1)
+    forest.fit(X, y, classify__sample_weight=cells.weights)
+    return forest.set_params(classify__n_jobs=None)
 
 
 def _is_scalar(value: Any) -> bool:

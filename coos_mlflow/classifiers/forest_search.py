@@ -70,6 +70,8 @@ class Search:
         fold.
     grid : dict of list
         Values of the forest's parameters.
+    weights : ndarray of float64, shape (n,), optional
+        Of the cells in the fits.
     """
 
     forest: Pipeline
@@ -80,6 +82,7 @@ class Search:
     seed: int
     method: str = "random"
     grid: dict[str, list[Any]] = field(default_factory=lambda: FOREST_GRID)
+    weights: np.ndarray | None = None
 
     def draws(self) -> list[dict[str, Any]]:
         """Return the random draws of the forest's parameters."""
@@ -94,7 +97,8 @@ class Search:
             "scikit-learn": sklearn.__version__,
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        for array in (self.X, self.y, *(rows for fold in self.folds for rows in fold)):
+        weights = () if self.weights is None else (self.weights,)
+        for array in (self.X, self.y, *(rows for fold in self.folds for rows in fold), *weights):
             digest.update(f"{array.dtype}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
@@ -160,7 +164,9 @@ def _error(
     fitted, held = search.folds[fold]
     forest = clone(search.forest)
     forest[-1].set_params(**chosen)
-    predicted = forest.fit(search.X[fitted], search.y[fitted]).predict(search.X[held])
+    weights = None if search.weights is None else search.weights[fitted]
+    forest.fit(search.X[fitted], search.y[fitted], classify__sample_weight=weights)
+    predicted = forest.predict(search.X[held])
     error = balanced_error(confusion_matrix(search.y[held], predicted))
     return candidate, fold, float(error)
 
@@ -194,7 +200,7 @@ def _halve(search: Search) -> list[int]:
             n_jobs=-1,
         )
         with parallel_config(backend="threading"):
-            halving.fit(search.X, search.y)
+            halving.fit(search.X, search.y, sample_weight=search.weights)
     results = halving.cv_results_
     (last,) = np.nonzero(results["iter"] == results["iter"].max())
     ranked = last[np.argsort(-results["mean_test_score"][last], kind="stable")]

@@ -50,7 +50,12 @@ SUFFICIENT_DECREASE = 0.01
 
 
 def fit_in_parallel(
-    pipeline: Pipeline, X: np.ndarray, y: np.ndarray, subsets: Sequence[np.ndarray], title: str
+    pipeline: Pipeline,
+    X: np.ndarray,
+    y: np.ndarray,
+    subsets: Sequence[np.ndarray],
+    title: str,
+    weights: Sequence[np.ndarray | None] | None = None,
 ) -> list[Pipeline]:
     """Fit scaling and logistic regression on several subsets of cells, on all cores.
 
@@ -67,6 +72,8 @@ def fit_in_parallel(
         Rows of each fit.
     title : str
         Title of the progress bar.
+    weights : sequence of ndarray of float64, optional
+        Weights of the cells of each fit, about 1; all 1 by default.
 
     Returns
     -------
@@ -75,14 +82,14 @@ def fit_in_parallel(
     """
     labels = [_positive_labels(y[rows]) for rows in subsets]
     total = sum(len(positive) for positive in labels)
-    weights = []
+    solutions = []
     with one_core_per_fit(), progress(title, total=total, unit="fits") as advance:
         scalers = [clone(pipeline[0]).fit(X[rows]) for rows in subsets]
-        jobs = _jobs(scalers, labels, X, y, subsets, pipeline[-1].estimator.C)
+        jobs = _jobs(scalers, labels, X, y, subsets, pipeline[-1].estimator.C, weights)
         for solution in Parallel(n_jobs=-1, prefer="threads", return_as="generator")(jobs):
-            weights.append(solution)
+            solutions.append(solution)
             advance(1)
-    remaining = iter(weights)
+    remaining = iter(solutions)
     return [
         _assemble(pipeline, scaler, y[rows], [next(remaining) for _ in positive])
         for scaler, rows, positive in zip(scalers, subsets, labels, strict=True)
@@ -102,7 +109,9 @@ def one_core_per_fit() -> Iterator[None]:
         yield
 
 
-def minimise(design: np.ndarray, positive: np.ndarray, inverse_penalty: float) -> np.ndarray:
+def minimise(
+    design: np.ndarray, positive: np.ndarray, inverse_penalty: np.ndarray | float
+) -> np.ndarray:
     """Return the weights that solve liblinear's problem for one class.
 
     Parameters
@@ -111,8 +120,8 @@ def minimise(design: np.ndarray, positive: np.ndarray, inverse_penalty: float) -
         Scaled features, and a column of ones for the intercept.
     positive : ndarray of bool, shape (n,)
         Cells of the class.
-    inverse_penalty : float
-        C.
+    inverse_penalty : ndarray of float64, shape (n,), or float
+        C, times the weight of each cell.
 
     Returns
     -------
@@ -125,7 +134,7 @@ def minimise(design: np.ndarray, positive: np.ndarray, inverse_penalty: float) -
         accuracy = TOLERANCE * objective
         step = _lasso(design, weights, margins, residuals, inverse_penalty, accuracy) - weights
         change = design @ step
-        slope = inverse_penalty * (residuals @ change)
+        slope = (inverse_penalty * residuals) @ change
         slope += np.abs(weights + step).sum() - np.abs(weights).sum()
         length = 1.0
         for _ in range(MAX_HALVINGS):
@@ -143,10 +152,13 @@ def minimise(design: np.ndarray, positive: np.ndarray, inverse_penalty: float) -
 
 
 def _objective(
-    weights: np.ndarray, margins: np.ndarray, positive: np.ndarray, inverse_penalty: float
+    weights: np.ndarray,
+    margins: np.ndarray,
+    positive: np.ndarray,
+    inverse_penalty: np.ndarray | float,
 ) -> float:
     losses = np.logaddexp(0, np.where(positive, -margins, margins))
-    return float(np.abs(weights).sum() + inverse_penalty * losses.sum())
+    return float(np.abs(weights).sum() + (inverse_penalty * losses).sum())
 
 
 def _lasso(
@@ -154,7 +166,7 @@ def _lasso(
     weights: np.ndarray,
     margins: np.ndarray,
     residuals: np.ndarray,
-    inverse_penalty: float,
+    inverse_penalty: np.ndarray | float,
     accuracy: float,
 ) -> np.ndarray:
     """Return the weights that minimise the objective's quadratic approximation.
@@ -187,14 +199,17 @@ def _jobs(
     y: np.ndarray,
     subsets: Sequence[np.ndarray],
     inverse_penalty: float,
+    weights: Sequence[np.ndarray | None] | None,
 ) -> Iterator[Any]:
     """Yield a job for each class of each subset; a subset is scaled only when its jobs start."""
-    for scaler, positive, rows in zip(scalers, labels, subsets, strict=True):
+    weights = weights or [None] * len(subsets)
+    for scaler, positive, rows, own in zip(scalers, labels, subsets, weights, strict=True):
+        penalty = inverse_penalty if own is None else inverse_penalty * own
         scaled = scaler.transform(X[rows])
         design = np.ones((len(rows), X.shape[1] + 1), order="F")
         design[:, :-1] = scaled
         for label in positive:
-            yield delayed(minimise)(design, y[rows] == label, inverse_penalty)
+            yield delayed(minimise)(design, y[rows] == label, penalty)
 
 
 def _positive_labels(y: np.ndarray) -> np.ndarray:

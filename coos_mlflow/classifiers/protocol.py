@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coos_mlflow.classifiers.forest_search import SEARCHES, min_cells_for_halving
+from coos_mlflow.classifiers.kinds import kind_of, kinds
 from coos_mlflow.errors import DataError
 
 if TYPE_CHECKING:
     from coos_mlflow.plates.splits import TrainingData
 
-TITLES = {"knn": "kNN", "lr": "L1 LR", "rf": "RF"}
-"""Classifiers by key, under the names of the paper's Table 3."""
+TITLES = {key: kind.title for key, kind in kinds().items()}
+"""Classifiers by key; those of the paper come first, under the names of its Table 3."""
 
 FOLDS = ("stratified", "plate")
 
@@ -30,13 +31,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Fields of `Protocol` by preset: the paper's, or a protocol of minutes on two cores."""
 
 _FOLD_SETTINGS = ("cv_folds", "folds", "seed")
-
-_SETTINGS_OF = {
-    "knn": ("neighbours", *_FOLD_SETTINGS),
-    "lr": ("inverse_penalty", *_FOLD_SETTINGS),
-    "rf": ("search", "search_samples", *_FOLD_SETTINGS),
-}
-"""Fields of `Protocol` on which each classifier depends."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,8 @@ class Protocol:
 
     def params_of(self, kind: str) -> dict[str, Any]:
         """Return the settings on which a classifier and its reported errors depend."""
-        return {name: getattr(self, name) for name in _SETTINGS_OF[kind]}
+        names = (*kind_of(kind).settings, *_FOLD_SETTINGS)
+        return {name: getattr(self, name) for name in names}
 
     def check(self, y: np.ndarray, plates: np.ndarray) -> None:
         """Check that Training has enough classes, cells and plates for these settings.

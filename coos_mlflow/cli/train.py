@@ -46,8 +46,12 @@ def train(
         str, typer.Option(help="paper, quick, or auto (paper on real data, quick on simulated).")
     ] = "auto",
     classifiers: Annotated[
-        str, typer.Option(help="all, or some of own,knn,lr,rf; own: the network's own answers.")
-    ] = "all",
+        str,
+        typer.Option(
+            help="paper, all, or some of own,knn,lr,rf,lr_even,plates,rf_even; own: the network's "
+            "own answers, plates: an offset is estimated for each plate."
+        ),
+    ] = "paper",
     layers: Annotated[str, typer.Option(help="all, or some of the representation's.")] = "all",
     scale: Annotated[float, typer.Option(help="Of simulated data; 1 is the size of COOS-7.")] = 0.1,
     seed: Seed = 0,
@@ -115,8 +119,8 @@ def train(
         rows = api.train(
             representation,
             data,
-            classifiers=_some_of(classifiers),
-            layers=_some_of(layers),
+            classifiers=_some_of(classifiers, but="paper"),
+            layers=_some_of(layers, but="all"),
             preset=preset,
             settings=_settings(settings or []),
             protocol={key: value for key, value in protocol.items() if value is not None},
@@ -140,9 +144,9 @@ def _spread_over(dask: str | None, workers: int | None) -> Iterator[None]:
         yield
 
 
-def _some_of(text: str) -> list[str] | None:
-    """Return the names in a comma-separated list, None for all."""
-    return None if text == "all" else [name.strip() for name in text.split(",")]
+def _some_of(text: str, but: str) -> list[str] | None:
+    """Return the names in a comma-separated list, None for the word `but`."""
+    return None if text == but else [name.strip() for name in text.split(",")]
 
 
 def _auto_int(name: str, text: str) -> int | None:

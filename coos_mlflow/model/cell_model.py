@@ -13,7 +13,8 @@ from sklearn.pipeline import Pipeline
 
 from coos_mlflow import __version__
 from coos_mlflow._utils.versions import check_fits
-from coos_mlflow.classifiers.fit import class_probabilities
+from coos_mlflow.classifiers.fit import class_probabilities, plate_axes
+from coos_mlflow.classifiers.plate_offsets import PlateOffsets
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.model import bundle
@@ -32,10 +33,14 @@ class CellScores:
     probabilities : ndarray of float32, shape (n, classes)
     features : ndarray of float32, shape (n, d)
         Principal components of the representation, for the drift assessment.
+    plate_axes : ndarray of float32, shape (n, axes)
+        What the offset of a plate is estimated from (`PlateOffsets`); no axes with other
+        classifiers.
     """
 
     probabilities: np.ndarray
     features: np.ndarray
+    plate_axes: np.ndarray
 
     @property
     def labels(self) -> np.ndarray:
@@ -119,6 +124,12 @@ class CellModel:
         return self.representation.prepare(precision)
 
     @property
+    def plate_offsets(self) -> PlateOffsets | None:
+        """The last step of the classifier where it estimates an offset for each plate."""
+        last = None if self.classifier is None else self.classifier[-1]
+        return last if isinstance(last, PlateOffsets) else None
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """Layers that the representation must compute."""
         return (self.layer, PROBABILITIES) if self.classifier is None else (self.layer,)
@@ -135,7 +146,10 @@ class CellModel:
             probabilities = class_probabilities(self.classifier, own, self.dataset.n_classes)
         if correction is not None:
             probabilities = correction.apply(probabilities, projected)
-        return CellScores(probabilities.astype(np.float32), projected)
+        axes = np.empty((len(own), 0), np.float32)
+        if self.plate_offsets is not None:
+            axes = plate_axes(self.classifier, own)
+        return CellScores(probabilities.astype(np.float32), projected, axes)
 
     def score(self, images: np.ndarray) -> CellScores:
         """Score cells that have passed `check_images`, uint16 or float32 (n, 2, crop, crop)."""

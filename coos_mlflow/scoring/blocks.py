@@ -129,10 +129,10 @@ def _part(
     thumbnails = {
         index - block.start: thumbnail for index, thumbnail in examples.thumbnails().items()
     }
-    probabilities, features, raw, novelties, flags, digests = map(
+    probabilities, features, raw, novelties, flags, digests, axes = map(
         np.concatenate, zip(*columns, strict=True)
     )
-    return Part(block, probabilities, features, raw, novelties, flags, digests, thumbnails)
+    return Part(block, probabilities, features, raw, novelties, flags, digests, axes, thumbnails)
 
 
 def _pick(
@@ -157,6 +157,6 @@ def _columns(batch: CellBatch, scores: CellScores, novelty: np.ndarray) -> tuple
     """Return the columns of `Part` for some cells, NaN for unusable ones."""
     raw = raw_figures(with_stand_ins(batch.images, batch.flags))
     figures = (scores.probabilities, scores.features, raw, novelty)
-    for values in figures:
+    for values in (*figures, scores.plate_axes):
         values[batch.flags != USABLE] = np.nan
-    return (*figures, batch.flags, cell_digests(batch.images))
+    return (*figures, batch.flags, cell_digests(batch.images), scores.plate_axes)

@@ -110,7 +110,7 @@ def finish_plate(spec: WorkerSpec, job: Job, blocks: list[float | CoosError]) ->
             raise outcome
         seconds += outcome
     check_reach(job.work)
-    drift = finish(_plate(spec, job), WorkFolder(job), _classifier(spec).reference)
+    drift = finish(_plate(spec, job), WorkFolder(job), _classifier(spec))
     return Finished(drift, seconds, time.perf_counter() - began)
 
 

@@ -19,6 +19,7 @@ from coos_mlflow.drift.collect import Collected, Collector
 from coos_mlflow.drift.example_cells import ExamplePicker
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import CoosError, OutputError
+from coos_mlflow.model.cell_model import CellModel
 from coos_mlflow.plates.copies import CopyFinder
 from coos_mlflow.plates.dataset import Dataset
 from coos_mlflow.plates.flags import USABLE, FlagCounter
@@ -37,6 +38,7 @@ from coos_mlflow.scoring.job import (
 from coos_mlflow.scoring.layout_columns import LayoutColumns
 from coos_mlflow.scoring.pages import example_cells, write_pages
 from coos_mlflow.scoring.parts import WorkFolder
+from coos_mlflow.scoring.plate_offsets import PlateStep
 from coos_mlflow.scoring.predictions import PredictionWriter, names_of, read_predictions
 from coos_mlflow.scoring.wells_table import wells_table, write_wells
 
@@ -56,7 +58,7 @@ class _Gathered:
     flags: FlagCounter
 
 
-def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, Any]:
+def finish(plate: Plate, work: WorkFolder, model: CellModel) -> dict[str, Any]:
     """Turn all parts of a job into its results, and return the content of drift.json.
 
     Parameters
@@ -64,8 +66,8 @@ def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, An
     plate : Plate
         The open plate of the job.
     work : WorkFolder
-    reference : Reference
-        Reference of the job's model.
+    model : CellModel
+        The job's.
 
     Raises
     ------
@@ -84,7 +86,7 @@ def finish(plate: Plate, work: WorkFolder, reference: Reference) -> dict[str, An
         new = work.results()
         with locked(job.folder, make=False):
             check_labels(job)
-            drift = _write(plate, work, reference, new)
+            drift = _write(plate, work, model, new)
             job.check_unchanged()
             check_replaceable(job)
             _check_same_labels(job.folder, new)
@@ -111,17 +113,20 @@ def _check_same_labels(folder: Path, new: Path) -> None:
         )
 
 
-def _write(plate: Plate, work: WorkFolder, reference: Reference, new: Path) -> dict[str, Any]:
+def _write(plate: Plate, work: WorkFolder, model: CellModel, new: Path) -> dict[str, Any]:
     """Write all results into the folder `new`, and return the content of drift.json."""
-    job = work.job
+    job, reference = work.job, model.reference
     columns, facts = LayoutColumns(job.layout, plate), _file_facts(job)
     class_names = reference.dataset.class_names
     with PredictionWriter(new / PREDICTIONS, class_names, facts, columns) as writer:
         if before := found_assessment(job):
             drift, examples = _taken_over(plate, job, before, writer)
         else:
-            gathered = _gather(plate, work, reference.dataset, writer)
-            drift = _assess(plate, gathered, reference, job)
+            pure_wells = reference.calibration.pure_wells and not job.mixed_wells
+            step = PlateStep(model, plate, pure_wells)
+            step.estimate(work.parts())
+            gathered = _gather(plate, work, step, reference.dataset, writer)
+            drift = _assess(plate, gathered, reference, job) | {"plate_offsets": step.facts()}
             examples = gathered.examples.thumbnails()
     write_centres(plate, new / PREDICTIONS, new / CENTRES)
     drift |= job.facts | {"plate_path": str(job.plate.absolute()), "command": job.command}
@@ -180,7 +185,7 @@ def _empty_wells(plate: Plate, drift: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _gather(
-    plate: Plate, work: WorkFolder, dataset: Dataset, writer: PredictionWriter
+    plate: Plate, work: WorkFolder, step: PlateStep, dataset: Dataset, writer: PredictionWriter
 ) -> _Gathered:
     """Write the predictions of all parts, and collect the input of the drift report.
 
@@ -194,9 +199,10 @@ def _gather(
         origins = plate.origins(*part.block)
         flags = copies.flagged(part.flags, part.digests)
         counter.add(flags)
-        writer.add(origins, part.probabilities, flags)
+        probabilities, novelty = step.apply(part, names_of(origins)[0])
+        writer.add(origins, probabilities, flags)
         rows = np.flatnonzero((flags == USABLE) & placed[slice(*part.block)])
-        origins, probabilities = origins.select(rows), part.probabilities[rows]
+        origins, probabilities = origins.select(rows), probabilities[rows]
         plates, wells = names_of(origins)
         collector.add(
             plates=plates,
@@ -206,7 +212,7 @@ def _gather(
             raw=part.raw[rows],
         )
         thumbnails = {place: part.thumbnails.get(row) for place, row in enumerate(rows.tolist())}
-        examples.add(origins, probabilities, part.novelty[rows], thumbnails.get)
+        examples.add(origins, probabilities, novelty[rows], thumbnails.get)
     return _Gathered(collector.build(), examples, counter)
 
 

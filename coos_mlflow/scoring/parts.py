@@ -30,7 +30,7 @@ _FACTS = "job.json"
 _LOCK = "lock"
 _ENDING = ".parquet"
 _KEY_DIGITS = 12
-_VERSION = 2
+_VERSION = 3
 """Changes with the columns of a part, so that parts with other columns are scored again."""
 _NOVELTY, _FLAG, _CELL, _THUMBNAIL = "novelty", "flag", "cell", "look"
 
@@ -54,6 +54,8 @@ class Part:
         NaN.
     digests : ndarray of uint64, shape (n,)
         Digests to find copies by (`coos_mlflow.plates.copies.cell_digests`).
+    plate_axes : ndarray of float32, shape (n, axes)
+        See `coos_mlflow.model.cell_model.CellScores`.
     thumbnails : dict of ndarray, shape (2, crop, crop)
         Raw counts of the candidates for the report, by their row in the block.
     """
@@ -65,6 +67,7 @@ class Part:
     novelty: np.ndarray
     flags: np.ndarray
     digests: np.ndarray
+    plate_axes: np.ndarray
     thumbnails: dict[int, np.ndarray]
 
     def __len__(self) -> int:
@@ -77,6 +80,7 @@ class Part:
             **_columns("p", self.probabilities),
             **_columns("feature", self.features),
             **_columns("raw", self.raw),
+            **_columns("axis", self.plate_axes),
             _NOVELTY: pa.array(self.novelty, pa.float64()),
             _FLAG: pa.array(self.flags, pa.int8()),
             _CELL: pa.array(self.digests, pa.uint64()),
@@ -109,9 +113,10 @@ class Part:
             for row, thumbnail in enumerate(table[_THUMBNAIL].to_pylist())
             if thumbnail is not None
         }
-        probabilities, features, raw = (_matrix(table, name) for name in ("p", "feature", "raw"))
+        matrices = (_matrix(table, name) for name in ("p", "feature", "raw", "axis"))
+        probabilities, features, raw, axes = matrices
         novelty, flags, digests = (table[name].to_numpy() for name in (_NOVELTY, _FLAG, _CELL))
-        return cls(block, probabilities, features, raw, novelty, flags, digests, thumbnails)
+        return cls(block, probabilities, features, raw, novelty, flags, digests, axes, thumbnails)
 
     def _packed_thumbnail(self, row: int) -> bytes | None:
         thumbnail = self.thumbnails.get(row)

@@ -216,7 +216,7 @@ class Scorer:
                 with timings.phase("cells"):
                     self._score_missing(opened, work, timings)
                 with timings.phase("drift and report"):
-                    drift = finish(opened, work, self.cell_model.reference)
+                    drift = finish(opened, work, self.cell_model)
             raise_swallowed_signal()
         except (KeyboardInterrupt, SystemExit):
             say(f"{job.folder}: stopped; the same command goes on where it was.")

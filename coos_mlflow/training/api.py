@@ -36,7 +36,8 @@ def train(
     data : str
         "auto" (COOS-7 where it is on disk, else simulated cells), "simulated", or a folder.
     classifiers : sequence of str, optional
-        Some of "own", "knn", "lr" and "rf"; all by default.
+        Some of "own" and `coos_mlflow.classifiers.kinds.kinds`, or "all"; those of the paper by
+        default.
     layers : sequence of str, optional
         Some of the representation's layers; all by default.
     preset : {"auto", "paper", "quick"}

@@ -11,14 +11,16 @@ import numpy as np
 from coos_mlflow._utils.cache import make_cache_home
 from coos_mlflow.classifiers.fit import (
     Fitted,
+    Places,
     class_probabilities,
     fit,
     left_out_probabilities,
 )
+from coos_mlflow.classifiers.kinds import kinds
 from coos_mlflow.classifiers.protocol import TITLES, Protocol
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.metrics import Evaluation, evaluate
-from coos_mlflow.plates.dataset import TRAINING
+from coos_mlflow.plates.dataset import MIXTURE, TRAINING
 from coos_mlflow.plates.schema import UNLABELLED
 from coos_mlflow.plates.splits import Annotations, TrainingData
 from coos_mlflow.representations import PROBABILITIES, VALIDATION_ERROR, Representation
@@ -29,7 +31,7 @@ OWN = "own"
 """The kind of a row without a classifier: the representation classifies by itself."""
 
 KIND_TITLES = {OWN: "End-to-End"} | TITLES
-"""All kinds of rows, under the names of the paper's Table 3."""
+"""All kinds of rows; those of the paper come first, under the names of its Table 3."""
 
 
 class TrainingInputs:
@@ -67,14 +69,24 @@ class TrainingInputs:
         labelled: np.ndarray = self.annotations[TRAINING].labels != UNLABELLED
         return labelled
 
+    def places(self, split: str) -> Places:
+        """Return where the cells of a split were imaged."""
+        cells = self.annotations[split]
+        return Places(cells.plates, cells.wells, self.data.dataset.wells != MIXTURE)
+
     def layer(self, layer: str) -> dict[str, np.ndarray]:
         """Return one layer's features by split."""
         return {split: np.asarray(layers[layer]) for split, layers in self.features.items()}
 
 
 def kinds_of(representation: Representation) -> tuple[str, ...]:
-    """Return the kinds of a representation's rows, in the order of the table."""
+    """Return all kinds of a representation's rows, those of the paper first."""
     return tuple(KIND_TITLES) if representation.classifies else tuple(TITLES)
+
+
+def paper_kinds_of(representation: Representation) -> tuple[str, ...]:
+    """Return the kinds of a representation's rows that are in the paper, in its order."""
+    return tuple(k for k in kinds_of(representation) if k == OWN or kinds()[k].in_paper)
 
 
 def fit_row(
@@ -92,14 +104,17 @@ def fit_row(
         kind,
         features[TRAINING] if rows.all() else features[TRAINING][rows],
         training.labels[rows],
-        training.plates[rows],
+        inputs.places(TRAINING).select(rows),
         protocol,
         journal=_journal(fingerprint),
     )
     seconds = {"seconds_fit": time.perf_counter() - start}
     assert fitted.pipeline is not None
     n = inputs.data.dataset.n_classes
-    probabilities = {s: class_probabilities(fitted.pipeline, X, n) for s, X in features.items()}
+    probabilities = {
+        split: class_probabilities(fitted.pipeline, X, n, inputs.places(split))
+        for split, X in features.items()
+    }
     return fitted, probabilities, seconds
 
 
@@ -110,6 +125,7 @@ def _journal(fingerprint: str) -> Path:
 
 def build_reference(
     layer: str,
+    kind: str,
     fitted: Fitted,
     probabilities: dict[str, np.ndarray],
     evaluations: dict[str, Evaluation],
@@ -123,10 +139,11 @@ def build_reference(
     if fitted.pipeline is not None:
         left_out = left_out.copy()
         left_out[rows] = left_out_probabilities(
+            kind,
             fitted.pipeline,
             features[TRAINING][rows],
             training.labels[rows],
-            training.plates[rows],
+            inputs.places(TRAINING).select(rows),
             n_classes,
         )
     evaluations = evaluations | {

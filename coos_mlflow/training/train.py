@@ -49,7 +49,11 @@ from coos_mlflow.training.row import (
     build_reference,
     fit_row,
     kinds_of,
+    paper_kinds_of,
 )
+
+ALL = "all"
+"""All kinds of classifiers, with those that are not in the paper."""
 
 
 @dataclass(frozen=True)
@@ -101,17 +105,25 @@ def rows_of(
     ----------
     representation : Representation
     classifiers, layers : sequence of str, optional
-        Some of `kinds_of`, and some of the representation's layers; all by default.
+        Some of `kinds_of` or `ALL`, and some of the representation's layers. By default the
+        classifiers of the paper, and all layers.
 
     Raises
     ------
     DataError
         For an unknown classifier or layer.
     """
-    kinds = _chosen("Classifier", classifiers, kinds_of(representation), representation)
+    kinds = _chosen_kinds(classifiers, representation)
     chosen = _chosen("Layer", layers, representation.layers, representation)
     own = [(representation.layers[0], OWN)] if OWN in kinds else []
     return own + [(layer, kind) for layer in chosen for kind in kinds if kind != OWN]
+
+
+def _chosen_kinds(asked: Sequence[str] | None, representation: Representation) -> list[str]:
+    if asked is None:
+        return list(paper_kinds_of(representation))
+    known = kinds_of(representation)
+    return _chosen("Classifier", None if ALL in asked else asked, known, representation)
 
 
 def _chosen(
@@ -330,7 +342,7 @@ def _fit(spec: _RowSpec, tags: dict[str, Any], fingerprint: str) -> outbox.Pendi
         split: evaluate(a.labels, probabilities[split].argmax(axis=1), a.plates, a.wells, n)
         for split, a in inputs.annotations.items()
     }
-    reference = build_reference(spec.layer, fitted, probabilities, evaluations, inputs)
+    reference = build_reference(spec.layer, spec.kind, fitted, probabilities, evaluations, inputs)
     errors = {"cv_error": fitted.cv_error, "left_out_error": reference.errors[TRAINING]}
     metrics = errors | seconds | {"seconds_features": inputs.seconds}
     with tempfile.TemporaryDirectory() as folder:

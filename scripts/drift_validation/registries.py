@@ -139,7 +139,7 @@ def trained(inputs: TrainingInputs, kind: str, name: str) -> CellModel:
         )
         for split, own in inputs.annotations.items()
     }
-    reference = build_reference(layer, fitted, probabilities, evaluations, inputs)
+    reference = build_reference(layer, kind, fitted, probabilities, evaluations, inputs)
     return CellModel(inputs.representation, layer, fitted.pipeline, reference)
 
 

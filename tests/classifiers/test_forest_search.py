@@ -55,9 +55,9 @@ def fits(monkeypatch):
     made = []
 
     class Counted(RandomForestClassifier):
-        def fit(self, X, y):
+        def fit(self, X, y, sample_weight=None):
             made.append(len(X))
-            return super().fit(X, y)
+            return super().fit(X, y, sample_weight)
 
     monkeypatch.setattr(sys.modules[__name__], "RandomForestClassifier", Counted)
     return made

@@ -22,6 +22,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 from coos_mlflow.classifiers import fit
+from coos_mlflow.classifiers.kinds import kinds
 from coos_mlflow.classifiers.protocol import Protocol
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.model import bundle
@@ -156,13 +157,14 @@ def test_a_tree_that_is_not_checked_is_refused(tmp_path, pipeline, words):
         bundle.load_classifier(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["knn", "lr", "rf"])
+@pytest.mark.parametrize("kind", kinds())
 def test_what_this_package_fits_is_loaded(tmp_path, kind):
     X = np.random.default_rng(0).random((50, 4))
     pipeline = fit.build_pipeline(kind, Protocol())
-    if kind == "rf":
+    if kinds()[kind].searched:
         pipeline.set_params(classify__n_estimators=3)
-    fitted = pipeline.fit(X, np.arange(50) % 7)
+    plates = {"classify__plates": (np.arange(50) // 25).astype(str)} if kind == "plates" else {}
+    fitted = pipeline.fit(X, np.arange(50) % 7, **plates)
     skops.io.dump(fitted, tmp_path / "classifier.skops")
     loaded = bundle.load_classifier(tmp_path)
     np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))

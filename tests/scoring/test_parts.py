@@ -38,6 +38,7 @@ def part_of(block: Block, seed: int = 0) -> Part:
         rng.gamma(4, 0.3, n),
         rng.integers(0, 4, n).astype(np.int8),
         rng.integers(0, 2**64, n, np.uint64),
+        rng.normal(size=(n, 5)).astype(np.float32),
         {row: rng.integers(0, 65535, (2, 64, 64), np.uint16) for row in (0, n - 1)},
     )
 
@@ -56,7 +57,7 @@ def test_a_part_comes_back_to_the_last_bit(job):
     assert found.thumbnails.keys() == wanted.thumbnails.keys() == {0, 4}
     for row, thumbnail in wanted.thumbnails.items():
         np.testing.assert_array_equal(found.thumbnails[row], thumbnail, strict=True)
-    for name in ("probabilities", "features", "raw", "novelty", "flags", "digests"):
+    for name in ("probabilities", "features", "raw", "novelty", "flags", "digests", "plate_axes"):
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), strict=True)
 
 

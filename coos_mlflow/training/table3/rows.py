@@ -22,7 +22,7 @@ from coos_mlflow.metrics import Evaluation
 from coos_mlflow.plates.dataset import COOS7_NAME, TRAINING, Dataset, coos7
 from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.representations import Representation, create, names
-from coos_mlflow.training.row import KIND_TITLES, OWN, kinds_of
+from coos_mlflow.training.row import KIND_TITLES, OWN, paper_kinds_of
 from coos_mlflow.training.train import Row, train_rows
 
 Triple = tuple[str, str, str]
@@ -103,7 +103,7 @@ def all_lines(preset: str = AUTO) -> list[Line]:
 
 def lines_of(representation: Representation) -> list[Line]:
     """Return the rows of one representation: its own classifier, if any, then layer by layer."""
-    kinds = kinds_of(representation)
+    kinds = paper_kinds_of(representation)
     own = [("", kind) for kind in kinds if kind == OWN]
     fitted = [(layer, kind) for layer in representation.layers for kind in kinds if kind != OWN]
     return [_line(representation, layer, kind) for layer, kind in own + fitted]
