@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from coos_mlflow._utils.progress import progress
 from coos_mlflow.classifiers.forest_search import Fold, Search, search_forest
 from coos_mlflow.classifiers.kinds import Kind, kind_of, kinds
-from coos_mlflow.classifiers.plate_offsets import PlateOffsets
+from coos_mlflow.classifiers.plate_effects import PlateEffects
 from coos_mlflow.classifiers.protocol import Protocol
 from coos_mlflow.metrics import balanced_error, confusion_matrix
 
@@ -227,23 +227,23 @@ def class_probabilities(
     X : ndarray, shape (n, d)
     n_classes : int
     places : Places, optional
-        Of each cell. `PlateOffsets` uses them; without, it takes each cell by itself.
+        Of each cell. `PlateEffects` uses them; without, it takes each cell by itself.
     """
     probabilities = np.zeros((len(X), n_classes))
     classes = pipeline.classes_
-    if places is None or not isinstance(pipeline[-1], PlateOffsets):
+    if places is None or not isinstance(pipeline[-1], PlateEffects):
         probabilities[:, classes] = pipeline.predict_proba(X)
         return probabilities
     z = plate_axes(pipeline, X)
     for plate in np.unique(places.plates):
         rows = np.flatnonzero(places.plates == plate)
-        offset = pipeline[-1].offset(z[rows], places.wells[rows], pure=places.pure)
-        probabilities[np.ix_(rows, classes)] = pipeline[-1].probabilities(z[rows], offset)
+        effect = pipeline[-1].effect(z[rows], places.wells[rows], pure=places.pure)
+        probabilities[np.ix_(rows, classes)] = pipeline[-1].probabilities(z[rows], effect)
     return probabilities
 
 
 def plate_axes(pipeline: Pipeline, X: np.ndarray) -> np.ndarray:
-    """Return features (n, d) on the axes of a pipeline's `PlateOffsets`, (n, axes), float32."""
+    """Return features (n, d) on the axes of a pipeline's `PlateEffects`, (n, axes), float32."""
     z: np.ndarray = pipeline[-1].project(pipeline[:-1].transform(X)).astype(np.float32)
     return z
 
@@ -318,7 +318,7 @@ def _fit_on_all_cores(pipeline: Pipeline, cells: _Cells) -> Pipeline:
     probability would differ from one prediction to the next.
     """
     X, y = cells.X, cells.y
-    if isinstance(pipeline[-1], PlateOffsets):
+    if isinstance(pipeline[-1], PlateEffects):
         return pipeline.fit(X, y, classify__plates=cells.places.plates)
     if not isinstance(pipeline[-1], RandomForestClassifier):
         return pipeline.fit(X, y)

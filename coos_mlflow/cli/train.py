@@ -49,7 +49,7 @@ def train(
         str,
         typer.Option(
             help="paper, all, or some of own,knn,lr,rf,lr_even,plates,rf_even; own: the network's "
-            "own answers, plates: an offset is estimated for each plate."
+            "own answers, plates: fitted to each plate by its cells."
         ),
     ] = "paper",
     layers: Annotated[str, typer.Option(help="all, or some of the representation's.")] = "all",

@@ -22,7 +22,7 @@ from sklearn.pipeline import Pipeline
 
 from coos_mlflow import __version__
 from coos_mlflow.classifiers.fit import step_types
-from coos_mlflow.classifiers.plate_offsets import PlateOffsets
+from coos_mlflow.classifiers.plate_effects import PlateEffects
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import DataError, RegistryError
 from coos_mlflow.model import _skops
@@ -42,7 +42,7 @@ _REFERENCE = "reference"
 _FOREST_NODES = "sklearn.tree._tree.Tree"
 """A type that skops loads only if the caller trusts it. `_is_sound` checks its node indices."""
 
-_OFFSETS = f"{PlateOffsets.__module__}.{PlateOffsets.__qualname__}"
+_EFFECTS = f"{PlateEffects.__module__}.{PlateEffects.__qualname__}"
 """A type of this package, which skops loads only if the caller trusts it; it holds arrays."""
 
 
@@ -140,7 +140,7 @@ def load_classifier(folder: Path) -> Pipeline:
     RegistryError
     """
     path = folder / _CLASSIFIER
-    loaded = _skops.load(path, trusted=[_FOREST_NODES, _OFFSETS])
+    loaded = _skops.load(path, trusted=[_FOREST_NODES, _EFFECTS])
     if not isinstance(loaded, Pipeline):
         raise RegistryError(f"{path.name} holds a {type(loaded).__name__}, expected a Pipeline.")
     known = step_types()

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from coos_mlflow import __version__
 from coos_mlflow._utils.versions import check_fits
 from coos_mlflow.classifiers.fit import class_probabilities, plate_axes
-from coos_mlflow.classifiers.plate_offsets import PlateOffsets
+from coos_mlflow.classifiers.plate_effects import PlateEffects
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import RegistryError
 from coos_mlflow.model import bundle
@@ -34,7 +34,7 @@ class CellScores:
     features : ndarray of float32, shape (n, d)
         Principal components of the representation, for the drift assessment.
     plate_axes : ndarray of float32, shape (n, axes)
-        What the offset of a plate is estimated from (`PlateOffsets`); no axes with other
+        From which the effect of a plate is estimated (`PlateEffects`); no axes with other
         classifiers.
     """
 
@@ -124,10 +124,10 @@ class CellModel:
         return self.representation.prepare(precision)
 
     @property
-    def plate_offsets(self) -> PlateOffsets | None:
-        """The last step of the classifier where it estimates an offset for each plate."""
+    def plate_effects(self) -> PlateEffects | None:
+        """The last step of the classifier where it estimates an effect of each plate."""
         last = None if self.classifier is None else self.classifier[-1]
-        return last if isinstance(last, PlateOffsets) else None
+        return last if isinstance(last, PlateEffects) else None
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -147,7 +147,7 @@ class CellModel:
         if correction is not None:
             probabilities = correction.apply(probabilities, projected)
         axes = np.empty((len(own), 0), np.float32)
-        if self.plate_offsets is not None:
+        if self.plate_effects is not None:
             axes = plate_axes(self.classifier, own)
         return CellScores(probabilities.astype(np.float32), projected, axes)
 

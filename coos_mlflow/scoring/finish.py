@@ -38,7 +38,7 @@ from coos_mlflow.scoring.job import (
 from coos_mlflow.scoring.layout_columns import LayoutColumns
 from coos_mlflow.scoring.pages import example_cells, write_pages
 from coos_mlflow.scoring.parts import WorkFolder
-from coos_mlflow.scoring.plate_offsets import PlateStep
+from coos_mlflow.scoring.plate_effects import PlateStep
 from coos_mlflow.scoring.predictions import PredictionWriter, names_of, read_predictions
 from coos_mlflow.scoring.wells_table import wells_table, write_wells
 
@@ -126,7 +126,7 @@ def _write(plate: Plate, work: WorkFolder, model: CellModel, new: Path) -> dict[
             step = PlateStep(model, plate, pure_wells)
             step.estimate(work.parts())
             gathered = _gather(plate, work, step, reference.dataset, writer)
-            drift = _assess(plate, gathered, reference, job) | {"plate_offsets": step.facts()}
+            drift = _assess(plate, gathered, reference, job) | {"plate_effects": step.facts()}
             examples = gathered.examples.thumbnails()
     write_centres(plate, new / PREDICTIONS, new / CENTRES)
     drift |= job.facts | {"plate_path": str(job.plate.absolute()), "command": job.command}

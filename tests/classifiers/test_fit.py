@@ -99,7 +99,7 @@ def test_what_is_fitted_needs_no_pickle(kind, blobs):
     pipeline = fit(kind, X, y, places, QUICK).pipeline
     stored = skops.io.dumps(pipeline)
     foreign = skops.io.get_untrusted_types(data=stored)
-    own = "coos_mlflow.classifiers.plate_offsets.PlateOffsets"
+    own = "coos_mlflow.classifiers.plate_effects.PlateEffects"
     assert set(foreign) <= {"sklearn.tree._tree.Tree", own}
     np.testing.assert_array_equal(
         skops.io.loads(stored, trusted=foreign).predict_proba(X), pipeline.predict_proba(X)

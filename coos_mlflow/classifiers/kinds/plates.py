@@ -1,4 +1,4 @@
-"""Linear discriminants with an offset that is estimated for every plate; see `PlateOffsets`."""
+"""Linear discriminants with plates as random effects; see `PlateEffects`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from sklearn.pipeline import Pipeline
 
 from coos_mlflow.classifiers.kinds._scaled import scaled
 from coos_mlflow.classifiers.kinds.base import Kind
-from coos_mlflow.classifiers.plate_offsets import PlateOffsets
+from coos_mlflow.classifiers.plate_effects import PlateEffects
 
 if TYPE_CHECKING:
     from coos_mlflow.classifiers.protocol import Protocol
 
 
 def _build(protocol: Protocol) -> Pipeline:
-    return scaled(PlateOffsets())
+    return scaled(PlateEffects())
 
 
 KIND = Kind(
-    title="Plate offsets",
-    meaning="linear discriminants; what moves all cells of a plate alike is taken off first",
+    title="Plate effects",
+    meaning="linear discriminants, fitted to each plate by its own cells without labels",
     settings=(),
     build=_build,
 )

@@ -68,8 +68,7 @@ def adapt(folder: Path, plate: Path | None = None, *, dry_run: bool = False) -> 
     ------
     DataError
         For a folder without results or with too few labels, a plate file that is gone or another
-        one, and results of a version that was itself adapted to a plate or estimates the offset
-        of each plate.
+        one, and results of a version that was itself adapted to a plate or fits itself to each.
     RegistryError
         When the version that scored the plate is gone.
     RunNotLoggedError
@@ -77,7 +76,7 @@ def adapt(folder: Path, plate: Path | None = None, *, dry_run: bool = False) -> 
     """
     drift = drift_of(folder)
     _check_trained(folder, drift["model"])
-    _check_offsets(folder, drift)
+    _check_effects(folder, drift)
     with locked(folder, make=False):
         labels = labels_in(folder, drift)
     path = plate_file(folder, drift, plate)
@@ -129,11 +128,11 @@ def _check_trained(folder: Path, entry: dict[str, Any]) -> None:
         )
 
 
-def _check_offsets(folder: Path, drift: dict[str, Any]) -> None:
-    if drift.get("plate_offsets"):
+def _check_effects(folder: Path, drift: dict[str, Any]) -> None:
+    if drift.get("plate_effects"):
         raise DataError(
-            f"{folder}: was scored with {drift['model']['name']}, which moves the cells of each "
-            "plate by itself; expected a model that takes each cell alone, such as "
+            f"{folder}: was scored with {drift['model']['name']}, which fits itself to "
+            "each plate; expected a model that takes each cell alone, such as "
             "texture-lr: score the plate with one and label cells there."
         )
 

@@ -243,11 +243,11 @@ def _provenance(drift: dict[str, Any]) -> list[tuple[str, str]]:
         "schema_version",
         "command",
     )
-    offsets = {
-        one["plate"] or drift["plate_file"]["name"]: f"{one['size']:.1f} times the usual one"
-        for one in drift.get("plate_offsets") or []
+    effects = {
+        one["plate"] or drift["plate_file"]["name"]: f"{one['size']:.1f} times the usual distance"
+        for one in drift.get("plate_effects") or []
     }
-    return _flat({key: drift[key] for key in keys if key in drift} | {"offset taken off": offsets})
+    return _flat({key: drift[key] for key in keys if key in drift} | {"plate moved": effects})
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Plates scored by a model that estimates the offset of each plate."""
+"""Plates scored by a model that fits itself to each plate."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from coos_mlflow.labelling.adapt.plate import adapt
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.representations import create
 from coos_mlflow.scoring import job as jobs
-from coos_mlflow.scoring import plate_offsets
+from coos_mlflow.scoring import plate_effects
 from coos_mlflow.scoring.scorer import Scorer
 from coos_mlflow.training.data import choose
 from coos_mlflow.training.train import rows_of, train_rows
@@ -53,9 +53,9 @@ def test_labels_are_those_of_the_classifier_on_the_whole_plate(model, new_plate,
     places = Places(origins.plates, origins.wells)
     expected = class_probabilities(cell_model.classifier, features, 7, places)
     np.testing.assert_allclose(probabilities_of(table), expected, atol=2e-3)
-    (offset,) = drift["plate_offsets"]
-    assert offset["n_cells"] == len(table)
-    assert offset["size"] > 0
+    (effect,) = drift["plate_effects"]
+    assert effect["n_cells"] == len(table)
+    assert effect["size"] > 0
     alone = class_probabilities(cell_model.classifier, features, 7)
     assert np.abs(alone - expected).max() > 0.1
 
@@ -69,13 +69,13 @@ def test_blocks_and_resuming_change_nothing(model, new_plate, tmp_path, monkeypa
 
 
 def test_a_large_plate_is_estimated_from_some_of_its_cells(model, new_plate, tmp_path, monkeypatch):
-    monkeypatch.setattr(plate_offsets, "MAX_CELLS", 50)
+    monkeypatch.setattr(plate_effects, "MAX_CELLS", 50)
     monkeypatch.setattr(jobs, "BLOCK", 33)
     drift, _ = scored(model, new_plate, tmp_path)
-    assert drift["plate_offsets"][0]["n_cells"] == 40
+    assert drift["plate_effects"][0]["n_cells"] == 40
 
 
-def test_each_plate_of_a_file_has_its_own_offset(model, new_plate, tmp_path):
+def test_each_plate_of_a_file_has_its_own_effect(model, new_plate, tmp_path):
     both = tmp_path / "both.h5"
     with h5py.File(new_plate) as source, h5py.File(both, "w") as target:
         n = len(source["data"])
@@ -87,29 +87,29 @@ def test_each_plate_of_a_file_has_its_own_offset(model, new_plate, tmp_path):
                 column[n:] = 77
             target.create_dataset(name, data=column)
     drift, table = scored(model, both, tmp_path / "scores")
-    first, second = drift["plate_offsets"]
+    first, second = drift["plate_effects"]
     assert first["plate"] != second["plate"]
     assert first["size"] != second["size"]
     one = scored(model, new_plate, tmp_path / "scores")[1]
     np.testing.assert_allclose(probabilities_of(table[:n]), probabilities_of(one), atol=1e-5)
 
 
-def test_the_report_tells_the_offset(model, new_plate, tmp_path):
+def test_the_report_tells_how_far_the_plate_has_moved(model, new_plate, tmp_path):
     scored(model, new_plate, tmp_path)
     page = (tmp_path / new_plate.stem / "report.html").read_text()
-    assert "offset taken off" in page
-    assert "times the usual one" in page
+    assert "plate moved" in page
+    assert "times the usual distance" in page
 
 
 def test_other_models_have_none(new_plate, tmp_path, trained):
     scored("texture-lr", new_plate, tmp_path)
     drift = json.loads((tmp_path / new_plate.stem / "drift.json").read_text())
-    assert drift["plate_offsets"] is None
+    assert drift["plate_effects"] is None
 
 
 def test_such_a_model_is_not_adapted(model, new_plate, tmp_path):
     scored(model, new_plate, tmp_path)
-    with pytest.raises(DataError, match="moves the cells of each plate by itself"):
+    with pytest.raises(DataError, match="fits itself to each plate"):
         adapt(tmp_path / new_plate.stem)
 
 

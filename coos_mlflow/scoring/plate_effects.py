@@ -1,6 +1,6 @@
-"""Apply the offset of each plate to its cells, where a model estimates one.
+"""Label the cells of a plate by what is special about it, where a model estimates that.
 
-The offset needs cells of the whole plate. So it is estimated when all parts are there.
+It takes cells of the whole plate. So it is estimated when all parts are there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from coos_mlflow.classifiers.plate_offsets import Offset, PlateOffsets
+from coos_mlflow.classifiers.plate_effects import Effect, PlateEffects
 from coos_mlflow.model.cell_model import CellModel
 from coos_mlflow.plates.flags import USABLE
 from coos_mlflow.plates.reader import Plate
@@ -19,12 +19,12 @@ from coos_mlflow.scoring.parts import Part
 from coos_mlflow.scoring.predictions import names_of
 
 MAX_CELLS = 5000
-"""Cells of a plate that its offset is estimated from, evenly over the file: with so many, the
+"""Cells of a plate from which its effect is estimated, evenly over the file: with so many, the
 mean on each axis is known to 0.014 standard deviations of cells."""
 
 
 class PlateStep:
-    """The offsets of a file's plates.
+    """The effects of a file's plates.
 
     Parameters
     ----------
@@ -37,11 +37,11 @@ class PlateStep:
 
     def __init__(self, model: CellModel, plate: Plate, pure_wells: bool) -> None:
         self._model, self._plate, self._pure = model, plate, pure_wells
-        self._offsets: dict[str, Offset] = {}
+        self._effects: dict[str, Effect] = {}
         self._cells: dict[str, int] = {}
 
     def estimate(self, parts: Iterable[Part]) -> None:
-        """Estimate the offset of each plate from the parts of all blocks; copies count too."""
+        """Estimate the effect of each plate from the parts of all blocks; copies count too."""
         if self._classifier is None:
             return
         every = self._every()
@@ -56,11 +56,11 @@ class PlateStep:
                 seen[name] += len(rows)
         for name, pieces in kept.items():
             z, wells = (np.concatenate(column) for column in zip(*pieces, strict=True))
-            self._offsets[name] = self._classifier.offset(z, wells, pure=self._pure)
+            self._effects[name] = self._classifier.effect(z, wells, pure=self._pure)
             self._cells[name] = len(z)
 
     def apply(self, part: Part, plates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return probabilities and novelty of a part's cells, moved by the offset of their plate.
+        """Return probabilities and novelty of a part's cells, given the effect of their plate.
 
         Parameters
         ----------
@@ -75,26 +75,30 @@ class PlateStep:
         if self._classifier is None:
             return part.probabilities, part.novelty
         probabilities, novelty = part.probabilities.copy(), part.novelty.copy()
-        for name, offset in self._offsets.items():
+        for name, effect in self._effects.items():
             rows = np.flatnonzero((plates == name) & (part.flags == USABLE))
-            moved = self._classifier.probabilities(part.plate_axes[rows], offset)
+            moved = self._classifier.probabilities(part.plate_axes[rows], effect)
             probabilities[np.ix_(rows, self._classifier.classes_)] = moved
             labels = probabilities[rows].argmax(axis=1)
             novelty[rows] = self._model.reference.novelty(part.features[rows], labels)
         return probabilities, novelty
 
     def facts(self) -> list[dict[str, Any]] | None:
-        """Return the offsets as drift.json has them; None where the model estimates none."""
+        """Return the effects as drift.json has them; None where the model estimates none."""
         if self._classifier is None:
             return None
         return [
-            {"plate": name, "n_cells": self._cells[name], "size": float(f"{offset.size:.6g}")}
-            for name, offset in sorted(self._offsets.items())
+            {
+                "plate": name,
+                "n_cells": self._cells[name],
+                "size": float(f"{self._classifier.size(effect):.6g}"),
+            }
+            for name, effect in sorted(self._effects.items())
         ]
 
     @property
-    def _classifier(self) -> PlateOffsets | None:
-        return self._model.plate_offsets
+    def _classifier(self) -> PlateEffects | None:
+        return self._model.plate_effects
 
     def _every(self) -> dict[str, int]:
         """Return by plate which cells are kept: each one, each second one, and so on."""
