@@ -150,6 +150,8 @@ def left_out_probabilities(
     y: np.ndarray,
     places: Places,
     n_classes: int,
+    *,
+    alone: bool = False,
 ) -> np.ndarray:
     """Predict each plate by a classifier fitted without it.
 
@@ -164,6 +166,8 @@ def left_out_probabilities(
     X, y, places
         See `fit`.
     n_classes : int
+    alone : bool
+        Predict each cell by itself, also with a classifier that fits itself to plates.
 
     Returns
     -------
@@ -174,7 +178,8 @@ def left_out_probabilities(
     if len(splits) < 2:
         splits = list(StratifiedKFold(_CELL_FOLDS, shuffle=True, random_state=0).split(X, y))
     cells = _Cells(kind_of(kind), X, y, places)
-    return _held_out_probabilities(pipeline, cells, splits, "left-out plates", n_classes)
+    title = "left-out plates"
+    return _held_out_probabilities(pipeline, cells, splits, title, n_classes, alone=alone)
 
 
 def left_out_plates(y: np.ndarray, plates: np.ndarray) -> list[Fold]:
@@ -231,7 +236,7 @@ def class_probabilities(
     """
     probabilities = np.zeros((len(X), n_classes))
     classes = pipeline.classes_
-    if places is None or not isinstance(pipeline[-1], PlateEffects):
+    if places is None or not fits_to_plates(pipeline):
         probabilities[:, classes] = pipeline.predict_proba(X)
         return probabilities
     z = plate_axes(pipeline, X)
@@ -240,6 +245,11 @@ def class_probabilities(
         effect = pipeline[-1].effect(z[rows], places.wells[rows], pure=places.pure)
         probabilities[np.ix_(rows, classes)] = pipeline[-1].probabilities(z[rows], effect)
     return probabilities
+
+
+def fits_to_plates(pipeline: Pipeline) -> bool:
+    """Tell whether a classifier fits itself to each plate."""
+    return isinstance(pipeline[-1], PlateEffects)
 
 
 def plate_axes(pipeline: Pipeline, X: np.ndarray) -> np.ndarray:
@@ -276,12 +286,18 @@ def _cv_error(pipeline: Pipeline, cells: _Cells, folds: Sequence[Fold]) -> float
 
 
 def _held_out_probabilities(
-    pipeline: Pipeline, cells: _Cells, folds: Sequence[Fold], title: str, n_classes: int
+    pipeline: Pipeline,
+    cells: _Cells,
+    folds: Sequence[Fold],
+    title: str,
+    n_classes: int,
+    *,
+    alone: bool = False,
 ) -> np.ndarray:
     """Return probabilities of each fold's held-out rows by the fit on its other rows."""
     probabilities = np.zeros((len(cells.y), n_classes))
     for fitted, (_, held) in zip(_fits(pipeline, cells, folds, title), folds, strict=True):
-        places = cells.places.select(held)
+        places = None if alone else cells.places.select(held)
         probabilities[held] = class_probabilities(fitted, cells.X[held], n_classes, places)
     return probabilities
 
@@ -318,7 +334,7 @@ def _fit_on_all_cores(pipeline: Pipeline, cells: _Cells) -> Pipeline:
     probability would differ from one prediction to the next.
     """
     X, y = cells.X, cells.y
-    if isinstance(pipeline[-1], PlateEffects):
+    if fits_to_plates(pipeline):
         return pipeline.fit(X, y, classify__plates=cells.places.plates)
     if not isinstance(pipeline[-1], RandomForestClassifier):
         return pipeline.fit(X, y)

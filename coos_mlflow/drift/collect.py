@@ -62,15 +62,24 @@ class Collector:
         softmax: np.ndarray,
         features: np.ndarray,
         raw: np.ndarray,
+        answers: np.ndarray | None = None,
     ) -> None:
         """Add a batch of cells; see `ProfileBuilder.add`.
+
+        Parameters
+        ----------
+        answers : ndarray, shape (n, classes), optional
+            The probabilities that label the cells and tell the error, where they are not
+            `softmax`, which is compared with Training. A model that fits itself to a plate answers
+            more surely where the plate has few classes; a cell by itself knows nothing of that.
 
         Raises
         ------
         DataError
             If a figure is not finite.
         """
-        predicted = softmax.argmax(axis=1)
+        answers = softmax if answers is None else answers
+        predicted = answers.argmax(axis=1)
         self._profile.add(
             plates=plates,
             wells=wells,
@@ -91,7 +100,7 @@ class Collector:
         for plate in np.unique(plates).tolist():
             rows = np.flatnonzero(plates == plate)
             collected = self._plates.setdefault(plate, _Plate())
-            collected.add(wells[rows], sampling_keys[rows], cells.select(rows))
+            collected.add(wells[rows], answers[rows], sampling_keys[rows], cells.select(rows))
 
     def build(self) -> Collected:
         """Return the summaries of all cells added.
@@ -125,12 +134,18 @@ class _Plate:
         self._probabilities: list[np.ndarray] = []
         self._sample = _Sample()
 
-    def add(self, wells: np.ndarray, sampling_keys: np.ndarray, cells: CellSample) -> None:
+    def add(
+        self,
+        wells: np.ndarray,
+        answers: np.ndarray,
+        sampling_keys: np.ndarray,
+        cells: CellSample,
+    ) -> None:
         names, well = np.unique(wells, return_inverse=True)
         numbers = [self.well_numbers.setdefault(n, len(self.well_numbers)) for n in names.tolist()]
         codes = np.array(numbers, dtype=np.int64)[well]
         self._wells.append(codes.astype(np.int32))
-        self._probabilities.append(cells.softmax)
+        self._probabilities.append(answers.astype(np.float32))
         self._sample.add(sampling_keys, replace(cells, wells=codes))
 
     def wells(self) -> np.ndarray:

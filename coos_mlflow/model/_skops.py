@@ -14,8 +14,9 @@ if _known is None:
     sys.modules["torch"] = None  # type: ignore[assignment]
 try:
     from skops.io import dump, get_untrusted_types, load
+    from skops.io.exceptions import UntrustedTypesFoundException
 finally:
     if _known is None:
         del sys.modules["torch"]
 
-__all__ = ["dump", "get_untrusted_types", "load"]
+__all__ = ["UntrustedTypesFoundException", "dump", "get_untrusted_types", "load"]

@@ -140,7 +140,13 @@ def load_classifier(folder: Path) -> Pipeline:
     RegistryError
     """
     path = folder / _CLASSIFIER
-    loaded = _skops.load(path, trusted=[_FOREST_NODES, _EFFECTS])
+    try:
+        loaded = _skops.load(path, trusted=[_FOREST_NODES, _EFFECTS])
+    except _skops.UntrustedTypesFoundException as error:
+        raise RegistryError(
+            f"{path.name} holds types that this package does not fit ({error}); train the model "
+            "again."
+        ) from error
     if not isinstance(loaded, Pipeline):
         raise RegistryError(f"{path.name} holds a {type(loaded).__name__}, expected a Pipeline.")
     known = step_types()

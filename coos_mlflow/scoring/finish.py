@@ -207,7 +207,8 @@ def _gather(
         collector.add(
             plates=plates,
             wells=wells,
-            softmax=probabilities.astype(np.float64),
+            softmax=part.probabilities[rows].astype(np.float64),
+            answers=probabilities,
             features=part.features[rows],
             raw=part.raw[rows],
         )

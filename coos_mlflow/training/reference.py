@@ -41,10 +41,13 @@ class SplitScores:
     probabilities : ndarray of float64, shape (n, classes)
     features : ndarray of float32, shape (n, d)
         The classifier's layer.
+    alone : ndarray of float64, shape (n, classes), optional
+        Probabilities of each cell by itself, where the model fits itself to plates.
     """
 
     probabilities: np.ndarray
     features: np.ndarray
+    alone: np.ndarray | None = None
 
 
 def raw_figures_of(data: TrainingData, split: str) -> np.ndarray:
@@ -90,7 +93,8 @@ def collect(
         collector.add(
             plates=annotations[split].plates[rows],
             wells=annotations[split].wells[rows],
-            softmax=scores[split].probabilities[rows],
+            softmax=_compared(scores[split])[rows],
+            answers=scores[split].probabilities[rows],
             features=projection.project(scores[split].features[rows]),
             raw=raw[split][rows],
         )
@@ -119,6 +123,11 @@ def collect(
         kept_share=float(np.mean(held_out)),
         provenance={"dataset": data.name, "digest": data.digest, "simulated": data.simulated},
     )
+
+
+def _compared(scores: SplitScores) -> np.ndarray:
+    """Return the probabilities in which plates are compared with Training."""
+    return scores.probabilities if scores.alone is None else scores.alone
 
 
 def _record(

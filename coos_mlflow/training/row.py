@@ -14,6 +14,7 @@ from coos_mlflow.classifiers.fit import (
     Places,
     class_probabilities,
     fit,
+    fits_to_plates,
     left_out_probabilities,
 )
 from coos_mlflow.classifiers.kinds import kinds
@@ -133,19 +134,9 @@ def build_reference(
 ) -> Reference:
     """Return the reference of a version; Training is predicted by fits without the cell's plate."""
     training, features = inputs.annotations[TRAINING], inputs.layer(layer)
-    held_out, rows = inputs.held_out, inputs.labelled
+    held_out = inputs.held_out
     n_classes = inputs.data.dataset.n_classes
-    left_out = probabilities[TRAINING]
-    if fitted.pipeline is not None:
-        left_out = left_out.copy()
-        left_out[rows] = left_out_probabilities(
-            kind,
-            fitted.pipeline,
-            features[TRAINING][rows],
-            training.labels[rows],
-            inputs.places(TRAINING).select(rows),
-            n_classes,
-        )
+    left_out = _left_out(kind, fitted, probabilities[TRAINING], features[TRAINING], inputs)
     evaluations = evaluations | {
         TRAINING: evaluate(
             training.labels[held_out],
@@ -156,16 +147,60 @@ def build_reference(
         )
     }
     probabilities = probabilities | {TRAINING: left_out}
+    alone = _alone(kind, fitted, features, inputs)
     return collect(
         inputs.data,
         inputs.annotations,
-        {split: SplitScores(p, features[split]) for split, p in probabilities.items()},
+        {
+            split: SplitScores(p, features[split], alone.get(split))
+            for split, p in probabilities.items()
+        },
         inputs.raw,
         confusions={split: e.confusion for split, e in evaluations.items()},
         errors={split: e.balanced_error for split, e in evaluations.items()},
         held_out=held_out,
         training_predictions=_training_predictions(fitted, inputs),
     )
+
+
+def _left_out(
+    kind: str,
+    fitted: Fitted,
+    probabilities: np.ndarray,
+    features: np.ndarray,
+    inputs: TrainingInputs,
+    *,
+    alone: bool = False,
+) -> np.ndarray:
+    """Return probabilities of Training, those of labelled cells by fits without their plates."""
+    if fitted.pipeline is None:
+        return probabilities
+    rows, left_out = inputs.labelled, probabilities.copy()
+    left_out[rows] = left_out_probabilities(
+        kind,
+        fitted.pipeline,
+        features[rows],
+        inputs.annotations[TRAINING].labels[rows],
+        inputs.places(TRAINING).select(rows),
+        inputs.data.dataset.n_classes,
+        alone=alone,
+    )
+    return left_out
+
+
+def _alone(
+    kind: str, fitted: Fitted, features: dict[str, np.ndarray], inputs: TrainingInputs
+) -> dict[str, np.ndarray]:
+    """Return probabilities of cells by themselves, by split; none where plates make no difference.
+
+    Those of Training are by fits without their plates.
+    """
+    if fitted.pipeline is None or not fits_to_plates(fitted.pipeline):
+        return {}
+    n = inputs.data.dataset.n_classes
+    alone = {split: class_probabilities(fitted.pipeline, X, n) for split, X in features.items()}
+    own = _left_out(kind, fitted, alone[TRAINING], features[TRAINING], inputs, alone=True)
+    return alone | {TRAINING: own}
 
 
 def _training_predictions(fitted: Fitted, inputs: TrainingInputs) -> str:

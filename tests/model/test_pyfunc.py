@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from packaging.version import Version
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.feature_selection import SelectFromModel
+from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.tree import DecisionTreeClassifier
@@ -154,6 +155,17 @@ def test_a_tree_that_is_not_checked_is_refused(tmp_path, pipeline, words):
         pipeline.fit(rng.random((50, 4)), np.arange(50) % 7), tmp_path / "classifier.skops"
     )
     with pytest.raises(RegistryError, match=words):
+        bundle.load_classifier(tmp_path)
+
+
+class Foreign(LogisticRegression):
+    """A type that this package never fits."""
+
+
+def test_a_type_of_another_package_is_refused(tmp_path):
+    foreign = Foreign().fit(np.eye(2), [0, 1])
+    skops.io.dump(make_pipeline(foreign), tmp_path / "classifier.skops")
+    with pytest.raises(RegistryError, match="holds types that this package does not fit"):
         bundle.load_classifier(tmp_path)
 
 
