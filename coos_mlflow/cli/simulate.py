@@ -173,7 +173,7 @@ def simulate_plate(
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
-    """Simulate one new plate, like the plates of a split, wild, or with one thing wrong.
+    """Simulate one new plate, like those of a split or wild.
 
     With --fields it writes whole fields of view as an instrument does. PLATE_truth.csv beside the
     folder has the class and centre of each nucleus. The label images are written too.

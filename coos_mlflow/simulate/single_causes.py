@@ -21,11 +21,11 @@ class SingleCause(NamedTuple):
 
 SINGLE_CAUSES: dict[str, SingleCause] = {
     "defocus": SingleCause("defocus_um", 2.5),  # 1.1 um; 15 plate deviations
-    "haze": SingleCause("haze", 1.6),  # 42 % of the light; 16 plate deviations
+    "haze": SingleCause("haze", 2.5),  # 65 % of the light; 31 plate deviations
     "dim": SingleCause("photons", 0.5),  # half the protein; 5 plate deviations
     "background": SingleCause("background", 3.0),  # 66 photons per pixel; 14 plate deviations
     "gain": SingleCause("gain", 2.0),  # 3.2 counts per electron; ordinary plates share it
-    "pixel": SingleCause("pixel_um", 1.1),  # 0.355 um; ordinary plates share it
+    "pixel": SingleCause("pixel_um", 1.2),  # 0.387 um; ordinary plates share it
 }
 """Single causes by name; all strengths are chosen."""
 
