@@ -46,11 +46,8 @@ def read_container(file: Path, convolutions: Collection[Convolution]) -> Mapping
     """
     from coos_mlflow.plates.hdf5.open_file import SIGNATURE
 
-    try:
-        with file.open("rb") as opened:
-            head = opened.read(_SAFETENSORS_HEADER + 1)
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}).") from error
+    with file.open("rb") as opened:
+        head = opened.read(_SAFETENSORS_HEADER + 1)
     if head.startswith(SIGNATURE):
         return _read_keras(file, convolutions)
     if head.endswith(b"{") and len(head) > _SAFETENSORS_HEADER:

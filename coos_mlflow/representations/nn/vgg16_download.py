@@ -39,20 +39,21 @@ class PublishedFile:
     sha256: str
     megabytes: int
 
-    def is_copied_in(self, file: Path) -> bool:
-        """Return whether a file on this machine is a copy of this one.
 
-        Raises
-        ------
-        DataError
-            Where the file cannot be read.
-        """
-        import pooch
+def sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file, 64 hexadecimal digits.
 
-        try:
-            return bool(pooch.file_hash(str(file), alg="sha256").startswith(self.sha256))
-        except OSError as error:
-            raise DataError(f"{file}: cannot be read ({error.strerror}).") from error
+    Raises
+    ------
+    DataError
+        Where the file cannot be read.
+    """
+    import pooch
+
+    try:
+        return str(pooch.file_hash(str(file), alg="sha256"))
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}).") from error
 
 
 @contextmanager
@@ -103,7 +104,7 @@ def _fetch(
     part = target.with_name(f".{target.name}.{published.sha256[:8]}.part")
     _check_space(target.parent, size - min(size, bytes_in(part)))
     ResumingDownloader(size, part, on_progress)(published.url, str(target))
-    if not published.is_copied_in(target):
+    if not sha256_of(target).startswith(published.sha256):
         raise DownloadError(
             f"{published.url}: the file arrived damaged, its SHA-256 does not begin with "
             f"{published.sha256}; the download was deleted, run the command again."

