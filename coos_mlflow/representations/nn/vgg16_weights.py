@@ -238,13 +238,13 @@ def _compared(state: Mapping[str, Any], published: Published, file: Path) -> Ten
 
 
 def _turned(tensor: torch.Tensor, key: str, published: Published) -> str:
-    """Return a remark on a kernel whose inputs are in the other order of colours."""
+    """Return a remark where a kernel's inputs have the other order of colours, else nothing."""
     if tensor.ndim > 1 and digest_of({key: tensor.flip(1)}) == published.digests[key]:
         return (
             "; its inputs have the other order of colours, expected red, green, blue under "
             "torchvision's names and blue, green, red in a file of Keras."
         )
-    return "."
+    return ""
 
 
 def _kind(value: Any) -> str:
