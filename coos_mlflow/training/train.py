@@ -364,6 +364,7 @@ def _fit(spec: _RowSpec, tags: dict[str, Any], fingerprint: str) -> outbox.Pendi
                 evaluations,
                 reference,
                 Assessor(reference).sensitivity,
+                inputs.representation.origin,
             ),
         }
         return outbox.keep(fingerprint, facts, bundle)

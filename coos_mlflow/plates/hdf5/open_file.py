@@ -26,7 +26,9 @@ _COLUMN_BLOCK_BYTES = 2**24
 _MAX_LINKS = 16
 _MAX_ATTRIBUTE_VALUES = 16
 _NUMBER_TYPES = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeEnumID)
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+"""The first bytes of an HDF5 file."""
+
 _H5PY_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError)
 
 
@@ -64,7 +66,7 @@ def open_file(path: Path) -> h5py.File:
             kind = "a folder" if path.is_dir() else "no regular file"
             raise DataError(f"{path}: is {kind}, expected a plate in an HDF5 file.")
         with path.open("rb") as file:
-            head = file.read(len(_SIGNATURE))
+            head = file.read(len(SIGNATURE))
     except DataError:
         raise
     except OSError as error:
@@ -76,7 +78,7 @@ def open_file(path: Path) -> h5py.File:
     if not h5py.is_hdf5(path):
         raise DataError(
             f"{path}: not an HDF5 file, it starts with bytes {head.hex(' ')}, "
-            f"expected {_SIGNATURE.hex(' ')}."
+            f"expected {SIGNATURE.hex(' ')}."
         )
     try:
         return h5py.File(path, "r")

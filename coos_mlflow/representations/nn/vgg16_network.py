@@ -1,4 +1,4 @@
-"""The thirteen convolutions of VGG16, their preprocessing, and the source of their weights.
+"""The thirteen convolutions of VGG16, and their preprocessing.
 
 Simonyan & Zisserman 2015, "Very deep convolutional networks for large-scale image recognition"
 (arXiv:1409.1556), Table 1, configuration D. The fully connected layers are left out.
@@ -16,7 +16,6 @@ from torch.nn import functional
 
 from coos_mlflow.representations.nn.inference import RectifiedConvolution
 from coos_mlflow.representations.nn.networks import Tensors
-from coos_mlflow.representations.nn.vgg16_weights import Published
 
 WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Filters of each convolution, block by block, with 2x2 max-pooling between blocks."""
@@ -77,29 +76,6 @@ def convolutions_up_to(layers: Collection[str]) -> list[Convolution]:
 def tensor_shapes(convolutions: Collection[Convolution]) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor by its state-dict key."""
     return {key: shape for c in convolutions for key, shape in c.shapes.items()}
-
-
-_HASH = "88682ab5"
-
-PUBLISHED = Published(
-    key="vgg16",
-    title="VGG16",
-    url=f"https://download.pytorch.org/models/vgg16_features-amdegroot-{_HASH}.pth",
-    sha256=_HASH,
-    megabytes=553,
-    licence="CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/), "
-    "released by the Visual Geometry Group, University of Oxford",
-    citation="Simonyan K, Zisserman A. Very deep convolutional networks for large-scale image "
-    "recognition. ICLR 2015. arXiv:1409.1556",
-    shapes=tensor_shapes(CONVOLUTIONS.values()),
-)
-"""Oxford's original convolutions, the first one converted to RGB order.
-
-This is torchvision's `VGG16_Weights.IMAGENET1K_FEATURES`. It comes from SSD, whose author changed
-only the fully connected layers (weiliu89/caffe, issue 258). Keras, which the paper used, ports the
-same originals, and its documentation names their licence. torchvision's other file,
-``vgg16-397923af.pth``, was trained again with other preprocessing.
-"""
 
 
 class Vgg16Network(nn.Module):

