@@ -90,6 +90,25 @@ def test_classes_that_move_apart_and_wider_cells_are_learnt_from_the_plate(model
     assert np.mean(after) < 0.7 * np.mean(before)
 
 
+def test_a_plate_that_was_stretched_and_moved_far_is_recognised(model):
+    before, after = [], []
+    for seed in range(8):
+        rng = np.random.default_rng(300 + seed)
+        X, y, wells, _ = plate(rng, range(CLASSES), 100)
+        far = X * rng.uniform(0.4, 2.5, AXES) + 6 * rng.standard_normal(AXES)
+        one, other = errors(model, far, y, wells)
+        before.append(one)
+        after.append(other)
+    assert np.mean(before) > 0.25
+    assert np.mean(after) < 0.3 * np.mean(before)
+
+
+def test_a_single_cell_has_an_effect(model):
+    effect = model.effect(np.ones((1, AXES)), np.array(["w"]))
+    assert np.isfinite(effect.precision).all()
+    assert np.isfinite(model.probabilities(np.ones((1, AXES)), effect)).all()
+
+
 def test_cells_of_a_plate_with_other_noise_have_its_covariance(model):
     X, _, wells, _ = plate(np.random.default_rng(13), range(CLASSES), 2000, noise=2.0)
     effect = model.effect(model.project(X), wells)
