@@ -160,11 +160,19 @@ class PlateEffects(ClassifierMixin, BaseEstimator):
     def size(self, effect: Effect) -> float:
         """Return how far a plate has moved as a whole, in standard deviations of Training plates.
 
-        The root mean square over the directions in which Training plates differ: 1 is ordinary. 0
-        where Training has no plates to compare.
+        The root mean square over the directions in which Training plates differ: 1 is ordinary.
         """
         along = self.directions_.T @ effect.shift
-        return float(np.sqrt(np.mean(along**2 / self.variances_))) if len(along) else 0.0
+        return float(np.sqrt(np.mean(along**2 / self.variances_)))
+
+    @property
+    def knows_plates(self) -> bool:
+        """Whether a class of Training lies on two plates, so that their difference is known.
+
+        Otherwise all plates are taken to be like Training: classes of a moved plate could change
+        places, and nothing would speak against it.
+        """
+        return len(self.variances_) > 0
 
     def no_effect(self) -> Effect:
         """Return the effect of a plate like Training, with equally many cells of all classes."""
@@ -187,7 +195,7 @@ class PlateEffects(ClassifierMixin, BaseEstimator):
         pure : bool
             Whether each well holds one class.
         """
-        if not len(z):
+        if not len(z) or not self.knows_plates:
             return self.no_effect()
         plate = _Plate(np.asarray(z, np.float64), wells, pure)
         starts = (self.no_effect(), self._moved_as_a_whole(plate), self._stretched(plate))

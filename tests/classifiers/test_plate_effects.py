@@ -58,9 +58,9 @@ def test_without_an_offset_it_is_a_linear_discriminant_analysis(model):
     assert one.directions_.shape[1] == 0
     lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(X, y)
     assert (one.predict(X) == lda.predict(X)).mean() > 0.995
+    assert not one.knows_plates
     effect = one.effect(one.project(X + 1), np.full(len(y), ""))
-    assert one.size(effect) == 0
-    assert not effect.shift.any()
+    np.testing.assert_array_equal(effect.centres, one.means_)
 
 
 @pytest.mark.parametrize("classes", [range(CLASSES), [2], [4, 1]])
