@@ -136,7 +136,9 @@ def simulate_plate(
         str,
         typer.Option(
             help="training, test1, test2, test3 or test4: the split of COOS-7 whose plates it is "
-            "like; test1 is drawn like training, since it is cells of the same wells."
+            "like; test1 is drawn like training, since it is cells of the same wells. wild: every "
+            "factor far out, other physics on top. defocus, haze, dim, background, gain or pixel: "
+            "like training but for this cause."
         ),
     ] = "training",
     classes: Annotated[
@@ -171,12 +173,14 @@ def simulate_plate(
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
-    """Simulate one new plate, like the plates of a split.
+    """Simulate one new plate, like those of a split or wild.
 
     With --fields it writes whole fields of view as an instrument does. PLATE_truth.csv beside the
     folder has the class and centre of each nucleus. The label images are written too.
 
     Example: coos simulate-plate new_plate.h5 --like test3 --classes 0,4 --seed 7
+
+    Example: coos simulate-plate wild.h5 --like wild --seed 7
 
     Example: coos simulate-plate plate42 --fields 2 --format harmony --density 1,1,0
     """

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from coos_mlflow.errors import DataError
 from coos_mlflow.plates.dataset import coos7
+from coos_mlflow.plates.writer import PlateWriter
 from coos_mlflow.simulate import coos7_layout
 from coos_mlflow.simulate.coos7_layout import SHIFTS
 from coos_mlflow.simulate.experiment import (
@@ -88,21 +90,23 @@ def simulate_plate(
     on_progress: Progress | None = None,
     force: bool = False,
 ) -> Path:
-    """Simulate one new plate from the population of a split's plates into a file.
+    """Simulate one new plate of a population into a file.
 
     Parameters
     ----------
     path : path
         The file to write.
     like : str
-        "training", "test1" (the same population), "test2" (border wells), "test3" or "test4".
+        A split whose plates it is like: "training", "test1" (the same population), "test2" (border
+        wells), "test3" or "test4". Or "wild" (`wild`). Or a name in `SINGLE_CAUSES`: the plate like
+        training with the same seed, with one factor shifted.
     classes : sequence of int
         Classes on the plate.
     seed : int
         Different seeds give independent plates, none of which is in a simulated data set.
     shift : float
-        Factor on the split's shift from the mean of Training: 0 is no shift, 1 the split's own, 2
-        twice as far.
+        Factor on the population's shift from the mean of Training: 0 is no shift, 1 the
+        population's own, 2 twice as far. The disturbances of a wild plate are always there.
     wells_per_class, cells_per_well : int
     jobs, on_progress, force
         As in `simulate_dataset`.
@@ -114,7 +118,7 @@ def simulate_plate(
     Raises
     ------
     DataError
-        For an unknown split or classes, or more wells than a plate has.
+        For an unknown population or classes, or more wells than a plate has.
     OutputError
         Where the file exists already, or cannot be written.
     """
@@ -122,6 +126,8 @@ def simulate_plate(
     path = Path(path)
     make_folder(path.parent)
     attrs = attributes(seed, like=like, shift=shift)
+    if plans[0].disturbances:
+        attrs["disturbances"] = "; ".join(map(repr, plans[0].disturbances))
     write(plans, seed, {like: path}, attrs, jobs, on_progress, force)
     return path
 
@@ -147,3 +153,61 @@ def simulate_plate_cells(
     plans = coos7_layout.plan_plate(like, classes, seed, wells_per_class, cells_per_well, shift)
     wells = [well[like] for well in simulate_wells(plans, seed, jobs)]
     return {name: np.concatenate([well[name] for well in wells]) for name in wells[0]}
+
+
+def simulate_plates(
+    path: str | Path,
+    count: int,
+    *,
+    like: str = "training",
+    classes: Sequence[int] = ALL_CLASSES,
+    seed: int = 0,
+    shift: float = 1.0,
+    wells_per_class: int = 4,
+    cells_per_well: int = 25,
+    jobs: int | None = None,
+    on_progress: Progress | None = None,
+    force: bool = False,
+) -> Path:
+    """Simulate several new plates of a population into one file.
+
+    Parameters
+    ----------
+    path : path
+        The file to write.
+    count : int
+        Number of plates. They are those of `simulate_plate` with `seed`, ``seed + 1`` and so on.
+    like, classes, seed, shift, wells_per_class, cells_per_well
+        As in `simulate_plate`.
+    jobs, on_progress, force
+        As in `simulate_dataset`.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    DataError
+        As in `simulate_plate`, and for fewer plates than one.
+    OutputError
+        Where the file exists already, or cannot be written.
+    """
+    if count < 1:
+        raise DataError(f"{count} plates asked for, expected at least 1.")
+    size = (wells_per_class, cells_per_well)
+    plans = [
+        (number, coos7_layout.plan_plate(like, classes, number, *size, shift))
+        for number in range(seed, seed + count)
+    ]
+    path = Path(path)
+    make_folder(path.parent)
+    n_cells = count * len(classes) * wells_per_class * cells_per_well
+    attrs = attributes(seed, like=like, shift=shift)
+    with PlateWriter(path, n_cells, attrs=attrs, force=force) as writer:
+        for number, of_plate in plans:
+            for well in simulate_wells(of_plate, number, jobs):
+                writer.append(**well[like])
+                if on_progress is not None:
+                    on_progress(len(well[like]["images"]))
+    return path

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.simulate.classes import PROTEIN_CLASSES
+from coos_mlflow.simulate.disturbances import Disturbance
 from coos_mlflow.simulate.layout import (
     LAYOUT,
     PLATES_PER_DAY,
+    WILD_PLATE,
     WellPlan,
     apportion,
     check_seed,
     stream,
     well_positions,
 )
-from coos_mlflow.simulate.population import mean_shift
+from coos_mlflow.simulate.population import Logs, mean_shift
+from coos_mlflow.simulate.single_causes import SINGLE_CAUSES, single_shift
+from coos_mlflow.simulate.wild import WILD, wild_disturbances, wild_shift
 
 SHIFTS: dict[str, dict[str, float]] = {
     "training": {},
@@ -62,8 +67,11 @@ PLATE_NUMBERS = {"training": (1, 70), "test3": (72, 92), "test4": (92, 96)}
 """Ranges of the plates' running numbers, out of 95. Test3 has the latest experiments of its
 microscope; the ranges are chosen."""
 
+POPULATIONS = (*SHIFTS, WILD, *SINGLE_CAUSES)
+"""What a single new plate can be like."""
+
 MAX_SEVERITY = 5.0
-"""Largest multiple of a split's shift; beyond it cells are no longer visible; chosen."""
+"""Largest multiple of a population's shift; beyond it cells are no longer visible; chosen."""
 
 
 def wells_per_unit(split: str, scale: float) -> int:
@@ -165,6 +173,31 @@ def _plan_plate(
     ]
 
 
+class _Population(NamedTuple):
+    """What all wells of a new plate share; `key` is the spawn key of its streams."""
+
+    key: tuple[int, ...]
+    shift: Logs
+    disturbances: tuple[Disturbance, ...] = ()
+    microscope: str = MICROSCOPES["training"]
+    border: bool = False
+
+
+def _population(like: str, seed: int) -> _Population:
+    if like == WILD:
+        key = (len(SHIFTS) + 1,)
+        rng = stream(seed, WILD_PLATE, *key)
+        return _Population(key, wild_shift(rng), wild_disturbances(rng), microscope=WILD)
+    if like in SINGLE_CAUSES:  # the plate of Training with the same seed is its base
+        return _population("training", seed)._replace(shift=single_shift(like))
+    return _Population(
+        key=(1 + list(SHIFTS).index(like),),
+        shift=mean_shift(SHIFTS[like]),
+        microscope=MICROSCOPES[like],
+        border="edge" in SHIFTS[like],
+    )
+
+
 def plan_plate(
     like: str,
     classes: Sequence[int],
@@ -173,22 +206,22 @@ def plan_plate(
     cells_per_well: int,
     severity: float,
 ) -> list[WellPlan]:
-    """Plan one new plate of a split's population, independent of any data set.
+    """Plan one new plate of a population, independent of any data set.
 
     Raises
     ------
     DataError
-        For an unknown split, classes outside 0..6 or twice, sizes below 1, too many wells, a
+        For an unknown population, classes outside 0..6 or twice, sizes below 1, too many wells, a
         negative seed, a severity beyond `MAX_SEVERITY`.
     """
     check_seed(seed)
     if not abs(severity) <= MAX_SEVERITY:
         raise DataError(
             f"shift {severity:g} found, expected a number from {-MAX_SEVERITY:g} to "
-            f"{MAX_SEVERITY:g}; 1 is the split's own."
+            f"{MAX_SEVERITY:g}; 1 is the population's own."
         )
-    if like not in MICROSCOPES:
-        raise DataError(f"plate like {like!r} asked for, expected one of {', '.join(SHIFTS)}.")
+    if like not in POPULATIONS:
+        raise DataError(f"plate like {like!r} asked for, expected one of {', '.join(POPULATIONS)}.")
     classes = tuple(int(label) for label in classes)
     known = set(range(coos7().n_classes))
     if not classes or len(set(classes)) < len(classes) or not set(classes) <= known:
@@ -200,10 +233,10 @@ def plan_plate(
             f"{wells_per_class} wells a class of {cells_per_well} cells asked for, "
             "expected at least 1 of each."
         )
-    key = (1 + list(SHIFTS).index(like),)
-    rng = stream(seed, LAYOUT, *key)
-    shift = mean_shift({kind: severity * weight for kind, weight in SHIFTS[like].items()})
-    positions = well_positions(rng, "edge" in SHIFTS[like], wells_per_class * len(classes))
+    of = _population(like, seed)
+    rng = stream(seed, LAYOUT, *of.key)
+    positions = well_positions(rng, of.border, wells_per_class * len(classes))
+    shift = {name: severity * amount for name, amount in of.shift.items()}
     return [
         WellPlan(
             population=like,
@@ -213,12 +246,13 @@ def plan_plate(
             protein=PROTEIN_CLASSES[label],
             plate=f"new{seed}",
             date=f"new{seed}",
-            microscope=MICROSCOPES[like],
+            microscope=of.microscope,
             number=0,
             day=0,
             cells={like: cells_per_well},
             shift=shift,
-            stream=key,
+            stream=of.key,
+            disturbances=of.disturbances,
         )
         for k, label in enumerate(classes)
         for row, column in positions[k :: len(classes)]

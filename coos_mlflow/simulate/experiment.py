@@ -43,7 +43,8 @@ def simulate_well(plan: WellPlan, seed: int) -> dict[str, Cells]:
     key = (*plan.stream, plan.number, plan.row, plan.column, plan.member)
     rng = layout.stream(seed, layout.WELL, *key)
     per_field = plan.cells_per_field()
-    images = render_well(rng, plan.protein, state_of(plan, seed), per_field, plan.crop)
+    state = state_of(plan, seed)
+    images = render_well(rng, plan.protein, state, per_field, plan.crop, plan.disturbances)
     fields = np.repeat(np.arange(len(per_field)), per_field)
     order = rng.permutation(len(images))
     cells, start = {}, 0

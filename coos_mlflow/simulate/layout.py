@@ -11,6 +11,7 @@ import numpy as np
 
 from coos_mlflow.errors import DataError
 from coos_mlflow.simulate.classes import ProteinClass
+from coos_mlflow.simulate.disturbances import Disturbance
 from coos_mlflow.simulate.population import Logs
 
 ROWS, COLUMNS = 16, 24
@@ -25,7 +26,7 @@ CELLS_PER_FIELD, MAX_FIELDS = 18.5, 20
 PLATES_PER_DAY = 2
 """Plates imaged on one day, which share the day's effects; chosen."""
 
-LAYOUT, DAY, PLATE, UNIT, WELL, FIELD = range(6)
+LAYOUT, DAY, PLATE, UNIT, WELL, FIELD, WILD_PLATE = range(7)
 """First entries of the spawn keys of the random streams, one for each purpose."""
 
 
@@ -54,6 +55,8 @@ class WellPlan:
         Height and width of a cell's image in pixels.
     member : int
         Number of the class in a well that holds several, counted from 1.
+    disturbances : tuple of Disturbance
+        What goes wrong on the plate beside its shift, in the order in which it happens.
     """
 
     population: str
@@ -71,6 +74,7 @@ class WellPlan:
     stream: tuple[int, ...] = ()
     crop: int = 64
     member: int = 1
+    disturbances: tuple[Disturbance, ...] = ()
 
     @property
     def n_cells(self) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from coos_mlflow.simulate import microscope
 from coos_mlflow.simulate.classes import ProteinClass
+from coos_mlflow.simulate.disturbances import Disturbance
 from coos_mlflow.simulate.organelles import draw_protein
 from coos_mlflow.simulate.population import WellState
 from coos_mlflow.simulate.tissue import Cells, divide, draw_nuclei, grow_cells
@@ -61,7 +64,12 @@ def image_scene(
 
 
 def render_field(
-    rng: np.random.Generator, protein: ProteinClass, state: WellState, n_cells: int, crop: int
+    rng: np.random.Generator,
+    protein: ProteinClass,
+    state: WellState,
+    n_cells: int,
+    crop: int,
+    disturbances: Sequence[Disturbance] = (),
 ) -> np.ndarray:
     """Return `n_cells` cells of one field, each with the neighbours on its crop.
 
@@ -78,9 +86,14 @@ def render_field(
         size = min(crop + 4 + int(side), microscope.FIELD_SHAPE[0])
         scene, cells = draw_scene(rng, protein, state, size)
         electrons = image_scene(rng, scene, instrument)
+        for one in disturbances:
+            electrons = one.light(rng, electrons, instrument)
         crops += _crops(rng, electrons, cells.centre, crop)
     photons = np.stack(crops[:n_cells])
-    return microscope.expose(rng, photons, instrument)
+    counts = microscope.expose(rng, photons, instrument)
+    for one in disturbances:
+        counts = one.camera(rng, counts, instrument)
+    return counts
 
 
 def _crops(
@@ -99,6 +112,7 @@ def render_well(
     state: WellState,
     per_field: list[int],
     crop: int,
+    disturbances: Sequence[Disturbance] = (),
 ) -> np.ndarray:
     """Return the cells of a well, field by field.
 
@@ -112,6 +126,8 @@ def render_well(
         Number of cells of each field.
     crop : int
         Height and width of a cell's image in pixels.
+    disturbances : sequence of Disturbance
+        In the order in which they happen.
 
     Returns
     -------
@@ -120,6 +136,7 @@ def render_well(
     images = np.empty((sum(per_field), 2, crop, crop), np.uint16)
     start = 0
     for n_cells in per_field:
-        images[start : start + n_cells] = render_field(rng, protein, state, n_cells, crop)
+        field = render_field(rng, protein, state, n_cells, crop, disturbances)
+        images[start : start + n_cells] = field
         start += n_cells
     return images

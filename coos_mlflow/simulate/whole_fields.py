@@ -21,6 +21,7 @@ from coos_mlflow.errors import DataError
 from coos_mlflow.simulate import microscope
 from coos_mlflow.simulate.coos7_experiment import ALL_CLASSES
 from coos_mlflow.simulate.coos7_layout import plan_plate
+from coos_mlflow.simulate.disturbances import add_spot
 from coos_mlflow.simulate.experiment import state_of
 from coos_mlflow.simulate.layout import FIELD, WellPlan, stream
 from coos_mlflow.simulate.organelles import draw_protein
@@ -148,7 +149,7 @@ def simulate_fields(
     seed: int = 0,
     jobs: int | None = None,
 ) -> Iterator[WholeField]:
-    """Yield the fields of one new plate from the population of a split's plates.
+    """Yield the fields of one new plate of a population.
 
     Wells lie where those of `simulate_plate` with the same seed lie, and have the same effects.
 
@@ -183,8 +184,8 @@ def simulate_fields(
     Raises
     ------
     DataError
-        For an unknown split or classes, more wells than a plate has, and sizes or densities that
-        cannot be drawn.
+        For an unknown population or classes, more wells than a plate has, and sizes or densities
+        that cannot be drawn.
     """
     densities = np.atleast_1d(np.asarray(density, float)).tolist()
     _check(fields_per_well, size, pixel_size_um, densities)
@@ -250,14 +251,21 @@ def _simulate_field(plan: WellPlan, density: float, number: int, view: _View) ->
     scene, numbered = _draw(rng, plan, state, density, view)
     electrons = _image(scene, instrument, view)
     # A camera pixel collects the background of all drawn pixels in it.
-    camera = instrument._replace(background=instrument.background * view.binning**2)
+    camera = instrument._replace(
+        background=instrument.background * view.binning**2, pixel_um=view.pixel_size_um
+    )
+    for one in plan.disturbances:
+        electrons = one.light(rng, electrons, camera)
+    counts = microscope.expose(rng, electrons, camera)
+    for one in plan.disturbances:
+        counts = one.camera(rng, counts, camera)
     labels, centres = _truth(numbered, view)
     return WholeField(
         plate=plan.plate,
         row=plan.row,
         column=plan.column,
         number=number,
-        counts=microscope.expose(rng, electrons, camera),
+        counts=counts,
         labels=labels,
         classes=np.full(len(centres), plan.label, np.int64),
         centres=centres,
@@ -317,18 +325,7 @@ def _add_debris(rng: np.random.Generator, scene: np.ndarray, state: WellState, v
             centre = middle + scale * rng.standard_normal(2)
             sigma = scale * rng.uniform(*DEBRIS_RADIUS_UM)
             for channel, share in zip(scene, (0.2, 1.0), strict=True):
-                _add_spot(channel, centre, sigma, share * brightness)
-
-
-def _add_spot(canvas: np.ndarray, centre: np.ndarray, sigma: float, peak: float) -> None:
-    """Add a Gaussian spot, in place."""
-    low = np.maximum(np.floor(centre - 3.0 * sigma).astype(int), 0)
-    high = np.minimum(np.ceil(centre + 3.0 * sigma).astype(int) + 1, canvas.shape)
-    y, x = (
-        np.exp(-0.5 * ((np.arange(a, b) - c) / sigma) ** 2)
-        for a, b, c in zip(low, high, centre, strict=True)
-    )
-    canvas[low[0] : high[0], low[1] : high[1]] += (peak * y[:, None] * x).astype(np.float32)
+                add_spot(channel, centre, sigma, share * brightness)
 
 
 def _image(scene: np.ndarray, instrument: microscope.Instrument, view: _View) -> np.ndarray:

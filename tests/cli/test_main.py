@@ -22,6 +22,7 @@ from coos_mlflow.classifiers.protocol import FOLDS, PRESETS
 from coos_mlflow.cli import main
 from coos_mlflow.cli import train as cli_train
 from coos_mlflow.cli.main import app
+from coos_mlflow.simulate.coos7_layout import POPULATIONS
 from coos_mlflow.training.row import KIND_TITLES
 
 BIN = Path(sys.executable).parent
@@ -117,6 +118,7 @@ def option_help(name: str, parameter: str) -> str:
 def test_help_names_every_split_that_a_plate_can_be_like():
     help_text = option_help("simulate-plate", "like")
     assert tuple(re.findall("training|test[0-9]", help_text.partition(":")[0])) == SPLITS
+    assert set(POPULATIONS) <= set(re.findall(r"\w+", help_text))
 
 
 def test_help_names_every_value_that_training_takes():
@@ -135,7 +137,7 @@ def test_help_names_every_value_that_training_takes():
 
 def test_a_plate_like_no_split_is_one_sentence_that_names_the_splits(command, tmp_path):
     done = command("coos", "simulate-plate", tmp_path / "new" / "p.h5", "--like", "test5")
-    is_one_sentence(done, 2, "training, test1, test2, test3, test4")
+    is_one_sentence(done, 2, "training, test1, test2, test3, test4, wild, defocus, haze")
     assert not (tmp_path / "new").exists()
 
 

@@ -12,8 +12,9 @@ from coos_mlflow.cli.main import app
 from coos_mlflow.errors import CoosError, DataError, OutputError
 from coos_mlflow.fields.sources.base import open_images
 from coos_mlflow.plates.dataset_file import read_dataset, write_dataset
+from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.plates.splits import find_files
-from coos_mlflow.simulate import made_up_dataset, simulate_fields
+from coos_mlflow.simulate import made_up_dataset, simulate_fields, simulate_plate_cells
 
 SMALL = ("--plates", "2", "--wells", "1", "--cells", "2")
 
@@ -67,6 +68,19 @@ def test_options_that_do_not_go_together_are_refused(tmp_path, words, message):
     with pytest.raises(DataError, match=message):
         coos("simulate", tmp_path / "new", *words)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("like", ["wild", "defocus"])
+def test_a_plate_may_be_wild_or_have_a_single_cause(tmp_path, like):
+    out = tmp_path / "p.h5"
+    words = ("--like", like, "--classes", "0,4", "--wells", 1, "--cells", 3, "--seed", 2)
+    assert f"6 simulated cells like {like}" in coos("simulate-plate", out, *words)
+    expected = simulate_plate_cells(
+        like=like, classes=(0, 4), wells_per_class=1, cells_per_well=3, seed=2
+    )
+    with open_plate(out) as plate:
+        np.testing.assert_array_equal(next(plate.batches()).images, expected["images"])
+        assert plate.labels.tolist() == [0, 0, 0, 4, 4, 4]
 
 
 FIELDS = ("--classes", "0,4", "--wells", "1", "--fields", "2", "--size", "96")

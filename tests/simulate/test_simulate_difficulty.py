@@ -9,13 +9,13 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.multiclass import OneVsRestClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.plates.reader import open_plate
 from coos_mlflow.representations import texture
-from coos_mlflow.simulate import simulate_dataset
+from coos_mlflow.simulate import WILD, simulate_dataset, simulate_plate_cells
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +28,24 @@ def splits(tmp_path_factory):
     return read
 
 
+def _haralick(images: np.ndarray) -> np.ndarray:
+    return texture.Texture().transform(images)["haralick"]
+
+
+def _regression() -> Pipeline:
+    regression = LogisticRegression(l1_ratio=1.0, solver="liblinear", tol=1e-3)
+    return make_pipeline(StandardScaler(), OneVsRestClassifier(regression))
+
+
 def errors(splits, channel: int, wanted: Sequence[str]) -> dict[str, float]:
     """Balanced error in per cent of an L1 logistic regression on one channel's texture."""
     keep = slice(None) if channel == 0 else slice(-1)  # the last correlates both channels
     features = {
-        split: texture.Texture().transform(images[:, [channel, 1 - channel]])["haralick"][:, keep]
+        split: _haralick(images[:, [channel, 1 - channel]])[:, keep]
         for split, (images, _) in splits.items()
         if split in ("training", *wanted)
     }
-    regression = LogisticRegression(l1_ratio=1.0, solver="liblinear", tol=1e-3)
-    model = make_pipeline(StandardScaler(), OneVsRestClassifier(regression))
-    model.fit(features["training"], splits["training"][1])
+    model = _regression().fit(features["training"], splits["training"][1])
     return {
         split: 100 * (1 - balanced_accuracy_score(splits[split][1], model.predict(features[split])))
         for split in wanted
@@ -61,3 +68,20 @@ def test_nucleus_channel_alone_stays_near_chance(splits):
     error = errors(splits, 1, ("test1", "test2"))
     assert error["test1"] > 0.85 * chance
     assert error["test2"] > 0.9 * chance
+
+
+@pytest.mark.slow
+def test_wild_plates_are_hard_for_a_model_of_training_and_not_for_one_of_their_own(splits):
+    images, labels = splits["training"]
+    transferred = _regression().fit(_haralick(images), labels)
+    errors = []
+    for seed in range(8):
+        cells = simulate_plate_cells(like=WILD, seed=seed, wells_per_class=4, cells_per_well=25)
+        X, y = _haralick(cells["images"]), cells["labels"]
+        half = np.random.default_rng(seed).random(len(y)) < 0.5
+        own = _regression().fit(X[half], y[half])
+        found = [(transferred.predict(X), y), (own.predict(X[~half]), y[~half])]
+        errors.append([100 * (1 - balanced_accuracy_score(y, told)) for told, y in found])
+    of_transferred, of_own = np.mean(errors, axis=0)
+    assert 30 < of_transferred < 65
+    assert of_own < of_transferred / 2
