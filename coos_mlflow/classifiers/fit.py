@@ -249,7 +249,7 @@ def class_probabilities(
 
 def fits_to_plates(pipeline: Pipeline) -> bool:
     """Tell whether a classifier fits itself to each plate."""
-    return isinstance(pipeline[-1], PlateEffects)
+    return isinstance(pipeline[-1], PlateEffects) and pipeline[-1].knows_plates
 
 
 def plate_axes(pipeline: Pipeline, X: np.ndarray) -> np.ndarray:
@@ -334,7 +334,7 @@ def _fit_on_all_cores(pipeline: Pipeline, cells: _Cells) -> Pipeline:
     probability would differ from one prediction to the next.
     """
     X, y = cells.X, cells.y
-    if fits_to_plates(pipeline):
+    if isinstance(pipeline[-1], PlateEffects):
         return pipeline.fit(X, y, classify__plates=cells.places.plates)
     if not isinstance(pipeline[-1], RandomForestClassifier):
         return pipeline.fit(X, y)

@@ -38,6 +38,9 @@ CELLS_OF_WELL = 5.0
 """A well says as much about its class as at most so many independent cells, since its cells share
 what is special about the well. Errors of left-out plates are the same from 1 to 20."""
 
+MIN_STRETCH = 0.01
+"""Least ratio of spreads from which an estimation starts: one cell alone has none."""
+
 PRIOR_COUNT = 0.2
 """Wells, or cells, that each class has before any is seen, so that none is impossible."""
 
@@ -157,11 +160,19 @@ class PlateEffects(ClassifierMixin, BaseEstimator):
     def size(self, effect: Effect) -> float:
         """Return how far a plate has moved as a whole, in standard deviations of Training plates.
 
-        The root mean square over the directions in which Training plates differ: 1 is ordinary. 0
-        where Training has no plates to compare.
+        The root mean square over the directions in which Training plates differ: 1 is ordinary.
         """
         along = self.directions_.T @ effect.shift
-        return float(np.sqrt(np.mean(along**2 / self.variances_))) if len(along) else 0.0
+        return float(np.sqrt(np.mean(along**2 / self.variances_)))
+
+    @property
+    def knows_plates(self) -> bool:
+        """Whether a class of Training lies on two plates, so that their difference is known.
+
+        Otherwise all plates are taken to be like Training: classes of a moved plate could change
+        places, and nothing would speak against it.
+        """
+        return len(self.variances_) > 0
 
     def no_effect(self) -> Effect:
         """Return the effect of a plate like Training, with equally many cells of all classes."""
@@ -172,8 +183,8 @@ class PlateEffects(ClassifierMixin, BaseEstimator):
     def effect(self, z: np.ndarray, wells: np.ndarray, *, pure: bool = True) -> Effect:
         """Estimate what is special about a plate from its cells, without labels.
 
-        Of two starts, a plate like Training and one that has moved as a whole, the more probable
-        end counts.
+        Three starts are tried: a plate like Training, one that has moved as a whole, and one that
+        was stretched too and holds all classes. The most probable end counts.
 
         Parameters
         ----------
@@ -184,13 +195,11 @@ class PlateEffects(ClassifierMixin, BaseEstimator):
         pure : bool
             Whether each well holds one class.
         """
-        if not len(z):
+        if not len(z) or not self.knows_plates:
             return self.no_effect()
         plate = _Plate(np.asarray(z, np.float64), wells, pure)
-        ends = [
-            self._estimated(plate, start)
-            for start in (self.no_effect(), self._moved_as_a_whole(plate))
-        ]
+        starts = (self.no_effect(), self._moved_as_a_whole(plate), self._stretched(plate))
+        ends = [self._estimated(plate, start) for start in starts]
         return max(ends, key=lambda end: self._log_posterior(plate, end))
 
     def _moved_as_a_whole(self, plate: _Plate) -> Effect:
@@ -202,6 +211,17 @@ class PlateEffects(ClassifierMixin, BaseEstimator):
             centres = self.means_ + shift
             effect = replace(effect, shift=shift, centres=centres, log_priors=log_priors)
         return effect
+
+    def _stretched(self, plate: _Plate) -> Effect:
+        """Return the effect by which a plate's cells have Training's mean and spread on each axis.
+
+        It holds where the plate has as much of each class as of the others.
+        """
+        middle = self.means_.mean(axis=0)
+        stretch = plate.z.std(axis=0) / np.sqrt(1 + self.means_.var(axis=0))
+        stretch = np.maximum(stretch, MIN_STRETCH)
+        centres = plate.z.mean(axis=0) + (self.means_ - middle) * stretch
+        return replace(self.no_effect(), centres=centres, precision=np.diag(1 / stretch**2))
 
     def _estimated(self, plate: _Plate, effect: Effect) -> Effect:
         """Return the effect that expectation and maximisation reach from a start."""

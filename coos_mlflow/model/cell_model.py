@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from coos_mlflow import __version__
 from coos_mlflow._utils.versions import check_fits
-from coos_mlflow.classifiers.fit import class_probabilities, plate_axes
+from coos_mlflow.classifiers.fit import class_probabilities, fits_to_plates, plate_axes
 from coos_mlflow.classifiers.plate_effects import PlateEffects
 from coos_mlflow.drift.reference import Reference
 from coos_mlflow.errors import RegistryError
@@ -125,9 +125,10 @@ class CellModel:
 
     @property
     def plate_effects(self) -> PlateEffects | None:
-        """The last step of the classifier where it estimates an effect of each plate."""
-        last = None if self.classifier is None else self.classifier[-1]
-        return last if isinstance(last, PlateEffects) else None
+        """The last step of the classifier where it fits itself to each plate."""
+        if self.classifier is None or not fits_to_plates(self.classifier):
+            return None
+        return self.classifier[-1]
 
     @property
     def layers(self) -> tuple[str, ...]:

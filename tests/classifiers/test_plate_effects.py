@@ -58,9 +58,9 @@ def test_without_an_offset_it_is_a_linear_discriminant_analysis(model):
     assert one.directions_.shape[1] == 0
     lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(X, y)
     assert (one.predict(X) == lda.predict(X)).mean() > 0.995
+    assert not one.knows_plates
     effect = one.effect(one.project(X + 1), np.full(len(y), ""))
-    assert one.size(effect) == 0
-    assert not effect.shift.any()
+    np.testing.assert_array_equal(effect.centres, one.means_)
 
 
 @pytest.mark.parametrize("classes", [range(CLASSES), [2], [4, 1]])
@@ -88,6 +88,25 @@ def test_classes_that_move_apart_and_wider_cells_are_learnt_from_the_plate(model
         before.append(one)
         after.append(other)
     assert np.mean(after) < 0.7 * np.mean(before)
+
+
+def test_a_plate_that_was_stretched_and_moved_far_is_recognised(model):
+    before, after = [], []
+    for seed in range(8):
+        rng = np.random.default_rng(300 + seed)
+        X, y, wells, _ = plate(rng, range(CLASSES), 100)
+        far = X * rng.uniform(0.4, 2.5, AXES) + 6 * rng.standard_normal(AXES)
+        one, other = errors(model, far, y, wells)
+        before.append(one)
+        after.append(other)
+    assert np.mean(before) > 0.25
+    assert np.mean(after) < 0.3 * np.mean(before)
+
+
+def test_a_single_cell_has_an_effect(model):
+    effect = model.effect(np.ones((1, AXES)), np.array(["w"]))
+    assert np.isfinite(effect.precision).all()
+    assert np.isfinite(model.probabilities(np.ones((1, AXES)), effect)).all()
 
 
 def test_cells_of_a_plate_with_other_noise_have_its_covariance(model):
