@@ -121,7 +121,8 @@ class Classification(TrainingTask):
 
     All of Training stays on the device: 1.4 GB for the 41,456 cells of COOS-7. The augmentation
     of microscopes acts on stretched images, which are there already. Its result is stretched again.
-    That is the same as to act on raw counts, since gain and offset cancel.
+    That is the same as to act on raw counts, since gain and offset cancel, save for the brightest
+    thousandth of the pixels, which are clipped.
 
     Parameters
     ----------
