@@ -8,7 +8,6 @@ The ranges come from optics and cameras, never from the errors on any plate.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -130,6 +129,9 @@ def drawn(
 ) -> Settings:
     """Draw the settings of n cells within the ranges of this file.
 
+    Each cell has a severity from 0 to 1, which multiplies all its ranges but those of turns, flips
+    and shifts. A network then sees its own microscope more often than distant ones.
+
     Parameters
     ----------
     n : int
@@ -141,36 +143,42 @@ def drawn(
     channels : int
     """
     each = (n, channels)
-    focus = rng.uniform(-DEFOCUS, DEFOCUS, (n, 1)) + rng.uniform(-CHROMATIC, CHROMATIC, each)
-    towards, steepness = rng.uniform(0, 2 * np.pi, n), rng.uniform(0, ILLUMINATION, n)
+    severity = rng.random((n, 1))
+
+    def up_to(most: float) -> np.ndarray:
+        return rng.random(each) * severity * most
+
+    def around(most: float, size: tuple[int, ...] = each) -> np.ndarray:
+        return rng.uniform(-most, most, size) * severity
+
+    factor = SCALE ** around(1, (n, 1))[:, 0]
+    focus = around(DEFOCUS, (n, 1)) + around(CHROMATIC)
+    towards, steepness = rng.uniform(0, 2 * np.pi, n), around(ILLUMINATION, (n, 1))[:, 0]
+    narrowest, widest = HAZE_WIDTH
+    fewest, most = PHOTONS
     return Settings(
-        matrices=_moves(n, SHIFT / pixel_size / (side / 2), rng),
+        matrices=_moves(factor, SHIFT / pixel_size / (side / 2), rng),
         blur=np.abs(focus) * BLUR_PER_DEFOCUS / pixel_size,
-        haze=rng.uniform(0, HAZE, each),
-        haze_width=_logarithmic(*HAZE_WIDTH, each, rng) / pixel_size,
+        haze=up_to(HAZE),
+        haze_width=narrowest * (widest / narrowest) ** rng.random(each) / pixel_size,
         slope=np.stack([steepness * np.cos(towards), steepness * np.sin(towards)], axis=1),
-        cross_talk=rng.uniform(0, CROSS_TALK, each),
-        shot=_logarithmic(*PHOTONS, each, rng) ** -0.5,
-        read=rng.uniform(0, READ_NOISE, each),
-        gamma=_logarithmic(1 / GAMMA, GAMMA, each, rng),
+        cross_talk=up_to(CROSS_TALK),
+        shot=(most * (fewest / most) ** up_to(1)) ** -0.5,
+        read=up_to(READ_NOISE),
+        gamma=GAMMA ** around(1),
         places=rng.integers(0, _TABLE - side * side, each),
     )
 
 
-def _moves(n: int, shift: float, rng: np.random.Generator) -> np.ndarray:
-    """Return matrices (n, 2, 3) of a turn by any angle, a flip, a change of scale and a shift."""
-    angle, factor = rng.uniform(0, 2 * np.pi, n), _logarithmic(1 / SCALE, SCALE, n, rng)
+def _moves(factor: np.ndarray, shift: float, rng: np.random.Generator) -> np.ndarray:
+    """Return matrices (n, 2, 3) of scales (n,), turns by any angle, flips and shifts."""
+    n = len(factor)
+    angle = rng.uniform(0, 2 * np.pi, n)
     flip = rng.choice((-1.0, 1.0), n)
     cosine, sine = factor * np.cos(angle), factor * np.sin(angle)
     shifts = rng.uniform(-shift, shift, (2, n))
     rows = [cosine * flip, -sine, shifts[0], sine * flip, cosine, shifts[1]]
     return np.stack(rows, axis=1).reshape(n, 2, 3)
-
-
-def _logarithmic(
-    low: float, high: float, size: int | tuple[int, ...], rng: np.random.Generator
-) -> np.ndarray:
-    return np.exp(rng.uniform(math.log(low), math.log(high), size))
 
 
 def microscope(
