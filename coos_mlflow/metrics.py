@@ -50,6 +50,29 @@ class WellCounts:
         """Whether some plate has two or more wells, which the bootstrap needs."""
         return len(self.plates) > len(np.unique(self.plates))
 
+    @property
+    def decided(self) -> np.ndarray:
+        """Count wells by true class (rows) and by the label that most of their cells have, int64.
+
+        Scoring decides a well by its votes too, weighted by the recalls of left-out Training plates
+        (`coos_mlflow.drift.wells.decided_classes`). Bare votes need no calibration, and
+        no probabilities, of which those of kNN and forests are often 0. Of labels with equally many
+        votes the first class is taken. Wells that hold several classes are left out.
+        """
+        classes = self.counts.sum(axis=-1) > 0
+        of_one = classes.sum(axis=1) == 1
+        votes = self.counts[of_one].sum(axis=1)
+        truth = classes[of_one].argmax(axis=1)
+        return confusion_matrix(truth, votes.argmax(axis=1), self.counts.shape[-1])
+
+    @property
+    def by_plate(self) -> dict[str, np.ndarray]:
+        """Confusion matrix of each plate, int64, shape (classes, classes)."""
+        return {
+            str(plate): self.counts[self.plates == plate].sum(axis=0)
+            for plate in np.unique(self.plates)
+        }
+
     def drawn_errors(self, draws: int, seed: int) -> np.ndarray:
         """Return the balanced error in % (draws,) of wells drawn with replacement in each plate.
 
@@ -92,6 +115,22 @@ class Evaluation:
         return float(balanced_error(self.confusion))
 
     @property
+    def well_confusion(self) -> np.ndarray | None:
+        """Wells by true class and by the class that their cells decide together; None if unknown.
+
+        See `WellCounts.decided`.
+        """
+        return None if self.by_well is None else self.by_well.decided
+
+    @property
+    def well_error(self) -> float:
+        """Balanced error in % of wells; NaN if unknown, and where no well holds one class alone."""
+        confusion = self.well_confusion
+        if confusion is None or not confusion.any():
+            return float("nan")
+        return float(balanced_error(confusion))
+
+    @property
     def recalls(self) -> list[float]:
         """Recall per class; NaN for a class without cells."""
         return [float(r) for r in recalls(self.confusion)]
@@ -118,6 +157,7 @@ class Evaluation:
             "recalls": [None if np.isnan(r) else r for r in self.recalls],
             "confusion": self.confusion.tolist(),
             "n_cells": self.n_cells,
+            "well_error": None if np.isnan(self.well_error) else self.well_error,
             "wells": None if self.by_well is None else self.by_well.as_rows(),
         }
 
@@ -170,6 +210,39 @@ def difference(
     if one is None or other is None or not (one.vary and one.same_cells(other)):
         return None
     return _middle(one.drawn_errors(draws, seed) - other.drawn_errors(draws, seed))
+
+
+def plate_difference(
+    of: Sequence[Evaluation], than: Sequence[Evaluation], *, draws: int = _DRAWS, seed: int = 0
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of a difference of balanced errors in %, by drawing plates.
+
+    Plates are drawn with replacement, with all of their cells, and the same ones for both sides. It
+    is an interval for new plates, where `difference` is one for new wells of these plates. Of few
+    plates it is too narrow. A draw without some class counts the others.
+
+    Parameters
+    ----------
+    of, than : sequence of Evaluation
+        Evaluations of two models on the same cells, one for each seed. Errors are averaged over
+        the seeds of each side.
+
+    Returns
+    -------
+    tuple of float or None
+        None where the two are not of the same cells, or there is one plate alone.
+    """
+    wells = [evaluation.by_well for evaluation in (*of, *than)]
+    first = wells[0]
+    if first is None or len(first.by_plate) < 2:
+        return None
+    if not all(other is not None and first.same_cells(other) for other in wells):
+        return None
+    plates = np.array([[*counts.by_plate.values()] for counts in wells if counts is not None])
+    n = plates.shape[1]
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)
+    errors = balanced_error(np.einsum("dp,mpij->mdij", drawn, plates))
+    return _middle(errors[: len(of)].mean(axis=0) - errors[len(of) :].mean(axis=0))
 
 
 def confusion_table(evaluation: Evaluation, class_names: Sequence[str]) -> pd.DataFrame:

@@ -128,18 +128,26 @@ def show_details(details: Details) -> None:
     console.print(_listed(_facts(details)))
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title_justify="left")
     table.title = Text("\nBalanced error", style="bold")
-    for heading in ("", "%", "95 % interval"):
+    for heading in ("", "%", "95 % interval", "% of wells"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for split, (error, low, high) in details.intervals.items():
-        table.add_row(_plain(split.capitalize()), figure(error), _interval(low, high))
-    table.add_row("left-out plates", figure(version.left_out_error), "-")
-    table.add_row("cross-validation", figure(version.tag_number("cv_error")), "-")
+        wells = figure(details.well_errors.get(split, math.nan))
+        table.add_row(_plain(split.capitalize()), figure(error), _interval(low, high), wells)
+    left_out_wells = figure(version.left_out_well_error)
+    table.add_row(_left_out_words(version), figure(version.left_out_error), "-", left_out_wells)
+    table.add_row("cross-validation", figure(version.tag_number("cv_error")), "-", "-")
     console.print(table)
     if details.params:
         console.print(Text("\nParameters", style="bold"))
         console.print(_listed(details.params.items()))
     for sentence in details.missing:
         _warn(sentence)
+
+
+def _left_out_words(version: Version) -> str:
+    """Return what the left-out error of a version leaves out, in two words."""
+    by = version.model.tags.get("left_out_by", "plates")
+    return "left-out cells" if by in ("cells", "folds") else "left-out plates"
 
 
 def _facts(details: Details) -> Iterable[tuple[str, object]]:

@@ -10,6 +10,25 @@ from mlflow.entities.model_registry import ModelVersion
 from coos_mlflow._utils.versions import series
 from coos_mlflow.plates.dataset import COOS7_NAME
 
+LEFT_OUT_BY = "left_out_by"
+"""Tag of a version that says what its left-out error leaves out: a value of
+`coos_mlflow.drift.reference.Reference.training_predictions`."""
+
+_NEVER_SEEN = frozenset({"plates", "network"})
+
+
+def is_comparable(tags: Mapping[str, str]) -> bool:
+    """Return whether a version's left-out error may be held against those of other models.
+
+    The rule: nothing that learnt from labels may have seen the plates on which the error was
+    measured. A classifier was fitted without them ("plates"). A network below it may have been
+    trained on their images, but without labels ("network"), as paired cell inpainting is. A network
+    that was trained on labels of the same plates has an error that is too low ("cells"), and
+    so has a fit on cells of one plate alone ("folds"). Older versions do not say it, so they
+    cannot be compared.
+    """
+    return tags.get(LEFT_OUT_BY) in _NEVER_SEEN
+
 
 def tag_number(tags: Mapping[str, str], name: str, missing: float = math.nan) -> float:
     """Return the number in a tag, or `missing` if the tag is absent or no number."""
