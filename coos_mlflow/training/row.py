@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 
 from coos_mlflow._utils.cache import make_cache_home
 from coos_mlflow.classifiers.fit import (
@@ -97,8 +98,7 @@ def fit_row(
     """Return the fitted classifier, probabilities (n, classes) by split, and metrics of time."""
     if kind == OWN:
         fitted = Fitted(None, {}, inputs.representation.training_summary[VALIDATION_ERROR])
-        own = inputs.layer(PROBABILITIES)
-        return fitted, {split: p.astype(np.float64) for split, p in own.items()}, {}
+        return fitted, predict(None, layer, inputs), {}
     training, features = inputs.annotations[TRAINING], inputs.layer(layer)
     rows = inputs.labelled
     start = time.perf_counter()
@@ -111,13 +111,35 @@ def fit_row(
         journal=_journal(fingerprint),
     )
     seconds = {"seconds_fit": time.perf_counter() - start}
-    assert fitted.pipeline is not None
+    return fitted, predict(fitted.pipeline, layer, inputs), seconds
+
+
+def predict(pipeline: Pipeline | None, layer: str, inputs: TrainingInputs) -> dict[str, np.ndarray]:
+    """Return class probabilities (n, classes) by split, float64.
+
+    Parameters
+    ----------
+    pipeline : Pipeline or None
+        Fitted on the layer; None where the representation classifies by itself.
+    """
+    if pipeline is None:
+        return {split: p.astype(np.float64) for split, p in inputs.layer(PROBABILITIES).items()}
     n = inputs.data.dataset.n_classes
-    probabilities = {
-        split: class_probabilities(fitted.pipeline, X, n, inputs.places(split))
-        for split, X in features.items()
+    return {
+        split: class_probabilities(pipeline, X, n, inputs.places(split))
+        for split, X in inputs.layer(layer).items()
     }
-    return fitted, probabilities, seconds
+
+
+def evaluations_of(
+    probabilities: dict[str, np.ndarray], inputs: TrainingInputs
+) -> dict[str, Evaluation]:
+    """Compare probabilities with the labels of their splits."""
+    n = inputs.data.dataset.n_classes
+    return {
+        split: evaluate(a.labels, probabilities[split].argmax(axis=1), a.plates, a.wells, n)
+        for split, a in inputs.annotations.items()
+    }
 
 
 def _journal(fingerprint: str) -> Path:

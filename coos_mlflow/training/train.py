@@ -26,7 +26,7 @@ from coos_mlflow.classifiers.protocol import AUTO, PRESETS, Protocol, check_prot
 from coos_mlflow.drift.assessment import Assessor
 from coos_mlflow.drift.reference import SCHEMA_VERSION as REFERENCE_VERSION
 from coos_mlflow.errors import DataError, RegistryError, UnusableCellsError
-from coos_mlflow.metrics import Evaluation, evaluate
+from coos_mlflow.metrics import Evaluation
 from coos_mlflow.model import bundle as bundles
 from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.plates.schema import UNLABELLED
@@ -49,6 +49,7 @@ from coos_mlflow.training.row import (
     LeftOut,
     TrainingInputs,
     build_reference,
+    evaluations_of,
     fit_row,
     kinds_of,
     leave_out,
@@ -340,11 +341,7 @@ def _fit(spec: _RowSpec, tags: dict[str, Any], fingerprint: str) -> outbox.Pendi
         spec.layer, spec.kind, inputs, spec.protocol, fingerprint
     )
     dataset = inputs.data.dataset
-    n = dataset.n_classes
-    evaluations = {
-        split: evaluate(a.labels, probabilities[split].argmax(axis=1), a.plates, a.wells, n)
-        for split, a in inputs.annotations.items()
-    }
+    evaluations = evaluations_of(probabilities, inputs)
     left_out = leave_out(spec.layer, spec.kind, fitted, probabilities[TRAINING], inputs)
     reference = build_reference(
         spec.layer, spec.kind, fitted, left_out, probabilities, evaluations, inputs

@@ -1,0 +1,228 @@
+"""Collects what the pages of the comparison show into one plain dict.
+
+Open it to change a text or a number of the pages; `files` writes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from coos_mlflow import __version__
+from coos_mlflow.plates.dataset import TRAINING
+from coos_mlflow.registry.ranking import LEFT_OUT_BY
+from coos_mlflow.reports.plate.wording import LEFT_OUT, shown
+from coos_mlflow.training.generalise.comparison import Comparison, mean_and_deviation
+from coos_mlflow.training.generalise.rows import can_be_compared, left_out_error
+from coos_mlflow.training.table3.rows import Entry, headings
+from coos_mlflow.training.table3.summary import SIMULATED_WORDS, signed
+
+ONE_WORLD = (
+    "One simulator made the cells, the shifts of the splits, and the augmentations and corrections "
+    "that are tested here: a remedy may know these shifts better than real ones. The wild plates "
+    "have other physics and larger shifts, and each single cause changes one thing."
+)
+"""What the comparison cannot show on simulated cells."""
+
+FEW_PLATES = 10
+"""Below so many plates a heading says their number: an interval of so few is too narrow."""
+
+_MARKS = {
+    "reference": "best of the paper's rows by left-out Training plates; differences are to it",
+    "champion": "best of all rows by left-out Training plates",
+}
+
+Cell = dict[str, Any]
+
+
+def summarise(comparison: Comparison) -> dict[str, Any]:
+    """Collect everything that a page of the comparison shows, as text and plain numbers.
+
+    Returns
+    -------
+    dict
+        ``caption``; ``simulated`` (sentences, empty for real cells); ``intro``; ``notes``;
+        ``sections`` with ``title``, ``text`` and ``headings``; ``rows`` with their ``cells`` by
+        section; ``provenance``.
+    """
+    table = comparison.table
+    sections = [section for section in _sections(comparison) if section["headings"]]
+    return {
+        "caption": caption(comparison),
+        "simulated": f"{SIMULATED_WORDS} {ONE_WORLD}" if table.simulated else "",
+        "intro": _intro(comparison),
+        "marks": [f"{mark}: {meaning}" for mark, meaning in _MARKS.items()],
+        "sections": [{k: v for k, v in s.items() if k != "cells"} for s in sections],
+        "rows": [
+            _row(comparison, number, {s["key"]: s["cells"] for s in sections})
+            for number in range(len(table.entries))
+        ],
+        "provenance": _provenance(comparison),
+    }
+
+
+def caption(comparison: Comparison) -> str:
+    """Return the caption of the page."""
+    table = comparison.table
+    cells = "Simulated Cells" if table.simulated else shown(table.name)
+    return f"Models that Generalise beside the Paper's: Balanced Error (%) on {cells}"
+
+
+def _sections(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return the tables of the page; ``cells`` makes those of a filled row."""
+    splits = headings(comparison.table.dataset)
+    tests = {s: _with_plates(comparison, s, title) for s, title in splits.items() if s != TRAINING}
+    worlds = {w.title: _with_plates(comparison, w.title, w.title) for w in comparison.worlds}
+    shown_splits = ["Left out", *(tests.get(split, title) for split, title in splits.items())]
+    return [
+        {
+            "key": "cells",
+            "title": "Cells",
+            "text": "Error of cells. Left out: Training plates that the fit has not seen, which "
+            "choose reference and champion; in brackets where it cannot be compared. "
+            "Train: on the cells of the fit.",
+            "headings": shown_splits,
+            "cells": lambda entry: _error_cells(comparison, entry, list(splits), wells=False),
+        },
+        {
+            "key": "wells",
+            "title": "Wells",
+            "text": "Error of wells, each with the label that most of its cells have.",
+            "headings": shown_splits,
+            "cells": lambda entry: _error_cells(comparison, entry, list(splits), wells=True),
+        },
+        {
+            "key": "differences",
+            "title": "Difference to the paper's best",
+            "text": "Error of cells minus that of the reference, with the 95 % interval of 1,000 "
+            "bootstrap draws of plates, the same for both. Bold: the interval does not hold 0. "
+            "It is for new plates, and too narrow where they are few.",
+            "headings": [*tests.values(), *worlds.values()],
+            "cells": lambda entry: [_difference(comparison, entry, s) for s in (*tests, *worlds)],
+        },
+        {
+            "key": "worlds",
+            "title": "Other simulated plates",
+            "text": "Simulated plates that no split is made of: new plates like those of Training, "
+            "wild ones of other physics, and plates with one cause of trouble. Errors of cells, "
+            "those of wells below.",
+            "headings": [*worlds.values()],
+            "cells": lambda entry: [_world_cell(comparison, entry, title) for title in worlds],
+        },
+        {
+            "key": "costs",
+            "title": "Costs",
+            "text": "Seconds for the features of all splits (nearly none where they were in the "
+            "cache) and for the fit; cells that are scored in a second, on this machine.",
+            "headings": ["Features (s)", "Fit (s)", "Cells/s"],
+            "cells": lambda entry: _cost_cells(comparison, entry),
+        },
+    ]
+
+
+def _with_plates(comparison: Comparison, name: str, title: str) -> str:
+    plates = comparison.plates(name)
+    return f"{title} ({plates} plates)" if 0 < plates < FEW_PLATES else title
+
+
+def _row(
+    comparison: Comparison, number: int, made: dict[str, Callable[[Entry], list[Cell]]]
+) -> dict[str, Any]:
+    entries = comparison.table.entries
+    entry, before = entries[number], entries[number - 1] if number else None
+    line = entry.line
+    marks = {"reference": comparison.reference, "champion": comparison.champion}
+    return {
+        "key": line.key,
+        "features": shown(line.features),
+        "layer": shown(line.layer_title),
+        "model": shown(line.model),
+        "in_paper": bool(line.published),
+        "first": before is None or before.line.features != line.features,
+        "opens": before is not None and bool(before.line.published) != bool(line.published),
+        "marks": [mark for mark, marked in marks.items() if marked is entry],
+        "missing": entry.missing,
+        "cells": {key: make(entry) for key, make in made.items()} if entry.rows else None,
+    }
+
+
+def _error_cells(
+    comparison: Comparison, entry: Entry, splits: Sequence[str], *, wells: bool
+) -> list[Cell]:
+    left_out = number(left_out_error(entry, wells=wells))
+    if not can_be_compared(entry):
+        left_out = f"({left_out})"
+    errors = [comparison.errors(entry, split, wells=wells) for split in splits]
+    return [_cell(left_out), *(_cell(_spread(found)) for found in errors)]
+
+
+def _world_cell(comparison: Comparison, entry: Entry, title: str) -> Cell:
+    cells, wells = (comparison.errors(entry, title, wells=wells) for wells in (False, True))
+    return _cell(_spread(cells), f"wells {number(mean_and_deviation(wells)[0])}")
+
+
+def _difference(comparison: Comparison, entry: Entry, name: str) -> Cell:
+    if entry is comparison.reference:
+        return _cell("0")
+    mean, interval = comparison.difference(entry, name)
+    if math.isnan(mean):
+        return _cell("-")
+    if interval is None:
+        return _cell(signed(mean))
+    low, high = interval
+    return _cell(signed(mean), f"{signed(low)} to {signed(high)}", bold=low > 0 or high < 0)
+
+
+def _cost_cells(comparison: Comparison, entry: Entry) -> list[Cell]:
+    costs = comparison.costs[entry.line.key]
+    return [_cell(number(costs.features)), _cell(number(costs.fit)), _cell(f"{costs.speed:,.0f}")]
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean, deviation = mean_and_deviation(values)
+    return number(mean) if math.isnan(deviation) else f"{number(mean)} ± {deviation:.1f}"
+
+
+def number(value: float) -> str:
+    """Return a number with one decimal, a dash for one that is not known."""
+    return "-" if math.isnan(value) else f"{value:.1f}"
+
+
+def _cell(text: str, small: str = "", bold: bool = False) -> Cell:
+    return {"text": text, "small": small, "bold": bold}
+
+
+def _intro(comparison: Comparison) -> str:
+    table, chosen = comparison.table, comparison.champion
+    seeds = ", ".join(map(str, table.seeds))
+    spread = (
+        f"Seed {seeds}."
+        if len(table.seeds) == 1
+        else f"Mean ± standard deviation over n = {len(table.seeds)} seeds ({seeds}), same cells."
+    )
+    if chosen is None:
+        return f"{spread} No row has a left-out error that can be compared."
+    title = shown(chosen.line.title)
+    return f"{spread} Left-out plates of Training choose {title}; no test set was looked at for it."
+
+
+def _provenance(comparison: Comparison) -> list[tuple[str, str]]:
+    table = comparison.table
+    used = {row.model.tags.get(LEFT_OUT_BY, "") for entry in table.filled for row in entry.rows}
+    worlds = [
+        (
+            world.title,
+            f"{world.plates} plates like {world.like}, seeds from {world.seed}, simulated",
+        )
+        for world in comparison.worlds
+    ]
+    return [
+        ("data", shown(table.name)),
+        ("SHA-256 of data set and files", table.digest),
+        ("preset", table.preset),
+        ("seeds", ", ".join(map(str, table.seeds))),
+        *((f"left out by {by}", LEFT_OUT[by]) for by in sorted(used & set(LEFT_OUT))),
+        *worlds,
+        ("coos-mlflow", __version__),
+    ]
