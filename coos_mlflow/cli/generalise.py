@@ -55,7 +55,7 @@ def generalise(
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Compare all models with the paper's 25: cells, wells, other plates, costs.
+    """Compare all models with the paper's, also on wells and other plates.
 
     Left-out Training plates choose the paper's best model and the champion. Writes
     OUT/generalise.{csv,md,html} and an MLflow run. Begun again after an interruption, it goes on
@@ -122,7 +122,7 @@ def print_comparison(summary: dict[str, Any], console: Console) -> None:
         if section["key"] in _SHOWN:
             _print_section(section, summary["rows"], console)
     for mark in summary["marks"]:
-        console.print(Text(mark))
+        console.print(Text(f"{mark[0].upper()}: {mark}"))
 
 
 def _print_section(section: dict[str, Any], rows: list[dict[str, Any]], console: Console) -> None:
@@ -131,14 +131,14 @@ def _print_section(section: dict[str, Any], rows: list[dict[str, Any]], console:
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title_justify="left")
     table.title = Text(f"\n{section['title']}", style="bold")
-    table.add_column("row", overflow="fold")
+    table.add_column("row", no_wrap=True)
     for heading in section["headings"]:
         table.add_column(Text(heading), justify="right")
     for row in rows:
         if row["opens"]:
             table.add_row(Text("not in the paper:", style="italic"))
-        name = Text(row["key"], style="bold green" if row["marks"] else "")
-        name.append("".join(f" ({mark})" for mark in row["marks"]))
+        letters = "".join(mark[0].upper() for mark in row["marks"])
+        name = Text(f"{row['key']} {letters}".strip(), style="bold green" if letters else "")
         if row["cells"] is None:
             table.add_row(name, Text(row["missing"], style="yellow"))
             continue
@@ -149,7 +149,7 @@ def _print_section(section: dict[str, Any], rows: list[dict[str, Any]], console:
 def _cell(cell: dict[str, Any]) -> Any:
     from rich.text import Text
 
-    text = Text(cell["text"], style="bold" if cell["bold"] else "")
+    text = Text(cell["text"].replace(" ± ", "±"), style="bold" if cell["bold"] else "")
     if cell["small"]:
         text.append(f"\n{cell['small']}", style="dim")
     return text

@@ -6,7 +6,7 @@ Open it to change a text or a number of the pages; `files` writes them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from coos_mlflow import __version__
@@ -25,8 +25,11 @@ ONE_WORLD = (
 )
 """What the comparison cannot show on simulated cells."""
 
-FEW_PLATES = 10
-"""Below so many plates a heading says their number: an interval of so few is too narrow."""
+_DIFFERENCE = (
+    "Error of cells minus that of the reference, with the 95 % interval of 1,000 bootstrap draws "
+    "of plates, the same for both. Bold: it does not hold 0. It is for new plates, and too "
+    "narrow where they are few."
+)
 
 _MARKS = {
     "reference": "best of the paper's rows by left-out Training plates; differences are to it",
@@ -71,10 +74,9 @@ def caption(comparison: Comparison) -> str:
 
 def _sections(comparison: Comparison) -> list[dict[str, Any]]:
     """Return the tables of the page; ``cells`` makes those of a filled row."""
-    splits = headings(comparison.table.dataset)
-    tests = {s: _with_plates(comparison, s, title) for s, title in splits.items() if s != TRAINING}
-    worlds = {w.title: _with_plates(comparison, w.title, w.title) for w in comparison.worlds}
-    shown_splits = ["Left out", *(tests.get(split, title) for split, title in splits.items())]
+    titles = headings(comparison.table.dataset)
+    splits, tests = list(titles), [split for split in titles if split != TRAINING]
+    worlds = [world.title for world in comparison.worlds]
     return [
         {
             "key": "cells",
@@ -82,33 +84,38 @@ def _sections(comparison: Comparison) -> list[dict[str, Any]]:
             "text": "Error of cells. Left out: Training plates that the fit has not seen, which "
             "choose reference and champion; in brackets where it cannot be compared. "
             "Train: on the cells of the fit.",
-            "headings": shown_splits,
-            "cells": lambda entry: _error_cells(comparison, entry, list(splits), wells=False),
+            "headings": ["Left out", *titles.values()],
+            "cells": lambda entry: _error_cells(comparison, entry, splits, wells=False),
         },
         {
             "key": "wells",
             "title": "Wells",
             "text": "Error of wells, each with the label that most of its cells have.",
-            "headings": shown_splits,
-            "cells": lambda entry: _error_cells(comparison, entry, list(splits), wells=True),
+            "headings": ["Left out", *titles.values()],
+            "cells": lambda entry: _error_cells(comparison, entry, splits, wells=True),
         },
         {
             "key": "differences",
             "title": "Difference to the paper's best",
-            "text": "Error of cells minus that of the reference, with the 95 % interval of 1,000 "
-            "bootstrap draws of plates, the same for both. Bold: the interval does not hold 0. "
-            "It is for new plates, and too narrow where they are few.",
-            "headings": [*tests.values(), *worlds.values()],
-            "cells": lambda entry: [_difference(comparison, entry, s) for s in (*tests, *worlds)],
+            "text": f"{_DIFFERENCE}{_plate_words(comparison, tests, titles)}",
+            "headings": [titles[split] for split in tests],
+            "cells": lambda entry: [_difference(comparison, entry, name) for name in tests],
         },
         {
             "key": "worlds",
             "title": "Other simulated plates",
-            "text": "Simulated plates that no split is made of: new plates like those of Training, "
-            "wild ones of other physics, and plates with one cause of trouble. Errors of cells, "
-            "those of wells below.",
-            "headings": [*worlds.values()],
+            "text": "Simulated plates that are in no split: new ones like those of Training, wild "
+            "ones of other physics, and plates with one single cause of trouble. Errors of cells, "
+            "and beside them, small, of wells.",
+            "headings": worlds,
             "cells": lambda entry: [_world_cell(comparison, entry, title) for title in worlds],
+        },
+        {
+            "key": "world-differences",
+            "title": "Difference to the paper's best on other simulated plates",
+            "text": f"{_DIFFERENCE}{_plate_words(comparison, worlds, {})}",
+            "headings": worlds,
+            "cells": lambda entry: [_difference(comparison, entry, name) for name in worlds],
         },
         {
             "key": "costs",
@@ -121,9 +128,10 @@ def _sections(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
-def _with_plates(comparison: Comparison, name: str, title: str) -> str:
-    plates = comparison.plates(name)
-    return f"{title} ({plates} plates)" if 0 < plates < FEW_PLATES else title
+def _plate_words(comparison: Comparison, names: Sequence[str], titles: Mapping[str, str]) -> str:
+    """Return a sentence with the number of plates of each test set."""
+    plates = [f"{titles.get(name, name)} {comparison.plates(name)}" for name in names]
+    return f" Plates: {', '.join(plates)}."
 
 
 def _row(
@@ -159,7 +167,7 @@ def _error_cells(
 
 def _world_cell(comparison: Comparison, entry: Entry, title: str) -> Cell:
     cells, wells = (comparison.errors(entry, title, wells=wells) for wells in (False, True))
-    return _cell(_spread(cells), f"wells {number(mean_and_deviation(wells)[0])}")
+    return _cell(_spread(cells), number(mean_and_deviation(wells)[0]))
 
 
 def _difference(comparison: Comparison, entry: Entry, name: str) -> Cell:
