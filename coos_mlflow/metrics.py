@@ -51,19 +51,20 @@ class WellCounts:
         return len(self.plates) > len(np.unique(self.plates))
 
     @property
-    def decided(self) -> np.ndarray:
-        """Count wells by true class (rows) and by the label that most of their cells have, int64.
+    def decided(self) -> WellCounts:
+        """Each well as a single count, under the label that most of its cells have.
 
         Scoring decides a well by its votes too, weighted by the recalls of left-out Training plates
         (`coos_mlflow.drift.wells.decided_classes`). Bare votes need no calibration, and
         no probabilities, of which those of kNN and forests are often 0. Of labels with equally many
-        votes the first class is taken. Wells that hold several classes are left out.
+        votes the first class is taken. Wells that hold several classes count 0.
         """
-        classes = self.counts.sum(axis=-1) > 0
-        of_one = classes.sum(axis=1) == 1
-        votes = self.counts[of_one].sum(axis=1)
-        truth = classes[of_one].argmax(axis=1)
-        return confusion_matrix(truth, votes.argmax(axis=1), self.counts.shape[-1])
+        held = self.counts.sum(axis=-1) > 0
+        (of_one,) = np.nonzero(held.sum(axis=1) == 1)
+        label = self.counts.sum(axis=1).argmax(axis=-1)
+        counts = np.zeros_like(self.counts)
+        counts[of_one, held[of_one].argmax(axis=1), label[of_one]] = 1
+        return WellCounts(self.plates, self.wells, counts)
 
     @property
     def by_plate(self) -> dict[str, np.ndarray]:
@@ -120,7 +121,7 @@ class Evaluation:
 
         See `WellCounts.decided`.
         """
-        return None if self.by_well is None else self.by_well.decided
+        return None if self.by_well is None else self.by_well.decided.counts.sum(axis=0)
 
     @property
     def well_error(self) -> float:
@@ -213,7 +214,12 @@ def difference(
 
 
 def plate_difference(
-    of: Sequence[Evaluation], than: Sequence[Evaluation], *, draws: int = _DRAWS, seed: int = 0
+    of: Sequence[Evaluation],
+    than: Sequence[Evaluation],
+    *,
+    wells: bool = False,
+    draws: int = _DRAWS,
+    seed: int = 0,
 ) -> tuple[float, float] | None:
     """Return the 95 % interval of a difference of balanced errors in %, by drawing plates.
 
@@ -226,20 +232,23 @@ def plate_difference(
     of, than : sequence of Evaluation
         Evaluations of two models on the same cells, one for each seed. Errors are averaged over
         the seeds of each side.
+    wells : bool
+        Whether wells are counted (`WellCounts.decided`), not cells.
 
     Returns
     -------
     tuple of float or None
         None where the two are not of the same cells, or there is one plate alone.
     """
-    wells = [evaluation.by_well for evaluation in (*of, *than)]
-    first = wells[0]
-    if first is None or len(first.by_plate) < 2:
+    known = [evaluation.by_well for evaluation in (*of, *than)]
+    counts = [one.decided if wells else one for one in known if one is not None]
+    if len(counts) < len(known) or not all(counts[0].same_cells(other) for other in counts):
         return None
-    if not all(other is not None and first.same_cells(other) for other in wells):
-        return None
-    plates = np.array([[*counts.by_plate.values()] for counts in wells if counts is not None])
+    plates = np.array([[*one.by_plate.values()] for one in counts])
+    plates = plates[:, plates[0].any(axis=(1, 2))]  # a plate may have mixed wells alone
     n = plates.shape[1]
+    if n < 2:
+        return None
     drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)
     errors = balanced_error(np.einsum("dp,mpij->mdij", drawn, plates))
     return _middle(errors[: len(of)].mean(axis=0) - errors[len(of) :].mean(axis=0))

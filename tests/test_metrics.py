@@ -254,3 +254,22 @@ def test_one_plate_or_other_cells_have_no_interval_over_plates():
     assert plate_difference([one], [one]) is None
     assert plate_difference([a], [Evaluation(a.confusion, a.interval)]) is None
     assert plate_difference([Evaluation(a.confusion, a.interval)], [a]) is None
+
+
+def test_the_difference_of_wells_counts_wells():
+    """One model is right in 6 of 10 cells of each well, the other in 4: all wells differ."""
+    labels, cell = np.zeros(200, int), np.arange(200) % 10
+    plates = np.repeat(["a", "b", "c", "d"], 50)
+    wells = np.repeat(np.arange(20), 10).astype(str)
+    good, bad = (
+        evaluate(labels, (cell >= right).astype(int), plates, wells, 2) for right in (6, 4)
+    )
+    assert plate_difference([bad], [good]) == pytest.approx((20, 20))
+    assert plate_difference([bad], [good], wells=True) == (100, 100)
+
+
+def test_mixed_wells_have_no_difference_of_wells():
+    labels, place = np.tile([0, 1], 4), np.repeat(["a", "b"], 4)
+    mixed = evaluate(labels, labels, place, place, 2)
+    assert plate_difference([mixed], [mixed]) == (0, 0)
+    assert plate_difference([mixed], [mixed], wells=True) is None

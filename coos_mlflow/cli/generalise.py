@@ -122,7 +122,7 @@ def print_comparison(summary: dict[str, Any], console: Console) -> None:
         if section["key"] in _SHOWN:
             _print_section(section, summary["rows"], console)
     for mark in summary["marks"]:
-        console.print(Text(f"{mark[0].upper()}: {mark}"))
+        console.print(Text(f"{mark[0].upper()} {mark}" if mark[0].isalpha() else mark))
 
 
 def _print_section(section: dict[str, Any], rows: list[dict[str, Any]], console: Console) -> None:
@@ -138,7 +138,8 @@ def _print_section(section: dict[str, Any], rows: list[dict[str, Any]], console:
         if row["opens"]:
             table.add_row(Text("not in the paper:", style="italic"))
         letters = "".join(mark[0].upper() for mark in row["marks"])
-        name = Text(f"{row['key']} {letters}".strip(), style="bold green" if letters else "")
+        seen = "†" if row["model"].endswith("†") else ""
+        name = Text(f"{row['key']}{seen} {letters}".strip(), style="bold green" if letters else "")
         if row["cells"] is None:
             table.add_row(name, Text(row["missing"], style="yellow"))
             continue

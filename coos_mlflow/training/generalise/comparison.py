@@ -87,16 +87,19 @@ class Comparison:
         found = self.evaluations(entry, name)
         return [one.well_error if wells else one.balanced_error for one in found]
 
-    def difference(self, entry: Entry, name: str) -> tuple[float, tuple[float, float] | None]:
+    def difference(
+        self, entry: Entry, name: str, *, wells: bool = False
+    ) -> tuple[float, tuple[float, float] | None]:
         """Return the error minus that of `reference`, with the 95 % interval over plates.
 
         It is NaN without a reference.
         """
         if self.reference is None:
             return float("nan"), None
-        off = fmean(self.errors(entry, name)) - fmean(self.errors(self.reference, name))
-        pair = (self.evaluations(one, name) for one in (entry, self.reference))
-        return off, plate_difference(*pair)
+        pair = (entry, self.reference)
+        own, other = (fmean(self.errors(one, name, wells=wells)) for one in pair)
+        evaluations = (self.evaluations(one, name) for one in pair)
+        return own - other, plate_difference(*evaluations, wells=wells)
 
     def plates(self, name: str) -> int:
         """Return how many plates a test set has; 0 if that is not known."""

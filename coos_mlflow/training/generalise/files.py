@@ -112,8 +112,8 @@ def _record(
 ) -> dict[str, Any]:
     table, (mean, deviation) = comparison.table, mean_and_deviation(errors)
     off, interval = math.nan, None
-    if level == "cells" and name in comparison.sets:
-        off, interval = comparison.difference(entry, name)
+    if name in comparison.sets:
+        off, interval = comparison.difference(entry, name, wells=level == "wells")
     low, high = interval or (math.nan, math.nan)
     numbers = {"error": mean, "sd": deviation, "difference": off, "low": low, "high": high}
     return {

@@ -10,12 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from coos_mlflow import __version__
+from coos_mlflow.classifiers.fit import fits_to_plates
+from coos_mlflow.classifiers.kinds import kind_of
+from coos_mlflow.classifiers.protocol import Protocol
 from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.registry.ranking import LEFT_OUT_BY
 from coos_mlflow.reports.plate.wording import LEFT_OUT, shown
 from coos_mlflow.training.generalise.comparison import Comparison, mean_and_deviation
 from coos_mlflow.training.generalise.rows import can_be_compared, left_out_error
-from coos_mlflow.training.table3.rows import Entry, headings
+from coos_mlflow.training.row import OWN
+from coos_mlflow.training.table3.rows import Entry, Table, headings
 from coos_mlflow.training.table3.summary import SIMULATED_WORDS, signed
 
 ONE_WORLD = (
@@ -24,6 +28,11 @@ ONE_WORLD = (
     "have other physics and larger shifts, and each single cause changes one thing."
 )
 """What the comparison cannot show on simulated cells."""
+
+SEES_PLATES = (
+    "†: labels a cell with the help of all cells of its plate, those of its well first; its errors "
+    "of cells are to be held against errors of wells of the others"
+)
 
 _DIFFERENCE = (
     "Error of cells minus that of the reference, with the 95 % interval of 1,000 bootstrap draws "
@@ -55,7 +64,7 @@ def summarise(comparison: Comparison) -> dict[str, Any]:
         "caption": caption(comparison),
         "simulated": f"{SIMULATED_WORDS} {ONE_WORLD}" if table.simulated else "",
         "intro": _intro(comparison),
-        "marks": [f"{mark}: {meaning}" for mark, meaning in _MARKS.items()],
+        "marks": [f"{mark}: {meaning}" for mark, meaning in _MARKS.items()] + _plate_notes(table),
         "sections": [{k: v for k, v in s.items() if k != "cells"} for s in sections],
         "rows": [
             _row(comparison, number, {s["key"]: s["cells"] for s in sections})
@@ -90,7 +99,8 @@ def _sections(comparison: Comparison) -> list[dict[str, Any]]:
         {
             "key": "wells",
             "title": "Wells",
-            "text": "Error of wells, each with the label that most of its cells have.",
+            "text": "Error of wells, each with the label that most of its cells have. Small: minus "
+            "that of the reference, with the 95 % interval of draws of plates. Bold: it does not hold 0.",
             "headings": ["Left out", *titles.values()],
             "cells": lambda entry: _error_cells(comparison, entry, splits, wells=True),
         },
@@ -128,6 +138,10 @@ def _sections(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
+def _plate_notes(table: Table) -> list[str]:
+    return [SEES_PLATES] if any(_sees_plates(entry.line.kind) for entry in table.entries) else []
+
+
 def _plate_words(comparison: Comparison, names: Sequence[str], titles: Mapping[str, str]) -> str:
     """Return a sentence with the number of plates of each test set."""
     plates = [f"{titles.get(name, name)} {comparison.plates(name)}" for name in names]
@@ -145,7 +159,7 @@ def _row(
         "key": line.key,
         "features": shown(line.features),
         "layer": shown(line.layer_title),
-        "model": shown(line.model),
+        "model": shown(line.model) + (" †" if _sees_plates(line.kind) else ""),
         "in_paper": bool(line.published),
         "first": before is None or before.line.features != line.features,
         "opens": before is not None and bool(before.line.published) != bool(line.published),
@@ -155,14 +169,23 @@ def _row(
     }
 
 
+def _sees_plates(kind: str) -> bool:
+    return kind != OWN and fits_to_plates(kind_of(kind).build(Protocol()))
+
+
 def _error_cells(
     comparison: Comparison, entry: Entry, splits: Sequence[str], *, wells: bool
 ) -> list[Cell]:
     left_out = number(left_out_error(entry, wells=wells))
     if not can_be_compared(entry):
         left_out = f"({left_out})"
-    errors = [comparison.errors(entry, split, wells=wells) for split in splits]
-    return [_cell(left_out), *(_cell(_spread(found)) for found in errors)]
+    cells = [_cell(_spread(comparison.errors(entry, split, wells=wells))) for split in splits]
+    for cell, split in zip(cells, splits, strict=True) if wells else ():
+        if split in comparison.sets and entry is not comparison.reference:
+            off = _difference(comparison, entry, split, wells=True)
+            words = f"{off['text']} ({off['small']})" if off["small"] else ""
+            cell.update(small=words, bold=off["bold"])
+    return [_cell(left_out), *cells]
 
 
 def _world_cell(comparison: Comparison, entry: Entry, title: str) -> Cell:
@@ -170,10 +193,10 @@ def _world_cell(comparison: Comparison, entry: Entry, title: str) -> Cell:
     return _cell(_spread(cells), number(mean_and_deviation(wells)[0]))
 
 
-def _difference(comparison: Comparison, entry: Entry, name: str) -> Cell:
+def _difference(comparison: Comparison, entry: Entry, name: str, *, wells: bool = False) -> Cell:
     if entry is comparison.reference:
         return _cell("0")
-    mean, interval = comparison.difference(entry, name)
+    mean, interval = comparison.difference(entry, name, wells=wells)
     if math.isnan(mean):
         return _cell("-")
     if interval is None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import pytest
 from generalise_rows import entry_of, line_of
 
 from coos_mlflow.training.generalise.files import FILES, write
-from coos_mlflow.training.generalise.summary import ONE_WORLD, summarise
+from coos_mlflow.training.generalise.summary import ONE_WORLD, SEES_PLATES, summarise
 from coos_mlflow.training.table3.rows import Entry
 
 SHARES = {"training": 0.02, "test1": 0.1, "test2": 0.1, "test3": 0.2, "test4": 0.3}
@@ -125,3 +126,23 @@ def test_the_same_comparison_makes_the_same_bytes(make_comparison, entries, tmp_
         write(make_comparison(entries), tmp_path / name)
     for file in FILES:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_rows_that_look_at_whole_plates_say_so(make_comparison, entries):
+    plain = summarise(make_comparison(entries))
+    assert SEES_PLATES not in plain["marks"]
+    line = replace(entries[2].line, kind="plates")
+    with_plates = summarise(make_comparison([*entries[:2], Entry(line, entries[2].rows)]))
+    assert SEES_PLATES in with_plates["marks"]
+    assert [row["model"].endswith("†") for row in with_plates["rows"]] == [False, False, True]
+
+
+def test_errors_of_wells_have_their_difference_beside_them(make_comparison, entries):
+    (row,) = [
+        row for row in summarise(make_comparison(entries))["rows"] if row["key"] == "texture-knn"
+    ]
+    left_out, training, *tests = row["cells"]["wells"]
+    assert left_out["small"] == training["small"] == ""
+    found, other = (entry.rows[0].evaluations["test4"].well_error for entry in entries[:2])
+    assert tests[-1]["small"].startswith(f"{found - other:+.1f} (")
+    assert tests[-1]["bold"]
