@@ -100,7 +100,8 @@ def _sections(comparison: Comparison) -> list[dict[str, Any]]:
             "key": "wells",
             "title": "Wells",
             "text": "Error of wells, each with the label that most of its cells have. Small: minus "
-            "that of the reference, with the 95 % interval of draws of plates. Bold: it does not hold 0.",
+            "that of the reference, with the 95 % interval of draws of plates. Bold: it does not "
+            "hold 0.",
             "headings": ["Left out", *titles.values()],
             "cells": lambda entry: _error_cells(comparison, entry, splits, wells=True),
         },
