@@ -55,7 +55,7 @@ def generalise(
     ] = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Compare all models with the paper's, also on wells and other plates.
+    """Compare all models with the paper's, on other plates too.
 
     Left-out Training plates choose the paper's best model and the champion. Writes
     OUT/generalise.{csv,md,html} and an MLflow run. Begun again after an interruption, it goes on

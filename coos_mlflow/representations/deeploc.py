@@ -18,6 +18,7 @@ from coos_mlflow.representations.base import PROBABILITIES, VALIDATION_ERROR, Ra
 from coos_mlflow.representations.nn.adam import TensorFlowAdam
 from coos_mlflow.representations.nn.classification import (
     CROPS,
+    MICROSCOPE,
     Augmentation,
     Classification,
     Division,
@@ -83,6 +84,7 @@ class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
     packages = ("numba", "safetensors", "torch")
     file = "deeploc.safetensors"
     extra_tensors = (_HELD_OUT,)
+    variants = ({"augment": MICROSCOPE, "hold_out": "plates"},)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {
             "width": 0.25,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from coos_mlflow import __version__
-from coos_mlflow.classifiers.fit import fits_to_plates
 from coos_mlflow.classifiers.kinds import kind_of
+from coos_mlflow.classifiers.plate_effects import PlateEffects
 from coos_mlflow.classifiers.protocol import Protocol
 from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.registry.ranking import LEFT_OUT_BY
@@ -171,7 +171,7 @@ def _row(
 
 
 def _sees_plates(kind: str) -> bool:
-    return kind != OWN and fits_to_plates(kind_of(kind).build(Protocol()))
+    return kind != OWN and isinstance(kind_of(kind).build(Protocol())[-1], PlateEffects)
 
 
 def _error_cells(

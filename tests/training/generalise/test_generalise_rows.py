@@ -8,12 +8,14 @@ import h5py
 import pytest
 from generalise_rows import entry_of
 
+from coos_mlflow.classifiers.kinds import kinds
 from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.registry import versions
-from coos_mlflow.representations import create
+from coos_mlflow.representations import names
 from coos_mlflow.training.data import choose
 from coos_mlflow.training.generalise import rows as generalise
 from coos_mlflow.training.generalise.rows import all_lines, best, best_of_the_paper, left_out_error
+from coos_mlflow.training.row import OWN
 from coos_mlflow.training.table3.rows import fill, published
 
 SPLITS = ("training", "test1", "test2", "test3", "test4")
@@ -26,14 +28,20 @@ def test_the_papers_rows_come_first_in_its_order():
     assert len({line.key for line in lines}) == len(lines)
 
 
-def test_the_variants_of_a_representation_are_rows_with_its_settings(monkeypatch):
-    texture = type(create("texture"))
-    monkeypatch.setattr(texture, "variants", ({"reading": "downsample"},))
-    monkeypatch.setattr(texture, "name", property(lambda self: f"texture-{self.reading}"))
+def test_a_variant_has_rows_of_its_own_under_its_own_name():
     made = [line for line in all_lines() if line.settings]
-    assert {line.settings for line in made} == {(("reading", "downsample"),)}
-    assert {line.key.split("-")[1] for line in made} == {"downsample"}
-    assert len(made) == sum(line.representation == "texture" for line in all_lines()) / 2
+    settings = (("augment", "microscope"), ("hold_out", "plates"))
+    assert {line.source for line in made} == {("deeploc", settings)}
+    assert [line.key for line in made][:2] == ["deeploc-microscope", "deeploc-microscope-fc2-knn"]
+    assert {line.features for line in made} == {"DeepLoc, microscope"}
+    plain = [line for line in all_lines() if line.source == ("deeploc", ())]
+    assert [line.kind for line in made] == [line.kind for line in plain]
+
+
+def test_every_kind_of_classifier_and_every_representation_has_rows():
+    lines = all_lines()
+    assert {line.kind for line in lines} == {OWN, *kinds()}
+    assert {line.representation for line in lines} == set(names())
 
 
 def entry(key: str, left_out: object, **tags: object):
