@@ -50,6 +50,30 @@ class WellCounts:
         """Whether some plate has two or more wells, which the bootstrap needs."""
         return len(self.plates) > len(np.unique(self.plates))
 
+    @property
+    def decided(self) -> WellCounts:
+        """Each well as a single count, under the label that most of its cells have.
+
+        Scoring decides a well by its votes too, weighted by the recalls of left-out Training plates
+        (`coos_mlflow.drift.wells.decided_classes`). Bare votes need no calibration, and
+        no probabilities, of which those of kNN and forests are often 0. Of labels with equally many
+        votes the first class is taken. Wells that hold several classes count 0.
+        """
+        held = self.counts.sum(axis=-1) > 0
+        (of_one,) = np.nonzero(held.sum(axis=1) == 1)
+        label = self.counts.sum(axis=1).argmax(axis=-1)
+        counts = np.zeros_like(self.counts)
+        counts[of_one, held[of_one].argmax(axis=1), label[of_one]] = 1
+        return WellCounts(self.plates, self.wells, counts)
+
+    @property
+    def by_plate(self) -> dict[str, np.ndarray]:
+        """Confusion matrix of each plate, int64, shape (classes, classes)."""
+        return {
+            str(plate): self.counts[self.plates == plate].sum(axis=0)
+            for plate in np.unique(self.plates)
+        }
+
     def drawn_errors(self, draws: int, seed: int) -> np.ndarray:
         """Return the balanced error in % (draws,) of wells drawn with replacement in each plate.
 
@@ -92,6 +116,22 @@ class Evaluation:
         return float(balanced_error(self.confusion))
 
     @property
+    def well_confusion(self) -> np.ndarray | None:
+        """Wells by true class and by the class that their cells decide together; None if unknown.
+
+        See `WellCounts.decided`.
+        """
+        return None if self.by_well is None else self.by_well.decided.counts.sum(axis=0)
+
+    @property
+    def well_error(self) -> float:
+        """Balanced error in % of wells; NaN if unknown, and where no well holds one class alone."""
+        confusion = self.well_confusion
+        if confusion is None or not confusion.any():
+            return float("nan")
+        return float(balanced_error(confusion))
+
+    @property
     def recalls(self) -> list[float]:
         """Recall per class; NaN for a class without cells."""
         return [float(r) for r in recalls(self.confusion)]
@@ -118,6 +158,7 @@ class Evaluation:
             "recalls": [None if np.isnan(r) else r for r in self.recalls],
             "confusion": self.confusion.tolist(),
             "n_cells": self.n_cells,
+            "well_error": None if np.isnan(self.well_error) else self.well_error,
             "wells": None if self.by_well is None else self.by_well.as_rows(),
         }
 
@@ -170,6 +211,47 @@ def difference(
     if one is None or other is None or not (one.vary and one.same_cells(other)):
         return None
     return _middle(one.drawn_errors(draws, seed) - other.drawn_errors(draws, seed))
+
+
+def plate_difference(
+    of: Sequence[Evaluation],
+    than: Sequence[Evaluation],
+    *,
+    wells: bool = False,
+    draws: int = _DRAWS,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of a difference of balanced errors in %, by drawing plates.
+
+    Plates are drawn with replacement, with all of their cells, and the same ones for both sides. It
+    is an interval for new plates, where `difference` is one for new wells of these plates. Of few
+    plates it is too narrow. A draw without some class counts the others.
+
+    Parameters
+    ----------
+    of, than : sequence of Evaluation
+        Evaluations of two models on the same cells, one for each seed. Errors are averaged over
+        the seeds of each side.
+    wells : bool
+        Whether wells are counted (`WellCounts.decided`), not cells.
+
+    Returns
+    -------
+    tuple of float or None
+        None where the two are not of the same cells, or there is one plate alone.
+    """
+    known = [evaluation.by_well for evaluation in (*of, *than)]
+    counts = [one.decided if wells else one for one in known if one is not None]
+    if len(counts) < len(known) or not all(counts[0].same_cells(other) for other in counts):
+        return None
+    plates = np.array([[*one.by_plate.values()] for one in counts])
+    plates = plates[:, plates[0].any(axis=(1, 2))]  # a plate may have mixed wells alone
+    n = plates.shape[1]
+    if n < 2:
+        return None
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)
+    errors = balanced_error(np.einsum("dp,mpij->mdij", drawn, plates))
+    return _middle(errors[: len(of)].mean(axis=0) - errors[len(of) :].mean(axis=0))
 
 
 def confusion_table(evaluation: Evaluation, class_names: Sequence[str]) -> pd.DataFrame:

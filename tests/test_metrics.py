@@ -14,6 +14,7 @@ from coos_mlflow.metrics import (
     confusion_table,
     difference,
     evaluate,
+    plate_difference,
 )
 
 
@@ -161,3 +162,114 @@ def test_an_evaluation_comes_back_from_json_whole():
     assert again.as_dict() == b.as_dict()
     assert WellCounts.from_rows([], 7).counts.shape == (0, 7, 7)
     assert difference(again, a) == difference(b, a)
+
+
+def test_a_well_has_the_label_that_most_of_its_cells_have():
+    """Of three wells one is right, one has a single right cell, and one is torn evenly."""
+    labels = np.array([0, 0, 0, 1, 1, 1, 1, 1])
+    predicted = np.array([0, 0, 1, 1, 0, 0, 0, 1])
+    wells = np.array(["A01"] * 3 + ["A02"] * 3 + ["A03"] * 2)
+    found = evaluate(labels, predicted, np.full(8, "1"), wells, 3)
+    assert found.well_confusion.tolist() == [[1, 0, 0], [2, 0, 0], [0, 0, 0]]
+    assert found.well_error == 50.0  # one class right, the other wrong
+    assert found.balanced_error == pytest.approx(100 * (1 / 3 + 3 / 5) / 2)
+
+
+def test_wells_of_equal_names_on_two_plates_are_two_wells():
+    labels = np.zeros(6, int)
+    predicted = np.array([0, 0, 1, 1, 1, 0])
+    plates = np.array(["1"] * 3 + ["2"] * 3)
+    found = evaluate(labels, predicted, plates, np.full(6, "A01"), 2)
+    assert found.well_confusion.tolist() == [[1, 1], [0, 0]]
+    assert {plate: c[0].tolist() for plate, c in found.by_well.by_plate.items()} == {
+        "1": [2, 1],
+        "2": [1, 2],
+    }
+
+
+def test_wells_that_hold_several_classes_decide_nothing():
+    labels, place = np.array([0, 1, 0]), np.full(3, "1")
+    mixed = evaluate(labels, labels, place, place, 2)
+    assert mixed.well_confusion.sum() == 0 and np.isnan(mixed.well_error)
+    assert mixed.as_dict()["well_error"] is None
+    partly = evaluate(labels, labels, place, np.array(["1", "1", "2"]), 2)
+    assert partly.well_confusion.tolist() == [[1, 0], [0, 0]]
+
+
+def test_many_cells_of_a_well_are_right_together():
+    """Condorcet: where 51 independent cells are right in 7 of 10 cases, so is nearly each well."""
+    rng = np.random.default_rng(0)
+    labels, wells = np.zeros(51 * 200, int), np.arange(200).repeat(51).astype(str)
+    predicted = (rng.random(len(labels)) > 0.7).astype(int)
+    found = evaluate(labels, predicted, np.full(len(labels), "1"), wells, 2)
+    assert found.balanced_error == pytest.approx(30, abs=2)
+    assert found.well_error < 2
+
+
+def test_an_evaluation_without_wells_has_no_error_of_wells():
+    found = Evaluation(np.eye(3, dtype=int), (0, 1))
+    assert found.well_confusion is None and np.isnan(found.well_error)
+
+
+def plates_of_two_models(rng: np.random.Generator, n_plates: int, gain: float):
+    """Return two models on plates of very different difficulty; the second errs `gain` more often.
+
+    The gain of a plate varies around `gain` too.
+    """
+    hardness = rng.uniform(0, 0.6, n_plates)[:, None]
+    gains = rng.normal(gain, 0.03, n_plates)[:, None]
+    luck = rng.random((n_plates, 60))
+    plates = np.arange(n_plates).repeat(60).astype(str)
+    return [
+        evaluate(np.zeros(plates.size, int), wrong.ravel().astype(int), plates, plates, 2)
+        for wrong in (luck < hardness, luck < hardness + gains)
+    ]
+
+
+def test_the_interval_over_plates_covers_the_difference_about_as_often_as_it_says():
+    rng, covered = np.random.default_rng(3), 0
+    for _ in range(200):
+        a, b = plates_of_two_models(rng, 12, gain=0.1)
+        low, high = plate_difference([b], [a], draws=300)
+        covered += low <= 10 <= high
+    # 12 plates: a percentile bootstrap of so few units is somewhat narrow
+    assert 0.85 <= covered / 200 <= 0.99
+
+
+def test_the_difference_over_plates_is_paired_and_averages_seeds():
+    a, b = plates_of_two_models(np.random.default_rng(0), 30, gain=0.1)
+    low, high = plate_difference([b], [a])
+    assert 0 < low < b.balanced_error - a.balanced_error < high
+    assert plate_difference([a], [a]) == (0, 0)
+    assert plate_difference([a, b], [a, b]) == (0, 0)
+    assert plate_difference([a], [b]) == pytest.approx((-high, -low))
+    assert plate_difference([a, b], [a]) == pytest.approx((low / 2, high / 2))
+
+
+def test_one_plate_or_other_cells_have_no_interval_over_plates():
+    a, _ = plates_of_two_models(np.random.default_rng(0), 3, gain=0.1)
+    other, _ = plates_of_two_models(np.random.default_rng(0), 4, gain=0.1)
+    one, _ = plates_of_two_models(np.random.default_rng(0), 1, gain=0.1)
+    assert plate_difference([a], [other]) is None
+    assert plate_difference([one], [one]) is None
+    assert plate_difference([a], [Evaluation(a.confusion, a.interval)]) is None
+    assert plate_difference([Evaluation(a.confusion, a.interval)], [a]) is None
+
+
+def test_the_difference_of_wells_counts_wells():
+    """One model is right in 6 of 10 cells of each well, the other in 4: all wells differ."""
+    labels, cell = np.zeros(200, int), np.arange(200) % 10
+    plates = np.repeat(["a", "b", "c", "d"], 50)
+    wells = np.repeat(np.arange(20), 10).astype(str)
+    good, bad = (
+        evaluate(labels, (cell >= right).astype(int), plates, wells, 2) for right in (6, 4)
+    )
+    assert plate_difference([bad], [good]) == pytest.approx((20, 20))
+    assert plate_difference([bad], [good], wells=True) == (100, 100)
+
+
+def test_mixed_wells_have_no_difference_of_wells():
+    labels, place = np.tile([0, 1], 4), np.repeat(["a", "b"], 4)
+    mixed = evaluate(labels, labels, place, place, 2)
+    assert plate_difference([mixed], [mixed]) == (0, 0)
+    assert plate_difference([mixed], [mixed], wells=True) is None

@@ -15,11 +15,12 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline
 
 from coos_mlflow._utils.progress import progress
-from coos_mlflow.classifiers.forest_search import Fold, Search, search_forest
+from coos_mlflow.classifiers.forest_search import Search, search_forest
 from coos_mlflow.classifiers.kinds import Kind, kind_of, kinds
 from coos_mlflow.classifiers.plate_effects import PlateEffects
 from coos_mlflow.classifiers.protocol import Protocol
 from coos_mlflow.metrics import balanced_error, confusion_matrix
+from coos_mlflow.plates.folds import Fold, left_out_plates
 
 VERSION = "2"
 """To be changed whenever the same cells and settings would give other fits."""
@@ -180,45 +181,6 @@ def left_out_probabilities(
     cells = _Cells(kind_of(kind), X, y, places)
     title = "left-out plates"
     return _held_out_probabilities(pipeline, cells, splits, title, n_classes, alone=alone)
-
-
-def left_out_plates(y: np.ndarray, plates: np.ndarray) -> list[Fold]:
-    """Divide Training into few folds of whole plates; the plates of a fold share no class.
-
-    As when each plate is left out alone, a fold leaves out at most one plate of each class. Plates
-    of different classes share a fold, so that about twenty plates of COOS-7 need four to six folds.
-    Each plate joins the first fold that it fits; plates of many classes come first. A plate that is
-    the only one of a class has its own fold, so that no fold lacks more classes than necessary.
-
-    Parameters
-    ----------
-    y : ndarray of int64, shape (n,)
-    plates : ndarray of str, shape (n,)
-
-    Returns
-    -------
-    list of Fold
-        Rows to fit on and rows held out; each plate is held out once.
-    """
-    classes = {str(plate): set(y[plates == plate].tolist()) for plate in np.unique(plates)}
-    # Whether every class of a plate is also on another plate.
-    replaceable = {
-        plate: all(sum(label in others for others in classes.values()) > 1 for label in labels)
-        for plate, labels in classes.items()
-    }
-    groups: list[list[str]] = []
-    for plate in sorted(classes, key=lambda name: (-len(classes[name]), name)):
-        for group in groups:
-            members = [*group, plate]
-            n_classes = sum(len(classes[member]) for member in members)
-            disjoint = len(set().union(*(classes[member] for member in members))) == n_classes
-            if disjoint and all(replaceable[member] for member in members):
-                group.append(plate)
-                break
-        else:
-            groups.append([plate])
-    held_out = [np.isin(plates, group) for group in groups]
-    return [(np.flatnonzero(~rows), np.flatnonzero(rows)) for rows in held_out]
 
 
 def class_probabilities(

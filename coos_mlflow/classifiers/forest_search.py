@@ -30,6 +30,7 @@ from coos_mlflow._utils.cluster import spread
 from coos_mlflow._utils.progress import progress
 from coos_mlflow.errors import OutputError
 from coos_mlflow.metrics import balanced_error, confusion_matrix
+from coos_mlflow.plates.folds import Fold
 
 FOREST_GRID: dict[str, list[Any]] = {
     "n_estimators": [20, 40, 60, 80, 120, 140, 160, 180, 200],
@@ -44,9 +45,6 @@ SEARCHES = ("random", "halving")
 
 FINALISTS = 3
 """Maximum number of draws that successive halving leaves to be compared on all cells."""
-
-Fold = tuple[np.ndarray, np.ndarray]
-"""Rows to fit on, rows held out."""
 
 
 @dataclass(frozen=True)

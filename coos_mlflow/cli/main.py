@@ -24,6 +24,7 @@ from coos_mlflow.cli import (
     crop,
     dataset,
     fields,
+    generalise,
     history,
     label,
     models,
@@ -44,7 +45,7 @@ GROUPS = {
         *("fields", "crop", "pack", "check", "unpack"),
         "dataset",
     ),
-    "Training": ("weights", "train", "table3"),
+    "Training": ("weights", "train", "table3", "generalise"),
     "Models": ("models",),
     "Scoring": ("score", "label", "audit", "adapt", "drift"),
     "Tracking store": ("sync",),
@@ -79,6 +80,7 @@ crop.register(app)
 simulate.register(app)
 train.register(app)
 table3.register(app)
+generalise.register(app)
 history.register(app)
 adapt.register(app)
 score.register(app)

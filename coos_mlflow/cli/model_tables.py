@@ -14,6 +14,8 @@ from rich.text import Text
 from coos_mlflow import __version__
 from coos_mlflow.cli.tables import figure
 from coos_mlflow.plates.dataset import TRAINING
+from coos_mlflow.registry.ranking import best_of
+from coos_mlflow.registry.versions import BEST
 from coos_mlflow.reports.plate.wording import without_controls
 
 if TYPE_CHECKING:
@@ -39,10 +41,17 @@ def show_champions(champions: list[Version], headless: list[str], store: str) ->
         _say(f"No models in {store}; `coos train texture` makes some.")
         return
     _say(store)
+    best = {
+        model.uri: f"{prefix}{BEST}"
+        for prefix, model in best_of(v.model for v in champions).items()
+    }
     groups = _by_dataset(champions)
     for dataset, members in groups.items():
         title = f"Champions on {dataset}" if len(groups) > 1 else "Champions"
-        Console(soft_wrap=True).print(_champion_table(members, title))
+        Console(soft_wrap=True).print(_champion_table(members, title, best))
+    for version in champions:
+        if name := best.get(version.model.uri):
+            _say(f"* {name} is {version.model.name}: the lowest error on left-out Training plates.")
     for name in headless:
         _say(f"{name} has no champion; `coos models promote {name} --automatic` chooses one.")
 
@@ -55,7 +64,7 @@ def _by_dataset(versions: list[Version]) -> dict[str, list[Version]]:
     return dict(sorted(groups.items()))
 
 
-def _champion_table(champions: list[Version], title: str) -> Table:
+def _champion_table(champions: list[Version], title: str, best: dict[str, str]) -> Table:
     splits = _splits_of(champions)
     table = Table(title_justify="left")
     table.title = Text(f"{without_controls(title)}; balanced error (%)")
@@ -65,6 +74,7 @@ def _champion_table(champions: list[Version], title: str) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for version in champions:
         mark = " (pinned)" if "champion" in version.pinned else ""
+        mark += " *" if version.model.uri in best else ""
         called = _plain(f"{version.model.name} v{version.number}{mark}")
         cv_error = figure(version.tag_number("cv_error"))
         table.add_row(called, _data(version), *_error_cells(version, splits), cv_error)
@@ -128,18 +138,26 @@ def show_details(details: Details) -> None:
     console.print(_listed(_facts(details)))
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title_justify="left")
     table.title = Text("\nBalanced error", style="bold")
-    for heading in ("", "%", "95 % interval"):
+    for heading in ("", "%", "95 % interval", "% of wells"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for split, (error, low, high) in details.intervals.items():
-        table.add_row(_plain(split.capitalize()), figure(error), _interval(low, high))
-    table.add_row("left-out plates", figure(version.left_out_error), "-")
-    table.add_row("cross-validation", figure(version.tag_number("cv_error")), "-")
+        wells = figure(details.well_errors.get(split, math.nan))
+        table.add_row(_plain(split.capitalize()), figure(error), _interval(low, high), wells)
+    left_out_wells = figure(version.left_out_well_error)
+    table.add_row(_left_out_words(version), figure(version.left_out_error), "-", left_out_wells)
+    table.add_row("cross-validation", figure(version.tag_number("cv_error")), "-", "-")
     console.print(table)
     if details.params:
         console.print(Text("\nParameters", style="bold"))
         console.print(_listed(details.params.items()))
     for sentence in details.missing:
         _warn(sentence)
+
+
+def _left_out_words(version: Version) -> str:
+    """Return what the left-out error of a version leaves out, in two words."""
+    by = version.model.tags.get("left_out_by", "plates")
+    return "left-out cells" if by in ("cells", "folds") else "left-out plates"
 
 
 def _facts(details: Details) -> Iterable[tuple[str, object]]:

@@ -58,6 +58,7 @@ def list_models(
         from coos_mlflow.cli import model_tables
         from coos_mlflow.registry import versions
         from coos_mlflow.registry.inspect import champions, versions_of
+        from coos_mlflow.registry.ranking import best_of
 
         headless: list[str] = []
         if name:
@@ -65,8 +66,10 @@ def list_models(
         else:
             listed, headless = champions()
     if as_json:
+        best = [] if name else best_of(version.model for version in listed).values()
         for version in listed:
-            typer.echo(json.dumps(version.as_dict()))
+            marked = {} if name else {"best": version.model in best}
+            typer.echo(json.dumps(version.as_dict() | marked))
     elif name:
         model_tables.show_versions(listed, f"Versions of {name}")
     else:

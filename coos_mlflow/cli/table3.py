@@ -83,9 +83,7 @@ def table3(
         from coos_mlflow.training.table3.rows import all_lines, choose_lines
 
     settings: dict[str, Any] = {} if search == AUTO else {"search": search}
-    wanted = range(seed, seed + seeds)
-    if wanted[-1] >= 2**32:
-        raise DataError(f"--seed {seed} --seeds {seeds} found; the last seed passes 4294967295.")
+    wanted = seeds_from(seed, seeds)
     check_protocol(preset, settings)
     lines = choose_lines(all_lines(preset), rows)
     dataset = described(data)
@@ -96,7 +94,7 @@ def table3(
         return
     chosen = choose(data, scale, seed, drop_bad=drop_bad)
     tables.say_data(chosen, choose_preset(preset, chosen))
-    typer.echo(_seed_words(wanted))
+    typer.echo(seed_words(wanted))
     table = files.make(
         lines,
         chosen,
@@ -107,7 +105,7 @@ def table3(
         force=force,
         say=lambda words: typer.echo(words, err=True),
     )
-    print_table(files.summarise(table), _stdout())
+    print_table(files.summarise(table), stdout())
     for name in files.files_of(chosen.dataset):
         typer.echo(str(out / name))
 
@@ -117,17 +115,35 @@ def print_lines(lines: list[Line], preset: str, seeds: range) -> None:
     from coos_mlflow.representations import create
     from coos_mlflow.training.table3.rows import lack_of
 
-    lacks = {key: lack_of(create(key, preset)) for key in {line.representation for line in lines}}
+    lacks = {
+        key: lack_of(create(key, preset, **dict(settings)), varied=bool(settings))
+        for key, settings in {line.source for line in lines}
+    }
     width = max(len(line.key) for line in lines)
     for line in lines:
         typer.echo(f"{line.key:{width}}  {line.title}")
-    typer.echo(f"{len(lines)} rows, each with {_seed_words(seeds)}")
+    typer.echo(f"{len(lines)} rows, each with {seed_words(seeds)}")
     for key, lack in sorted(lacks.items()):
         if lack:
             typer.echo(f"{key}: {lack.sentence}")
 
 
-def _seed_words(seeds: range) -> str:
+def seeds_from(first: int, count: int) -> range:
+    """Return so many seeds in sequence.
+
+    Raises
+    ------
+    DataError
+        When the last one is too large.
+    """
+    wanted = range(first, first + count)
+    if wanted[-1] >= 2**32:
+        raise DataError(f"--seed {first} --seeds {count} found; the last seed passes 4294967295.")
+    return wanted
+
+
+def seed_words(seeds: range) -> str:
+    """Return the seeds in words, with their number."""
     listed = ", ".join(map(str, seeds))
     return f"seed {listed}" if len(seeds) == 1 else f"n = {len(seeds)} seeds ({listed})"
 
@@ -193,7 +209,7 @@ def _tight(text: str) -> str:
     return text.replace(" ", "")
 
 
-def _stdout() -> Console:
+def stdout() -> Console:
     """Return a console that is wide enough for all numbers, even on a narrow terminal."""
     from rich.console import Console
 

@@ -147,8 +147,8 @@ class Reference:
     training_predictions : str
         How the predictions of Training were made. ``"plates"``: each plate by a model that was
         fitted on the others. ``"network"``: the same, but the network below the classifier was
-        trained on all plates. ``"cells"``: cells that were held out from training a network, on
-        plates that it was trained on. ``"folds"``: fifths of the cells of a single plate.
+        trained on all plates. ``"cells"``: cells that were held out from training a network on
+        labels, on plates that it was trained on. ``"folds"``: fifths of the cells of one plate.
     kept_share : float
         Share of Training's cells in the reference: those that no network was trained on.
     provenance : dict

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from mlflow import MlflowClient
 
-from coos_mlflow.registry.ranking import tag_number
+from coos_mlflow.registry.ranking import ADAPTED_FROM, tag_number
 from coos_mlflow.registry.retry import with_retry
-from coos_mlflow.registry.versions import ADAPTED_FROM, ModelRef
+from coos_mlflow.registry.versions import ModelRef
 
 PLATE, SHA256, LABELS, REMEDY = (
     "adapted_plate",

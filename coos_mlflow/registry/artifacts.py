@@ -162,12 +162,13 @@ def log_evaluations(
 
 
 def _metrics(split: str, evaluation: Evaluation, dataset: Dataset) -> dict[str, float]:
-    """Return balanced error, its interval and the recalls of a split, without unknown figures."""
+    """Return balanced errors of cells and wells, interval and recalls; no unknown figures."""
     bounds = zip(("low", "high"), evaluation.interval, strict=True)
     recalls = zip(dataset.classes, evaluation.recalls, strict=True)
     metrics = {
         f"{split}_balanced_error": evaluation.balanced_error,
         **{f"{split}_balanced_error_{end}": bound for end, bound in bounds},
+        f"{split}_well_error": evaluation.well_error,
         **{f"{split}_recall_{one.short}": recall for one, recall in recalls},
     }
     return {metric_name(name): value for name, value in metrics.items() if not np.isnan(value)}

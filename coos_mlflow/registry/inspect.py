@@ -25,12 +25,12 @@ from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.registry import versions
 from coos_mlflow.registry.adapted import Adapted
 from coos_mlflow.registry.pins import pins
-from coos_mlflow.registry.ranking import tag_number
+from coos_mlflow.registry.ranking import LEFT_OUT_BY, tag_number
 from coos_mlflow.registry.relocation import check_there
 from coos_mlflow.registry.runs import first_line
 
-_ERROR = "error_"
-"""First part of the tags with the error on a split."""
+_ERROR, _WELL_ERROR = "error_", "well_error_"
+"""First part of the tags with the error on a split: of its cells, and of its wells."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,22 @@ class Version:
         return {split: self.tag_number(f"{_ERROR}{split}") for split in order}
 
     @property
+    def well_errors(self) -> dict[str, float]:
+        """Balanced error in % of wells, by the splits of `errors`; NaN if unknown.
+
+        Older versions lack it, and so do data without wells of one class.
+        """
+        return {split: self.tag_number(f"{_WELL_ERROR}{split}") for split in self.errors}
+
+    @property
     def left_out_error(self) -> float:
         """Balanced error in % on Training, each plate predicted by a fit without it."""
         return self.tag_number("left_out_error")
+
+    @property
+    def left_out_well_error(self) -> float:
+        """`left_out_error` of wells; NaN if unknown."""
+        return self.tag_number("left_out_well_error")
 
     @property
     def adapted(self) -> Adapted | None:
@@ -122,8 +135,11 @@ class Version:
             "dataset_digest": tags.get("dataset_digest"),
             "simulated": self.model.simulated,
             "left_out_error": _known(self.left_out_error),
+            "left_out_by": self.model.tags.get(LEFT_OUT_BY),
+            "left_out_well_error": _known(self.left_out_well_error),
             "cv_error": _known(self.tag_number("cv_error")),
             "errors": {split: _known(error) for split, error in self.errors.items()},
+            "well_errors": {split: _known(error) for split, error in self.well_errors.items()},
             "package_version": self.package_version or None,
             "fits": self.fits,
             "made": self.made.isoformat(timespec="seconds"),
@@ -168,6 +184,15 @@ class Details:
         tagged = {s: (error, math.nan, math.nan) for s, error in self.version.errors.items()}
         return tagged | {s: (e.balanced_error, *e.interval) for s, e in self.evaluations.items()}
 
+    @property
+    def well_errors(self) -> dict[str, float]:
+        """Balanced error in % of wells by split; NaN if unknown.
+
+        The run of an older version, whose tags lack it, still tells it.
+        """
+        told = {split: e.well_error for split, e in self.evaluations.items()}
+        return self.version.well_errors | told
+
     def as_dict(self) -> dict[str, Any]:
         """Return everything, JSON-ready, NaN as None."""
         tags, model = self.version.model.tags, self.version.model
@@ -177,6 +202,7 @@ class Details:
                 split: dict(zip(bounds, map(_known, figures), strict=True))
                 for split, figures in self.intervals.items()
             },
+            "well_errors": {split: _known(error) for split, error in self.well_errors.items()},
             "training_cells": _known(self.version.tag_number("training_cells")),
             "training_classes": self.version.classes or None,
             "representation": tags.get("representation"),

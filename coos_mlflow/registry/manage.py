@@ -26,6 +26,7 @@ from coos_mlflow.registry.inspect import (
     versions_of,
 )
 from coos_mlflow.registry.pins import pin, unpin
+from coos_mlflow.registry.ranking import ADAPTED_FROM
 from coos_mlflow.registry.runs import first_line
 
 _ALIAS = re.compile(r"(?!(?i:latest|v\d+)$)[A-Za-z0-9_-]{1,200}")
@@ -188,7 +189,7 @@ def prunable_version(asked: str) -> Version:
 
 def _is_own(version: Version, alias: str) -> bool:
     """Whether an alias is that of the plate to which a version was adapted."""
-    return versions.ADAPTED_FROM in version.model.tags and alias.startswith(ALIAS)
+    return ADAPTED_FROM in version.model.tags and alias.startswith(ALIAS)
 
 
 def delete(version: Version, *, with_run: bool = False) -> Pruned:

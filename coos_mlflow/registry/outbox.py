@@ -41,6 +41,7 @@ from coos_mlflow.registry.artifacts import (
     resolved_path,
 )
 from coos_mlflow.registry.notes import NOTE, for_page
+from coos_mlflow.registry.ranking import ADAPTED_FROM
 from coos_mlflow.registry.results import Results, results_in
 from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import (
@@ -323,7 +324,7 @@ def register(pending: PendingModel) -> versions.ModelRef:
             uri = pending.logged() or _log(pending)
             model = versions.register(name, uri, facts["tags"])
         versions.describe(model, for_page(pending.card, CARD))
-        if versions.ADAPTED_FROM in facts["tags"]:
+        if ADAPTED_FROM in facts["tags"]:
             model = give_alias(model)
         else:
             versions.update_champion(name)

@@ -22,7 +22,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from coos_mlflow.errors import RegistryError, without_passwords
 from coos_mlflow.registry.pins import pins
-from coos_mlflow.registry.ranking import rank_key
+from coos_mlflow.registry.ranking import ADAPTED_FROM, best_of, rank_key
 from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import first_line
 
@@ -31,8 +31,8 @@ CHAMPION = "champion"
 DIGEST = "bundle_sha256"
 """Tag of a version with the digest of its bundle."""
 
-ADAPTED_FROM = "adapted_from"
-"""Tag of a version that was adapted to one plate: the number of the version that it came from."""
+BEST = "best"
+"""Name of the best model of COOS-7; those of other data sets have the prefix of their models."""
 
 _LOOKS = 50
 """Attempts at setting aliases before an error says that another process moves them back."""
@@ -44,6 +44,7 @@ _LOGGED_ID = re.compile(r"m-[0-9a-f]{32}")
 _NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 """MLflow's error codes for a model or version that does not exist, and for such an alias."""
 
+_BEST = re.compile(rf"(?P<prefix>([^@/:]+\.)?){BEST}")
 _SHORT = re.compile(r"(?P<name>[^@/:]+)(@(?P<alias>[^@/:]+)|/(?P<version>\d+))?")
 
 
@@ -156,7 +157,9 @@ def is_logged(uri: str) -> bool:
 def resolve(asked: str) -> ModelRef:
     """Find the version meant by ``name``, ``name@alias``, ``name/3`` or ``models:/...``.
 
-    A bare name means its champion.
+    A bare name means its champion. ``best`` means the best champion of all models
+    (`coos_mlflow.registry.ranking.best_of`), and ``lab.best`` that of another data set. A model
+    that is registered under such a name comes first.
 
     Raises
     ------
@@ -182,8 +185,37 @@ def resolve(asked: str) -> ModelRef:
         with registry_errors():
             if error.error_code not in _NOT_THERE:
                 raise
+            if best := _BEST.fullmatch(asked.removeprefix(LOGGED)):
+                return _best_across(best["prefix"])
             raise RegistryError(_what_is_there(name, asked, alias)) from error
     return model_ref(version, alias)
+
+
+def _best_across(prefix: str) -> ModelRef:
+    """Return the best champion of the data set whose models have a prefix.
+
+    Raises
+    ------
+    RegistryError
+        When none of them can be compared; the message lists the best of other data sets.
+    """
+    best = best_of(_champions())
+    if prefix in best:
+        return best[prefix]
+    there = ", ".join(f"{name}{BEST} ({model.name})" for name, model in sorted(best.items()))
+    raise RegistryError(
+        f"{prefix}{BEST} found, but {registry_uri()} has no champion of that data set with an "
+        "error on left-out plates that can be compared; there is "
+        f"{there or 'none of other data sets'}."
+    )
+
+
+def _champions() -> Iterator[ModelRef]:
+    """Yield the champion of each model."""
+    for model in registered_models():
+        if CHAMPION in model.aliases:
+            found = MlflowClient().get_model_version_by_alias(model.name, CHAMPION)
+            yield model_ref(found, CHAMPION)
 
 
 def find_version(name: str, fingerprint: str) -> ModelRef | None:
@@ -271,7 +303,8 @@ def update_champion(name: str) -> ModelRef:
     2. more classes;
     3. more Training cells;
     4. a newer release series of this package, since it refuses models of older ones;
-    5. a lower cross-validation error on Training that leaves out whole plates, which does not
+    5. an error on plates whose labels nothing has seen (`ranking.is_comparable`), then others;
+    6. a lower cross-validation error on Training that leaves out whole plates, which does not
        depend on the protocol's folds.
 
     No test split is used. A pinned alias goes to the version that it is pinned to. The model gets

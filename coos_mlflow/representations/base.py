@@ -75,6 +75,9 @@ class Representation(ABC):
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     """Parameters of the presets "paper" and "quick" that differ from the class's defaults."""
 
+    variants: ClassVar[tuple[dict[str, Any], ...]] = ()
+    """Settings of further rows of `coos generalise`; each gives another `name` and `title`."""
+
     trainable: ClassVar[bool] = False
     """Whether `fit` trains anything."""
 

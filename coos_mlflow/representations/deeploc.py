@@ -12,44 +12,38 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from sklearn.metrics import confusion_matrix
-from sklearn.model_selection import train_test_split
-from torch.nn.functional import cross_entropy
 
-from coos_mlflow.errors import DataError
-from coos_mlflow.metrics import balanced_error
-from coos_mlflow.plates.dataset import UNLABELLED
 from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.representations.base import PROBABILITIES, VALIDATION_ERROR, Range, Seed
 from coos_mlflow.representations.nn.adam import TensorFlowAdam
+from coos_mlflow.representations.nn.classification import (
+    CROPS,
+    MICROSCOPE,
+    Augmentation,
+    Classification,
+    Division,
+    Unit,
+    divided,
+)
 from coos_mlflow.representations.nn.deeploc_network import (
     FULLY_CONNECTED,
     DeepLocNetwork,
-    augmented,
     averaged_outputs,
+    evaluation_crops,
     stretch,
 )
 from coos_mlflow.representations.nn.networked import Count, NetworkRepresentation, Rate, Width
-from coos_mlflow.representations.nn.networks import Tensors, best_device, same_pixels, scaled
+from coos_mlflow.representations.nn.networks import Tensors, best_device, scaled
 from coos_mlflow.representations.nn.precision import Precision
-from coos_mlflow.representations.nn.training import Plan, TrainingContext, TrainingTask, train
+from coos_mlflow.representations.nn.training import Plan, TrainingContext, train
 
 FC2 = "fc2"
-
-HELD_OUT = 0.2
-"""Share of Training that chooses the iteration (Lu et al. 2019, section 3.1)."""
 
 MIN_BATCH = 2
 """Batch normalisation needs a variance, which one cell does not have."""
 
-_VALIDATION_BATCH = 64
-"""Cells of 64 pixels validated at once (`same_pixels`)."""
-
 _HELD_OUT = "held_out"
 """Name of the tensor of held-out rows in the file of weights."""
-
-_BLOCK = 1024
-"""Cells of 64 pixels stretched at once (`same_pixels`): copies need several times their memory."""
 
 
 class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
@@ -74,11 +68,15 @@ class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
         Seed of the weights, the split 80/20, the batches and the augmentation.
     precision : str
         Precision of training: "auto", "fp32" or "bf16". `prepare` sets that of inference.
+    augment : {"crops", "microscope"}
+        DeepLoc's random crops, or `coos_mlflow.representations.nn.microscope`.
+    hold_out : {"cells", "plates"}
+        What chooses the iteration: a fifth of the cells of each class, or whole plates.
     """
 
     key = "deeploc"
     version = "2"
-    title = "DeepLoc"
+    title: str = "DeepLoc"
     layers = (FC2,)
     layer_titles: ClassVar[dict[str, str]] = {FC2: "FC2"}
     trainable = True
@@ -86,6 +84,7 @@ class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
     packages = ("numba", "safetensors", "torch")
     file = "deeploc.safetensors"
     extra_tensors = (_HELD_OUT,)
+    variants = ({"augment": MICROSCOPE, "hold_out": "plates"},)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {
             "width": 0.25,
@@ -108,6 +107,8 @@ class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
         crops: Literal[1, 5] = 5,
         seed: Seed = 0,
         precision: Precision = "auto",
+        augment: Augmentation = "crops",
+        hold_out: Unit = "cells",
     ):
         super().__init__()
         self.width = width
@@ -120,6 +121,15 @@ class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
         self.crops = crops
         self.seed = seed
         self.precision = precision
+        self.augment = augment
+        self.hold_out = hold_out
+        if augment != CROPS:
+            self.title = f"DeepLoc, {augment}"
+
+    @property
+    def name(self) -> str:
+        """The key, with "-microscope" for that augmentation, which is not the paper's DeepLoc."""
+        return self.key if self.augment == CROPS else f"{self.key}-{self.augment}"
 
     def params(self) -> dict[str, Any]:
         """Return the settings of the network and its training."""
@@ -146,14 +156,12 @@ class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
         if result.error is not None:
             self._facts[VALIDATION_ERROR] = result.error
 
-    def training_task(self, training: CellBatch, device: torch.device) -> TrainingTask:
+    def training_task(self, training: CellBatch, device: torch.device) -> Classification:
         """Return the task of classifying 80 % of the labelled cells of Training."""
-        if training.labels is None:
-            raise DataError("DeepLoc is trained on labels, and these cells have none.")
-        fitted, held_out = _split(training.labels, self.seed)
-        others = np.setdiff1d(np.arange(len(training)), fitted)
+        division = divided(self.title, training, self.hold_out, self.seed)
+        others = np.setdiff1d(np.arange(len(training)), division.fitted)
         self._extra_tensors = {_HELD_OUT: torch.from_numpy(others)}
-        return _Classification(self, training, fitted, held_out, device)
+        return _Classification(self, training, division, device)
 
     def held_out(self, n_cells: int) -> np.ndarray:
         """Return the cells of Training that no weight was fitted to, as a mask (n_cells,).
@@ -182,32 +190,24 @@ class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
         return DeepLocNetwork(crop, n_classes, self.width, self.seed)
 
 
-class _Classification(TrainingTask):
-    """Cross-entropy on augmented crops of the fitted cells; balanced error of the held-out ones."""
+class _Classification(Classification):
+    """DeepLoc's optimiser, and its answer over several crops."""
 
     network: DeepLocNetwork
 
     def __init__(
-        self,
-        settings: DeepLoc,
-        cells: CellBatch,
-        fitted: np.ndarray,
-        held_out: np.ndarray,
-        device: torch.device,
+        self, settings: DeepLoc, training: CellBatch, division: Division, device: torch.device
     ):
         self.settings = settings
-        self.network = settings._build()
-        self.n_cells = len(fitted)
-        # All of Training stays on the device: 1.4 GB for the 41,456 cells of COOS-7.
-        # Channels last: `augmented` then gathers whole pixels.
-        channels, height, width = settings.dataset.cell_shape
-        self._images = torch.empty((len(fitted), height, width, channels), device=device)
-        _stretch_into(self._images.permute(0, 3, 1, 2), cells.images, fitted)
-        self._held_out_images = torch.empty((len(held_out), channels, height, width), device=device)
-        _stretch_into(self._held_out_images, cells.images, held_out)
-        labels = np.asarray(cells.labels, np.int64)
-        self._labels = torch.from_numpy(labels[fitted]).to(device)
-        self._held_out_labels = labels[held_out]
+        super().__init__(
+            settings._build(),
+            training,
+            division,
+            settings.dataset.n_classes,
+            device,
+            augment=settings.augment,
+            pixel_size=settings.dataset.pixel_size,
+        )
 
     def optimiser(self) -> torch.optim.Optimizer:
         return TensorFlowAdam(self.network.parameters(), self.settings.learning_rate)
@@ -216,49 +216,11 @@ class _Classification(TrainingTask):
         steps = iteration // self.settings.decay_every
         return self.settings.learning_rate * self.settings.decay**steps
 
-    def draw(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
-        chosen = torch.from_numpy(rows).to(self._labels.device, non_blocking=True)
-        return augmented(self._images, rows, rng), self._labels[chosen]
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        return averaged_outputs(self.network, images, self.settings.crops)[0]
 
-    def loss(self, *drawn: torch.Tensor) -> torch.Tensor:
-        crops, labels = drawn
-        logits, _ = self.network(crops)
-        return cross_entropy(logits.float(), labels)
-
-    def validation_error(self) -> float:
-        batch = same_pixels(_VALIDATION_BATCH, self._held_out_images.shape)
-        parts = [
-            averaged_outputs(self.network, block, self.settings.crops)[0].argmax(dim=1).cpu()
-            for block in self._held_out_images.split(batch)
-        ]
-        classes = range(self.settings.dataset.n_classes)
-        predicted = torch.cat(parts).numpy()
-        counts = confusion_matrix(self._held_out_labels, predicted, labels=classes)
-        return float(balanced_error(counts))
-
-
-def _stretch_into(target: torch.Tensor, images: np.ndarray, rows: np.ndarray) -> None:
-    """Write the stretched cells `rows` to a tensor (len(rows), 2, crop, crop), block by block."""
-    size = same_pixels(_BLOCK, images.shape)
-    for start in range(0, len(rows), size):
-        block = stretch(images[rows[start : start + size]])
-        target[start : start + size] = torch.from_numpy(block)
-
-
-def _split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sorted rows to fit on and to hold out, 80 % and 20 % of each class."""
-    rows = np.flatnonzero(labels != UNLABELLED)
-    classes = labels[rows]
-    try:
-        fitted, held_out = train_test_split(
-            rows, test_size=HELD_OUT, stratify=classes, random_state=seed
-        )
-    except ValueError as error:
-        raise DataError(
-            f"Training holds {len(rows)} labelled cells of {len(np.unique(classes))} classes, "
-            "too few to keep a fifth of each class for validation; label more of the rare ones."
-        ) from error
-    return np.sort(fitted), np.sort(held_out)
+    def cropped(self, images: torch.Tensor) -> torch.Tensor:
+        return evaluation_crops(images, 1)[0]
 
 
 REPRESENTATION = DeepLoc

@@ -79,6 +79,7 @@ def _row(split: str, dataset: Dataset, evaluation: Evaluation) -> dict[str, Any]
     return {
         "title": dataset.title(split),
         "error": evaluation.balanced_error,
+        "well_error": "-" if math.isnan(evaluation.well_error) else f"{evaluation.well_error:.1f}",
         "interval": "-" if math.isnan(low) else f"{low:.1f} to {high:.1f}",
         "cells": f"{evaluation.n_cells:,}",
         "meaning": dataset.by_split[split].meaning or "-",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 
 from coos_mlflow._utils.cache import make_cache_home
 from coos_mlflow.classifiers.fit import (
@@ -96,8 +98,7 @@ def fit_row(
     """Return the fitted classifier, probabilities (n, classes) by split, and metrics of time."""
     if kind == OWN:
         fitted = Fitted(None, {}, inputs.representation.training_summary[VALIDATION_ERROR])
-        own = inputs.layer(PROBABILITIES)
-        return fitted, {split: p.astype(np.float64) for split, p in own.items()}, {}
+        return fitted, predict(None, layer, inputs), {}
     training, features = inputs.annotations[TRAINING], inputs.layer(layer)
     rows = inputs.labelled
     start = time.perf_counter()
@@ -110,13 +111,35 @@ def fit_row(
         journal=_journal(fingerprint),
     )
     seconds = {"seconds_fit": time.perf_counter() - start}
-    assert fitted.pipeline is not None
+    return fitted, predict(fitted.pipeline, layer, inputs), seconds
+
+
+def predict(pipeline: Pipeline | None, layer: str, inputs: TrainingInputs) -> dict[str, np.ndarray]:
+    """Return class probabilities (n, classes) by split, float64.
+
+    Parameters
+    ----------
+    pipeline : Pipeline or None
+        Fitted on the layer; None where the representation classifies by itself.
+    """
+    if pipeline is None:
+        return {split: p.astype(np.float64) for split, p in inputs.layer(PROBABILITIES).items()}
     n = inputs.data.dataset.n_classes
-    probabilities = {
-        split: class_probabilities(fitted.pipeline, X, n, inputs.places(split))
-        for split, X in features.items()
+    return {
+        split: class_probabilities(pipeline, X, n, inputs.places(split))
+        for split, X in inputs.layer(layer).items()
     }
-    return fitted, probabilities, seconds
+
+
+def evaluations_of(
+    probabilities: dict[str, np.ndarray], inputs: TrainingInputs
+) -> dict[str, Evaluation]:
+    """Compare probabilities with the labels of their splits."""
+    n = inputs.data.dataset.n_classes
+    return {
+        split: evaluate(a.labels, probabilities[split].argmax(axis=1), a.plates, a.wells, n)
+        for split, a in inputs.annotations.items()
+    }
 
 
 def _journal(fingerprint: str) -> Path:
@@ -124,29 +147,63 @@ def _journal(fingerprint: str) -> Path:
     return make_cache_home() / "searches" / f"{fingerprint}.jsonl"
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Predictions of Training by fits without the cell's plate. No other split is read.
+
+    Parameters
+    ----------
+    probabilities : ndarray of float64, shape (cells of Training, classes)
+    evaluation : Evaluation
+        Of `TrainingInputs.held_out` alone.
+    by : str
+        The unit that is left out, `Reference.training_predictions`.
+    """
+
+    probabilities: np.ndarray
+    evaluation: Evaluation
+    by: str
+
+
+def leave_out(
+    layer: str, kind: str, fitted: Fitted, own: np.ndarray, inputs: TrainingInputs
+) -> LeftOut:
+    """Predict the cells of Training by fits without their plates.
+
+    Parameters
+    ----------
+    layer, kind : str
+    fitted : Fitted
+    own : ndarray of float64, shape (cells of Training, classes)
+        What the row itself predicts of Training. A network that classifies by itself is not
+        trained again, so that its own predictions of held-out cells count.
+    inputs : TrainingInputs
+    """
+    training, held_out = inputs.annotations[TRAINING], inputs.held_out
+    left_out = _left_out(kind, fitted, own, inputs.layer(layer)[TRAINING], inputs)
+    evaluation = evaluate(
+        training.labels[held_out],
+        left_out[held_out].argmax(axis=1),
+        training.plates[held_out],
+        training.wells[held_out],
+        inputs.data.dataset.n_classes,
+    )
+    return LeftOut(left_out, evaluation, _training_predictions(fitted, inputs))
+
+
 def build_reference(
     layer: str,
     kind: str,
     fitted: Fitted,
+    left_out: LeftOut,
     probabilities: dict[str, np.ndarray],
     evaluations: dict[str, Evaluation],
     inputs: TrainingInputs,
 ) -> Reference:
     """Return the reference of a version; Training is predicted by fits without the cell's plate."""
-    training, features = inputs.annotations[TRAINING], inputs.layer(layer)
-    held_out = inputs.held_out
-    n_classes = inputs.data.dataset.n_classes
-    left_out = _left_out(kind, fitted, probabilities[TRAINING], features[TRAINING], inputs)
-    evaluations = evaluations | {
-        TRAINING: evaluate(
-            training.labels[held_out],
-            left_out[held_out].argmax(axis=1),
-            training.plates[held_out],
-            training.wells[held_out],
-            n_classes,
-        )
-    }
-    probabilities = probabilities | {TRAINING: left_out}
+    features = inputs.layer(layer)
+    evaluations = evaluations | {TRAINING: left_out.evaluation}
+    probabilities = probabilities | {TRAINING: left_out.probabilities}
     alone = _alone(kind, fitted, features, inputs)
     return collect(
         inputs.data,
@@ -158,8 +215,8 @@ def build_reference(
         inputs.raw,
         confusions={split: e.confusion for split, e in evaluations.items()},
         errors={split: e.balanced_error for split, e in evaluations.items()},
-        held_out=held_out,
-        training_predictions=_training_predictions(fitted, inputs),
+        held_out=inputs.held_out,
+        training_predictions=left_out.by,
     )
 
 
@@ -205,8 +262,11 @@ def _alone(
 
 def _training_predictions(fitted: Fitted, inputs: TrainingInputs) -> str:
     """Return the unit that the predictions of Training leave out; see `Reference`."""
-    if fitted.pipeline is None:
+    plates, held_out = inputs.annotations[TRAINING].plates, inputs.held_out
+    taught = inputs.labelled & ~held_out  # cells whose labels the representation was trained on
+    if np.isin(plates[held_out], plates[taught]).any():
         return "cells"
-    if len(np.unique(inputs.annotations[TRAINING].plates)) < 2:
+    if fitted.pipeline is not None and len(np.unique(plates)) < 2:
         return "folds"
-    return "network" if inputs.representation.trainable else "plates"
+    unseen = taught.any() or not inputs.representation.trainable
+    return "plates" if unseen else "network"

@@ -26,7 +26,7 @@ from coos_mlflow.classifiers.protocol import AUTO, PRESETS, Protocol, check_prot
 from coos_mlflow.drift.assessment import Assessor
 from coos_mlflow.drift.reference import SCHEMA_VERSION as REFERENCE_VERSION
 from coos_mlflow.errors import DataError, RegistryError, UnusableCellsError
-from coos_mlflow.metrics import Evaluation, evaluate
+from coos_mlflow.metrics import Evaluation
 from coos_mlflow.model import bundle as bundles
 from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.plates.schema import UNLABELLED
@@ -34,6 +34,7 @@ from coos_mlflow.plates.splits import TrainingData
 from coos_mlflow.registry import outbox, versions
 from coos_mlflow.registry.artifacts import CARD, log_data, read_evaluations, requirements
 from coos_mlflow.registry.notes import NOTE, for_page
+from coos_mlflow.registry.ranking import LEFT_OUT_BY
 from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.registry.runs import log_new_params, prepare_store, run, training_experiment
 from coos_mlflow.reports.plate.markdown import render_markdown
@@ -45,10 +46,13 @@ from coos_mlflow.training.network import train_or_restore
 from coos_mlflow.training.row import (
     KIND_TITLES,
     OWN,
+    LeftOut,
     TrainingInputs,
     build_reference,
+    evaluations_of,
     fit_row,
     kinds_of,
+    leave_out,
     paper_kinds_of,
 )
 
@@ -337,18 +341,18 @@ def _fit(spec: _RowSpec, tags: dict[str, Any], fingerprint: str) -> outbox.Pendi
         spec.layer, spec.kind, inputs, spec.protocol, fingerprint
     )
     dataset = inputs.data.dataset
-    n = dataset.n_classes
-    evaluations = {
-        split: evaluate(a.labels, probabilities[split].argmax(axis=1), a.plates, a.wells, n)
-        for split, a in inputs.annotations.items()
-    }
-    reference = build_reference(spec.layer, spec.kind, fitted, probabilities, evaluations, inputs)
-    errors = {"cv_error": fitted.cv_error, "left_out_error": reference.errors[TRAINING]}
+    evaluations = evaluations_of(probabilities, inputs)
+    left_out = leave_out(spec.layer, spec.kind, fitted, probabilities[TRAINING], inputs)
+    reference = build_reference(
+        spec.layer, spec.kind, fitted, left_out, probabilities, evaluations, inputs
+    )
+    errors = {"cv_error": fitted.cv_error, "left_out_error": left_out.evaluation.balanced_error}
+    errors |= _known({"left_out_well_error": left_out.evaluation.well_error})
     metrics = errors | seconds | {"seconds_features": inputs.seconds}
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / bundles.ARTIFACT
         digest = bundles.save(bundle, inputs.representation, spec.layer, fitted.pipeline, reference)
-        version_tags = _version_tags(spec, errors, evaluations) | {
+        version_tags = _version_tags(spec, errors, evaluations, left_out) | {
             "fingerprint": fingerprint,
             versions.DIGEST: digest,
         }
@@ -395,16 +399,21 @@ def _run_facts(spec: _RowSpec, fitted: Fitted) -> dict[str, Any]:
 
 
 def _version_tags(
-    spec: _RowSpec, errors: dict[str, float], evaluations: dict[str, Evaluation]
+    spec: _RowSpec,
+    errors: dict[str, float],
+    evaluations: dict[str, Evaluation],
+    left_out: LeftOut,
 ) -> dict[str, Any]:
     """Return the tags of a version, those that are read most first, as MLflow lists them."""
     labels = spec.inputs.annotations[TRAINING].labels
     labels = labels[labels != UNLABELLED]
-    all_errors = {f"error_{split}": e.balanced_error for split, e in evaluations.items()} | errors
+    cells = {f"error_{split}": e.balanced_error for split, e in evaluations.items()}
+    wells = _known({f"well_error_{split}": e.well_error for split, e in evaluations.items()})
     return {
         "layer": spec.layer,
         "classifier": spec.kind,
-        **{name: f"{error:.6g}" for name, error in all_errors.items()},
+        **{name: f"{error:.6g}" for name, error in (cells | errors | wells).items()},
+        LEFT_OUT_BY: left_out.by,
         "splits": ",".join(evaluations),
         "training_cells": len(labels),
         "training_classes": len(np.unique(labels)),
@@ -412,6 +421,11 @@ def _version_tags(
         "package_version": __version__,
         "dataset_digest": spec.inputs.data.digest,
     }
+
+
+def _known(errors: dict[str, float]) -> dict[str, float]:
+    """Leave out errors of wells where no well holds one class alone."""
+    return {name: error for name, error in errors.items() if not np.isnan(error)}
 
 
 def _all_params(protocol: Protocol, representation: Representation) -> dict[str, Any]:

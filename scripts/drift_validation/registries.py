@@ -8,13 +8,19 @@ from pathlib import Path
 
 from coos_mlflow._utils.files import new_folder
 from coos_mlflow.classifiers.protocol import PRESETS, Protocol
-from coos_mlflow.metrics import evaluate
 from coos_mlflow.model import bundle
 from coos_mlflow.model.cell_model import CellModel
+from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.plates.splits import find_data
 from coos_mlflow.representations import create
 from coos_mlflow.simulate import simulate_dataset
-from coos_mlflow.training.row import TrainingInputs, build_reference, fit_row
+from coos_mlflow.training.row import (
+    TrainingInputs,
+    build_reference,
+    evaluations_of,
+    fit_row,
+    leave_out,
+)
 from drift_validation import digests
 from drift_validation.seeds import Seeds
 from drift_validation.sizes import Size
@@ -129,17 +135,9 @@ def trained(inputs: TrainingInputs, kind: str, name: str) -> CellModel:
     """
     layer = inputs.representation.layers[-1]
     fitted, probabilities, _ = fit_row(layer, kind, inputs, Protocol(**PRESETS["quick"]), name)
-    evaluations = {
-        split: evaluate(
-            own.labels,
-            probabilities[split].argmax(axis=1),
-            own.plates,
-            own.wells,
-            inputs.data.dataset.n_classes,
-        )
-        for split, own in inputs.annotations.items()
-    }
-    reference = build_reference(layer, kind, fitted, probabilities, evaluations, inputs)
+    evaluations = evaluations_of(probabilities, inputs)
+    left_out = leave_out(layer, kind, fitted, probabilities[TRAINING], inputs)
+    reference = build_reference(layer, kind, fitted, left_out, probabilities, evaluations, inputs)
     return CellModel(inputs.representation, layer, fitted.pipeline, reference)
 
 

@@ -5,19 +5,17 @@ import json
 import numpy as np
 import pytest
 import skops.io
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
 from coos_mlflow.classifiers import fit as classifiers
-from coos_mlflow.classifiers.fit import Places, build_pipeline, fit, left_out_plates
+from coos_mlflow.classifiers.fit import Places, build_pipeline, fit
 from coos_mlflow.classifiers.forest_search import FOREST_GRID, SEARCHES
 from coos_mlflow.classifiers.kinds import kinds
 from coos_mlflow.classifiers.protocol import Protocol
 from coos_mlflow.errors import DataError
-from coos_mlflow.simulate.coos7_layout import plan_dataset
+from coos_mlflow.plates.folds import left_out_plates
 
 QUICK = Protocol(search_samples=2, cv_folds=2)
 
@@ -118,43 +116,6 @@ def test_left_out_predictions_never_come_from_the_cells_own_plate(kind):
     found = classifiers.left_out_probabilities(kind, pipeline, X, y, places, 4)
     assert (found[np.arange(80), y] == 0).all()
     np.testing.assert_allclose(found.sum(axis=1), 1)
-
-
-layouts = st.dictionaries(
-    st.text("0123456789", min_size=1, max_size=3),
-    st.sets(st.integers(0, 6), min_size=1, max_size=7),
-    min_size=2,
-    max_size=25,
-)
-
-
-@given(layouts)
-def test_folds_of_plates_leave_out_one_plate_of_a_class(layout):
-    y = np.array([label for classes in layout.values() for label in sorted(classes)])
-    plates = np.array([plate for plate, classes in layout.items() for _ in classes])
-    folds = left_out_plates(y, plates)
-    held_once = np.concatenate([held for _, held in folds])
-    np.testing.assert_array_equal(np.sort(held_once), np.arange(len(y)))
-    for fitted, held in folds:
-        np.testing.assert_array_equal(np.sort(np.r_[fitted, held]), np.arange(len(y)))
-        assert not set(plates[fitted]) & set(plates[held])
-        assert len(set(y[held])) == len(held)  # a cell a class and plate: no two of a class
-        if len(set(plates[held])) > 1:
-            assert set(y[held]) <= set(y[fitted])
-
-
-def test_the_plates_of_coos7_make_few_folds():
-    """Four plates a class, each of one or two classes."""
-    plans = [p for p in plan_dataset(1.0, 0) if "training" in p.cells]
-    y, plates = np.array([p.label for p in plans]), np.array([p.plate for p in plans])
-    assert len(np.unique(plates)) == 20
-    assert 4 <= len(left_out_plates(y, plates)) <= 6
-
-
-def test_plates_that_hold_every_class_are_left_out_one_by_one(blobs):
-    _, y, places = blobs
-    folds = left_out_plates(y, places.plates)
-    assert [set(places.plates[held]) for _, held in folds] == [{str(plate)} for plate in range(8)]
 
 
 @pytest.mark.parametrize("kind", kinds())

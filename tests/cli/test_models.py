@@ -109,6 +109,17 @@ def test_the_champions_with_their_errors(trained, invoke):
         assert f" {error:.1f} " in line
 
 
+def test_the_best_champion_is_marked(trained, invoke):
+    text = invoke("list")
+    left_out = {row.model.name: float(row.model.tags["left_out_error"]) for row in trained.rows}
+    best = min(left_out, key=left_out.__getitem__)
+    assert lines_with(text, " v1 *") == lines_with(text, f"{best} v1")
+    assert f"* best is {best}: the lowest error on left-out Training plates." in text
+    listed = [json.loads(line) for line in invoke("list", "--json").splitlines()]
+    assert [one["name"] for one in listed if one["best"]] == [best]
+    assert invoke("show", "best") == invoke("show", best)
+
+
 def test_champions_of_several_data_sets_have_tables_of_their_own(put, invoke, store):
     put(error_training=1, error_test1=2, error_test2=3)
     versions.update_champion(NAME)

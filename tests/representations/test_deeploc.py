@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from coos_mlflow.errors import DataError, RegistryError
 from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.plates.schema import CellBatch
-from coos_mlflow.representations import create, deeploc
+from coos_mlflow.representations import create
+from coos_mlflow.representations.nn import classification
 from coos_mlflow.representations.nn.deeploc_network import (
     DeepLocNetwork,
     augmented,
@@ -264,9 +265,9 @@ def test_the_extreme_settings_can_be_trained(training, tmp_path):
 
 def test_cells_are_stretched_some_at_a_time_and_land_where_they_belong(training, monkeypatch):
     seen = []
-    monkeypatch.setattr(deeploc, "_BLOCK", 50)
+    monkeypatch.setattr(classification, "_BLOCK", 50)
     monkeypatch.setattr(
-        deeploc, "stretch", lambda images: seen.append(len(images)) or stretch(images)
+        classification, "stretch", lambda images: seen.append(len(images)) or stretch(images)
     )
     made = create("deeploc", **SMALL)
     task = made.training_task(training, torch.device("cpu"))

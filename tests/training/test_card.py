@@ -75,7 +75,7 @@ def test_it_gives_error_interval_and_cells_of_each_split():
     for row, split in zip(rows, coos7().splits, strict=True):
         cells = [cell.strip() for cell in row.strip("|").split("|")]
         expected = [split.name, split.meaning, f"{error.balanced_error:.1f}"]
-        assert cells == [*expected, f"{low:.1f} to {high:.1f}", "140"]
+        assert cells == [*expected, f"{low:.1f} to {high:.1f}", "-", "140"]
     assert "the error is 12.3 %" in " ".join(text.split())
 
 

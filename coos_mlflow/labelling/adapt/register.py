@@ -21,6 +21,7 @@ from coos_mlflow.model import bundle as bundles
 from coos_mlflow.model.correction import Correction
 from coos_mlflow.registry import adapted, outbox, versions
 from coos_mlflow.registry.artifacts import CARD, requirements
+from coos_mlflow.registry.ranking import ADAPTED_FROM
 from coos_mlflow.registry.retry import with_retry
 from coos_mlflow.reports.plate.markdown import render_markdown
 from coos_mlflow.reports.plate.wording import without_controls
@@ -154,7 +155,7 @@ def _facts(
     parent, model = scorer.model, scorer.cell_model
     representation, reference = model.representation, model.reference
     lineage = {
-        versions.ADAPTED_FROM: parent.version,
+        ADAPTED_FROM: parent.version,
         adapted.PLATE: plate.name,
         adapted.SHA256: sha256,
         adapted.LABELS: n_labels,

@@ -40,7 +40,7 @@ class RectifiedConvolution(nn.Conv2d):
 
 
 class FusedConvolution(nn.Module):
-    """A convolution and its ReLU in one pass, with weights of fixed precision.
+    """A convolution and its ReLU, if any, in one pass, with weights of fixed precision.
 
     Parameters
     ----------
@@ -48,10 +48,13 @@ class FusedConvolution(nn.Module):
         Its weights are copied.
     dtype : torch.dtype
         Dtype of weights and activations; inputs are cast to it.
+    rectified : bool
+        Whether a ReLU follows.
     """
 
-    def __init__(self, convolution: nn.Conv2d, dtype: torch.dtype) -> None:
+    def __init__(self, convolution: nn.Conv2d, dtype: torch.dtype, rectified: bool = True) -> None:
         super().__init__()
+        self.rectified = rectified
         weight = convolution.weight.detach()
         self.split = dtype == torch.bfloat16 and weight.shape[1] <= MAX_SPLIT_CHANNELS
         if self.split:
@@ -80,16 +83,18 @@ class FusedConvolution(nn.Module):
         if not _fuses(self.weight):
             padding, stride, dilation, groups = self.window
             bias = self.bias.to(images.dtype)
-            return functional.conv2d(
+            outputs = functional.conv2d(
                 images, self.weight, bias, stride, padding, dilation, groups
-            ).relu_()
+            )
+            return outputs.relu_() if self.rectified else outputs
         if self._reordered_weight is None:
             # oneDNN's own memory layout, computed at the first batch for its shape.
             self._reordered_weight = torch.ops.mkldnn._reorder_convolution_weight(
                 self.weight, *self.window, list(images.shape)
             )
+        after = "relu" if self.rectified else "none"
         return torch.ops.mkldnn._convolution_pointwise(
-            images, self._reordered_weight, self.bias, *self.window, "relu", [], ""
+            images, self._reordered_weight, self.bias, *self.window, after, [], ""
         )
 
 
@@ -158,8 +163,8 @@ def inference_network(network: Network, bf16: bool) -> Network:
     Parameters
     ----------
     network : nn.Module
-        Its convolutions are followed by batch normalisation and ReLU in an `nn.Sequential`, or are
-        `RectifiedConvolution`.
+        Its convolutions are followed by batch normalisation, and perhaps ReLU, in an
+        `nn.Sequential`, or are `RectifiedConvolution`.
     bf16 : bool
         Compute convolutions in bfloat16; all other layers stay in single precision.
     """
@@ -172,6 +177,8 @@ def inference_network(network: Network, bf16: bool) -> Network:
             for name, child in list(module.named_children()):
                 if isinstance(child, RectifiedConvolution):
                     setattr(module, name, FusedConvolution(child, dtype))
+                elif isinstance(child, nn.Linear):
+                    setattr(module, name, SingleThreadLinear(child))
     return fast
 
 
@@ -182,6 +189,8 @@ def _fold(layers: nn.Sequential, dtype: torch.dtype) -> None:
             layers[i] = SingleThreadLinear(fuse_linear_bn_eval(layer, norm))
             layers[i + 1] = nn.Identity()
         elif isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            assert isinstance(layers[i + 2], nn.ReLU)
-            layers[i] = FusedConvolution(fuse_conv_bn_eval(layer, norm), dtype)
-            layers[i + 1], layers[i + 2] = nn.Identity(), nn.Identity()
+            rectified = i + 2 < len(layers) and isinstance(layers[i + 2], nn.ReLU)
+            layers[i] = FusedConvolution(fuse_conv_bn_eval(layer, norm), dtype, rectified)
+            layers[i + 1] = nn.Identity()
+            if rectified:
+                layers[i + 2] = nn.Identity()

@@ -73,7 +73,7 @@ class NetworkRepresentation(Representation, Generic[Network]):
         return {
             name: value
             for name, value in vars(self).items()
-            if not name.startswith("_") and name != "dataset"
+            if not name.startswith("_") and name not in ("dataset", "title")
         }
 
     @property

@@ -131,6 +131,9 @@ class TrainingTask(ABC):
     carries_over: bool = False
     """Whether cells that do not fill an epoch's last batch start the next epoch; else left out."""
 
+    state: Tensors = {}  # noqa: RUF012 - replaced by a task that has a state
+    """What the loss remembers from step to step, changed in place; part of a checkpoint."""
+
     @abstractmethod
     def optimiser(self) -> torch.optim.Optimizer:
         """Return a new optimiser of the network's parameters."""
@@ -351,6 +354,7 @@ class _Training:
         adam = self.optimiser.state_dict()["state"]
         tensors = {f"network.{k}": v for k, v in self.task.network.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        tensors |= {f"task.{k}": v for k, v in self.task.state.items()}
         tensors |= {f"optimiser.{i}.{k}": v for i, of in adam.items() for k, v in of.items()}
         write_tensors(self.context.checkpoint, tensors, asdict(self.state))
 
@@ -369,6 +373,8 @@ class _Training:
                 f"({error}); the same command starts the training anew."
             ) from error
         self.best = _without_prefix("best.", tensors)
+        for name, tensor in _without_prefix("task.", tensors).items():
+            self.task.state[name].copy_(tensor)
         self._restore_optimiser(_without_prefix("optimiser.", tensors))
         self.state = state
         for point in state.history:

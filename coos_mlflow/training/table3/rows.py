@@ -28,6 +28,9 @@ from coos_mlflow.training.train import Row, train_rows
 Triple = tuple[str, str, str]
 """Features, layer and model as the published table spells them, such as ("PCI", "Conv3", "RF")."""
 
+Source = tuple[str, tuple[tuple[str, Any], ...]]
+"""Key of a representation, and its settings that differ from the preset's."""
+
 
 def headings(dataset: Dataset) -> dict[str, str]:
     """Return the headings of the splits, which the paper's Table 3 calls Train, then by title."""
@@ -63,6 +66,8 @@ class Line:
         A key of `coos_mlflow.training.row.KIND_TITLES`.
     features, layer_title : str
         Titles of representation and layer in the table.
+    settings : tuple of (str, object)
+        Settings of the representation that differ from the preset's.
     """
 
     key: str
@@ -71,6 +76,12 @@ class Line:
     kind: str
     features: str
     layer_title: str
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def source(self) -> Source:
+        """What its features come from."""
+        return self.representation, self.settings
 
     @property
     def model(self) -> str:
@@ -101,17 +112,33 @@ def all_lines(preset: str = AUTO) -> list[Line]:
     return [line for representation in representations for line in lines_of(representation)]
 
 
-def lines_of(representation: Representation) -> list[Line]:
-    """Return the rows of one representation: its own classifier, if any, then layer by layer."""
-    kinds = paper_kinds_of(representation)
+def lines_of(
+    representation: Representation,
+    kinds: Sequence[str] | None = None,
+    settings: tuple[tuple[str, Any], ...] = (),
+) -> list[Line]:
+    """Return the rows of one representation: its own classifier, if any, then layer by layer.
+
+    Parameters
+    ----------
+    representation : Representation
+    kinds : sequence of str, optional
+        Some of `coos_mlflow.training.row.kinds_of`; those of the paper by default.
+    settings : tuple of (str, object)
+        `Line.settings`.
+    """
+    kinds = paper_kinds_of(representation) if kinds is None else kinds
     own = [("", kind) for kind in kinds if kind == OWN]
     fitted = [(layer, kind) for layer in representation.layers for kind in kinds if kind != OWN]
-    return [_line(representation, layer, kind) for layer, kind in own + fitted]
+    return [_line(representation, layer, kind, settings) for layer, kind in own + fitted]
 
 
-def _line(representation: Representation, layer: str, kind: str) -> Line:
+def _line(
+    representation: Representation, layer: str, kind: str, settings: tuple[tuple[str, Any], ...]
+) -> Line:
     named = bool(layer) and (layer in representation.layer_titles or len(representation.layers) > 1)
-    parts = [representation.key, layer if named else "", "" if kind == OWN else kind]
+    key = representation.name if settings else representation.key
+    parts = [key, layer if named else "", "" if kind == OWN else kind]
     return Line(
         key="-".join(part for part in parts if part),
         representation=representation.key,
@@ -119,6 +146,7 @@ def _line(representation: Representation, layer: str, kind: str) -> Line:
         kind=kind,
         features=representation.title,
         layer_title=representation.layer_titles.get(layer, layer) if named else "",
+        settings=settings,
     )
 
 
@@ -266,16 +294,14 @@ def fill(
         Called with a line about the progress.
     """
     preset, settings = choose_preset(preset, data), settings or {}
-    missing = _missing({line.representation for line in lines}, preset, data.dataset, say)
+    missing = _missing({line.source for line in lines}, preset, data.dataset, say)
     filled: dict[str, list[Row]] = {line.key: [] for line in lines}
-    for key in dict.fromkeys(line.representation for line in lines):
-        wanted = [line for line in lines if line.representation == key]
-        for seed in seeds if key not in missing else ():
-            representation = create(key, preset, data.dataset, seed=seed)
+    for source in dict.fromkeys(line.source for line in lines):
+        wanted = [line for line in lines if line.source == source]
+        for seed in seeds if source not in missing else ():
+            representation = _made(source, preset, data.dataset, seed=seed)
             _train(wanted, representation, data, preset, settings | {"seed": seed}, filled, say)
-    entries = [
-        Entry(line, tuple(filled[line.key]), missing.get(line.representation, "")) for line in lines
-    ]
+    entries = [Entry(line, tuple(filled[line.key]), missing.get(line.source, "")) for line in lines]
     return Table(
         entries=tuple(entries),
         dataset=data.dataset,
@@ -296,10 +322,11 @@ class Lack:
     words: str
 
 
-def lack_of(representation: Representation) -> Lack | None:
+def lack_of(representation: Representation, *, varied: bool = False) -> Lack | None:
     """Return why a representation cannot be in the table, or None if it can.
 
-    A substitute, such as a network with random weights, has another name and therefore no row.
+    A substitute, such as a network with random weights, has another name and therefore no row,
+    unless the row is that of a representation with settings of its own (`varied`).
     """
     name, key = representation.name, representation.key
     try:
@@ -307,7 +334,7 @@ def lack_of(representation: Representation) -> Lack | None:
     except (MissingWeightsError, RegistryError) as error:
         unread = isinstance(error, RegistryError) or isinstance(error.__cause__, RegistryError)
         return Lack(str(error), short_lack(key, damaged=unread))
-    if name != key:
+    if name != key and not varied:
         return Lack(f"{name} is not the paper's {representation.title}.", f"{name} has no row")
     return None
 
@@ -319,22 +346,27 @@ def short_lack(key: str, *, damaged: bool = False) -> str:
     return f"weights missing: coos weights {key}"
 
 
+def _made(source: Source, preset: str, dataset: Dataset, **more: Any) -> Representation:
+    key, settings = source
+    return create(key, preset, dataset, **dict(settings), **more)
+
+
 def _missing(
-    keys: set[str], preset: str, dataset: Dataset, say: Callable[[str], None]
-) -> dict[str, str]:
+    sources: set[Source], preset: str, dataset: Dataset, say: Callable[[str], None]
+) -> dict[Source, str]:
     """Return the words for rows that cannot be trained by representation; explain each once.
 
     They lack weights, or cannot take the crop of the data set.
     """
     missing = {}
-    for key in sorted(keys):
+    for source in sorted(sources):
         try:
-            lack = lack_of(create(key, preset, dataset))
+            lack = lack_of(_made(source, preset, dataset), varied=bool(source[1]))
         except DataError as error:
             lack = Lack(str(error), f"not for crops of {dataset.crop} pixels")
         if lack:
             say(lack.sentence)
-            missing[key] = lack.words
+            missing[source] = lack.words
     return missing
 
 

@@ -191,7 +191,7 @@ def _row(
     made = {
         OURS: lambda split: _our_cell(entry, split, (line.key, split) in ours),
         PUBLISHED: lambda split: _cell(f"{paper[split]:.1f}", bold=(line.triple, split) in theirs),
-        DIFFERENCE: lambda split: _cell(_signed(entry.error(split) - paper[split])),
+        DIFFERENCE: lambda split: _cell(signed(entry.error(split) - paper[split])),
     }
     has = {OURS: bool(entry.rows), PUBLISHED: bool(paper)}
     has[DIFFERENCE] = has[OURS] and has[PUBLISHED]
@@ -210,7 +210,8 @@ def _cell(text: str, small: str = "", bold: bool = False) -> dict[str, Any]:
     return {"text": text, "small": small, "bold": bold}
 
 
-def _signed(difference: float) -> str:
+def signed(difference: float) -> str:
+    """Return a difference with one decimal and its sign, 0.0 without one."""
     text = f"{difference:+.1f}"
     return "0.0" if text[1:] == "0.0" else text.replace("-", "\N{MINUS SIGN}")
 

@@ -1,0 +1,102 @@
+"""A small residual network for cells (He et al. 2016, arXiv:1512.03385)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn.functional import relu
+
+from coos_mlflow.plates.dataset import CHANNELS
+from coos_mlflow.representations.nn.networks import scaled
+
+STAGES = (64, 128, 256)
+"""Channels of the stages, the first three of He et al. 2016. Each stage but the first halves the
+image; the stem halves it before."""
+
+STEM = 5
+"""Side of the first convolution: 7 in He et al. for 224 pixels, 5 here for 64 (chosen)."""
+
+LOGIT_DEVIATION = 0.01
+"""Standard deviation of the last layer's initial weights (chosen)."""
+
+
+class ResNet(nn.Module):
+    """A stem, three stages of residual blocks, the mean over the image, and one linear layer.
+
+    With two blocks in a stage it has 14 layers and 2.8 million parameters at width 1. It takes
+    images of any size.
+
+    Parameters
+    ----------
+    n_classes : int
+    width : float
+        Factor on every number of channels.
+    blocks : int
+        Residual blocks of two convolutions in each stage.
+    seed : int
+        Seed of the initial weights.
+    """
+
+    def __init__(self, n_classes: int, width: float = 1.0, blocks: int = 2, seed: int = 0) -> None:
+        super().__init__()
+        channels = [scaled(stage, width) for stage in STAGES]
+        self.stem = nn.Sequential(
+            *_normalised(len(CHANNELS), channels[0], STEM, 2), nn.ReLU(inplace=True)
+        )
+        stages: list[nn.Module] = []
+        before = channels[0]
+        for stage, outputs in enumerate(channels):
+            for block in range(blocks):
+                stages.append(Residual(before, outputs, 2 if stage and not block else 1))
+                before = outputs
+        self.stages = nn.Sequential(*stages)
+        self.logits = nn.Linear(before, n_classes)
+        self._initialise(torch.Generator().manual_seed(seed))
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the logits (n, classes) and the pooled features (n, 256 x width) of images.
+
+        Parameters
+        ----------
+        images : Tensor of float32, shape (n, 2, height, width)
+        """
+        features = self.stages(self.stem(images)).float().mean(dim=(2, 3))
+        return self.logits(features), features
+
+    def _initialise(self, generator: torch.Generator) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                # He et al. 2015, arXiv:1502.01852: the variance 2 / (inputs of an output).
+                inputs = module.weight[0].numel()
+                nn.init.normal_(module.weight, 0, math.sqrt(2 / inputs), generator=generator)
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0, LOGIT_DEVIATION, generator=generator)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, Residual):
+                # Blocks begin as their shortcuts (Goyal et al. 2017, arXiv:1706.02677).
+                nn.init.zeros_(module.branch[-1].weight)  # type: ignore[arg-type]
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where shapes differ."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            *_normalised(inputs, outputs, 3, stride),
+            nn.ReLU(inplace=True),
+            *_normalised(outputs, outputs, 3, 1),
+        )
+        same = inputs == outputs and stride == 1
+        self.shortcut = nn.Sequential(*([] if same else _normalised(inputs, outputs, 1, stride)))
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return the activations (n, outputs, height / stride, width / stride)."""
+        return relu(self.branch(maps) + self.shortcut(maps), inplace=True)
+
+
+def _normalised(inputs: int, outputs: int, side: int, stride: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs)]
