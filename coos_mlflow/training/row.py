@@ -153,8 +153,11 @@ def build_reference(
 
 def _training_predictions(fitted: Fitted, inputs: TrainingInputs) -> str:
     """Return the unit that the predictions of Training leave out; see `Reference`."""
+    plates, held_out = inputs.annotations[TRAINING].plates, inputs.held_out
+    taught = np.isin(plates[held_out], plates[inputs.labelled & ~held_out]).any()
     if fitted.pipeline is None:
-        return "cells"
-    if len(np.unique(inputs.annotations[TRAINING].plates)) < 2:
+        return "cells" if taught else "plates"
+    if len(np.unique(plates)) < 2:
         return "folds"
-    return "network" if inputs.representation.trainable else "plates"
+    seen = inputs.representation.trainable and (taught or not inputs.representation.classifies)
+    return "network" if seen else "plates"
