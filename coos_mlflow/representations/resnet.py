@@ -219,10 +219,8 @@ class _Classification(Classification):
         )
 
     def learning_rate(self, iteration: int) -> float:
-        done, rising = (
-            iteration / self.settings.iterations,
-            (iteration + 1) / (WARM_UP * self.settings.iterations),
-        )
+        done = iteration / self.settings.iterations
+        rising = (iteration + 1) / (WARM_UP * self.settings.iterations)
         falling = (1 + math.cos(math.pi * done)) / 2
         return self.settings.learning_rate * min(rising, falling)
 
