@@ -188,6 +188,11 @@ def command_of(entry: str, **parameters: object) -> list[str]:
             {"width": 0.05, "epochs": 1, "batch": 64, "layers": "conv3", "classifiers": "knn"},
             "pci-knn v1",
         ),
+        (
+            "resnet",
+            {"width": 0.05, "iterations": 4, "hold_out": "plates", "classifiers": "own"},
+            "resnet v1",
+        ),
     ],
 )
 def test_commands_of_network_entry_points_train(trained, own_store, entry, asked, made):

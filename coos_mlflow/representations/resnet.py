@@ -1,7 +1,7 @@
 """ResNet: a small residual network, trained to answer alike whatever the microscope.
 
-It sees each cell as other microscopes would show it (`nn/microscope.py`), and whole plates of
-Training that it was not fitted on choose the iteration. It is not one of the paper's models.
+It sees each cell as other microscopes would show it (`nn/microscope.py`). It is not one of the
+paper's models.
 """
 
 from __future__ import annotations
@@ -61,9 +61,11 @@ class ResNetCells(NetworkRepresentation[ResNet]):
         Iterations between validations.
     augment : {"microscope", "crops"}
         `coos_mlflow.representations.nn.microscope`, or DeepLoc's random crops.
-    hold_out : {"plates", "cells"}
-        What chooses the iteration: whole plates, or a fifth of the cells of each class. Cells are
-        held out where too few plates have each class; a warning says so.
+    hold_out : {"cells", "plates"}
+        What chooses the iteration: a fifth of the cells of each class, or whole plates. Cells are
+        held out where too few plates have each class; a warning says so. The reference of a
+        registered version holds what is held out. Of whole plates these can be too few to judge new
+        plates by.
     batches : {"cells", "plates"}
         Whether cells, or pairs of plate and class, have the same weight in a batch.
     objective : {"average", "groupdro"}
@@ -85,7 +87,7 @@ class ResNetCells(NetworkRepresentation[ResNet]):
     file = "resnet.safetensors"
     extra_tensors = (_HELD_OUT,)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"width": 0.5, "blocks": 1, "iterations": 600, "check_every": 100},
+        "quick": {"width": 0.5, "blocks": 1, "iterations": 800, "check_every": 100},
     }
 
     def __init__(
@@ -98,7 +100,7 @@ class ResNetCells(NetworkRepresentation[ResNet]):
         weight_decay: Annotated[float, Range(0, 1)] = 0.05,
         check_every: Count = 500,
         augment: Augmentation = "microscope",
-        hold_out: Unit = "plates",
+        hold_out: Unit = "cells",
         batches: Unit = "cells",
         objective: Objective = "average",
         seed: Seed = 0,
@@ -131,10 +133,11 @@ class ResNetCells(NetworkRepresentation[ResNet]):
         return self._settings()
 
     def feature_names(self, layer: str = POOL) -> tuple[str, ...]:
-        """Return Pool 1, Pool 2, ...; for the probabilities the names of the classes."""
+        """Return Mean 1, ..., Maximum 1, ...; for the probabilities the names of the classes."""
         if layer == PROBABILITIES:
             return self.dataset.class_names
-        return tuple(f"Pool {i + 1}" for i in range(scaled(STAGES[-1], self.width)))
+        channels = range(1, scaled(STAGES[-1], self.width) + 1)
+        return tuple(f"{name} {i}" for name in ("Mean", "Maximum") for i in channels)
 
     @property
     def training_summary(self) -> dict[str, float]:
@@ -142,7 +145,7 @@ class ResNetCells(NetworkRepresentation[ResNet]):
         return self._facts
 
     def fit(self, training: CellBatch, context: TrainingContext) -> None:
-        """Train on the plates that are not held out and keep the iteration best on the others."""
+        """Train on the cells that are not held out and keep the iteration best on the others."""
         device = best_device()
         plan = Plan(self.iterations, self.batch, self.check_every, self.seed, self.precision)
         division = divided(self.title, training, self.hold_out, self.seed)
@@ -165,8 +168,7 @@ class ResNetCells(NetworkRepresentation[ResNet]):
     def held_out(self, n_cells: int) -> np.ndarray:
         """Return the cells of Training that no weight was fitted to, as a mask (n_cells,).
 
-        They are the labelled cells that chose the best iteration, of whole plates by default, and
-        all cells without a label.
+        They are the labelled cells that chose the best iteration, and all cells without a label.
         """
         return np.isin(np.arange(n_cells), self._extra_tensors.get(_HELD_OUT, ()))
 
@@ -217,10 +219,8 @@ class _Classification(Classification):
         )
 
     def learning_rate(self, iteration: int) -> float:
-        done, rising = (
-            iteration / self.settings.iterations,
-            (iteration + 1) / (WARM_UP * self.settings.iterations),
-        )
+        done = iteration / self.settings.iterations
+        rising = (iteration + 1) / (WARM_UP * self.settings.iterations)
         falling = (1 + math.cos(math.pi * done)) / 2
         return self.settings.learning_rate * min(rising, falling)
 

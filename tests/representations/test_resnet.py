@@ -18,7 +18,8 @@ from coos_mlflow.representations.nn.resnet_network import ResNet
 from coos_mlflow.representations.nn.training import TrainingContext
 from coos_mlflow.simulate import simulate_plate_cells
 
-SMALL = {"width": 0.12, "blocks": 1, "batch": 32, "check_every": 20, "precision": "fp32"}
+SMALL = {"width": 0.12, "blocks": 1, "batch": 32, "check_every": 20, "precision": "fp32",
+         "hold_out": "plates"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +50,15 @@ def test_it_has_few_layers(blocks, layers):
         for module in network.modules()
     )
     weighted = sum(isinstance(module, (nn.Conv2d, nn.Linear)) for module in network.modules())
-    assert (weighted - shortcuts, shortcuts) == (layers, 2)
+    assert (weighted - shortcuts, shortcuts) == (layers, 3)
 
 
 def test_its_parameters_by_hand():
-    """Width 1, one block: stem 5x5, three stages, two shortcuts, normalisations, one layer."""
-    convolutions = 2 * 64 * 25 + 9 * (2 * 64 * 64 + 64 * 128 + 128 * 128 + 128 * 256 + 256 * 256)
-    shortcuts, dense = 64 * 128 + 128 * 256, 256 * 7 + 7
-    normalisations = 2 * (3 * 64 + 3 * 128 + 3 * 256)
+    """Width 1, one block: stem, three stages, shortcuts, normalisations, one linear layer."""
+    stages = 32 * 64 + 64 * 64 + 64 * 128 + 128 * 128 + 128 * 256 + 256 * 256
+    convolutions = 9 * (2 * 32 + stages)
+    shortcuts, dense = 32 * 64 + 64 * 128 + 128 * 256, 2 * 256 * 7 + 7
+    normalisations = 2 * (32 + 3 * 64 + 3 * 128 + 3 * 256)
     expected = convolutions + shortcuts + normalisations + dense
     assert count_parameters(ResNet(7, blocks=1)) == expected
 
@@ -65,7 +67,7 @@ def test_its_parameters_by_hand():
 def test_it_takes_any_crop(side, n_classes):
     network = ResNet(n_classes, 0.1, 1).eval()
     logits, features = network(torch.rand(2, 2, side, side))
-    assert logits.shape == (2, n_classes) and features.shape == (2, 26)
+    assert logits.shape == (2, n_classes) and features.shape == (2, 2 * 26)
     same = ResNet(n_classes, 0.1, 1).state_dict()
     assert all(torch.equal(tensor, same[name]) for name, tensor in network.state_dict().items())
 
@@ -93,6 +95,16 @@ def test_the_network_for_inference_gives_the_same_answer():
     for a, b, c in zip(plain, found, rounded, strict=True):
         torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(c, a, rtol=0.05, atol=0.05)
+
+
+def test_pooled_are_the_mean_and_the_maximum():
+    network = ResNet(7, 0.1, 1).eval()
+    images = torch.rand(2, 2, 64, 64)
+    maps = network.stages(network.stem(images))
+    assert maps.shape == (2, 26, 8, 8)
+    _, features = network(images)
+    torch.testing.assert_close(features[:, :26], maps.mean(dim=(2, 3)))
+    torch.testing.assert_close(features[:, 26:], maps.amax(dim=(2, 3)))
 
 
 def test_it_trains_and_says_which_plates_it_holds_out(trained, training):

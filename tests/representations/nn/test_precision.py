@@ -18,13 +18,15 @@ from coos_mlflow.representations.nn.networks import best_device, uses_bf16
 from coos_mlflow.representations.nn.training import TrainingContext
 from coos_mlflow.simulate import simulate_plate_cells
 
-NETWORKS = ("deeploc", "pci", "vgg16")
+NETWORKS = ("deeploc", "pci", "resnet", "vgg16")
 
 SMALL = {
     "deeploc": {"width": 0.1, "iterations": 300, "batch": 32, "learning_rate": 0.01,
                 "decay_every": 10, "check_every": 150, "crops": 1, "precision": "fp32"},
     "pci": {"width": 0.1, "epochs": 2, "batch": 16, "learning_rate": 2e-3, "least_cells": 2,
             "precision": "fp32"},
+    "resnet": {"width": 0.2, "blocks": 1, "iterations": 150, "batch": 32, "check_every": 75,
+               "augment": "crops", "precision": "fp32"},
     "vgg16": {"weights": "random", "layers": ["conv2_2"]},
 }  # fmt: skip
 
