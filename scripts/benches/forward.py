@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benches import in_turn
 from coos_mlflow.representations import PROBABILITIES, create
-from coos_mlflow.representations.nn.deeploc_network import EVALUATION_EFFECTS, evaluation_crops
+from coos_mlflow.representations.nn.deeploc_network import EVALUATION_OFFSETS, evaluation_crops
 from coos_mlflow.representations.nn.networked import NetworkRepresentation
 from coos_mlflow.representations.nn.networks import best_device, uses_bf16
 from coos_mlflow.representations.nn.precision import AUTO, FP32
@@ -54,7 +54,7 @@ def averaged_over(crops: int) -> Peer:
 CASES = (
     *(
         Case(f"deeploc-{n}", "deeploc", {"crops": n}, PROBABILITIES, averaged_over(n))
-        for n in EVALUATION_EFFECTS
+        for n in EVALUATION_OFFSETS
     ),
     Case("pci", "pci", {}, "conv5", lambda network, cells: network.features(cells, ["conv5"])),
     Case(

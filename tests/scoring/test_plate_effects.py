@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 
 from coos_mlflow.classifiers.fit import Places, class_probabilities
 from coos_mlflow.errors import DataError
@@ -31,7 +32,9 @@ def model(trained):
         rows=rows_of(representation, ["plates"]),
         overrides={"cv_folds": 2},
     )
-    return f"texture-plates/{rows[0].model.version}"
+    yield f"texture-plates/{rows[0].model.version}"
+    # Other tests list the models of the store that all share.
+    MlflowClient().delete_registered_model("texture-plates")
 
 
 def scored(model: str, plate: Path, out: Path, **how) -> tuple[dict, pd.DataFrame]:

@@ -27,7 +27,7 @@ def said(held_out, *, own, trainable=True, classifies=True, plates=PLATES):
     ("held_out", "own", "expected"),
     [
         ([1, 0, 1, 0, 1, 0], True, "cells"),
-        ([1, 0, 1, 0, 1, 0], False, "network"),
+        ([1, 0, 1, 0, 1, 0], False, "cells"),
         ([0, 0, 0, 0, 1, 1], True, "plates"),
         ([0, 0, 0, 0, 1, 1], False, "plates"),
     ],

@@ -30,7 +30,7 @@ INITIAL_DEVIATION = 0.1
 
 INITIAL_BIAS = 0.1
 
-EVALUATION_EFFECTS = {
+EVALUATION_OFFSETS = {
     1: ((0.5, 0.5),),
     5: ((0.5, 0.5), (0, 0), (0, 1), (1, 0), (1, 1)),
 }
@@ -243,7 +243,7 @@ def evaluation_crops(images: torch.Tensor, crops: int) -> list[torch.Tensor]:
     side = images.shape[-1]
     cropped = input_side(side)
     corners = [
-        (int(y * (side - cropped)), int(x * (side - cropped))) for y, x in EVALUATION_EFFECTS[crops]
+        (int(y * (side - cropped)), int(x * (side - cropped))) for y, x in EVALUATION_OFFSETS[crops]
     ]
     return [images[:, :, y : y + cropped, x : x + cropped] for y, x in corners]
 
@@ -258,7 +258,7 @@ def averaged_outputs(
     images : Tensor of float32, shape (n, 2, side, side)
         Output of `stretch`.
     crops : int
-        A key of `EVALUATION_EFFECTS`.
+        A key of `EVALUATION_OFFSETS`.
 
     Returns
     -------
