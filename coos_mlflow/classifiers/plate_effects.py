@@ -22,8 +22,7 @@ NO_VARIANCE = 1e-7
 """Axes with less than this share of the largest variance are constant up to rounding."""
 
 STEPS = 30
-"""Steps of an estimation. Errors of left-out plates are the same with 100 (chosen on simulated
-development data)."""
+"""Steps of an estimation; ten times as many move no class mean of a test plate by 0.001."""
 
 CELLS_OF_MEANS = 50.0
 """The mean of a class on a plate is that of Training, moved by the plate's offset, until about so
