@@ -23,6 +23,7 @@ from coos_mlflow.cli.options import Data, DropBad, Force, Preset, Scale, Trackin
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 _SHOWN = ("cells", "differences", "worlds")
 """Sections that the terminal shows; the others are in the files."""
@@ -88,19 +89,35 @@ def print_comparison(summary: dict[str, Any], console: Console) -> None:
     for section in summary["sections"]:
         if section["key"] in _SHOWN:
             _print_section(section, summary["rows"], console)
+    for table in summary["remedies"]:
+        _print_remedies(table, console)
     for mark in summary["marks"]:
         console.print(Text(f"{mark[0].upper()} {mark}" if mark[0].isalpha() else mark))
 
 
-def _print_section(section: dict[str, Any], rows: list[dict[str, Any]], console: Console) -> None:
+def _empty_table(section: dict[str, Any], first: str) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title_justify="left")
     table.title = Text(f"\n{section['title']}", style="bold")
-    table.add_column("row", no_wrap=True)
+    table.add_column(first, no_wrap=True)
     for heading in section["headings"]:
         table.add_column(Text(heading), justify="right")
+    return table
+
+
+def _print_remedies(remedies: dict[str, Any], console: Console) -> None:
+    table = _empty_table(remedies, "remedy")
+    for line in remedies["lines"]:
+        table.add_row(line["title"], *(_cell(cell | {"small": ""}) for cell in line["cells"]))
+    console.print(table)
+
+
+def _print_section(section: dict[str, Any], rows: list[dict[str, Any]], console: Console) -> None:
+    from rich.text import Text
+
+    table = _empty_table(section, "row")
     for row in rows:
         if row["opens"]:
             table.add_row(Text("not in the paper:", style="italic"))

@@ -78,6 +78,9 @@ class Representation(ABC):
     variants: ClassVar[tuple[dict[str, Any], ...]] = ()
     """Settings of further rows of `coos generalise`; each gives another `name` and `title`."""
 
+    instead_of: ClassVar[str] = ""
+    """Key of the paper's representation that it is to improve on; empty for one of the paper."""
+
     trainable: bool = False
     """Whether `fit` trains anything."""
 

@@ -47,6 +47,7 @@ class Fusion(Representation):
     key = "fusion"
     title = "Fusion"
     layers = (LAYER,)
+    instead_of = "texture"
     presets: ClassVar[dict[str, dict[str, Any]]] = {"quick": {"members_preset": "quick"}}
 
     def __init__(

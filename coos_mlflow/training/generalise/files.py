@@ -12,6 +12,7 @@ from coos_mlflow.reports.plate.markdown import render_markdown
 from coos_mlflow.reports.style import DARK
 from coos_mlflow.reports.templating import environment
 from coos_mlflow.training.generalise.comparison import Comparison, mean_and_deviation, measure
+from coos_mlflow.training.generalise.remedies import remedies
 from coos_mlflow.training.generalise.rows import can_be_compared, left_out_error
 from coos_mlflow.training.generalise.summary import summarise
 from coos_mlflow.training.table3.figure import png
@@ -19,8 +20,8 @@ from coos_mlflow.training.table3.pages import Pages, as_csv
 from coos_mlflow.training.table3.rows import Entry
 
 NAME = "generalise"
-ERRORS, COSTS, TEXT, PAGE, FIGURE = FILES = (
-    *(f"{NAME}.csv", "costs.csv", f"{NAME}.md", f"{NAME}.html", "errors.png"),
+ERRORS, REMEDIES, COSTS, TEXT, PAGE, FIGURE = FILES = (
+    *(f"{NAME}.csv", "remedies.csv", "costs.csv", f"{NAME}.md", f"{NAME}.html", "errors.png"),
 )
 
 
@@ -30,6 +31,7 @@ def write(comparison: Comparison, folder: Path) -> None:
     pictures = {"light": png(table), "dark": png(table, DARK)} if table.filled else {}
     texts = {
         ERRORS: as_csv(_error_rows(comparison)),
+        REMEDIES: as_csv(_remedy_rows(comparison)),
         COSTS: as_csv(_cost_rows(comparison)),
         TEXT: render_markdown(summary | {"figure": FIGURE if pictures else ""}, f"{NAME}.md.j2"),
         PAGE: environment().get_template(f"{NAME}.html").render(**summary, pictures=pictures),
@@ -89,6 +91,23 @@ def _head(comparison: Comparison, entry: Entry) -> dict[str, Any]:
         "comparable": can_be_compared(entry),
         "chosen_as": " ".join(mark for mark, marked in marks.items() if marked is entry),
     }
+
+
+def _remedy_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    """Yield a row for each remedy, pair of rows, test set and level."""
+    for remedy in remedies(comparison.table.filled):
+        for level, wells in (("cells", False), ("wells", True)):
+            for name in comparison.sets:
+                changes = remedy.changes(comparison, name, wells=wells)
+                for (entry, other), change in zip(remedy.pairs, changes, strict=True):
+                    yield {
+                        "remedy": remedy.title,
+                        "row": entry.line.key,
+                        "without": other.line.key,
+                        "set": name,
+                        "level": level,
+                        "change": "" if math.isnan(change) else f"{change:.6g}",
+                    }
 
 
 def _cost_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
