@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 LAYER = "joined"
 
+MEMBERS = ("texture", "pci")
+"""By default, since they learn no labels and need no weights of others."""
+
 _MEMBERS = "members.json"
 """File of the members' parameters, so that a later preset does not change a saved model."""
 
@@ -45,14 +48,14 @@ class Fusion(Representation):
     """
 
     key = "fusion"
-    title = "Fusion"
+    title: str = "Fusion"
     layers = (LAYER,)
     instead_of = "texture"
     presets: ClassVar[dict[str, dict[str, Any]]] = {"quick": {"members_preset": "quick"}}
 
     def __init__(
         self,
-        members: Sequence[str] = ("texture", "pci"),
+        members: Sequence[str] = MEMBERS,
         members_preset: Literal["paper", "quick"] = "paper",
         seed: Seed = 0,
     ):
@@ -60,6 +63,8 @@ class Fusion(Representation):
         self.members_preset = members_preset
         self.seed = seed
         classes = [class_of(member) for member in self.members]
+        if self.members != MEMBERS:
+            self.title = f"Fusion, {' + '.join(self.members)}"
         self.version = ", ".join(f"{one.key} {one.version}" for one in classes)
         self.packages = tuple(sorted({name for one in classes for name in one.packages}))
         self.trainable = any(one.trainable for one in classes)
@@ -70,6 +75,11 @@ class Fusion(Representation):
         return tuple(
             create(m, self.members_preset, self.dataset, seed=self.seed) for m in self.members
         )
+
+    @property
+    def name(self) -> str:
+        """The key, with the members where they are not the default's."""
+        return self.key if self.members == MEMBERS else "-".join((self.key, *self.members))
 
     @property
     def digest(self) -> str:

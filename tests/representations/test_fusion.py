@@ -56,6 +56,12 @@ def test_a_saved_fusion_keeps_the_settings_of_its_members(fused, cells, tmp_path
     assert joined.shape[1] == pci.shape[1] + len(create("texture", scales=[1]).feature_names())
 
 
+def test_other_members_make_another_model():
+    assert create("fusion").name == "fusion" and create("fusion").title == "Fusion"
+    other = create("fusion", members=MEMBERS)
+    assert other.name == "fusion-pci-texture" and other.title == "Fusion, pci + texture"
+
+
 def test_it_needs_the_packages_of_its_members_and_changes_with_their_versions():
     assert create("fusion", members=["texture"]).packages == ("numba",)
     fused = create("fusion", members=MEMBERS)
