@@ -57,14 +57,7 @@ class VICReg(NetworkRepresentation[Encoder]):
     packages = ("numba", "safetensors", "torch")
     file = "vicreg.safetensors"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {
-            "width": 0.25,
-            "blocks": 1,
-            "iterations": 600,
-            "batch": 64,
-            "learning_rate": 0.01,
-            "check_every": 100,
-        },
+        "quick": {"width": 0.5, "blocks": 1, "iterations": 300, "check_every": 100},
     }
 
     def __init__(

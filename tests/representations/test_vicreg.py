@@ -82,9 +82,8 @@ def test_the_encoder_is_that_of_resnet():
     }
 
 
-def test_the_expander_has_three_layers_of_which_two_are_normalised(monkeypatch):
-    """The paper's, 4 times as wide as the features: 8,192 by 2,048."""
-    monkeypatch.setattr(two_views, "EXPANSION", 4)
+def test_the_expander_is_four_times_as_wide_as_the_features():
+    """8,192 by 2,048 in the paper: three layers, the first two normalised."""
     network = TwoViews(0.25, 1)
     linear = [layer for layer in network.expander if isinstance(layer, torch.nn.Linear)]
     assert [tuple(layer.weight.shape) for layer in linear] == [(512, 128), (512, 512), (512, 512)]
