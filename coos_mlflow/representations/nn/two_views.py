@@ -23,7 +23,7 @@ LEAST_DEVIATION = 1.0
 """The variance term is 0 where a dimension scatters this much (the paper, section 4.1)."""
 
 EPSILON = 1e-4
-"""Added to variances under the root (the paper, section 4.1)."""
+"""Added to variances under the root (the paper, section 4.2)."""
 
 EXPANSION = 4
 """Width of the expander by that of the features: 8,192 by 2,048 in the paper."""
