@@ -193,6 +193,16 @@ def command_of(entry: str, **parameters: object) -> list[str]:
             {"width": 0.05, "iterations": 4, "hold_out": "plates", "classifiers": "own"},
             "resnet v1",
         ),
+        (
+            "fusion",
+            {"members": "[texture]", "classifiers": "knn"},
+            "fusion-texture-knn v1",
+        ),
+        (
+            "vicreg",
+            {"width": 0.05, "blocks": 1, "iterations": 4, "classifiers": "knn"},
+            "vicreg-knn v1",
+        ),
     ],
 )
 def test_commands_of_network_entry_points_train(trained, own_store, entry, asked, made):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from coos_mlflow.plates.schema import CellBatch
-from coos_mlflow.representations.base import PROBABILITIES, VALIDATION_ERROR, Range, Seed
+from coos_mlflow.representations.base import PROBABILITIES, Range, Seed
 from coos_mlflow.representations.nn.adam import TensorFlowAdam
 from coos_mlflow.representations.nn.classification import (
     CROPS,
@@ -23,30 +23,25 @@ from coos_mlflow.representations.nn.classification import (
     Classification,
     Division,
     Unit,
-    divided,
 )
 from coos_mlflow.representations.nn.deeploc_network import (
     FULLY_CONNECTED,
     DeepLocNetwork,
     averaged_outputs,
     evaluation_crops,
-    stretch,
 )
-from coos_mlflow.representations.nn.networked import Count, NetworkRepresentation, Rate, Width
-from coos_mlflow.representations.nn.networks import Tensors, best_device, scaled
+from coos_mlflow.representations.nn.networked import Count, Rate, Width
+from coos_mlflow.representations.nn.networks import Tensors, scaled
 from coos_mlflow.representations.nn.precision import Precision
-from coos_mlflow.representations.nn.training import Plan, TrainingContext, train
+from coos_mlflow.representations.nn.supervised import SupervisedRepresentation
 
 FC2 = "fc2"
 
 MIN_BATCH = 2
 """Batch normalisation needs a variance, which one cell does not have."""
 
-_HELD_OUT = "held_out"
-"""Name of the tensor of held-out rows in the file of weights."""
 
-
-class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
+class DeepLoc(SupervisedRepresentation[DeepLocNetwork]):
     """The paper's supervised baseline.
 
     Cells of Training without a label take no part in its training. They count as held out.
@@ -79,11 +74,7 @@ class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
     title: str = "DeepLoc"
     layers = (FC2,)
     layer_titles: ClassVar[dict[str, str]] = {FC2: "FC2"}
-    trainable = True
-    classifies = True
-    packages = ("numba", "safetensors", "torch")
     file = "deeploc.safetensors"
-    extra_tensors = (_HELD_OUT,)
     variants = ({"augment": MICROSCOPE, "hold_out": "plates"},)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {
@@ -141,39 +132,6 @@ class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
             return self.dataset.class_names
         return tuple(f"FC2 {i + 1}" for i in range(scaled(FULLY_CONNECTED, self.width)))
 
-    @property
-    def training_summary(self) -> dict[str, float]:
-        """The best iteration, and its balanced error in % on the held-out cells."""
-        return self._facts
-
-    def fit(self, training: CellBatch, context: TrainingContext) -> None:
-        """Train on 80 % of the labelled cells and keep the iteration that is best on the others."""
-        device = best_device()
-        plan = Plan(self.iterations, self.batch, self.check_every, self.seed, self.precision)
-        result = train(self.training_task(training, device), plan, context, device)
-        self._use(result.tensors, self.title)
-        self._facts = {"best_iteration": result.best_iteration}
-        if result.error is not None:
-            self._facts[VALIDATION_ERROR] = result.error
-
-    def training_task(self, training: CellBatch, device: torch.device) -> Classification:
-        """Return the task of classifying 80 % of the labelled cells of Training."""
-        division = divided(self.title, training, self.hold_out, self.seed)
-        others = np.setdiff1d(np.arange(len(training)), division.fitted)
-        self._extra_tensors = {_HELD_OUT: torch.from_numpy(others)}
-        return _Classification(self, training, division, device)
-
-    def held_out(self, n_cells: int) -> np.ndarray:
-        """Return the cells of Training that no weight was fitted to, as a mask (n_cells,).
-
-        They are the labelled cells that chose the best iteration, and all cells without a label.
-        """
-        return np.isin(np.arange(n_cells), self._extra_tensors.get(_HELD_OUT, ()))
-
-    def preprocess(self, images: np.ndarray) -> np.ndarray:
-        """Stretch each image by its own percentiles; see `stretch`."""
-        return stretch(images)
-
     def compute(
         self, prepared: np.ndarray, layers: Sequence[str] | None = None
     ) -> dict[str, np.ndarray]:
@@ -184,6 +142,11 @@ class DeepLoc(NetworkRepresentation[DeepLocNetwork]):
             return {PROBABILITIES: probabilities, FC2: fc2}
 
         return self._infer(prepared, outputs)
+
+    def _classification(
+        self, training: CellBatch, division: Division, device: torch.device
+    ) -> Classification:
+        return _Classification(self, training, division, device)
 
     def _build(self) -> DeepLocNetwork:
         crop, n_classes = self.dataset.crop, self.dataset.n_classes

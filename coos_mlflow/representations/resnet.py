@@ -6,7 +6,6 @@ paper's models.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 
 from coos_mlflow.plates.schema import CellBatch
-from coos_mlflow.representations.base import PROBABILITIES, VALIDATION_ERROR, Range, Seed
+from coos_mlflow.representations.base import PROBABILITIES, Range, Seed
 from coos_mlflow.representations.nn.classification import (
     MICROSCOPE,
     Augmentation,
@@ -22,25 +21,16 @@ from coos_mlflow.representations.nn.classification import (
     Division,
     Objective,
     Unit,
-    divided,
 )
-from coos_mlflow.representations.nn.deeploc_network import stretch
-from coos_mlflow.representations.nn.networked import Count, NetworkRepresentation, Rate, Width
-from coos_mlflow.representations.nn.networks import Tensors, best_device, scaled
+from coos_mlflow.representations.nn.networked import Count, Rate, Width
+from coos_mlflow.representations.nn.networks import Tensors
 from coos_mlflow.representations.nn.precision import Precision
-from coos_mlflow.representations.nn.resnet_network import STAGES, ResNet
-from coos_mlflow.representations.nn.training import Plan, TrainingContext, train
-
-POOL = "pool"
-
-WARM_UP = 0.05
-"""Share of the iterations in which the rate rises to its full value (chosen)."""
-
-_HELD_OUT = "held_out"
-"""Name of the tensor of held-out rows in the file of weights."""
+from coos_mlflow.representations.nn.resnet_network import POOL, ResNet, pooled_names
+from coos_mlflow.representations.nn.supervised import SupervisedRepresentation
+from coos_mlflow.representations.nn.training import warmed_cosine
 
 
-class ResNetCells(NetworkRepresentation[ResNet]):
+class ResNetCells(SupervisedRepresentation[ResNet]):
     """A residual network with the augmentation of microscopes.
 
     Cells of Training without a label take no part in its training. They count as held out.
@@ -82,11 +72,7 @@ class ResNetCells(NetworkRepresentation[ResNet]):
     layers = (POOL,)
     layer_titles: ClassVar[dict[str, str]] = {POOL: "Pool"}
     instead_of = "deeploc"
-    trainable = True
-    classifies = True
-    packages = ("numba", "safetensors", "torch")
     file = "resnet.safetensors"
-    extra_tensors = (_HELD_OUT,)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"width": 0.5, "blocks": 1, "iterations": 800, "check_every": 100},
     }
@@ -137,45 +123,7 @@ class ResNetCells(NetworkRepresentation[ResNet]):
         """Return Mean 1, ..., Maximum 1, ...; for the probabilities the names of the classes."""
         if layer == PROBABILITIES:
             return self.dataset.class_names
-        channels = range(1, scaled(STAGES[-1], self.width) + 1)
-        return tuple(f"{name} {i}" for name in ("Mean", "Maximum") for i in channels)
-
-    @property
-    def training_summary(self) -> dict[str, float]:
-        """The best iteration, its balanced error in % on what is held out, and held-out plates."""
-        return self._facts
-
-    def fit(self, training: CellBatch, context: TrainingContext) -> None:
-        """Train on the cells that are not held out and keep the iteration best on the others."""
-        device = best_device()
-        plan = Plan(self.iterations, self.batch, self.check_every, self.seed, self.precision)
-        division = divided(self.title, training, self.hold_out, self.seed)
-        result = train(self.task_of(training, division, device), plan, context, device)
-        self._use(result.tensors, self.title)
-        self._facts = {
-            "best_iteration": result.best_iteration,
-            "held_out_plates": division.plates,
-            VALIDATION_ERROR: result.error,
-        }
-
-    def task_of(
-        self, training: CellBatch, division: Division, device: torch.device
-    ) -> Classification:
-        """Return the task of classifying the cells that are not held out."""
-        others = np.setdiff1d(np.arange(len(training)), division.fitted)
-        self._extra_tensors = {_HELD_OUT: torch.from_numpy(others)}
-        return _Classification(self, training, division, device)
-
-    def held_out(self, n_cells: int) -> np.ndarray:
-        """Return the cells of Training that no weight was fitted to, as a mask (n_cells,).
-
-        They are the labelled cells that chose the best iteration, and all cells without a label.
-        """
-        return np.isin(np.arange(n_cells), self._extra_tensors.get(_HELD_OUT, ()))
-
-    def preprocess(self, images: np.ndarray) -> np.ndarray:
-        """Stretch each image by its own percentiles, whatever gain and offset; see `stretch`."""
-        return stretch(images)
+        return pooled_names(self.width)
 
     def compute(
         self, prepared: np.ndarray, layers: Sequence[str] | None = None
@@ -183,10 +131,15 @@ class ResNetCells(NetworkRepresentation[ResNet]):
         """Compute the pooled features and the probabilities; see `Representation.compute`."""
 
         def outputs(network: ResNet, cells: torch.Tensor) -> Tensors:
-            logits, pooled = network(cells.contiguous(memory_format=torch.channels_last))
+            logits, pooled = network(cells)
             return {PROBABILITIES: logits.softmax(dim=1), POOL: pooled}
 
         return self._infer(prepared, outputs)
+
+    def _classification(
+        self, training: CellBatch, division: Division, device: torch.device
+    ) -> Classification:
+        return _Classification(self, training, division, device)
 
     def _build(self) -> ResNet:
         return ResNet(self.dataset.n_classes, self.width, self.blocks, self.seed)
@@ -220,13 +173,11 @@ class _Classification(Classification):
         )
 
     def learning_rate(self, iteration: int) -> float:
-        done = iteration / self.settings.iterations
-        rising = (iteration + 1) / (WARM_UP * self.settings.iterations)
-        falling = (1 + math.cos(math.pi * done)) / 2
-        return self.settings.learning_rate * min(rising, falling)
+        settings = self.settings
+        return settings.learning_rate * warmed_cosine(iteration, settings.iterations)
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
-        return self.network(images.contiguous(memory_format=torch.channels_last))[0].softmax(dim=1)
+        return self.network(images)[0].softmax(dim=1)
 
 
 REPRESENTATION = ResNetCells

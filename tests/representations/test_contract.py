@@ -24,6 +24,7 @@ SMALL = {
     "pci": {"width": 0.05, "epochs": 1, "batch": 16, "least_cells": 2},
     "resnet": {"width": 0.05, "blocks": 1, "iterations": 4, "batch": 16, "check_every": 2},
     "vgg16": {"weights": "random"},
+    "vicreg": {"width": 0.05, "blocks": 1, "iterations": 4, "batch": 16},
 }
 """Settings with which a representation is quick, where it is not so by itself."""
 

@@ -12,7 +12,7 @@ from coos_mlflow.errors import DataError, RegistryError
 from coos_mlflow.plates.dataset import coos7
 from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.representations import create
-from coos_mlflow.representations.nn import classification
+from coos_mlflow.representations.nn import deeploc_network
 from coos_mlflow.representations.nn.deeploc_network import (
     DeepLocNetwork,
     augmented,
@@ -265,9 +265,9 @@ def test_the_extreme_settings_can_be_trained(training, tmp_path):
 
 def test_cells_are_stretched_some_at_a_time_and_land_where_they_belong(training, monkeypatch):
     seen = []
-    monkeypatch.setattr(classification, "_BLOCK", 50)
+    monkeypatch.setattr(deeploc_network, "_BLOCK", 50)
     monkeypatch.setattr(
-        classification, "stretch", lambda images: seen.append(len(images)) or stretch(images)
+        deeploc_network, "stretch", lambda images: seen.append(len(images)) or stretch(images)
     )
     made = create("deeploc", **SMALL)
     task = made.training_task(training, torch.device("cpu"))

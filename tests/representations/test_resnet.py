@@ -11,7 +11,6 @@ from torch import nn
 from coos_mlflow.errors import DataError
 from coos_mlflow.plates.schema import CellBatch
 from coos_mlflow.representations import create
-from coos_mlflow.representations.nn.classification import divided
 from coos_mlflow.representations.nn.inference import inference_network
 from coos_mlflow.representations.nn.networks import count_parameters
 from coos_mlflow.representations.nn.resnet_network import ResNet
@@ -135,8 +134,7 @@ def test_with_one_plate_cells_are_held_out(training, tmp_path):
 
 def test_the_rate_rises_and_falls(training):
     made = create("resnet", iterations=100, **SMALL)
-    division = divided("ResNet", training, "plates", 0)
-    task = made.task_of(training, division, torch.device("cpu"))
+    task = made.training_task(training, torch.device("cpu"))
     rates = [task.learning_rate(i) for i in range(100)]
     assert rates[0] == pytest.approx(3e-3 / 5)
     assert np.argmax(rates) == 4 and max(rates) <= 3e-3

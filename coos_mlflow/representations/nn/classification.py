@@ -19,7 +19,7 @@ from coos_mlflow.metrics import balanced_error
 from coos_mlflow.plates.dataset import UNLABELLED
 from coos_mlflow.plates.folds import held_out_plates
 from coos_mlflow.plates.schema import CellBatch
-from coos_mlflow.representations.nn.deeploc_network import augmented, stretch
+from coos_mlflow.representations.nn.deeploc_network import augmented, stretch_into
 from coos_mlflow.representations.nn.microscope import microscope
 from coos_mlflow.representations.nn.networks import same_pixels
 from coos_mlflow.representations.nn.training import TrainingTask
@@ -47,9 +47,6 @@ DRO_RATE = 0.01
 
 _VALIDATION_BATCH = 64
 """Cells of 64 pixels validated at once (`same_pixels`)."""
-
-_BLOCK = 1024
-"""Cells of 64 pixels stretched at once (`same_pixels`): copies need several times their memory."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +150,7 @@ class Classification(TrainingTask):
         batches: Unit = "cells",
         objective: Objective = "average",
     ):
-        self.network = network
+        self.network, self.division = network, division
         self.n_cells = len(division.fitted)
         self._n_classes, self._augment, self._pixel_size = n_classes, augment, pixel_size
         self._batches = batches
@@ -161,9 +158,9 @@ class Classification(TrainingTask):
         _, channels, height, width = training.images.shape
         # Channels last: `augmented` then gathers whole pixels.
         self._images = torch.empty((len(fitted), height, width, channels), device=device)
-        _stretch_into(self._images.permute(0, 3, 1, 2), training.images, fitted)
+        stretch_into(self._images.permute(0, 3, 1, 2), training.images, fitted)
         self._held_out_images = torch.empty((len(held_out), channels, height, width), device=device)
-        _stretch_into(self._held_out_images, training.images, held_out)
+        stretch_into(self._held_out_images, training.images, held_out)
         labels = np.asarray(training.labels, np.int64)
         self._labels = torch.from_numpy(labels[fitted]).to(device)
         self._held_out_labels = labels[held_out]
@@ -265,11 +262,3 @@ def _groups(labels: np.ndarray, plates: np.ndarray) -> np.ndarray:
 def _plates_of(training: CellBatch) -> np.ndarray:
     """Return the plates of cells; those without one are of one plate."""
     return np.full(len(training), "") if training.plates is None else training.plates
-
-
-def _stretch_into(target: torch.Tensor, images: np.ndarray, rows: np.ndarray) -> None:
-    """Write the stretched cells `rows` to a tensor (len(rows), 2, crop, crop), block by block."""
-    size = same_pixels(_BLOCK, images.shape)
-    for start in range(0, len(rows), size):
-        block = stretch(images[rows[start : start + size]])
-        target[start : start + size] = torch.from_numpy(block)

@@ -46,6 +46,9 @@ processor's cache; a GPU takes all."""
 STRETCH = (0.1, 99.9)
 """Percentiles of an image that are mapped to 0 and 1."""
 
+_BLOCK = 1024
+"""Cells of 64 pixels stretched at once (`same_pixels`): copies need several times their memory."""
+
 
 class DeepLocNetwork(nn.Module):
     """Eight convolutions and three fully connected layers.
@@ -148,6 +151,14 @@ def stretch(images: np.ndarray) -> np.ndarray:
     stretched = np.empty(images.shape, np.float32)
     _stretch_all(np.ascontiguousarray(images, np.float32), stretched)
     return stretched
+
+
+def stretch_into(target: torch.Tensor, images: np.ndarray, rows: np.ndarray) -> None:
+    """Write the stretched cells `rows` to a tensor (len(rows), 2, crop, crop), block by block."""
+    size = same_pixels(_BLOCK, images.shape)
+    for start in range(0, len(rows), size):
+        block = stretch(images[rows[start : start + size]])
+        target[start : start + size] = torch.from_numpy(block)
 
 
 @njit(cache=True, nogil=True)

@@ -11,6 +11,9 @@ from torch.nn.functional import relu
 from coos_mlflow.plates.dataset import CHANNELS
 from coos_mlflow.representations.nn.networks import scaled
 
+POOL = "pool"
+"""Name of the layer of pooled features."""
+
 STAGES = (64, 128, 256)
 """Channels of the stages, the first three of He et al. 2016. Each stage but the first halves the
 image; the stem halves it before."""
@@ -23,24 +26,28 @@ LOGIT_DEVIATION = 0.01
 """Standard deviation of the last layer's initial weights (chosen)."""
 
 
-class ResNet(nn.Module):
-    """A stem, three stages of residual blocks, mean and maximum over the image, one linear layer.
+def pooled_names(width: float) -> tuple[str, ...]:
+    """Return the names of the pooled features: Mean 1, ..., Maximum 1, ..."""
+    channels = range(1, scaled(STAGES[-1], width) + 1)
+    return tuple(f"{name} {i}" for name in ("Mean", "Maximum") for i in channels)
 
-    With two blocks in a stage it has 14 layers and 2.8 million parameters at width 1. It takes
-    images of any size. The maximum sees a single bright dot, which a mean does not.
+
+class Encoder(nn.Module):
+    """A stem, three stages of residual blocks, mean and maximum over the image.
+
+    It takes images of any size. The maximum sees a single bright dot, which a mean does not.
 
     Parameters
     ----------
-    n_classes : int
     width : float
         Factor on every number of channels.
     blocks : int
         Residual blocks of two convolutions in each stage.
-    seed : int
-        Seed of the initial weights.
+    generator : torch.Generator
+        Of the initial weights.
     """
 
-    def __init__(self, n_classes: int, width: float = 1.0, blocks: int = 2, seed: int = 0) -> None:
+    def __init__(self, width: float, blocks: int, generator: torch.Generator) -> None:
         super().__init__()
         before = scaled(STEM, width)
         self.stem = nn.Sequential(
@@ -52,8 +59,51 @@ class ResNet(nn.Module):
                 stages.append(Residual(before, outputs, 2 if stage and not block else 1))
                 before = outputs
         self.stages = nn.Sequential(*stages)
-        self.logits = nn.Linear(2 * before, n_classes)
-        self._initialise(torch.Generator().manual_seed(seed))
+        self.n_features = 2 * before
+        self._initialise(generator)
+
+    def pooled(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the pooled features (n, 512 x width) of images.
+
+        Parameters
+        ----------
+        images : Tensor of float32, shape (n, 2, height, width)
+        """
+        images = images.contiguous(memory_format=torch.channels_last)
+        maps = self.stages(self.stem(images)).float()
+        return torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
+
+    def _initialise(self, generator: torch.Generator) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                # He et al. 2015, arXiv:1502.01852: the variance 2 / (inputs of an output).
+                inputs = module.weight[0].numel()
+                nn.init.normal_(module.weight, 0, math.sqrt(2 / inputs), generator=generator)
+            elif isinstance(module, Residual):
+                # Blocks begin as their shortcuts (Goyal et al. 2017, arXiv:1706.02677).
+                nn.init.zeros_(module.branch[-1].weight)  # type: ignore[arg-type]
+
+
+class ResNet(Encoder):
+    """The encoder and one linear layer.
+
+    With two blocks in a stage it has 14 layers and 2.8 million parameters at width 1.
+
+    Parameters
+    ----------
+    n_classes : int
+    width, blocks : float, int
+        See `Encoder`.
+    seed : int
+        Seed of the initial weights.
+    """
+
+    def __init__(self, n_classes: int, width: float = 1.0, blocks: int = 2, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        super().__init__(width, blocks, generator)
+        self.logits = nn.Linear(self.n_features, n_classes)
+        nn.init.normal_(self.logits.weight, 0, LOGIT_DEVIATION, generator=generator)
+        nn.init.zeros_(self.logits.bias)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the logits (n, classes) and the pooled features (n, 512 x width) of images.
@@ -62,22 +112,8 @@ class ResNet(nn.Module):
         ----------
         images : Tensor of float32, shape (n, 2, height, width)
         """
-        maps = self.stages(self.stem(images)).float()
-        features = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
+        features = self.pooled(images)
         return self.logits(features), features
-
-    def _initialise(self, generator: torch.Generator) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                # He et al. 2015, arXiv:1502.01852: the variance 2 / (inputs of an output).
-                inputs = module.weight[0].numel()
-                nn.init.normal_(module.weight, 0, math.sqrt(2 / inputs), generator=generator)
-            elif isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, 0, LOGIT_DEVIATION, generator=generator)
-                nn.init.zeros_(module.bias)
-            elif isinstance(module, Residual):
-                # Blocks begin as their shortcuts (Goyal et al. 2017, arXiv:1706.02677).
-                nn.init.zeros_(module.branch[-1].weight)  # type: ignore[arg-type]
 
 
 class Residual(nn.Module):

@@ -7,6 +7,7 @@ was never interrupted.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 CHECKPOINT = "checkpoint.safetensors"
 
 _ERROR = "validation_error"
+
+WARM_UP = 0.05
+"""Share of the iterations in which `warmed_cosine` rises to its full value (chosen)."""
 
 REPORT_EVERY = 25
 """Iterations over which the loss is averaged for one point of the curve."""
@@ -154,6 +158,10 @@ class TrainingTask(ABC):
         """Return the error to minimise, in %, or None where there is no validation."""
         return None
 
+    def measured(self) -> dict[str, float]:
+        """Return further values of the present network for the curves, by name; none by default."""
+        return {}
+
     def figure(self, iteration: int) -> tuple[str, Figure] | None:
         """Return a file name and a figure of the network's present output, or None."""
         return None
@@ -172,6 +180,21 @@ def train(
         After a signal to end, once the running iteration is done and its checkpoint written.
     """
     return _Training(task, plan, context, device).run()
+
+
+def warmed_cosine(iteration: int, iterations: int) -> float:
+    """Return the share of the greatest rate: it rises first, then falls to 0 as a cosine.
+
+    Parameters
+    ----------
+    iteration : int
+        Counted from 0.
+    iterations : int
+        Of the whole training.
+    """
+    rising = (iteration + 1) / (WARM_UP * iterations)
+    falling = (1 + math.cos(math.pi * iteration / iterations)) / 2
+    return min(rising, falling)
 
 
 def batch_rows(iteration: int, n_cells: int, plan: Plan, carries_over: bool = False) -> np.ndarray:
@@ -299,14 +322,15 @@ class _Training:
     def _validate(self) -> dict[str, float]:
         network = self.task.network
         with self._evaluating():
-            error = self.task.validation_error()
-        if error is None:
-            return {}
-        self._record({"iteration": self.state.iteration, _ERROR: error})
-        if self.state.error is None or error < self.state.error:
-            self.state.error, self.state.best_iteration = error, self.state.iteration
-            self.best = _on_cpu(network.state_dict())
-        return {_ERROR: error}
+            error, values = self.task.validation_error(), self.task.measured()
+        if error is not None:
+            values = values | {_ERROR: error}
+            if self.state.error is None or error < self.state.error:
+                self.state.error, self.state.best_iteration = error, self.state.iteration
+                self.best = _on_cpu(network.state_dict())
+        if values:
+            self._record({"iteration": self.state.iteration} | values)
+        return values
 
     def _figure(self) -> tuple[str, Figure] | None:
         with self._evaluating():

@@ -18,7 +18,7 @@ from coos_mlflow.representations.nn.networks import best_device, uses_bf16
 from coos_mlflow.representations.nn.training import TrainingContext
 from coos_mlflow.simulate import simulate_plate_cells
 
-NETWORKS = ("deeploc", "pci", "resnet", "vgg16")
+NETWORKS = ("deeploc", "pci", "resnet", "vgg16", "vicreg")
 
 SMALL = {
     "deeploc": {"width": 0.1, "iterations": 300, "batch": 32, "learning_rate": 0.01,
@@ -28,6 +28,7 @@ SMALL = {
     "resnet": {"width": 0.2, "blocks": 1, "iterations": 150, "batch": 32, "check_every": 75,
                "augment": "crops", "precision": "fp32"},
     "vgg16": {"weights": "random", "layers": ["conv2_2"]},
+    "vicreg": {"width": 0.2, "blocks": 1, "iterations": 20, "batch": 32, "precision": "fp32"},
 }  # fmt: skip
 
 
