@@ -2,16 +2,16 @@
 """Measure two known remedies against plates that differ, which the package does not have.
 
     scripts/tried_remedies.py                                 # 10 minutes on two free cores
-    scripts/tried_remedies.py --only tvn --seeds 11 12        # 5 minutes, with a network
+    scripts/tried_remedies.py --only tvn --seeds 11 12        # two data sets
 
-batchnorm: ResNet is trained on batches of cells of one plate, or of one day, and batch
+batchnorm: ResNet is trained on batches of any cells or of cells of one plate, and batch
 normalisation takes its statistics from the plate that is labelled (Lin & Lu 2022, bioRxiv
 2022.10.14.512286). The rows "running" are the same networks with the statistics of training.
 
 tvn: typical variation normalisation (Ando, McLean & Berndl 2017, bioRxiv 161422). All cells of a
 plate are moved so that its control cells have the mean and covariance of Training's. Each class is
 the control once; its cells count in no error; errors are means over the classes. Beside it: the
-control's mean alone, z-scores of all cells of a plate, and texture-plates.
+control's mean alone, z-scores of all cells of a plate, and plates as random effects.
 
 Both are trained on simulated COOS-7, whose plates hold one or two classes, and on as many cells of
 20 plates that hold all. There alone Training's plates are moved too. Tables have the mean balanced
@@ -34,10 +34,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.covariance import ledoit_wolf
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
+from coos_mlflow._utils.files import new_folder
 from coos_mlflow.classifiers.fit import Places, build_pipeline, class_probabilities
 from coos_mlflow.classifiers.logistic_l1 import fit_in_parallel
 from coos_mlflow.classifiers.protocol import Protocol
@@ -56,7 +58,7 @@ from coos_mlflow.representations.nn.networks import (
     uses_bf16,
 )
 from coos_mlflow.representations.nn.training import Plan, TrainingContext, TrainingTask, train
-from coos_mlflow.representations.resnet import POOL, ResNetCells
+from coos_mlflow.representations.resnet import ResNetCells
 from coos_mlflow.simulate import WILD, simulate_dataset
 from coos_mlflow.training.features import extract
 from coos_mlflow.training.generalise.worlds import World
@@ -78,6 +80,13 @@ WORLDS = tuple(
     )
 )
 
+CONTROLS = (24, 96, 192)
+LARGE = (
+    World("training", "large new plates", 6, FIRST + 50, 8, 24),
+    World(WILD, "large wild plates", 6, FIRST + 50, 8, 24),
+)
+"""Plates with more control cells, and how many of them are used."""
+
 COOS7, FULL = "COOS-7's plates", "full plates"
 """What Training is: plates of one or two classes, or 20 plates of all classes."""
 
@@ -93,9 +102,10 @@ BATCHES = ("cells", "plates")
 """Batches of any cells, or of one plate. Most days of Training have one plate, and all plates have
 the same microscope, so that batches of a day or a microscope would hardly be others."""
 
-SHRINKAGE = 0.5
-"""Weight of Training's covariance in that of a plate's controls. Sun et al. 2016
-(arXiv:1511.05547) add the identity to whitened features, which is the same."""
+SHRINKAGE = {"lr, mean of controls": 1.0, "lr, TVN": 0.5, "lr, TVN, Ledoit-Wolf": None}
+"""Weight of Training's covariance in that of a plate's controls, by row. Sun et al. 2016
+(arXiv:1511.05547) add the identity to whitened features, which is a half. Ledoit and Wolf (2004)
+let the controls decide."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,6 @@ Tables = dict[str, dict[str, dict[str, list[tuple[float, float]]]]]
 
 
 def whole(labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Leave a plate as it is."""
     yield np.arange(len(labels)), np.arange(len(labels))
 
 
@@ -175,7 +184,7 @@ def errors(cells: Cells, predicted: np.ndarray, without: int | None = None) -> n
     return balanced_error(np.stack(counts))
 
 
-class OneGroup(TrainingTask):
+class _OneGroup(TrainingTask):
     """Another task, with batches of cells of one group, as often as it has cells.
 
     Nothing is held out: the weights are those of the last iteration.
@@ -186,20 +195,16 @@ class OneGroup(TrainingTask):
         self.network, self.n_cells = task.network, task.n_cells
 
     def optimiser(self) -> torch.optim.Optimizer:
-        """Return the other task's optimiser."""
         return self._task.optimiser()
 
     def learning_rate(self, iteration: int) -> float | None:
-        """Return the other task's rate."""
         return self._task.learning_rate(iteration)
 
     def draw(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
-        """Return a batch of the group of the first row."""
         members = np.flatnonzero(self._groups == self._groups[rows[0]])
         return self._task.draw(rng.choice(members, len(rows)), rng)
 
     def loss(self, *drawn: torch.Tensor) -> torch.Tensor:
-        """Return the other task's loss."""
         return self._task.loss(*drawn)
 
 
@@ -211,7 +216,7 @@ def trained(work: Path, kind: str, data: TrainingData, batches: str, preset: str
     resnet = create("resnet", "quick", **NETWORKS[preset])
     assert isinstance(resnet, ResNetCells)
     division = Division(np.arange(len(cells)), np.arange(0))
-    task = OneGroup(resnet.task_of(cells, division, best_device()), groups)
+    task = _OneGroup(resnet.task_of(cells, division, best_device()), groups)
     plan = Plan(resnet.iterations, resnet.batch, resnet.check_every, resnet.seed)
     result = train(task, plan, TrainingContext(folder), best_device())
     load_weights(task.network, result.tensors, str(folder))
@@ -227,42 +232,37 @@ def with_own_statistics(network: nn.Module) -> nn.Module:
     return copy
 
 
-def answers(network: nn.Module, images: np.ndarray, batch: int) -> dict[str, np.ndarray]:
-    """Return logits and pooled features of stretched cells, in the precision of training."""
+def by_network(network: nn.Module, batch: int | None, cells: Cells) -> np.ndarray:
+    """Label stretched cells, `batch` at a time or all at once, in the precision of training."""
     device = best_device()
 
-    def compute(cells: torch.Tensor) -> dict[str, torch.Tensor]:
+    def compute(images: torch.Tensor) -> dict[str, torch.Tensor]:
         with autocast(device, uses_bf16("auto", device)):
-            logits, pooled = network(cells.to(device, memory_format=torch.channels_last))
-        return {"logits": logits, POOL: pooled}
+            logits, _ = network(images.to(device, memory_format=torch.channels_last))
+        return {"logits": logits}
 
-    return apply_in_batches(images, compute, batch)
-
-
-def by_network(network: nn.Module, batch: int | None, cells: Cells) -> np.ndarray:
-    """Label cells, `batch` at a time or all at once."""
-    return answers(network, cells.X, batch or len(cells.X))["logits"].argmax(axis=1)
+    found = apply_in_batches(cells.X, compute, batch or len(cells.X))
+    return found["logits"].argmax(axis=1)
 
 
 def aligned(
-    X: np.ndarray, controls: np.ndarray, target: np.ndarray, shrinkage: float = SHRINKAGE
+    X: np.ndarray, controls: np.ndarray, target: np.ndarray, shrinkage: float | None
 ) -> np.ndarray:
-    """Return features (n, d), moved so that the controls have the target's mean and covariance.
+    """Return features (n, d), moved so that controls (k, d) get mean and covariance of the target.
 
-    Parameters
-    ----------
-    X, controls, target : ndarray, shape (n, d)
-        Cells and controls of a plate, and Training's controls.
-    shrinkage : float
-        Weight of the target's covariance in that of the controls; 0 needs more controls than d.
+    `shrinkage` is the weight of the target's covariance in theirs, see `SHRINKAGE`; 0 needs k > d.
     """
     variances, axes = np.linalg.eigh(np.cov(target, rowvar=False))
     kept = variances > 1e-7 * variances[-1]
     axes, deviations = axes[:, kept], np.sqrt(variances[kept])
     centre = controls.mean(axis=0)
-    white = np.cov((controls - centre) @ axes / deviations, rowvar=False)
-    white = (1 - shrinkage) * white + shrinkage * np.eye(len(white))
-    spreads, turns = np.linalg.eigh(white)
+    white = (controls - centre) @ axes / deviations
+    if shrinkage is None:
+        covariance, _ = ledoit_wolf(white)
+    else:
+        identity = np.eye(len(deviations))
+        covariance = (1 - shrinkage) * np.cov(white, rowvar=False) + shrinkage * identity
+    spreads, turns = np.linalg.eigh(covariance)
     inverse_root = (turns / np.sqrt(spreads)) @ turns.T
     whitened = (X - centre) @ axes / deviations
     changed = (whitened @ inverse_root - whitened) * deviations @ axes.T
@@ -271,7 +271,6 @@ def aligned(
 
 
 def as_it_is(cells: Cells) -> np.ndarray:
-    """Return the features."""
     return cells.X
 
 
@@ -280,7 +279,9 @@ def z_scores(cells: Cells) -> np.ndarray:
     return StandardScaler().fit_transform(cells.X)
 
 
-def by_controls(control: int, target: np.ndarray, shrinkage: float, cells: Cells) -> np.ndarray:
+def by_controls(
+    control: int, target: np.ndarray, shrinkage: float | None, cells: Cells
+) -> np.ndarray:
     """Return features that were aligned by the control cells of a plate."""
     return aligned(cells.X, cells.X[cells.labels == control], target, shrinkage)
 
@@ -307,43 +308,41 @@ def fitted(kind: str, cells: Cells, move: Move = as_it_is) -> Pipeline:
 
 
 def labelled(pipeline: Pipeline, move: Move, cells: Cells) -> np.ndarray:
-    """Label the moved cells of a plate."""
     places = Places(cells.plates, cells.wells)
     found = class_probabilities(pipeline, move(cells), len(CLASSES), places)
     return found.argmax(axis=1)
 
 
 def read(data: TrainingData, split: str) -> CellBatch:
-    """Read all cells of a split."""
     (path,) = data.files[split]
     with data.open(path) as plate:
         return next(plate.batches(plate.n_cells))
 
 
-def features(name: str, data: TrainingData, split: str, network: nn.Module | None = None) -> Cells:
-    """Return a split's cells: texture, or pooled features, or images without a network."""
-    if name != POOL:
-        (X,) = extract(data, split, create(name)).values()
-    else:
-        X = create("resnet").preprocess(read(data, split).images)
-        if network is not None:
-            X = answers(network, X, AT_A_TIME)[POOL]
+def images_of(data: TrainingData, split: str) -> Cells:
+    """Return a split's cells as ResNet sees them."""
+    images = create("resnet").preprocess(read(data, split).images)
+    return Cells(images, **vars(data.annotations(split)))
+
+
+def texture_of(data: TrainingData, split: str) -> Cells:
+    """Return a split's cells as texture."""
+    (X,) = extract(data, split, create("texture")).values()
     return Cells(np.asarray(X), **vars(data.annotations(split)))
 
 
-def sets_of(data: TrainingData) -> Iterator[tuple[str, TrainingData]]:
+def sets_of(data: TrainingData, *more: World) -> Iterator[tuple[str, TrainingData]]:
     """Yield the test sets: splits of a data set, then new plates."""
     yield from ((split, data) for split in data.files if split != TRAINING)
-    yield from ((world.title, world.data(data.dataset)) for world in WORLDS)
+    yield from ((world.title, world.data(data.dataset)) for world in (*WORLDS, *more))
 
 
 def trainings(work: Path, seed: int) -> dict[str, TrainingData]:
     """Return both kinds of Training, simulated where they are missing."""
     folder = work / f"data-{seed}"
     if not folder.exists():
-        with tempfile.TemporaryDirectory(dir=work) as partial_folder:
-            simulate_dataset(Path(partial_folder) / "data", SCALE, seed)
-            (Path(partial_folder) / "data").rename(folder)
+        with new_folder(folder) as partial_folder:
+            simulate_dataset(partial_folder, SCALE, seed)
     full = World("training", TRAINING, 20, FIRST + 100 * seed, 2, 15)
     return {COOS7: find_data(folder), FULL: full.data(coos7())}
 
@@ -354,18 +353,15 @@ def add(tables: Tables, title: str, row: str, column: str, found: np.ndarray) ->
 
 
 def measure_batchnorm(tables: Tables, work: Path, seed: int, preset: str) -> None:
-    """Measure batch normalisation by plate."""
     by_kind = trainings(work, seed)
     labellers: dict[str, Labeller] = {}
     for kind, batches in product(by_kind, BATCHES):
         network = trained(work, kind, by_kind[kind], batches, preset)
-        row = f"{kind}, batches of {batches}"
+        own, row = with_own_statistics(network), f"{kind}, batches of {batches}"
         labellers[f"{row}, running"] = partial(by_network, network, AT_A_TIME)
-        labellers[f"{row}, own statistics"] = partial(
-            by_network, with_own_statistics(network), None
-        )
+        labellers[f"{row}, own statistics"] = partial(by_network, own, None)
     for name, data in sets_of(by_kind[COOS7]):
-        cells = features(POOL, data, name)
+        cells = images_of(data, name)
         for row, label in labellers.items():
             add(tables, "ResNet", row, name, errors(cells, labels_of(label, cells)))
             if name == WILD:
@@ -373,33 +369,60 @@ def measure_batchnorm(tables: Tables, work: Path, seed: int, preset: str) -> Non
 
 
 def measure_tvn(tables: Tables, work: Path, seed: int, preset: str) -> None:
-    """Measure alignment by controls, on texture and on ResNet's pooled features."""
+    """Measure alignment by controls on texture; there are no presets."""
     by_kind = trainings(work, seed)
-    for name, (kind, data) in product(("texture", POOL), by_kind.items()):
-        network = trained(work, kind, data, "cells", preset) if name == POOL else None
-        title = f"{name} of {kind}"
-        training = features(name, data, TRAINING, network)
+    for kind, data in by_kind.items():
+        title = f"texture, {kind}"
+        training = texture_of(data, TRAINING)
         scale = StandardScaler().fit(training.X)
-        training = replace(training, X=scale.transform(training.X))
-        rows = movers(training, kind == FULL)
-        for set_name, of in sets_of(by_kind[COOS7]):
-            cells = features(name, of, set_name, network)
+        rows = movers(replace(training, X=scale.transform(training.X)), kind == FULL)
+        for name, of in sets_of(by_kind[COOS7], *LARGE):
+            cells = texture_of(of, name)
             cells = replace(cells, X=scale.transform(cells.X))
             for row, labellers in rows.items():
-                if of is by_kind[COOS7]:  # its plates have no class in common
-                    if len(labellers) == 1:
-                        found = labels_of(labellers[0], cells)
-                        add(tables, title, row, set_name, errors(cells, found))
-                    continue
-                predicted = [labels_of(label, cells) for label in labellers]
-                by_class = [errors(cells, predicted[c % len(predicted)], c) for c in range(7)]
-                add(tables, title, row, set_name, np.mean(by_class, axis=0))
-                if set_name != WILD:
-                    continue
-                for protein, found in zip(CLASSES, by_class, strict=True):
-                    add(tables, f"{title}, wild plates by control", row, protein, found)
-                if len(labellers) == 1:
-                    cut(tables, title, row, labellers[0], cells)
+                if of is not by_kind[COOS7]:
+                    add_by_class(tables, title, row, name, labellers, cells)
+                elif len(labellers) == 1:  # plates of splits have no class in common
+                    add(tables, title, row, name, errors(cells, labels_of(labellers[0], cells)))
+
+
+def add_by_class(
+    tables: Tables, title: str, row: str, name: str, labellers: list[Labeller], cells: Cells
+) -> None:
+    """Add the mean over the classes that are controls, and what is asked of wild plates."""
+    if name in {world.title for world in LARGE}:
+        for count in CONTROLS:
+            found = by_class(labellers, cells, count).mean(axis=0)
+            add(tables, f"{title}, by number of controls", row, f"{name}, {count}", found)
+        return
+    found = by_class(labellers, cells)
+    add(tables, title, row, name, found.mean(axis=0))
+    if name == WILD:
+        for protein, one in zip(CLASSES, found, strict=True):
+            add(tables, f"{title}, wild plates by control", row, protein, one)
+        if len(labellers) == 1:
+            cut(tables, title, row, labellers[0], cells)
+
+
+def by_class(labellers: list[Labeller], cells: Cells, count: int | None = None) -> np.ndarray:
+    """Return errors (classes, plates) with each class as the control, of so many cells or all."""
+    if len(labellers) == 1:
+        predicted = labels_of(labellers[0], cells)
+        return np.stack([errors(cells, predicted, c) for c in range(len(CLASSES))])
+    found = []
+    for control, label in enumerate(labellers):
+        few = cells if count is None else thinned(cells, control, count)
+        found.append(errors(few, labels_of(label, few), control))
+    return np.stack(found)
+
+
+def thinned(cells: Cells, label: int, count: int) -> Cells:
+    """Return the cells with `count` of one class on each plate, evenly over its wells."""
+    kept = cells.labels != label
+    for plate in np.unique(cells.plates):
+        rows = np.flatnonzero((cells.plates == plate) & (cells.labels == label))
+        kept[rows[:: len(rows) // count][:count]] = True
+    return cells.select(kept)
 
 
 def movers(training: Cells, full: bool) -> dict[str, list[Labeller]]:
@@ -414,7 +437,7 @@ def movers(training: Cells, full: bool) -> dict[str, list[Labeller]]:
         "plates": [partial(labelled, fitted("plates", training), as_it_is)],
         "lr, z-scores of plates": [partial(labelled, z_scored, z_scores)],
     }
-    for row, shrinkage in (("lr, mean of controls", 1.0), ("lr, TVN", SHRINKAGE)):
+    for row, shrinkage in SHRINKAGE.items():
         rows[row] = []
         for control in range(len(CLASSES)):
             move = partial(by_controls, control, controls_of(training, control), shrinkage)
@@ -432,16 +455,13 @@ def cut(tables: Tables, title: str, row: str, label: Labeller, cells: Cells) -> 
 
 
 def show(tables: Tables, seeds: list[int]) -> None:
-    """Print all tables, as means over the seeds."""
     for title, rows in tables.items():
         columns = list(dict.fromkeys(column for row in rows.values() for column in row))
         print(f"\n{title}; simulated, seeds {', '.join(map(str, seeds))}\n")
         print(f"| | {' | '.join(columns)} |\n|{'---|' * (1 + len(columns))}")
         for row, found in rows.items():
-            told = []
-            for column in columns:
-                mean, worst = np.mean(found[column], axis=0) if column in found else (None, None)
-                told.append("" if mean is None else f"{mean:.1f} ({worst:.0f})")
+            means = {column: np.mean(of_seeds, axis=0) for column, of_seeds in found.items()}
+            told = ["{:.1f} ({:.0f})".format(*means[c]) if c in means else "" for c in columns]
             print(f"| {row} | {' | '.join(told)} |", flush=True)
 
 

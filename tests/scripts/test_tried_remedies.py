@@ -68,7 +68,7 @@ def test_alignment_to_itself_changes_nothing_not_even_where_the_target_is_consta
     rng = np.random.default_rng(0)
     target = rng.normal(size=(40, 4)) * [1, 2, 3, 0]
     cells = rng.normal(size=(5, 4))
-    np.testing.assert_allclose(script.aligned(cells, target, target), cells)
+    np.testing.assert_allclose(script.aligned(cells, target, target, 0.5), cells)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
