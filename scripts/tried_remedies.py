@@ -11,7 +11,8 @@ normalisation takes its statistics from the plate that is labelled (Lin & Lu 202
 tvn: typical variation normalisation (Ando, McLean & Berndl 2017, bioRxiv 161422). All cells of a
 plate are moved so that its control cells have the mean and covariance of Training's. Each class is
 the control once; its cells count in no error; errors are means over the classes. Beside it: the
-control's mean alone, z-scores of all cells of a plate, and plates as random effects.
+control's mean alone, CORAL (Sun et al. 2016, arXiv:1511.05547), z-scores of all cells of a plate,
+and plates as random effects.
 
 Both are trained on simulated COOS-7, whose plates hold one or two classes, and on as many cells of
 20 plates that hold all. There alone Training's plates are moved too. Tables have the mean balanced
@@ -34,7 +35,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.covariance import ledoit_wolf
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -42,6 +42,7 @@ from torch import nn
 from coos_mlflow._utils.files import new_folder
 from coos_mlflow.classifiers.fit import Places, build_pipeline, class_probabilities
 from coos_mlflow.classifiers.logistic_l1 import fit_in_parallel
+from coos_mlflow.classifiers.plate_effects import NO_VARIANCE
 from coos_mlflow.classifiers.protocol import Protocol
 from coos_mlflow.metrics import balanced_error, confusion_matrix
 from coos_mlflow.plates.dataset import TRAINING, coos7
@@ -102,10 +103,9 @@ BATCHES = ("cells", "plates")
 """Batches of any cells, or of one plate. Most days of Training have one plate, and all plates have
 the same microscope, so that batches of a day or a microscope would hardly be others."""
 
-SHRINKAGE = {"lr, mean of controls": 1.0, "lr, TVN": 0.5, "lr, TVN, Ledoit-Wolf": None}
-"""Weight of Training's covariance in that of a plate's controls, by row. Sun et al. 2016
-(arXiv:1511.05547) add the identity to whitened features, which is a half. Ledoit and Wolf (2004)
-let the controls decide."""
+RIDGE = 1.0
+"""Added to the variance of every feature in Training's deviations (Sun et al. 2016,
+arXiv:1511.05547), or of every axis of white features."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,9 @@ class Cells:
         """Return some of the cells."""
         return Cells(*(values[rows] for values in vars(self).values()))
 
+
+Way = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""Moves features (n, d), given those of a plate's controls and of Training's."""
 
 Move = Callable[[Cells], np.ndarray]
 """Returns the features of the cells of one plate, moved."""
@@ -245,29 +248,48 @@ def by_network(network: nn.Module, batch: int | None, cells: Cells) -> np.ndarra
     return found["logits"].argmax(axis=1)
 
 
-def aligned(
-    X: np.ndarray, controls: np.ndarray, target: np.ndarray, shrinkage: float | None
-) -> np.ndarray:
-    """Return features (n, d), moved so that controls (k, d) get mean and covariance of the target.
-
-    `shrinkage` is the weight of the target's covariance in theirs, see `SHRINKAGE`; 0 needs k > d.
-    """
-    variances, axes = np.linalg.eigh(np.cov(target, rowvar=False))
-    kept = variances > 1e-7 * variances[-1]
-    axes, deviations = axes[:, kept], np.sqrt(variances[kept])
-    centre = controls.mean(axis=0)
-    white = (controls - centre) @ axes / deviations
-    if shrinkage is None:
-        covariance, _ = ledoit_wolf(white)
-    else:
-        identity = np.eye(len(deviations))
-        covariance = (1 - shrinkage) * np.cov(white, rowvar=False) + shrinkage * identity
-    spreads, turns = np.linalg.eigh(covariance)
-    inverse_root = (turns / np.sqrt(spreads)) @ turns.T
-    whitened = (X - centre) @ axes / deviations
-    changed = (whitened @ inverse_root - whitened) * deviations @ axes.T
-    moved: np.ndarray = X - centre + target.mean(axis=0) + changed
+def shifted(X: np.ndarray, controls: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return features (n, d), moved so that controls (k, d) have the target's mean."""
+    moved: np.ndarray = X - controls.mean(axis=0) + target.mean(axis=0)
     return moved
+
+
+def aligned(
+    X: np.ndarray, controls: np.ndarray, target: np.ndarray, ridge: float = RIDGE
+) -> np.ndarray:
+    """Return features, moved so that controls have the target's covariance too, but for the ridge.
+
+    With a ridge of 0, there must be more controls than features.
+    """
+    own, wanted = (
+        np.cov(one, rowvar=False) + ridge * np.eye(X.shape[1]) for one in (controls, target)
+    )
+    moved: np.ndarray = (X - controls.mean(axis=0)) @ power(own, -0.5) @ power(wanted, 0.5)
+    return moved + target.mean(axis=0)
+
+
+def tvn(
+    X: np.ndarray, controls: np.ndarray, target: np.ndarray, ridge: float = RIDGE
+) -> np.ndarray:
+    """Return features, aligned where those of the target are white, which weighs all axes alike."""
+    variances, axes = np.linalg.eigh(np.cov(target, rowvar=False))
+    kept = variances > NO_VARIANCE * variances[-1]
+    axes, deviations = axes[:, kept], np.sqrt(variances[kept])
+    white = [one @ axes / deviations for one in (X, controls, target)]
+    changed = (aligned(*white, ridge=ridge) - shifted(*white)) * deviations @ axes.T
+    moved: np.ndarray = shifted(X, controls, target) + changed
+    return moved
+
+
+def power(covariance: np.ndarray, exponent: float) -> np.ndarray:
+    """Return a power of a symmetric positive matrix."""
+    variances, axes = np.linalg.eigh(covariance)
+    raised: np.ndarray = axes * variances**exponent @ axes.T
+    return raised
+
+
+WAYS = {"lr, mean of controls": shifted, "lr, CORAL of controls": aligned, "lr, TVN": tvn}
+"""How a plate is moved by its controls, by row."""
 
 
 def as_it_is(cells: Cells) -> np.ndarray:
@@ -279,11 +301,9 @@ def z_scores(cells: Cells) -> np.ndarray:
     return StandardScaler().fit_transform(cells.X)
 
 
-def by_controls(
-    control: int, target: np.ndarray, shrinkage: float | None, cells: Cells
-) -> np.ndarray:
-    """Return features that were aligned by the control cells of a plate."""
-    return aligned(cells.X, cells.X[cells.labels == control], target, shrinkage)
+def by_controls(way: Way, control: int, target: np.ndarray, cells: Cells) -> np.ndarray:
+    """Return features that were moved by the control cells of a plate."""
+    return way(cells.X, cells.X[cells.labels == control], target)
 
 
 def controls_of(training: Cells, control: int) -> np.ndarray:
@@ -437,10 +457,10 @@ def movers(training: Cells, full: bool) -> dict[str, list[Labeller]]:
         "plates": [partial(labelled, fitted("plates", training), as_it_is)],
         "lr, z-scores of plates": [partial(labelled, z_scored, z_scores)],
     }
-    for row, shrinkage in SHRINKAGE.items():
+    for row, way in WAYS.items():
         rows[row] = []
         for control in range(len(CLASSES)):
-            move = partial(by_controls, control, controls_of(training, control), shrinkage)
+            move = partial(by_controls, way, control, controls_of(training, control))
             pipeline = fitted("lr", training, move) if full else lr
             rows[row].append(partial(labelled, pipeline, move))
     return rows

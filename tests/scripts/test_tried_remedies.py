@@ -53,22 +53,26 @@ def test_own_statistics_undo_a_gain_of_the_plate(script, network):
         assert (network(3 * images)[0] - network(images)[0]).abs().max() > 0.1
 
 
-def test_alignment_gives_controls_the_mean_and_covariance_of_the_target(script):
+@pytest.mark.parametrize("way", ["aligned", "tvn"])
+def test_alignment_gives_controls_the_mean_and_covariance_of_the_target(script, way):
     rng = np.random.default_rng(0)
     target, controls, others = (
         rng.normal(i, 1 + i, (40, 4)) @ rng.normal(size=(4, 4)) for i in range(3)
     )
-    moved = script.aligned(np.concatenate([controls, others]), controls, target, shrinkage=0.0)
+    cells = np.concatenate([controls, others])
+    moved = getattr(script, way)(cells, controls, target, ridge=0.0)
     np.testing.assert_allclose(moved[:40].mean(axis=0), target.mean(axis=0))
     np.testing.assert_allclose(np.cov(moved[:40], rowvar=False), np.cov(target, rowvar=False))
     assert np.abs(moved[40:] - others).max() > 0.1
 
 
-def test_alignment_to_itself_changes_nothing_not_even_where_the_target_is_constant(script):
+@pytest.mark.parametrize("way", ["shifted", "aligned", "tvn"])
+def test_alignment_undoes_a_shift_and_keeps_what_the_target_lacks(script, way):
     rng = np.random.default_rng(0)
     target = rng.normal(size=(40, 4)) * [1, 2, 3, 0]
-    cells = rng.normal(size=(5, 4))
-    np.testing.assert_allclose(script.aligned(cells, target, target, 0.5), cells)
+    cells, shift = rng.normal(size=(5, 4)), np.array([1.0, 2.0, 3.0, 4.0])
+    moved = getattr(script, way)(cells + shift, target + shift, target)
+    np.testing.assert_allclose(moved, cells)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
