@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure two known remedies against plates that differ, which the package does not have.
 
-    scripts/tried_remedies.py                                 # 10 minutes on two free cores
+    scripts/tried_remedies.py                                 # the first data set, both
     scripts/tried_remedies.py --only tvn --seeds 11 12        # two data sets
 
 batchnorm: ResNet is trained on batches of any cells or of cells of one plate, and batch
@@ -275,8 +275,9 @@ def tvn(
     variances, axes = np.linalg.eigh(np.cov(target, rowvar=False))
     kept = variances > NO_VARIANCE * variances[-1]
     axes, deviations = axes[:, kept], np.sqrt(variances[kept])
-    white = [one @ axes / deviations for one in (X, controls, target)]
-    changed = (aligned(*white, ridge=ridge) - shifted(*white)) * deviations @ axes.T
+    own, *ends = (one @ axes / deviations for one in (X, controls, target))
+    changed = aligned(own, ends[0], ends[1], ridge) - shifted(own, ends[0], ends[1])
+    changed = changed * deviations @ axes.T
     moved: np.ndarray = shifted(X, controls, target) + changed
     return moved
 
