@@ -7,11 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coos_mlflow.cli.options import DropBad, TrackingUri, use_store
-from coos_mlflow.cli.table3 import AUTO, print_lines, seed_words, seeds_from, stdout
+from coos_mlflow.cli.comparisons import (
+    AUTO,
+    Asked,
+    DryRun,
+    FirstSeed,
+    Rows,
+    Search,
+    Seeds,
+    fill,
+    name_files,
+    stdout,
+)
+from coos_mlflow.cli.options import Data, DropBad, Force, Preset, Scale, TrackingUri, use_store
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 _SHOWN = ("cells", "differences", "worlds")
 """Sections that the terminal shows; the others are in the files."""
@@ -23,36 +35,17 @@ def register(app: typer.Typer) -> None:
 
 
 def generalise(
-    data: Annotated[
-        str,
-        typer.Option(
-            help="auto (COOS-7 where it is on disk, else simulated), simulated, a folder."
-        ),
-    ] = AUTO,
-    preset: Annotated[
-        str, typer.Option(help="paper, quick, or auto (paper on real data, quick on simulated).")
-    ] = AUTO,
-    scale: Annotated[float, typer.Option(help="Of simulated data; 1 is the size of COOS-7.")] = 0.1,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="First seed, and that of simulated data.")
-    ] = 0,
-    seeds: Annotated[
-        int, typer.Option(min=1, max=1000, help="How many seeds to train with, on the same data.")
-    ] = 3,
-    rows: Annotated[
-        str, typer.Option(help="Rows to fill, such as 'texture-*,pci-conv3-lr'.")
-    ] = "*",
-    search: Annotated[
-        str, typer.Option(help="Of the forests: random, halving, or auto (the preset's).")
-    ] = AUTO,
+    data: Data = AUTO,
+    preset: Preset = AUTO,
+    scale: Scale = 0.1,
+    seed: FirstSeed = 0,
+    seeds: Seeds = 3,
+    rows: Rows = "*",
+    search: Search = AUTO,
     out: Annotated[Path, typer.Option(help="Folder of the files.")] = Path("generalise"),
     drop_bad: DropBad = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the rows, train and write nothing.")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace results that are there already.")
-    ] = False,
+    dry_run: DryRun = False,
+    force: Force = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Compare all models with the paper's, on other plates too.
@@ -67,41 +60,16 @@ def generalise(
     from coos_mlflow._utils.progress import progress
 
     with progress("Starting"):
-        from coos_mlflow._utils.files import check_folder
-        from coos_mlflow.classifiers.protocol import check_protocol, choose_preset
-        from coos_mlflow.cli import tables
-        from coos_mlflow.training.data import choose, described
+        from coos_mlflow.training.data import described
         from coos_mlflow.training.generalise import files
         from coos_mlflow.training.generalise.rows import all_lines
-        from coos_mlflow.training.generalise.summary import summarise
-        from coos_mlflow.training.table3.rows import choose_lines
 
-    settings: dict[str, Any] = {} if search == AUTO else {"search": search}
-    wanted = seeds_from(seed, seeds)
-    check_protocol(preset, settings)
-    lines = choose_lines(all_lines(preset), rows)
+    asked = Asked(data, preset, scale, seed, seeds, rows, search, drop_bad, dry_run, force)
     described(data)
-    check_folder(out, force, files.FILES)
-    if dry_run:
-        print_lines(lines, preset, wanted)
-        return
-    chosen = choose(data, scale, seed, drop_bad=drop_bad)
-    tables.say_data(chosen, choose_preset(preset, chosen))
-    typer.echo(seed_words(wanted))
-    comparison = files.make(
-        lines,
-        chosen,
-        out,
-        preset=preset,
-        seeds=wanted,
-        settings=settings,
-        force=force,
-        say=lambda words: typer.echo(words, err=True),
-    )
-    print_comparison(summarise(comparison), stdout())
-    for name in files.FILES:
-        if (out / name).exists():
-            typer.echo(str(out / name))
+    comparison = fill(asked, all_lines(preset), out, files.PAGES)
+    if comparison is not None:
+        print_comparison(files.summarise(comparison), stdout())
+        name_files(out, files.PAGES)
 
 
 def print_comparison(summary: dict[str, Any], console: Console) -> None:
@@ -121,19 +89,35 @@ def print_comparison(summary: dict[str, Any], console: Console) -> None:
     for section in summary["sections"]:
         if section["key"] in _SHOWN:
             _print_section(section, summary["rows"], console)
+    for table in summary["remedies"]:
+        _print_remedies(table, console)
     for mark in summary["marks"]:
         console.print(Text(f"{mark[0].upper()} {mark}" if mark[0].isalpha() else mark))
 
 
-def _print_section(section: dict[str, Any], rows: list[dict[str, Any]], console: Console) -> None:
+def _empty_table(section: dict[str, Any], first: str) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title_justify="left")
     table.title = Text(f"\n{section['title']}", style="bold")
-    table.add_column("row", no_wrap=True)
+    table.add_column(first, no_wrap=True)
     for heading in section["headings"]:
         table.add_column(Text(heading), justify="right")
+    return table
+
+
+def _print_remedies(remedies: dict[str, Any], console: Console) -> None:
+    table = _empty_table(remedies, "remedy")
+    for line in remedies["lines"]:
+        table.add_row(line["title"], *(_cell(cell | {"small": ""}) for cell in line["cells"]))
+    console.print(table)
+
+
+def _print_section(section: dict[str, Any], rows: list[dict[str, Any]], console: Console) -> None:
+    from rich.text import Text
+
+    table = _empty_table(section, "row")
     for row in rows:
         if row["opens"]:
             table.add_row(Text("not in the paper:", style="italic"))

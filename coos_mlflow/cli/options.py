@@ -45,6 +45,15 @@ DropBad = Annotated[
 ]
 
 
+Data = Annotated[
+    str,
+    typer.Option(help="auto (COOS-7 where it is on disk, else simulated), simulated, a folder."),
+]
+Preset = Annotated[
+    str, typer.Option(help="paper, quick, or auto (paper on real data, quick on simulated).")
+]
+Scale = Annotated[float, typer.Option(help="Of simulated data; 1 is the size of COOS-7.")]
+
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is random.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace results that are there already.")]
 

@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coos_mlflow.cli.options import DropBad, TrackingUri, use_store
-from coos_mlflow.errors import DataError
+from coos_mlflow.cli.comparisons import (
+    AUTO,
+    Asked,
+    DryRun,
+    FirstSeed,
+    Rows,
+    Search,
+    Seeds,
+    fill,
+    name_files,
+    stdout,
+)
+from coos_mlflow.cli.options import Data, DropBad, Force, Preset, Scale, TrackingUri, use_store
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from coos_mlflow.training.table3.rows import Line
-
-AUTO = "auto"
-
-_WIDTH = 100
 _NUMBER = 5
 """Characters of an error, as many as in its heading."""
 
@@ -29,39 +35,20 @@ def register(app: typer.Typer) -> None:
 
 
 def table3(
-    data: Annotated[
-        str,
-        typer.Option(
-            help="auto (COOS-7 where it is on disk, else simulated), simulated, a folder."
-        ),
-    ] = AUTO,
-    preset: Annotated[
-        str, typer.Option(help="paper, quick, or auto (paper on real data, quick on simulated).")
-    ] = AUTO,
-    scale: Annotated[float, typer.Option(help="Of simulated data; 1 is the size of COOS-7.")] = 0.1,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="First seed, and that of simulated data.")
-    ] = 0,
-    seeds: Annotated[
-        int, typer.Option(min=1, max=1000, help="How many seeds to train with, on the same data.")
-    ] = 1,
-    rows: Annotated[
-        str, typer.Option(help="Rows to fill, such as 'texture-*,pci-conv3-lr'.")
-    ] = "*",
-    search: Annotated[
-        str, typer.Option(help="Of the forests: random, halving, or auto (the preset's).")
-    ] = AUTO,
+    data: Data = AUTO,
+    preset: Preset = AUTO,
+    scale: Scale = 0.1,
+    seed: FirstSeed = 0,
+    seeds: Seeds = 1,
+    rows: Rows = "*",
+    search: Search = AUTO,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the files; by default table3, or the data set's name."),
     ] = None,
     drop_bad: DropBad = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the rows, train and write nothing.")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace results that are there already.")
-    ] = False,
+    dry_run: DryRun = False,
+    force: Force = False,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Fill the paper's Table 3, training what is missing.
@@ -75,81 +62,21 @@ def table3(
     from coos_mlflow._utils.progress import progress
 
     with progress("Starting"):
-        from coos_mlflow._utils.files import check_folder
-        from coos_mlflow.classifiers.protocol import check_protocol, choose_preset
-        from coos_mlflow.cli import tables
-        from coos_mlflow.training.data import choose, described
+        from coos_mlflow.training.data import described
         from coos_mlflow.training.table3 import files
-        from coos_mlflow.training.table3.rows import all_lines, choose_lines
+        from coos_mlflow.training.table3.rows import all_lines
 
-    settings: dict[str, Any] = {} if search == AUTO else {"search": search}
-    wanted = seeds_from(seed, seeds)
-    check_protocol(preset, settings)
-    lines = choose_lines(all_lines(preset), rows)
-    dataset = described(data)
-    out = out or Path(files.name_of(dataset))
-    check_folder(out, force, files.files_of(dataset))
-    if dry_run:
-        print_lines(lines, preset, wanted)
-        return
-    chosen = choose(data, scale, seed, drop_bad=drop_bad)
-    tables.say_data(chosen, choose_preset(preset, chosen))
-    typer.echo(seed_words(wanted))
-    table = files.make(
-        lines,
-        chosen,
-        out,
-        preset=preset,
-        seeds=wanted,
-        settings=settings,
-        force=force,
-        say=lambda words: typer.echo(words, err=True),
-    )
-    print_table(files.summarise(table), stdout())
-    for name in files.files_of(chosen.dataset):
-        typer.echo(str(out / name))
-
-
-def print_lines(lines: list[Line], preset: str, seeds: range) -> None:
-    """Print the rows, and the files or packages that some of them lack."""
-    from coos_mlflow.representations import create
-    from coos_mlflow.training.table3.rows import lack_of
-
-    lacks = {
-        key: lack_of(create(key, preset, **dict(settings)), varied=bool(settings))
-        for key, settings in {line.source for line in lines}
-    }
-    width = max(len(line.key) for line in lines)
-    for line in lines:
-        typer.echo(f"{line.key:{width}}  {line.title}")
-    typer.echo(f"{len(lines)} rows, each with {seed_words(seeds)}")
-    for key, lack in sorted(lacks.items()):
-        if lack:
-            typer.echo(f"{key}: {lack.sentence}")
-
-
-def seeds_from(first: int, count: int) -> range:
-    """Return so many seeds in sequence.
-
-    Raises
-    ------
-    DataError
-        When the last one is too large.
-    """
-    wanted = range(first, first + count)
-    if wanted[-1] >= 2**32:
-        raise DataError(f"--seed {first} --seeds {count} found; the last seed passes 4294967295.")
-    return wanted
-
-
-def seed_words(seeds: range) -> str:
-    """Return the seeds in words, with their number."""
-    listed = ", ".join(map(str, seeds))
-    return f"seed {listed}" if len(seeds) == 1 else f"n = {len(seeds)} seeds ({listed})"
+    asked = Asked(data, preset, scale, seed, seeds, rows, search, drop_bad, dry_run, force)
+    pages = files.pages_of(described(data))
+    out = out or Path(pages.name)
+    table = fill(asked, all_lines(preset), out, pages)
+    if table is not None:
+        print_table(files.summarise(table), stdout())
+        name_files(out, pages)
 
 
 def print_table(summary: dict[str, Any], console: Console) -> None:
-    """Print our errors beside the published ones, in at most `_WIDTH` columns.
+    """Print our errors beside the published ones, in at most 100 columns.
 
     Intervals and layers are on a second line of each row, since they do not fit beside the errors.
 
@@ -207,10 +134,3 @@ def _numbers(cells: list[dict[str, Any]], width: int) -> Text:
 
 def _tight(text: str) -> str:
     return text.replace(" ", "")
-
-
-def stdout() -> Console:
-    """Return a console that is wide enough for all numbers, even on a narrow terminal."""
-    from rich.console import Console
-
-    return Console(highlight=False, width=max(_WIDTH, Console().width))

@@ -11,7 +11,10 @@ import typer
 from coos_mlflow._utils.plugins import plugin_names
 from coos_mlflow.cli.options import (
     Dask,
+    Data,
     DropBad,
+    Preset,
+    Scale,
     Seed,
     TrackingUri,
     Workers,
@@ -36,15 +39,8 @@ def train(
     representation: Annotated[
         str, typer.Argument(help=f"{', '.join(REPRESENTATIONS)}.")
     ] = "texture",
-    data: Annotated[
-        str,
-        typer.Option(
-            help="auto (COOS-7 where it is on disk, else simulated), simulated, a folder."
-        ),
-    ] = "auto",
-    preset: Annotated[
-        str, typer.Option(help="paper, quick, or auto (paper on real data, quick on simulated).")
-    ] = "auto",
+    data: Data = "auto",
+    preset: Preset = "auto",
     classifiers: Annotated[
         str,
         typer.Option(
@@ -53,7 +49,7 @@ def train(
         ),
     ] = "paper",
     layers: Annotated[str, typer.Option(help="all, or some of the representation's.")] = "all",
-    scale: Annotated[float, typer.Option(help="Of simulated data; 1 is the size of COOS-7.")] = 0.1,
+    scale: Scale = 0.1,
     seed: Seed = 0,
     neighbours: Annotated[int, typer.Option(help="k of kNN; the paper's 11.")] = 11,
     inverse_penalty: Annotated[float, typer.Option(help="C of the logistic regression.")] = 1.0,

@@ -11,11 +11,20 @@ from coos_mlflow.representations.base import (
     VALIDATION_ERROR,
     Range,
     Representation,
+    class_of,
     create,
     names,
 )
 
-__all__ = ["PROBABILITIES", "VALIDATION_ERROR", "Range", "Representation", "create", "names"]
+__all__ = [
+    "PROBABILITIES",
+    "VALIDATION_ERROR",
+    "Range",
+    "Representation",
+    "class_of",
+    "create",
+    "names",
+]
 
 
 class _Room(ModuleType):

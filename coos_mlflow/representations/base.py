@@ -60,7 +60,7 @@ class Representation(ABC):
     key: ClassVar[str]
     """The file's stem, such as ``"texture"``."""
 
-    version: ClassVar[str]
+    version: str
     """To be changed whenever the same cells would give other features; part of the cache's key."""
 
     title: str
@@ -78,14 +78,22 @@ class Representation(ABC):
     variants: ClassVar[tuple[dict[str, Any], ...]] = ()
     """Settings of further rows of `coos generalise`; each gives another `name` and `title`."""
 
-    trainable: ClassVar[bool] = False
+    instead_of: ClassVar[str] = ""
+    """Key of the paper's representation that it is to improve on; empty for one of the paper."""
+
+    trainable: bool = False
     """Whether `fit` trains anything."""
 
     classifies: ClassVar[bool] = False
     """Whether it also has the layer `PROBABILITIES`, so that it needs no classifier."""
 
-    packages: ClassVar[tuple[str, ...]] = ()
+    packages: tuple[str, ...] = ()
     """Packages that a served model needs in addition to those of every model."""
+
+    @property
+    def parts(self) -> tuple[Representation, ...]:
+        """Representations that this one is made of, each trained by itself; none by default."""
+        return ()
 
     @property
     def name(self) -> str:
@@ -275,6 +283,22 @@ def names() -> tuple[str, ...]:
     return plugin_names(__package__)
 
 
+def class_of(key: str) -> type[Representation]:
+    """Return the class of a representation; only its file is imported.
+
+    Raises
+    ------
+    DataError
+        For an unknown key.
+    """
+    if key not in names():
+        raise DataError(
+            f"Representation {key!r} is not known; this version has {', '.join(names())}."
+        )
+    cls: type[Representation] = import_module(f"{__package__}.{key}").REPRESENTATION
+    return cls
+
+
 def create(
     key: str, preset: str = "paper", dataset: Dataset | None = None, **params: Any
 ) -> Representation:
@@ -296,11 +320,7 @@ def create(
     DataError
         For an unknown key, or a parameter that is unknown or does not fit its annotation.
     """
-    if key not in names():
-        raise DataError(
-            f"Representation {key!r} is not known; this version has {', '.join(names())}."
-        )
-    cls: type[Representation] = import_module(f"{__package__}.{key}").REPRESENTATION
+    cls = class_of(key)
     if "seed" not in inspect.signature(cls).parameters:
         params.pop("seed", None)
     settings = cls.presets.get(preset, {}) | params

@@ -81,6 +81,7 @@ class ResNetCells(NetworkRepresentation[ResNet]):
     title: str = "ResNet"
     layers = (POOL,)
     layer_titles: ClassVar[dict[str, str]] = {POOL: "Pool"}
+    instead_of = "deeploc"
     trainable = True
     classifies = True
     packages = ("numba", "safetensors", "torch")

@@ -64,7 +64,8 @@ def train_or_restore(
     Parameters
     ----------
     representation : Representation
-        Changed in place; a representation that is not trainable stays as it is.
+        Changed in place; a representation that is not trainable stays as it is. One that is made
+        of others has their weights.
     data : TrainingData
         Only the Training split is read.
     tags : dict
@@ -80,7 +81,9 @@ def train_or_restore(
     TrainingError
         Where the loss is no longer finite, or the checkpoint is damaged.
     """
-    if not representation.trainable:
+    for part in representation.parts:
+        train_or_restore(part, data, tags, resume=resume)
+    if representation.parts or not representation.trainable:
         return
     folder = _folder(representation, data)
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -55,7 +55,7 @@ def test_the_package_is_imported_without_anything_heavy():
 def test_every_public_name_is_there_whatever_was_imported_before(first):
     code = f"""
 import {first}, coos_mlflow
-assert coos_mlflow.representations() == ("deeploc", "pci", "resnet", "texture", "vgg16")
+assert coos_mlflow.representations() == ("deeploc", "fusion", "pci", "resnet", "texture", "vgg16")
 for name in coos_mlflow.__all__:
     public = getattr(coos_mlflow, name)
     assert name == "__version__" or callable(public), name

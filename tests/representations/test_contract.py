@@ -20,6 +20,7 @@ from coos_mlflow.simulate import simulate_plate_cells
 
 SMALL = {
     "deeploc": {"width": 0.03, "iterations": 4, "batch": 16, "check_every": 2},
+    "fusion": {"members_preset": "quick"},
     "pci": {"width": 0.05, "epochs": 1, "batch": 16, "least_cells": 2},
     "resnet": {"width": 0.05, "blocks": 1, "iterations": 4, "batch": 16, "check_every": 2},
     "vgg16": {"weights": "random"},

@@ -41,6 +41,8 @@ class Kind:
         Whether all plates of a class weigh the same in its fit (`even_weights`).
     searched : bool
         Whether it is a forest whose parameters are searched.
+    instead_of : str
+        The kind of the paper that it is to improve on; empty where it is one of them.
     """
 
     title: str
@@ -50,6 +52,7 @@ class Kind:
     in_paper: bool = False
     even: bool = False
     searched: bool = False
+    instead_of: str = ""
 
 
 @cache

@@ -14,4 +14,5 @@ KIND = Kind(
     settings=lr.KIND.settings,
     build=lr.build,
     even=True,
+    instead_of="lr",
 )

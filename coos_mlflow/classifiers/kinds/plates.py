@@ -23,4 +23,5 @@ KIND = Kind(
     meaning="linear discriminants, fitted to each plate by its own cells without labels",
     settings=(),
     build=_build,
+    instead_of="lr",
 )

@@ -15,4 +15,5 @@ KIND = Kind(
     build=rf.build,
     even=True,
     searched=True,
+    instead_of="rf",
 )

@@ -43,7 +43,7 @@ Count = Annotated[int, Range(1)]
 class NetworkRepresentation(Representation, Generic[Network]):
     """A representation by one network, whose weights are in one file."""
 
-    packages: ClassVar[tuple[str, ...]] = ("safetensors", "torch")
+    packages: tuple[str, ...] = ("safetensors", "torch")
 
     file: ClassVar[str]
     """Name of the file that `save` writes."""

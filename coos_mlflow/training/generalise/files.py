@@ -2,72 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from coos_mlflow._utils.files import check_folder, whole_folder
-from coos_mlflow.plates.splits import TrainingData
-from coos_mlflow.registry.artifacts import log_data
-from coos_mlflow.registry.notes import NOTE, top_of
 from coos_mlflow.registry.ranking import LEFT_OUT_BY
-from coos_mlflow.registry.runs import log_new_params, prepare_store, run, training_experiment
 from coos_mlflow.reports.plate.markdown import render_markdown
 from coos_mlflow.reports.style import DARK
 from coos_mlflow.reports.templating import environment
 from coos_mlflow.training.generalise.comparison import Comparison, mean_and_deviation, measure
+from coos_mlflow.training.generalise.remedies import remedies
 from coos_mlflow.training.generalise.rows import can_be_compared, left_out_error
 from coos_mlflow.training.generalise.summary import summarise
 from coos_mlflow.training.table3.figure import png
-from coos_mlflow.training.table3.rows import Entry, Line, fill
+from coos_mlflow.training.table3.pages import Pages, as_csv
+from coos_mlflow.training.table3.rows import Entry
 
 NAME = "generalise"
-ERRORS, COSTS, TEXT, PAGE, FIGURE = FILES = (
-    *(f"{NAME}.csv", "costs.csv", f"{NAME}.md", f"{NAME}.html", "errors.png"),
+ERRORS, REMEDIES, COSTS, TEXT, PAGE, FIGURE = FILES = (
+    *(f"{NAME}.csv", "remedies.csv", "costs.csv", f"{NAME}.md", f"{NAME}.html", "errors.png"),
 )
-
-
-def make(
-    lines: Sequence[Line],
-    data: TrainingData,
-    out: Path,
-    *,
-    preset: str,
-    seeds: Sequence[int],
-    settings: dict[str, Any],
-    force: bool = False,
-    say: Callable[[str], None],
-) -> Comparison:
-    """Fill and measure the rows within one MLflow run; write `FILES` and log them as artifacts.
-
-    Parameters
-    ----------
-    out : Path
-        Folder for `FILES`; it appears with all of them or not at all.
-    force : bool
-        Replace a folder that holds only such files.
-    lines, data, preset, seeds, settings, say
-        See `coos_mlflow.training.table3.rows.fill`.
-    """
-    import mlflow
-
-    check_folder(out, force, FILES)
-    prepare_store()
-    tags = {"dataset": data.name, "simulated": data.simulated}
-    with run(NAME, training_experiment(data.dataset), tags):
-        params = {"rows": len(lines), "seeds": " ".join(map(str, seeds)), **settings}
-        log_data(data)
-        table = fill(lines, data, preset=preset, seeds=seeds, settings=settings, say=say)
-        log_new_params(params | {"preset": table.preset})
-        comparison = measure(table, data, say)
-        with whole_folder(out, force, FILES) as folder:
-            write(comparison, folder)
-        mlflow.log_artifacts(str(out))
-        mlflow.set_tag(NOTE, top_of((out / TEXT).read_text(encoding="utf-8"), PAGE))
-    return comparison
 
 
 def write(comparison: Comparison, folder: Path) -> None:
@@ -75,8 +30,9 @@ def write(comparison: Comparison, folder: Path) -> None:
     summary, table = summarise(comparison), comparison.table
     pictures = {"light": png(table), "dark": png(table, DARK)} if table.filled else {}
     texts = {
-        ERRORS: _csv(_error_rows(comparison)),
-        COSTS: _csv(_cost_rows(comparison)),
+        ERRORS: as_csv(_error_rows(comparison)),
+        REMEDIES: as_csv(_remedy_rows(comparison)),
+        COSTS: as_csv(_cost_rows(comparison)),
         TEXT: render_markdown(summary | {"figure": FIGURE if pictures else ""}, f"{NAME}.md.j2"),
         PAGE: environment().get_template(f"{NAME}.html").render(**summary, pictures=pictures),
     }
@@ -84,15 +40,6 @@ def write(comparison: Comparison, folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
     if pictures:
         (folder / FIGURE).write_bytes(pictures["light"])
-
-
-def _csv(rows: Iterable[dict[str, Any]]) -> str:
-    records = list(rows)
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(records[0]) if records else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return buffer.getvalue()
 
 
 def _error_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
@@ -146,6 +93,23 @@ def _head(comparison: Comparison, entry: Entry) -> dict[str, Any]:
     }
 
 
+def _remedy_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    """Yield a row for each remedy, pair of rows, test set and level."""
+    for remedy in remedies(comparison.table.filled):
+        for level, wells in (("cells", False), ("wells", True)):
+            for name in comparison.sets:
+                changes = remedy.changes(comparison, name, wells=wells)
+                for (entry, other), change in zip(remedy.pairs, changes, strict=True):
+                    yield {
+                        "remedy": remedy.title,
+                        "row": entry.line.key,
+                        "without": other.line.key,
+                        "set": name,
+                        "level": level,
+                        "change": "" if math.isnan(change) else f"{change:.6g}",
+                    }
+
+
 def _cost_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
     for entry in comparison.table.filled:
         costs = comparison.costs[entry.line.key]
@@ -157,3 +121,7 @@ def _cost_rows(comparison: Comparison) -> Iterator[dict[str, Any]]:
         yield {"row": entry.line.key} | {
             key: "" if math.isnan(value) else f"{value:.4g}" for key, value in numbers.items()
         }
+
+
+PAGES = Pages(NAME, FILES, measure, write)
+"""How the comparison becomes files."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from coos_mlflow import __version__
@@ -17,6 +18,7 @@ from coos_mlflow.plates.dataset import TRAINING
 from coos_mlflow.registry.ranking import LEFT_OUT_BY
 from coos_mlflow.reports.plate.wording import LEFT_OUT, shown
 from coos_mlflow.training.generalise.comparison import Comparison, mean_and_deviation
+from coos_mlflow.training.generalise.remedies import remedies
 from coos_mlflow.training.generalise.rows import can_be_compared, left_out_error
 from coos_mlflow.training.row import OWN
 from coos_mlflow.training.table3.rows import Entry, Table, headings
@@ -40,6 +42,12 @@ _DIFFERENCE = (
     "narrow where they are few."
 )
 
+_CHANGE = (
+    "Points by which the error of cells changes when a row of the paper gets the remedy: the mean "
+    "over its rows, and small, the least and the greatest change of a row. Bold: all rows err less."
+)
+_CHANGE_OF_WELLS = "The same for the error of wells."
+
 _MARKS = {
     "reference": "best of the paper's rows by left-out Training plates; differences are to it",
     "champion": "best of all rows by left-out Training plates",
@@ -54,9 +62,10 @@ def summarise(comparison: Comparison) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``caption``; ``simulated`` (sentences, empty for real cells); ``intro``; ``notes``;
-        ``sections`` with ``title``, ``text`` and ``headings``; ``rows`` with their ``cells`` by
-        section; ``provenance``.
+        ``caption``; ``simulated`` (sentences, empty for real cells); ``intro``; ``marks``;
+        ``remedies`` with ``title``, ``text``, ``headings`` and ``lines``; ``sections`` with
+        ``title``, ``text`` and ``headings``; ``rows`` with their ``cells`` by section;
+        ``provenance``.
     """
     table = comparison.table
     sections = [section for section in _sections(comparison) if section["headings"]]
@@ -65,6 +74,7 @@ def summarise(comparison: Comparison) -> dict[str, Any]:
         "simulated": f"{SIMULATED_WORDS} {ONE_WORLD}" if table.simulated else "",
         "intro": _intro(comparison),
         "marks": [f"{mark}: {meaning}" for mark, meaning in _MARKS.items()] + _plate_notes(table),
+        "remedies": _remedies(comparison),
         "sections": [{k: v for k, v in s.items() if k != "cells"} for s in sections],
         "rows": [
             _row(comparison, number, {s["key"]: s["cells"] for s in sections})
@@ -79,6 +89,41 @@ def caption(comparison: Comparison) -> str:
     table = comparison.table
     cells = "Simulated Cells" if table.simulated else shown(table.name)
     return f"Models that Generalise beside the Paper's: Balanced Error (%) on {cells}"
+
+
+def _remedies(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return the tables of what each remedy changes, of cells and of wells."""
+    found, titles = remedies(comparison.table.filled), headings(comparison.table.dataset)
+    tables = (("cells", _CHANGE, False), ("wells", _CHANGE_OF_WELLS, True))
+    return [
+        {
+            "key": f"remedies-{unit}",
+            "title": f"Which remedy helps, {unit}",
+            "text": text,
+            "headings": [titles.get(name, name) for name in comparison.sets],
+            "lines": [
+                {
+                    "title": shown(remedy.title),
+                    "rows": len(remedy.pairs),
+                    "cells": [
+                        _change(remedy.changes(comparison, name, wells=wells))
+                        for name in comparison.sets
+                    ],
+                }
+                for remedy in found
+            ],
+        }
+        for unit, text, wells in (tables if found else ())
+    ]
+
+
+def _change(changes: Sequence[float]) -> Cell:
+    known = [change for change in changes if not math.isnan(change)]
+    if not known:
+        return _cell("-")
+    least, most = min(known), max(known)
+    words = f"{signed(least)} to {signed(most)}" if len(known) > 1 else ""
+    return _cell(signed(fmean(known)), words, bold=most < 0)
 
 
 def _sections(comparison: Comparison) -> list[dict[str, Any]]:

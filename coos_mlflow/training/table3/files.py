@@ -5,26 +5,20 @@ Open it to change a file; `coos_mlflow.training.table3.summary` decides what the
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from coos_mlflow._utils.files import check_folder, whole_folder
 from coos_mlflow.metrics import confusion_table
 from coos_mlflow.plates.dataset import COOS7_NAME, Dataset
-from coos_mlflow.plates.splits import TrainingData
-from coos_mlflow.registry.artifacts import log_data
-from coos_mlflow.registry.notes import NOTE, top_of
-from coos_mlflow.registry.runs import log_new_params, prepare_store, run, training_experiment
 from coos_mlflow.reports.plate.markdown import render_markdown
 from coos_mlflow.reports.style import DARK
 from coos_mlflow.reports.templating import environment
 from coos_mlflow.training.table3.figure import png
-from coos_mlflow.training.table3.rows import Entry, Line, Table, fill
+from coos_mlflow.training.table3.pages import Pages, as_csv
+from coos_mlflow.training.table3.rows import Entry, Table
 from coos_mlflow.training.table3.summary import class_shares, common_confusions, summarise
 
 FIGURE, RECALLS, COMMON, CONFUSIONS = (
@@ -49,44 +43,9 @@ def files_of(dataset: Dataset) -> tuple[str, ...]:
     )
 
 
-def make(
-    lines: Sequence[Line],
-    data: TrainingData,
-    out: Path,
-    *,
-    preset: str,
-    seeds: Sequence[int],
-    settings: dict[str, Any],
-    force: bool = False,
-    say: Callable[[str], None],
-) -> Table:
-    """Fill the table within one MLflow run; write its files and log them as artifacts.
-
-    Parameters
-    ----------
-    out : Path
-        Folder for `files_of`; it appears with all of them or not at all.
-    force : bool
-        Replace a folder that holds only such files.
-    lines, data, preset, seeds, settings, say
-        See `coos_mlflow.training.table3.rows.fill`.
-    """
-    import mlflow
-
-    check_folder(out, force, files_of(data.dataset))
-    prepare_store()
-    tags = {"dataset": data.name, "simulated": data.simulated}
-    with run(name_of(data.dataset), training_experiment(data.dataset), tags):
-        params = {"rows": len(lines), "seeds": " ".join(map(str, seeds)), **settings}
-        log_data(data)
-        table = fill(lines, data, preset=preset, seeds=seeds, settings=settings, say=say)
-        log_new_params(params | {"preset": table.preset})
-        with whole_folder(out, force, files_of(data.dataset)) as folder:
-            write(table, folder)
-        mlflow.log_artifacts(str(out))
-        _, text, page_file, *_ = files_of(data.dataset)
-        mlflow.set_tag(NOTE, top_of((out / text).read_text(encoding="utf-8"), page_file))
-    return table
+def pages_of(dataset: Dataset) -> Pages[Table]:
+    """Return how the table of a data set becomes files."""
+    return Pages(name_of(dataset), files_of(dataset), lambda table, *_: table, write)
 
 
 def write(table: Table, folder: Path) -> None:
@@ -95,11 +54,11 @@ def write(table: Table, folder: Path) -> None:
     pictures = {"light": png(table), "dark": png(table, DARK)}
     csv_file, markdown_file, page_file, *_ = files_of(table.dataset)
     texts = {
-        csv_file: _csv(_long_rows(table)),
+        csv_file: as_csv(_long_rows(table)),
         markdown_file: markdown(summary),
         page_file: page(summary, pictures),
-        RECALLS: _csv(_recall_rows(table)),
-        COMMON: _csv(_common_rows(table)),
+        RECALLS: as_csv(_recall_rows(table)),
+        COMMON: as_csv(_common_rows(table)),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
@@ -130,16 +89,6 @@ def page(summary: dict[str, Any], pictures: dict[str, bytes]) -> str:
 def markdown(summary: dict[str, Any]) -> str:
     """Return a summary as Markdown, the published errors in a column of their own."""
     return render_markdown(summary | {"figure": FIGURE}, "table3.md.j2")
-
-
-def _csv(rows: Iterable[dict[str, Any]]) -> str:
-    records = list(rows)
-    buffer = io.StringIO()
-    names = list(records[0]) if records else []
-    writer = csv.DictWriter(buffer, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return buffer.getvalue()
 
 
 def _long_rows(table: Table) -> Iterable[dict[str, Any]]:

@@ -164,9 +164,12 @@ def test_new_weights_replace_the_prepared_old_ones(make_trained, new, tmp_path):
 @pytest.mark.parametrize("key", names())
 def test_auto_is_what_the_device_has(key):
     made = create(key, **({"weights": "random"} if key == "vgg16" else {}))
-    if made.trainable:
-        made._use(made._build().state_dict(), "random weights")
-    bf16 = key in NETWORKS and uses_bf16("auto", best_device())
+    parts = made.parts or (made,)
+    for part in parts:
+        if part.trainable:
+            part._use(part._build().state_dict(), "random weights")
+    networks = any(part.key in NETWORKS for part in parts)
+    bf16 = networks and uses_bf16("auto", best_device())
     assert made.prepare("auto") == ("bf16" if bf16 else "fp32")
     with pytest.raises(DataError, match="precision='fp8' found, expected one of auto, fp32, bf16"):
         made.prepare("fp8")

@@ -8,7 +8,7 @@ import pytest
 
 from coos_mlflow.representations.deeploc import DeepLoc
 from coos_mlflow.training.data import choose
-from coos_mlflow.training.table3.files import CONFUSIONS, files_of, make
+from coos_mlflow.training.table3.files import CONFUSIONS, files_of, pages_of
 from coos_mlflow.training.table3.rows import Table, all_lines, choose_lines
 
 TINY = {"width": 0.03, "iterations": 8, "batch": 16, "check_every": 4, "crops": 1}
@@ -29,7 +29,9 @@ def make_anew(trained, tmp_path, monkeypatch, use_store):
         lines = choose_lines(all_lines("quick"), ROWS)
         data, out = choose(str(trained.data)), home / "table"
         settings = {"preset": "quick", "seeds": (3,), "settings": SEARCH}
-        return make(lines, data, out, **settings, say=lambda words: None), out
+        return pages_of(data.dataset).make(
+            lines, data, out, **settings, say=lambda words: None
+        ), out
 
     return made
 
