@@ -64,7 +64,7 @@ WORLDS = (
 COOS7, FULL = "COOS-7's plates", "full plates"
 RESNET = create("resnet", "quick", width=0.25, iterations=400, batch=64)
 
-CUTS = ((4, "classes"), (2, "classes"), (1, "classes"), (56, "cells"), (14, "cells"))
+CUTS = ((4, "classes"), (2, "classes"), (1, "class"), (56, "cells"), (14, "cells"))
 N_CUT = 6
 """What wild plates of seven classes and 168 cells are cut to, and how many of them."""
 
