@@ -196,7 +196,7 @@ def command_of(entry: str, **parameters: object) -> list[str]:
         (
             "fusion",
             {"members": "[texture]", "classifiers": "knn"},
-            "fusion-texture-knn v1",
+            "fusion-texture-knn",
         ),
         (
             "vicreg",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,29 +96,32 @@ def print_comparison(summary: dict[str, Any], console: Console) -> None:
         console.print(Text(f"{mark[0].upper()} {mark}" if mark[0].isalpha() else mark))
 
 
-def _empty_table(section: dict[str, Any], first: str) -> Table:
+def _empty_table(title: str, first: str, headings: Iterable[str]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title_justify="left")
-    table.title = Text(f"\n{section['title']}", style="bold")
+    table.title = Text(f"\n{title}", style="bold")
     table.add_column(first, no_wrap=True)
-    for heading in section["headings"]:
+    for heading in headings:
         table.add_column(Text(heading), justify="right")
     return table
 
 
 def _print_remedies(remedies: dict[str, Any], console: Console) -> None:
-    table = _empty_table(remedies, "remedy")
-    for line in remedies["lines"]:
-        table.add_row(line["title"], *(_cell(cell | {"small": ""}) for cell in line["cells"]))
+    """Print a line for each test set, since there are more of these than remedies."""
+    lines = remedies["lines"]
+    table = _empty_table(remedies["title"], "change", (line["title"] for line in lines))
+    for number, heading in enumerate(remedies["headings"]):
+        cells = (_cell(line["cells"][number] | {"small": ""}) for line in lines)
+        table.add_row(heading, *cells)
     console.print(table)
 
 
 def _print_section(section: dict[str, Any], rows: list[dict[str, Any]], console: Console) -> None:
     from rich.text import Text
 
-    table = _empty_table(section, "row")
+    table = _empty_table(section["title"], "row", section["headings"])
     for row in rows:
         if row["opens"]:
             table.add_row(Text("not in the paper:", style="italic"))
