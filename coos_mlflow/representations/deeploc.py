@@ -143,9 +143,10 @@ class DeepLoc(SupervisedRepresentation[DeepLocNetwork]):
 
         return self._infer(prepared, outputs)
 
-    def _classification(
+    def task_of(
         self, training: CellBatch, division: Division, device: torch.device
     ) -> Classification:
+        """Return the task of classifying the cells that are not held out."""
         return _Classification(self, training, division, device)
 
     def _build(self) -> DeepLocNetwork:

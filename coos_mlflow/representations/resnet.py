@@ -136,9 +136,10 @@ class ResNetCells(SupervisedRepresentation[ResNet]):
 
         return self._infer(prepared, outputs)
 
-    def _classification(
+    def task_of(
         self, training: CellBatch, division: Division, device: torch.device
     ) -> Classification:
+        """Return the task of classifying the cells that are not held out."""
         return _Classification(self, training, division, device)
 
     def _build(self) -> ResNet:

@@ -36,7 +36,7 @@ class SupervisedRepresentation(NetworkRepresentation[Network]):
     hold_out: Unit
 
     @abstractmethod
-    def _classification(
+    def task_of(
         self, training: CellBatch, division: Division, device: torch.device
     ) -> Classification:
         """Return the task of classifying the cells that are not held out."""
@@ -64,7 +64,7 @@ class SupervisedRepresentation(NetworkRepresentation[Network]):
         division = divided(self.title, training, self.hold_out, self.seed)
         others = np.setdiff1d(np.arange(len(training)), division.fitted)
         self._extra_tensors = {_HELD_OUT: torch.from_numpy(others)}
-        return self._classification(training, division, device)
+        return self.task_of(training, division, device)
 
     def held_out(self, n_cells: int) -> np.ndarray:
         """Return the cells of Training that no weight was fitted to, as a mask (n_cells,).
