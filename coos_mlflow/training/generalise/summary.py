@@ -123,7 +123,8 @@ def _change(changes: Sequence[float]) -> Cell:
         return _cell("-")
     least, most = min(known), max(known)
     words = f"{signed(least)} to {signed(most)}" if len(known) > 1 else ""
-    return _cell(signed(fmean(known)), words, bold=most < 0)
+    # Bold only where the text shows it.
+    return _cell(signed(fmean(known)), words, bold=round(most, 1) < 0)
 
 
 def _sections(comparison: Comparison) -> list[dict[str, Any]]:
