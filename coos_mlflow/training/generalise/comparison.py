@@ -24,15 +24,15 @@ FEATURES, FIT = "seconds_features", "seconds_fit"
 
 @dataclass(frozen=True)
 class Costs:
-    """What a row costs on the machine that measured it, the mean over seeds; NaN if unknown.
+    """What a row costs on the machine that measured it; NaN if unknown.
 
     Parameters
     ----------
     features, fit : float
-        Seconds for the features of all splits and all layers, and for the classifier. Features that
-        were in the cache cost nearly nothing.
+        Seconds for the features of all splits and all layers, and for the classifier, the mean over
+        seeds. Features that were in the cache cost nearly nothing.
     speed : float
-        Cells that are scored in a second.
+        Cells that the version of the first seed scores in a second.
     """
 
     features: float
@@ -132,7 +132,7 @@ def measure(table: Table, data: TrainingData, say: Callable[[str], None]) -> Com
         costs[entry.line.key] = Costs(
             features=_mean_metric(entry, FEATURES),
             fit=_mean_metric(entry, FIT),
-            speed=fmean(model.cells_per_second(data) for model in measured),
+            speed=measured[0].cells_per_second(data),
         )
         say(
             f"row {number} of {len(table.filled)}: {entry.line.key}, tested on {len(worlds)} worlds"
