@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 
-WIDTH = 100
+_WIDTH = 100
+"""Characters of a table, also on a narrower terminal."""
 
 Measured = TypeVar("Measured")
 
@@ -142,4 +143,4 @@ def stdout() -> Console:
     """Return a console that is wide enough for all numbers, even on a narrow terminal."""
     from rich.console import Console
 
-    return Console(highlight=False, width=max(WIDTH, Console().width))
+    return Console(highlight=False, width=max(_WIDTH, Console().width))

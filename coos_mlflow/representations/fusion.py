@@ -1,7 +1,6 @@
 """Fusion: the features of several representations side by side.
 
-Where one representation is misled by a plate, another may not be: texture does not know what a
-network has learnt, and the network does not count grey levels. It is not one of the paper's models.
+A plate may mislead one representation and not another. Fusion is not one of the paper's models.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ class Fusion(Representation):
         classes = [class_of(member) for member in self.members]
         if self.members != MEMBERS:
             self.title = f"Fusion, {' + '.join(self.members)}"
-        self.version = ", ".join(f"{one.key} {one.version}" for one in classes)
+        self.version = "1: " + ", ".join(f"{one.key} {one.version}" for one in classes)
         self.packages = tuple(sorted({name for one in classes for name in one.packages}))
         self.trainable = any(one.trainable for one in classes)
 
